@@ -1,2 +1,25 @@
-//! mfe-watchdog keeps a shop's two MFE programs running.
+//! mfe-watchdog keeps a shop's two MFE programs, Comunicador and Monitor, running: it finds each in
+//! /proc by name, whoever started it, and brings it back when it is gone.
+//!
+//! The library exists for the program, its tests and its demo; it promises no stable interface.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`cli`] | the command line: words and exit codes |
+//! | [`config`] | reads and validates the configuration |
+//! | [`process`] | finds processes in /proc |
+//! | [`supervision`] | decides about one process (pure), and acts on it |
+//! | [`launcher`] | runs start programs and reaps them |
+//! | [`service`] | the running service: tasks, signals, systemd |
+//! | [`status`] | the published status: form, file, reading |
+//! | [`journal`] | where messages go |
+
 pub mod cli;
+pub mod config;
+pub mod journal;
+pub mod launcher;
+mod printable;
+pub mod process;
+pub mod service;
+pub mod status;
+pub mod supervision;

@@ -1,0 +1,303 @@
+//! Reads and validates the configuration; it starts nothing and keeps nothing.
+//!
+//! Two stages: what the file says ([`section`]), then [`Settings`] that the rest of the program
+//! can trust. Every problem of a file is reported at once.
+
+mod problem;
+mod section;
+mod settings;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use problem::{ConfigError, Problem};
+pub use settings::{Launcher, ProcessSettings, Settings, Start};
+
+use crate::process::ProcessName;
+use problem::line_of;
+use section::{Located, Problems, Section};
+
+/// Where the configuration is when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/mfe-watchdog/config.toml";
+
+/// The built-in configuration: the shipped example file itself.
+pub const DEFAULT_TEXT: &str = include_str!("default.toml");
+
+/// A larger file is surely not a configuration and isn't read into memory, in bytes.
+pub const MAX_SIZE: u64 = 1 << 20;
+
+/// The shortest time any duration in the file may be.
+const MIN_DURATION: Duration = Duration::from_millis(100);
+
+/// The longest time any duration in the file may be.
+const MAX_DURATION: Duration = Duration::from_secs(3600);
+
+/// How long a start may take when the file doesn't say.
+const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest key, in characters.
+const MAX_KEY: usize = 32;
+
+/// The longest file name Linux knows (`NAME_MAX`), in bytes; a program's name is one.
+const MAX_NAME: usize = 255;
+
+/// Where settings came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The built-in defaults, for [`DEFAULT_PATH`] doesn't exist.
+    BuiltIn,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::BuiltIn => write!(f, "built-in defaults, {DEFAULT_PATH} doesn't exist"),
+        }
+    }
+}
+
+/// Reads the settings from `path`, or from [`DEFAULT_PATH`], or the built-in ones where that
+/// doesn't exist.
+///
+/// # Errors
+/// Everything that is wrong with the file. A `path` that was named must exist.
+pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    if path.is_none() && absent {
+        let settings = parse(DEFAULT_TEXT, file)?;
+        return Ok((settings, Source::BuiltIn));
+    }
+    let settings = parse(&read(file)?, file)?;
+    Ok((settings, Source::File(file.to_owned())))
+}
+
+/// Reads a file that should be a configuration.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let refuse = |message: String| ConfigError::whole_file(path.to_owned(), message);
+    let unreadable = |error| refuse(format!("can't be read: {error}"));
+    // Looked at before it is opened: opening a FIFO would wait for somebody to write.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(refuse("is a directory, not a configuration file".into()));
+    }
+    if !metadata.is_file() {
+        return Err(refuse("is not a regular file".into()));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(refuse(
+            "is larger than 1 MiB, so not a configuration".into(),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = line_of(error.as_bytes(), error.utf8_error().valid_up_to());
+        let mut refused = refuse("is not UTF-8 text; write it with a text editor".into());
+        refused.problems[0].line = Some(line);
+        refused
+    })
+}
+
+/// Validates a configuration's `text`; `file` is only named in problems.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub fn parse(text: &str, file: &Path) -> Result<Settings, ConfigError> {
+    let mut problems = Problems::new(text);
+    let settings = parse_text(text, &mut problems);
+    let problems = problems.into_vec();
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(ConfigError {
+            file: file.to_owned(),
+            problems,
+        }),
+    }
+}
+
+fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        problems.add(offset, "TOML syntax", error.message());
+    }
+    if !errors.is_empty() {
+        // What recovery made of broken text would only raise false problems.
+        return None;
+    }
+    let mut file = Section::new(String::new(), 0, table.into_inner());
+    let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
+    let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
+    let sections = file.take_sections("process", problems);
+    file.finish(problems);
+
+    let mut processes: Vec<(usize, ProcessSettings)> = Vec::new();
+    let any = !sections.is_empty();
+    for (key, section) in sections {
+        let offset = section.offset();
+        if let Some(process) = process(key, section, interval, problems) {
+            for (_, other) in &processes {
+                if other.name.is_indistinguishable_from(&process.name) {
+                    let message = format!(
+                        "nothing tells it apart from process.{}; give each process a name of its own",
+                        other.key
+                    );
+                    problems.add(offset, format!("process.{}.name", process.key), message);
+                }
+            }
+            processes.push((offset, process));
+        }
+    }
+    if !any {
+        problems.add(
+            0,
+            "process",
+            "no process to keep running; write at least one [process.KEY] section",
+        );
+    }
+    Some(Settings {
+        interval,
+        launcher: launcher.map_or(Launcher::Auto, |located| located.value),
+        processes: processes.into_iter().map(|(_, process)| process).collect(),
+    })
+}
+
+/// Validates one `[process.KEY]` section.
+fn process(
+    key: String,
+    mut section: Section<'_>,
+    interval: Duration,
+    problems: &mut Problems<'_>,
+) -> Option<ProcessSettings> {
+    let is_key_character =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key_character) {
+        problems.add(
+            section.offset(),
+            format!("process.{}", key.escape_debug()),
+            "a key has 1 to 32 characters out of a-z, 0-9, _ and -",
+        );
+    }
+    let name = name(&mut section, problems);
+    let start = start(&mut section, problems);
+    let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
+    let start_timeout =
+        duration(&mut section, "start_timeout", problems).unwrap_or(DEFAULT_START_TIMEOUT);
+    section.finish(problems);
+    Some(ProcessSettings {
+        key,
+        name: name?,
+        start: start?,
+        interval,
+        start_timeout,
+    })
+}
+
+fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<ProcessName> {
+    let expected = "the process's exact name, such as \"Comunicador\"";
+    let path = section.path("name");
+    if !section.has("name") {
+        problems.add(section.offset(), &path, format!("is missing: {expected}"));
+    }
+    let Located { value, offset } = section.take::<String>("name", expected, problems)?;
+    if value.is_empty() || value.len() > MAX_NAME || value.contains(['/', '\0']) {
+        let message = format!("must be {expected}: 1 to {MAX_NAME} bytes, no path, no NUL");
+        problems.add(offset, path, message);
+        return None;
+    }
+    Some(ProcessName::new(value))
+}
+
+/// Exactly one of `command` and `unit`.
+fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start> {
+    if !section.has("command") && !section.has("unit") {
+        let message = "is missing: give a command (or a unit) that starts the program";
+        problems.add(section.offset(), section.path("command"), message);
+    }
+    let command = section.take::<Vec<String>>(
+        "command",
+        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
+        problems,
+    );
+    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
+    match (command, unit) {
+        (Some(_), Some(unit)) => {
+            let message = "both command and unit are given; keep the one that starts the program";
+            problems.add(unit.offset, section.path("unit"), message);
+            None
+        }
+        (None, None) => None,
+        (Some(command), None) => valid_command(command, &section.path("command"), problems),
+        (None, Some(unit)) => valid_unit(unit, &section.path("unit"), problems),
+    }
+}
+
+fn valid_command(
+    Located { value, offset }: Located<Vec<String>>,
+    path: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Start> {
+    let message = match value.first() {
+        None => "is empty; write the program's absolute path and its arguments".to_owned(),
+        Some(program) if !program.starts_with('/') => format!(
+            "the program must be an absolute path such as \"/opt/x/start.sh\", not \"{}\"",
+            program.escape_debug()
+        ),
+        Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
+            "holds a NUL character, which no program can be given".to_owned()
+        }
+        Some(_) => return Some(Start::Command(value)),
+    };
+    problems.add(offset, path, message);
+    None
+}
+
+/// A unit name as systemd.unit(5) has it, of a service.
+fn valid_unit(
+    Located { value, offset }: Located<String>,
+    path: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Start> {
+    let is_unit_character = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let stem = value.strip_suffix(".service");
+    let valid = stem.is_some_and(|stem| {
+        !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(is_unit_character)
+    });
+    if !valid || value.len() > MAX_NAME {
+        let message = format!(
+            "must be a service's full name such as \"cco-ser.service\", not \"{}\"",
+            value.escape_debug()
+        );
+        problems.add(offset, path, message);
+        return None;
+    }
+    Some(Start::Unit(value))
+}
+
+/// Takes a duration as people write it, within the limits.
+fn duration(
+    section: &mut Section<'_>,
+    key: &'static str,
+    problems: &mut Problems<'_>,
+) -> Option<Duration> {
+    const EXPECTED: &str = "a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h";
+    let Located { value, offset } = section.take::<String>(key, EXPECTED, problems)?;
+    match humantime::parse_duration(&value) {
+        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Some(duration),
+        _ => {
+            let message = format!("must be {EXPECTED}, not \"{}\"", value.escape_debug());
+            problems.add(offset, section.path(key), message);
+            None
+        }
+    }
+}

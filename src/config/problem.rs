@@ -1,0 +1,90 @@
+//! What is wrong with a configuration, said so that a technician can mend it at once; finding it
+//! is done elsewhere.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
+/// file.
+const SHOWN_AT_MOST: usize = 25;
+
+/// One mistake in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line it is on, counted from 1; `None` when it is about the file as a whole.
+    pub line: Option<usize>,
+    /// The setting's full name, such as `process.monitor.interval`; empty when there is none.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// The line on which byte `offset` of a text is, counted from 1.
+pub(super) fn line_of(text: &[u8], offset: usize) -> usize {
+    1 + text[..offset.min(text.len())]
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .count()
+}
+
+/// Every problem of one configuration, at least one.
+///
+/// Its `Display` is one line per problem: `FILE:LINE: KEY: MESSAGE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as the user named it.
+    pub file: PathBuf,
+    /// What is wrong with it, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// An error about the file as a whole.
+    #[must_use]
+    pub fn whole_file(file: PathBuf, message: String) -> Self {
+        let problems = vec![Problem {
+            line: None,
+            key: String::new(),
+            message,
+        }];
+        Self { file, problems }
+    }
+
+    /// The lines a person reads, one per problem.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let hidden = self.problems.len().saturating_sub(SHOWN_AT_MOST);
+        let more = (hidden > 0).then(|| format!("{}: {hidden} more problems", self.file.display()));
+        self.problems
+            .iter()
+            .take(SHOWN_AT_MOST)
+            .map(|problem| self.line(problem))
+            .chain(more)
+    }
+
+    fn line(&self, problem: &Problem) -> String {
+        let file = self.file.display();
+        let line = problem
+            .line
+            .map(|line| format!(":{line}"))
+            .unwrap_or_default();
+        let key = match problem.key.as_str() {
+            "" => String::new(),
+            key => format!("{key}: "),
+        };
+        format!("{file}{line}: {key}{}", problem.message)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.lines().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            f.write_str(&line)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

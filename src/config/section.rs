@@ -1,0 +1,161 @@
+//! Walks one table of a configuration file and collects every problem in it, where serde alone
+//! would stop at the first; what the values mean is decided by its caller.
+
+use std::fmt::Display;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::problem::{Problem, line_of};
+
+/// The problems found so far in one text.
+pub(super) struct Problems<'i> {
+    text: &'i str,
+    found: Vec<(usize, Problem)>,
+}
+
+impl<'i> Problems<'i> {
+    pub(super) fn new(text: &'i str) -> Self {
+        let found = Vec::new();
+        Self { text, found }
+    }
+
+    /// Notes a problem at byte `offset` of the text.
+    pub(super) fn add(&mut self, offset: usize, key: impl Display, message: impl Display) {
+        let problem = Problem {
+            line: Some(line_of(self.text.as_bytes(), offset)),
+            key: key.to_string(),
+            message: message.to_string(),
+        };
+        self.found.push((offset, problem));
+    }
+
+    /// All problems in the order of the text.
+    pub(super) fn into_vec(mut self) -> Vec<Problem> {
+        self.found.sort_by_key(|(offset, _)| *offset);
+        self.found.into_iter().map(|(_, problem)| problem).collect()
+    }
+}
+
+/// A value together with where it stands.
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) offset: usize,
+}
+
+/// One table whose settings are taken out by name; what is left in the end is unknown.
+pub(super) struct Section<'i> {
+    /// `process.monitor.`, or nothing for the whole file.
+    prefix: String,
+    offset: usize,
+    entries: Vec<(String, usize, Spanned<DeValue<'i>>)>,
+    known: Vec<&'static str>,
+}
+
+impl<'i> Section<'i> {
+    pub(super) fn new(prefix: String, offset: usize, table: DeTable<'i>) -> Self {
+        let entries = table
+            .into_iter()
+            .map(|(key, value)| {
+                let Range { start, .. } = key.span();
+                (key.into_inner().into_owned(), start, value)
+            })
+            .collect();
+        Self {
+            prefix,
+            offset,
+            entries,
+            known: Vec::new(),
+        }
+    }
+
+    /// The full name of the setting `key` of this section.
+    pub(super) fn path(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Where the section begins.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Whether the setting `key` is given and not yet taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, ..)| name == key)
+    }
+
+    /// Takes the setting `key`; a value of another type is a problem that names `expected`.
+    pub(super) fn take<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Located<T>> {
+        let (offset, value) = self.take_value(key)?;
+        let found = value.get_ref().type_str();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(Located { value, offset }),
+            Err(_) => {
+                let message = format!("must be {expected}, but is of type {found}");
+                problems.add(offset, self.path(key), message);
+                None
+            }
+        }
+    }
+
+    /// Takes the table `key` apart into named sub-sections, in the order of the file.
+    pub(super) fn take_sections(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems<'_>,
+    ) -> Vec<(String, Section<'i>)> {
+        let Some((offset, value)) = self.take_value(key) else {
+            return Vec::new();
+        };
+        let path = self.path(key);
+        let DeValue::Table(table) = value.into_inner() else {
+            problems.add(
+                offset,
+                &path,
+                format!("must be sections, each begun by [{path}.KEY]"),
+            );
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in table {
+            let offset = name.span().start;
+            let name = name.into_inner().into_owned();
+            let path = format!("{path}.{name}");
+            match value.into_inner() {
+                DeValue::Table(table) => {
+                    let section = Section::new(format!("{path}."), offset, table);
+                    sections.push((name, section));
+                }
+                _ => problems.add(
+                    offset,
+                    &path,
+                    format!("must be a section begun by [{path}]"),
+                ),
+            }
+        }
+        sections.sort_by_key(|(_, section)| section.offset);
+        sections
+    }
+
+    /// Ends the section: what nobody took is unknown.
+    pub(super) fn finish(self, problems: &mut Problems<'_>) {
+        for (key, offset, _) in &self.entries {
+            let message = format!("unknown key; known here: {}", self.known.join(", "));
+            problems.add(*offset, self.path(key), message);
+        }
+    }
+
+    fn take_value(&mut self, key: &'static str) -> Option<(usize, Spanned<DeValue<'i>>)> {
+        self.known.push(key);
+        let index = self.entries.iter().position(|(name, ..)| name == key)?;
+        let (_, offset, value) = self.entries.swap_remove(index);
+        Some((offset, value))
+    }
+}

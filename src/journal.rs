@@ -1,0 +1,114 @@
+//! Where messages go: to systemd's journal with all their fields, and as readable lines to stderr
+//! where somebody else is listening there. What the messages say is decided elsewhere.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::status::Timestamp;
+
+/// Begins to send messages on. `RUST_LOG` says which, such as `debug` or `mfe_watchdog=trace`;
+/// without it, level info and above.
+pub fn init() {
+    let asked = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    let (filter, refused) = match asked.map(|filter| filter.parse::<Targets>()) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (Targets::new().with_default(Level::INFO), Some(error)),
+        None => (Targets::new().with_default(Level::INFO), None),
+    };
+    // An error means that there is no journal.
+    let journal = tracing_journald::layer().ok().map(|layer| {
+        layer
+            .with_field_prefix(None)
+            .with_syslog_identifier("mfe-watchdog".into())
+    });
+    let lines = (journal.is_none() || !stderr_is_journal()).then(|| {
+        tracing_subscriber::fmt::layer()
+            .event_format(Lines)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_writer(std::io::stderr)
+    });
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(journal)
+        .with(lines)
+        .init();
+    if let Some(error) = refused {
+        tracing::warn!("RUST_LOG isn't understood ({error}); logging at level info");
+    }
+}
+
+/// Whether systemd has connected stderr to the journal (systemd.exec(5), `$JOURNAL_STREAM`): then
+/// a line there would be a second copy of each message.
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+/// One line per message: time, level, words, then the fields as the journal would name them.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (colour, dim, plain) = match *event.metadata().level() {
+            _ if !writer.has_ansi_escapes() => ("", "", ""),
+            Level::ERROR => ("\u{1b}[31m", "\u{1b}[2m", "\u{1b}[0m"),
+            Level::WARN => ("\u{1b}[33m", "\u{1b}[2m", "\u{1b}[0m"),
+            _ => ("", "\u{1b}[2m", "\u{1b}[0m"),
+        };
+        let mut line = Line::default();
+        event.record(&mut line);
+        let level = event.metadata().level();
+        let time = Timestamp::from(SystemTime::now());
+        let Line { message, fields } = line;
+        writeln!(
+            writer,
+            "{time} {colour}{level:>5}{plain} {message}{dim}{fields}{plain}"
+        )
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            // For machines, which read the journal.
+            "MESSAGE_ID" => {}
+            name => self.fields += &format!(" {name}={value:?}"),
+        }
+    }
+}

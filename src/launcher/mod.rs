@@ -1,0 +1,71 @@
+//! Runs what brings a process up, and reaps it; whether and when is decided elsewhere.
+
+mod direct;
+mod environment;
+mod unit;
+
+use crate::config::Start;
+use crate::supervision::{StartFailure, StartOutcome, Stop};
+
+/// A start program that was run and not yet seen to end.
+///
+/// Dropping it leaves the program running but nobody to reap it: hand it to [`Self::reap`].
+#[derive(Debug)]
+pub enum StartProgram {
+    /// A detached child.
+    Direct(direct::Child),
+    /// `systemctl`, at work for us.
+    Unit(unit::Job),
+}
+
+impl StartProgram {
+    /// Runs the start program of a process.
+    ///
+    /// # Errors
+    /// When it can't be run: the process stays down until a later try succeeds.
+    pub fn run(start: &Start) -> Result<Self, StartFailure> {
+        match start {
+            Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
+            Start::Unit(unit) => unit::Job::restart(unit).map(Self::Unit),
+        }
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        match self {
+            Self::Direct(child) => child.pid(),
+            Self::Unit(job) => job.pid(),
+        }
+    }
+
+    /// Waits until it has ended, and reaps it. May be dropped and called again.
+    pub async fn ended(&mut self) -> StartOutcome {
+        match self {
+            Self::Direct(child) => child.ended().await,
+            Self::Unit(job) => job.ended().await,
+        }
+    }
+
+    /// Says how it ended if it has, without waiting.
+    pub fn try_ended(&mut self) -> Option<StartOutcome> {
+        match self {
+            Self::Direct(child) => child.try_ended(),
+            // systemctl never is the process itself: nobody needs to know this early.
+            Self::Unit(_) => None,
+        }
+    }
+
+    /// Asks it to end; [`Self::ended`] tells when it has.
+    pub fn stop(&self, stop: Stop) {
+        match self {
+            Self::Direct(child) => child.stop(stop),
+            Self::Unit(job) => job.stop(),
+        }
+    }
+
+    /// Reaps it whenever it ends, for somebody who no longer cares how.
+    pub fn reap(mut self) {
+        tokio::spawn(async move { self.ended().await });
+    }
+}

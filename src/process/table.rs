@@ -1,0 +1,329 @@
+//! Looks for the processes of a name in /proc; it only reads, and what it can't read it says.
+//!
+//! The kernel gives no snapshot of its process table. A process may end, fork or be renamed while
+//! the table is read, and a program that moves from a high pid to a low one in that time (fork,
+//! then exit) may never be met. Its absence is therefore only believed when the kernel has handed
+//! out no pid during the look; else the table is read again.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+
+use procfs::FromRead;
+use procfs::process::Stat;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
+use rustix::io::Errno;
+
+use super::{ProcessId, ProcessName};
+
+/// Reads of the table for one look. On a machine that starts programs without pause no reading
+/// is undisturbed; three in a row that all met nobody are an answer.
+const MAX_SCANS: u32 = 3;
+
+/// Arguments that are looked at for a long name: `interpreter [option] script`.
+const ARGUMENTS_WITH_A_NAME: usize = 3;
+
+/// What a look at the process table has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// The living processes of the name, by pid.
+    pub alive: Vec<ProcessId>,
+    /// The dead ones that their parent hasn't reaped.
+    pub zombies: Vec<ProcessId>,
+}
+
+/// Why a look gave no answer. It says nothing about the process.
+#[derive(Debug)]
+pub struct LookError {
+    path: PathBuf,
+    problem: Unreadable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    /// Reading failed.
+    Io(Errno),
+    /// What was read isn't what proc(5) promises.
+    Malformed,
+    /// The table lacks pid 1, so it isn't whole.
+    Incomplete,
+}
+
+/// The same kind of failure, though perhaps met at another process: not worth a new message.
+impl PartialEq for LookError {
+    fn eq(&self, other: &Self) -> bool {
+        self.problem == other.problem
+    }
+}
+
+impl fmt::Display for LookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.problem {
+            Unreadable::Io(errno) => {
+                write!(f, "{path} can't be read: {}", io::Error::from(errno))
+            }
+            Unreadable::Malformed => write!(f, "{path} isn't in the form proc(5) describes"),
+            Unreadable::Incomplete => write!(
+                f,
+                "{path} doesn't show every process: pid 1 is missing (mounted with hidepid?)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LookError {}
+
+/// How a process was met in one reading of the table.
+enum Met {
+    Alive(ProcessId),
+    Zombie(ProcessId),
+    /// Another one, or one that vanished meanwhile.
+    Nobody,
+}
+
+/// The process table as /proc shows it.
+#[derive(Debug)]
+pub struct ProcessTable {
+    root: PathBuf,
+    /// Reused by every look, so that one costs no memory per process.
+    entries: Vec<MaybeUninit<u8>>,
+    buffer: Vec<u8>,
+    path: String,
+}
+
+impl ProcessTable {
+    /// The table below `root`, which is `/proc` or a tree like it.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            entries: vec![MaybeUninit::uninit(); 32 * 1024],
+            buffer: vec![0; 8 * 1024],
+            path: String::new(),
+        }
+    }
+
+    /// Finds all processes of `name` in the watchdog's own PID namespace.
+    ///
+    /// A zombie is dead unless other threads of it live on: then the program still runs.
+    ///
+    /// # Errors
+    /// When anything that could be such a process couldn't be looked at.
+    pub fn look(&mut self, name: &ProcessName) -> Result<Sighting, LookError> {
+        let root = open_directory(&self.root)?;
+        let mut sighting = Sighting::default();
+        for _ in 0..MAX_SCANS {
+            let before = self.last_pid(&root);
+            sighting = self.scan(&root, name)?;
+            let undisturbed = before.is_some() && before == self.last_pid(&root);
+            if undisturbed || !sighting.alive.is_empty() {
+                break;
+            }
+        }
+        Ok(sighting)
+    }
+
+    /// Whether this very process, not another one with its pid, is still in the table.
+    ///
+    /// # Errors
+    /// When it couldn't be looked at.
+    pub fn contains(&mut self, id: ProcessId) -> Result<bool, LookError> {
+        let root = open_directory(&self.root)?;
+        let stat = self.stat(&root, id.pid)?;
+        Ok(stat.is_some_and(|stat| stat.starttime == id.start_time))
+    }
+
+    /// Reads the whole table once.
+    fn scan(&mut self, root: &OwnedFd, name: &ProcessName) -> Result<Sighting, LookError> {
+        let mut sighting = Sighting::default();
+        let mut saw_init = false;
+        // The directory's buffer is lent out while its entries are examined.
+        let mut entries = std::mem::take(&mut self.entries);
+        let scanned = self.scan_entries(root, &mut entries, |table, pid| {
+            saw_init |= pid == 1;
+            match table.examine(root.as_fd(), pid, name)? {
+                Met::Alive(id) => sighting.alive.push(id),
+                Met::Zombie(id) => sighting.zombies.push(id),
+                Met::Nobody => {}
+            }
+            Ok(())
+        });
+        self.entries = entries;
+        scanned?;
+        if !saw_init {
+            return Err(self.error("", Unreadable::Incomplete));
+        }
+        sighting.alive.sort_unstable();
+        Ok(sighting)
+    }
+
+    fn scan_entries(
+        &mut self,
+        root: &OwnedFd,
+        entries: &mut [MaybeUninit<u8>],
+        mut each: impl FnMut(&mut Self, i32) -> Result<(), LookError>,
+    ) -> Result<(), LookError> {
+        rustix::fs::seek(root, rustix::fs::SeekFrom::Start(0))
+            .map_err(|errno| self.error("", Unreadable::Io(errno)))?;
+        let mut directory = RawDir::new(root, entries);
+        while let Some(entry) = directory.next() {
+            let entry = entry.map_err(|errno| self.error("", Unreadable::Io(errno)))?;
+            if let Some(pid) = decimal(entry.file_name().to_bytes()) {
+                each(self, pid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the cheapest file that can rule a process out first.
+    fn examine(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        name: &ProcessName,
+    ) -> Result<Met, LookError> {
+        let Some(comm) = self.read(root, pid, "comm")? else {
+            return Ok(Met::Nobody);
+        };
+        if comm.strip_suffix(b"\n").unwrap_or(comm) != name.comm() {
+            return Ok(Met::Nobody);
+        }
+        let Some(stat) = self.stat(root, pid)? else {
+            return Ok(Met::Nobody);
+        };
+        // It may have been renamed, or its pid reused, between the two reads.
+        if stat.comm != String::from_utf8_lossy(name.comm()) {
+            return Ok(Met::Nobody);
+        }
+        if !self.is_of_this_namespace(root, pid)? {
+            return Ok(Met::Nobody);
+        }
+        let id = ProcessId {
+            pid,
+            start_time: stat.starttime,
+        };
+        if matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1 {
+            return Ok(Met::Zombie(id));
+        }
+        if name.is_longer_than_comm() && !self.runs_program(root, pid, name)? {
+            return Ok(Met::Nobody);
+        }
+        Ok(Met::Alive(id))
+    }
+
+    /// proc(5), /proc/PID/stat; `None` when the process has vanished.
+    fn stat(&mut self, root: impl AsFd, pid: i32) -> Result<Option<Stat>, LookError> {
+        let Some(text) = self.read(root.as_fd(), pid, "stat")? else {
+            return Ok(None);
+        };
+        // The command's name may hold anything, line ends and parentheses included.
+        match Stat::from_read(text) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(_) => Err(self.error(&format!("{pid}/stat"), Unreadable::Malformed)),
+        }
+    }
+
+    /// `NSpid` in /proc/PID/status lists one pid for each PID namespace from this one inwards
+    /// (`pid_namespaces(7)`): more than one means that the process lives in a container.
+    fn is_of_this_namespace(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<bool, LookError> {
+        let Some(status) = self.read(root, pid, "status")? else {
+            return Ok(false);
+        };
+        let pids = status
+            .split(|byte| *byte == b'\n')
+            .find_map(|line| line.strip_prefix(b"NSpid:"));
+        // Kernels built without PID namespaces have no such line.
+        Ok(pids.is_none_or(|pids| {
+            let fields = pids.split(u8::is_ascii_whitespace);
+            fields.filter(|field| !field.is_empty()).count() <= 1
+        }))
+    }
+
+    /// Whether the file that a process runs has the whole of a long name: its executable, or,
+    /// for a script, the program among its first arguments.
+    fn runs_program(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        name: &ProcessName,
+    ) -> Result<bool, LookError> {
+        let link = format!("{pid}/exe");
+        let exe = match readlinkat(root, &link, Vec::new()) {
+            Ok(exe) if name.is_base_name_of(exe.as_bytes()) => return Ok(true),
+            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        let Some(arguments) = self.read(root, pid, "cmdline")? else {
+            return Ok(false);
+        };
+        let mut arguments = arguments
+            .split(|byte| *byte == 0)
+            .take(ARGUMENTS_WITH_A_NAME);
+        if arguments.any(|argument| name.is_base_name_of(argument)) {
+            return Ok(true);
+        }
+        // Neither says so; but one of them may have been closed to us.
+        match exe {
+            Ok(()) => Ok(false),
+            Err(errno) => Err(self.error(&link, Unreadable::Io(errno))),
+        }
+    }
+
+    /// The last pid that the kernel has handed out (proc(5), /proc/loadavg field 5).
+    fn last_pid(&mut self, root: &OwnedFd) -> Option<i32> {
+        let length = read_file(root.as_fd(), "loadavg", &mut self.buffer).ok()?;
+        let text = &self.buffer[..length];
+        decimal(text.trim_ascii_end().rsplit(|byte| *byte == b' ').next()?)
+    }
+
+    /// Reads a file of a process; `None` when the process has vanished, which is normal.
+    fn read(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        file: &str,
+    ) -> Result<Option<&[u8]>, LookError> {
+        self.path.clear();
+        // Writing to a String never fails.
+        let _ = write!(self.path, "{pid}/{file}");
+        match read_file(root, &self.path, &mut self.buffer) {
+            Ok(length) => Ok(Some(&self.buffer[..length])),
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(self.error(&self.path, Unreadable::Io(errno))),
+        }
+    }
+
+    fn error(&self, file: &str, problem: Unreadable) -> LookError {
+        LookError {
+            path: self.root.join(file),
+            problem,
+        }
+    }
+}
+
+/// Opens the table's directory.
+fn open_directory(root: &Path) -> Result<OwnedFd, LookError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, root, flags, Mode::empty()).map_err(|errno| LookError {
+        path: root.to_owned(),
+        problem: Unreadable::Io(errno),
+    })
+}
+
+/// Reads as much of a file as one call gives: the kernel renders each of the files used here in
+/// one go.
+fn read_file(root: BorrowedFd<'_>, file: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let file = openat(root, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut *buffer))
+}
+
+/// A number written in decimal digits only, as pids are.
+fn decimal(text: &[u8]) -> Option<i32> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits
+        .then(|| std::str::from_utf8(text).ok()?.parse().ok())
+        .flatten()
+}

@@ -1,0 +1,340 @@
+//! The running service: owns the supervised processes' tasks, and everything that reaches it from
+//! outside (signals, configuration) or leaves it (status file, systemd notifications). What to do
+//! about a process is decided in [`crate::supervision`].
+
+pub mod daemon;
+mod liveness;
+pub mod lock;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+use tracing::{error, info, warn};
+
+use crate::config::{self, ProcessSettings, Settings, Source};
+use crate::process::ProcessTable;
+use crate::status::Status;
+use crate::supervision::{Kind, Published, Slot, supervise};
+use liveness::Liveness;
+use lock::{Lock, NotLocked};
+
+/// What the service was told on its command line; all paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// Where status and lock are kept.
+    pub runtime_dir: PathBuf,
+}
+
+/// What the service reacts to.
+enum Event {
+    /// A task has finished a cycle or published a change.
+    Published,
+    /// Half of `WatchdogSec` has passed without a ping.
+    PingDue,
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When another service uses the runtime directory, or signals can't be received.
+pub async fn run(settings: Settings, source: &Source, options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
+    let mut service = Service::new(options)?;
+    info!(
+        MFE_EVENT = Kind::Startup.name(),
+        MESSAGE_ID = Kind::Startup.message_id(),
+        "watching over {} ({source})",
+        names(&settings)
+    );
+    service.apply(settings);
+    loop {
+        let changed = service.changed.clone();
+        let event = tokio::select! {
+            biased;
+            _ = terminate.recv() => Event::Stop,
+            _ = interrupt.recv() => Event::Stop,
+            _ = hangup.recv() => Event::Reload,
+            () = changed.notified() => Event::Published,
+            () = ping_due(&service.liveness) => Event::PingDue,
+        };
+        match event {
+            Event::Published => {
+                // Tasks on the same interval finish in the same moment: one publication for all.
+                tokio::task::yield_now().await;
+                service.publish();
+            }
+            Event::PingDue => service.notify(Vec::new()),
+            Event::Reload => service.reload(),
+            Event::Stop => break,
+        }
+    }
+    service.send(&[NotifyState::Stopping]);
+    info!(
+        MFE_EVENT = Kind::Shutdown.name(),
+        MESSAGE_ID = Kind::Shutdown.message_id(),
+        "stopping; the programs that run are left running, and nobody restarts them until the \
+         service is started again"
+    );
+    Ok(())
+}
+
+async fn ping_due(liveness: &Liveness) {
+    match liveness.next_ping() {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn names(settings: &Settings) -> String {
+    let each = settings.processes.iter().map(|process| {
+        let interval = humantime::format_duration(process.interval);
+        format!("{} every {interval}", process.name)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// One supervised process, as the service sees it. Dropping it ends its task.
+struct Supervised {
+    settings: watch::Sender<Arc<ProcessSettings>>,
+    slot: Arc<Slot>,
+}
+
+struct Service {
+    options: Options,
+    started: Instant,
+    started_at: SystemTime,
+    processes: Vec<Supervised>,
+    changed: Arc<Notify>,
+    liveness: Liveness,
+    /// Whether systemd waits for READY=1, after the start or a reload.
+    ready_pending: bool,
+    status_line: String,
+    /// What doesn't work and was said.
+    degraded: HashSet<&'static str>,
+    /// Held for as long as the service lives.
+    lock: Option<Lock>,
+}
+
+impl Service {
+    fn new(options: Options) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let mut service = Self {
+            started,
+            started_at: SystemTime::now(),
+            processes: Vec::new(),
+            changed: Arc::new(Notify::new()),
+            liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
+            ready_pending: true,
+            status_line: String::new(),
+            degraded: HashSet::new(),
+            lock: None,
+            options,
+        };
+        service.lock = service.take_lock()?;
+        Ok(service)
+    }
+
+    /// Takes the runtime directory for this service alone. Where that can't be done, a till
+    /// without a lock is still better than a till without a watchdog.
+    fn take_lock(&mut self) -> anyhow::Result<Option<Lock>> {
+        let directory = self.options.runtime_dir.clone();
+        let created = fs::create_dir_all(&directory);
+        let lock = match created
+            .map_err(NotLocked::Failed)
+            .and_then(|()| Lock::take(&directory))
+        {
+            Ok(lock) => Ok(Some(lock)),
+            Err(NotLocked::HeldBy(pid)) => anyhow::bail!(
+                "another mfe-watchdog (pid {pid}) already uses {}; stop it first",
+                directory.display()
+            ),
+            Err(NotLocked::Failed(error)) => Err(error),
+        };
+        self.check("the lock", &lock, |error| {
+            let directory = directory.display();
+            format!("{directory} can't be locked against a second watchdog: {error}")
+        });
+        Ok(lock.ok().flatten())
+    }
+
+    /// Puts settings to use: processes that stay keep their task and all it knows.
+    fn apply(&mut self, settings: Settings) {
+        let epoch = self.started;
+        let mut before = std::mem::take(&mut self.processes);
+        for process in settings.processes {
+            let same = before.iter().position(|supervised| {
+                let settings = supervised.settings.borrow();
+                settings.key == process.key && settings.name == process.name
+            });
+            let process = Arc::new(process);
+            self.processes.push(if let Some(index) = same {
+                let supervised = before.swap_remove(index);
+                supervised.settings.send_replace(process);
+                supervised
+            } else {
+                let slot = Arc::new(Slot::new(&process, self.changed.clone()));
+                let (settings, receiver) = watch::channel(process);
+                let table = ProcessTable::new("/proc");
+                tokio::spawn(supervise(receiver, table, slot.clone(), epoch));
+                Supervised { settings, slot }
+            });
+        }
+    }
+
+    fn reload(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.send(&[NotifyState::Reloading, now]),
+            Err(error) => warn!("the monotonic clock can't be read for systemd: {error}"),
+        }
+        match config::load(self.options.config.as_deref()) {
+            Ok((settings, source)) => {
+                info!(
+                    MFE_EVENT = Kind::Reloaded.name(),
+                    MESSAGE_ID = Kind::Reloaded.message_id(),
+                    "reloaded: watching over {} ({source})",
+                    names(&settings)
+                );
+                self.apply(settings);
+            }
+            Err(refused) => {
+                for line in refused.lines() {
+                    error!(
+                        MFE_EVENT = Kind::ReloadFailed.name(),
+                        MESSAGE_ID = Kind::ReloadFailed.message_id(),
+                        "the old configuration stays in force: {line}"
+                    );
+                }
+            }
+        }
+        self.ready_pending = true;
+        self.publish();
+    }
+
+    /// Publishes where things stand: first to the file, then to systemd.
+    fn publish(&mut self) {
+        let published = self.published();
+        let status = Status {
+            version: 1,
+            pid: std::process::id(),
+            started_at: self.started_at.into(),
+            updated_at: SystemTime::now().into(),
+            processes: published
+                .iter()
+                .map(|published| published.status.clone())
+                .collect(),
+        };
+        let directory = self.options.runtime_dir.clone();
+        self.check("writing the status", &status.write(&directory), |error| {
+            let directory = directory.display();
+            format!("the status can't be written to {directory}: {error}")
+        });
+
+        let mut news = Vec::new();
+        if self.ready_pending
+            && published
+                .iter()
+                .all(|published| published.next_look.is_some())
+        {
+            self.ready_pending = false;
+            news.push(NotifyState::Ready);
+        }
+        let line = status.line();
+        let line_changed = line != self.status_line;
+        if line_changed {
+            news.push(NotifyState::Status(&line));
+        }
+        self.notify(news);
+        if line_changed {
+            self.status_line = line;
+        }
+    }
+
+    fn published(&self) -> Vec<Published> {
+        self.processes
+            .iter()
+            .map(|supervised| supervised.slot.get())
+            .collect()
+    }
+
+    /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
+    fn notify(&mut self, mut news: Vec<NotifyState<'_>>) {
+        let now = Instant::now();
+        let late: Vec<String> = self
+            .published()
+            .into_iter()
+            .filter(|published| self.liveness.is_late(now, published.next_look))
+            .map(|published| published.status.key)
+            .collect();
+        let in_time = if late.is_empty() {
+            news.push(NotifyState::Watchdog);
+            Ok(())
+        } else {
+            Err(late.join(", "))
+        };
+        self.check("every look", &in_time, |late| {
+            format!("looks are overdue for {late}: systemd isn't told that the service is alive")
+        });
+        self.liveness.pinged(now);
+        if !news.is_empty() {
+            self.send(&news);
+        }
+    }
+
+    fn send(&mut self, news: &[NotifyState<'_>]) {
+        let sent = sd_notify::notify(news);
+        self.check("notifying systemd", &sent, |error| {
+            format!("systemd can't be notified: {error}")
+        });
+    }
+
+    /// Says once that something about the service itself doesn't work, and once that it does
+    /// again. Supervision goes on either way.
+    fn check<T, E>(
+        &mut self,
+        what: &'static str,
+        result: &Result<T, E>,
+        message: impl Fn(&E) -> String,
+    ) {
+        match result {
+            Err(error) if self.degraded.insert(what) => warn!(
+                MFE_EVENT = Kind::Degraded.name(),
+                MESSAGE_ID = Kind::Degraded.message_id(),
+                "{}; supervision goes on",
+                message(error)
+            ),
+            Ok(_) if self.degraded.remove(what) => info!(
+                MFE_EVENT = Kind::Restored.name(),
+                MESSAGE_ID = Kind::Restored.message_id(),
+                "{what} works again"
+            ),
+            _ => {}
+        }
+    }
+}
+
+/// The runtime directory that systemd has made for the service, or the usual one.
+#[must_use]
+pub fn default_runtime_dir() -> PathBuf {
+    // systemd.exec(5): several directories are separated by colons.
+    std::env::var("RUNTIME_DIRECTORY")
+        .ok()
+        .and_then(|directories| directories.split(':').next().map(PathBuf::from))
+        .filter(|directory| directory.is_absolute())
+        .unwrap_or_else(|| Path::new("/run/mfe-watchdog").to_owned())
+}

@@ -1,0 +1,211 @@
+//! The status that the service publishes and others read: its form, its file, its reading. Where
+//! a process stands is decided elsewhere.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use nix::libc;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::printable::printable;
+
+/// The file's name in the runtime directory.
+pub const FILE_NAME: &str = "status.json";
+
+/// A larger file isn't ours, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// Everything the service publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The service's pid.
+    pub pid: u32,
+    /// When the service started.
+    pub started_at: Timestamp,
+    /// When this was published.
+    pub updated_at: Timestamp,
+    /// Each process, in the order of the configuration.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// Where one process stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Its key in the configuration.
+    pub key: String,
+    /// Its name in /proc.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// Its living processes.
+    pub pids: Vec<i32>,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// How often it was brought back since the service started.
+    pub restarts: u64,
+    /// The last time it was brought back.
+    pub last_restart: Option<LastRestart>,
+    /// What a person should know about the state, if anything.
+    pub detail: Option<String>,
+}
+
+/// Where a process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It runs.
+    Up,
+    /// It is being started.
+    Starting,
+    /// It is gone, and the last start failed.
+    Down,
+    /// It couldn't be looked at.
+    Unknown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Up => "up",
+            Self::Starting => "starting",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// The last time a process was brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRestart {
+    /// When it was back.
+    pub at: Timestamp,
+    /// Why it had to be brought back.
+    pub cause: String,
+    /// How long it was gone, in milliseconds.
+    pub outage_ms: u64,
+}
+
+/// A moment as people and machines read it, RFC 3339 in UTC, to the millisecond. The clock behind
+/// it may be wrong or be set: nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(SystemTime);
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self(time)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The formatter knows no time before 1970 and none after 9999.
+        let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
+        let time = self.0.clamp(SystemTime::UNIX_EPOCH, last);
+        write!(f, "{}", humantime::format_rfc3339_millis(time))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl Status {
+    /// Puts this in place of what was published in `directory` before; a reader sees the one or
+    /// the other, whole.
+    ///
+    /// # Errors
+    /// When it can't be written; what was published before is still there.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let new = directory.join(".status.json.new");
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&new)
+            .and_then(|mut file| file.write_all(&text))
+            .and_then(|()| fs::rename(&new, directory.join(FILE_NAME)));
+        if written.is_err() {
+            // Half a file on a full disk helps nobody.
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// Reads what was last published in `directory`; `None` when nothing ever was.
+    ///
+    /// # Errors
+    /// When there is something that can't be read or isn't a status.
+    pub fn read(directory: &Path) -> anyhow::Result<Option<Self>> {
+        let path = directory.join(FILE_NAME);
+        let text = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(metadata) if metadata.len() > MAX_SIZE => {
+                anyhow::bail!("{} is larger than any status", path.display())
+            }
+            _ => fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?,
+        };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .with_context(|| format!("{} isn't a status of this service", path.display()))
+    }
+
+    /// Whether every process runs.
+    #[must_use]
+    pub fn is_all_up(&self) -> bool {
+        self.processes
+            .iter()
+            .all(|process| process.state == State::Up)
+    }
+
+    /// The line for `systemctl status`: it holds until the next change.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let parts = self.processes.iter().map(ToString::to_string);
+        parts.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// One process in a few words.
+impl fmt::Display for ProcessStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", printable(&self.name))?;
+        match (&self.state, &self.detail) {
+            (State::Up, _) => {
+                let pids = self
+                    .pids
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>();
+                write!(f, "up (pid {})", pids.join(", "))
+            }
+            // "waiting: …" says it better than the state.
+            (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {
+                f.write_str(detail)
+            }
+            (state, Some(detail)) => write!(f, "{state}: {detail}"),
+            (state, None) => write!(f, "{state}"),
+        }
+    }
+}

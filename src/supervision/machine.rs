@@ -1,0 +1,561 @@
+//! Decides what to do about one process: events and the time in, actions out. It has no clock, no
+//! file and no process of its own.
+//!
+//! ```text
+//!            look: alive                     look: gone
+//!   New ───────────────────▶ Up ────────────────────────────────┐
+//!    │                       ▲  ◀───────────────┐                │
+//!    │ look: gone            │ look: alive      │ look: alive    ▼
+//!    └───────────────────────┼──────────────── Starting ◀── (start, once)
+//!                            │                  │   ▲
+//!                look: alive │       no success │   │ look: gone, next cycle
+//!                            │                  ▼   │
+//!                            └───────────────  Down ┴─▶ Stopping (our earlier start program
+//!                                                       still runs: TERM, later KILL)
+//! ```
+//!
+//! Only a look that succeeded moves it to a start: every other event merely asks for a look. While
+//! looks fail the phase stays as it is and the state is reported as unknown.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::process::{ProcessId, Sighting};
+
+/// The first pause before looking whether a start has succeeded; it doubles up to
+/// [`LAST_POLL`].
+const FIRST_POLL: Duration = Duration::from_millis(2);
+
+/// The longest pause before looking whether a start has succeeded.
+const LAST_POLL: Duration = Duration::from_millis(500);
+
+/// How long an earlier start program has to end after SIGTERM before SIGKILL.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The times a process's supervision keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The time between two looks while nothing happens.
+    pub interval: Duration,
+    /// How long after its start a process may appear before the start has failed.
+    pub start_timeout: Duration,
+}
+
+/// What a machine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A look at the process table succeeded.
+    Looked(Sighting),
+    /// A look failed; the text says why and is the same for the same kind of failure.
+    LookFailed(String),
+    /// Something suggests that the process has ended; only a look can tell.
+    ExitNoticed,
+    /// A start program was run, under this pid.
+    StartProgramRuns {
+        /// The pid of our child.
+        pid: i32,
+    },
+    /// A start program has ended, or couldn't be run.
+    StartEnded(StartOutcome),
+    /// The settings have changed.
+    Reconfigured(Policy),
+}
+
+/// How a start program came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// It was never run; the text says why.
+    NotRun(StartFailure),
+    /// It ran and ended.
+    Exited {
+        /// The pid it had.
+        pid: i32,
+        /// How it ended.
+        status: ExitStatus,
+        /// Whether it left other processes behind in its process group: they may still be busy
+        /// bringing the program up, even though the start program itself reported a failure.
+        left_running: bool,
+    },
+}
+
+/// How a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+                Ok(signal) => write!(f, "{signal}"),
+                Err(_) => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+/// Why a start has failed; two equal ones need no second message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The start program isn't there.
+    NotInstalled(String),
+    /// The start program can't be run: what was tried and the system's own words.
+    NotRun(String),
+    /// The start program reported a failure.
+    Failed(ExitStatus),
+    /// systemd reported a failure, in its own words.
+    Unit(String),
+    /// Nothing of the name appeared in time.
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+        /// How the start program ended; `None` while it still runs.
+        start_program: Option<ExitStatus>,
+    },
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInstalled(program) => write!(f, "{program} is not installed"),
+            Self::NotRun(why) | Self::Unit(why) => f.write_str(why),
+            Self::Failed(status) => write!(f, "the start program failed with {status}"),
+            Self::TimedOut {
+                after,
+                start_program,
+            } => {
+                let after = humantime::format_duration(*after);
+                write!(f, "no process of that name appeared within {after}; ")?;
+                match start_program {
+                    None => f.write_str("the start program is still running"),
+                    Some(status) => write!(f, "the start program ended with {status}"),
+                }
+            }
+        }
+    }
+}
+
+/// Why a process was found gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It wasn't running when first looked for.
+    Absent,
+    /// It has ended; it was nobody's child of ours, so how it ended isn't known.
+    Gone,
+    /// It has ended, and its parent leaves it a zombie.
+    Zombie,
+    /// Our child, it ended by itself.
+    Exited(i32),
+    /// Our child, it was ended by a signal.
+    Killed(i32),
+}
+
+impl Cause {
+    /// Its stable name in the journal and in status files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Gone => "gone",
+            Self::Zombie => "zombie",
+            Self::Exited(_) => "exited",
+            Self::Killed(_) => "killed",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Absent => f.write_str("was not running"),
+            Self::Gone => f.write_str("has ended"),
+            Self::Zombie => f.write_str("is dead, a zombie that its parent has not reaped"),
+            Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
+            Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
+        }
+    }
+}
+
+/// What a machine wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run the start program, or have the unit started.
+    Start,
+    /// Signal the start program that we ran earlier and that still runs.
+    StopStartProgram(Stop),
+    /// Tell the world about a change.
+    Report(Report),
+}
+
+/// How a start program is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A change worth a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It runs: after a first start, or seen again after looks had failed.
+    Up {
+        /// Its lowest pid.
+        pid: i32,
+    },
+    /// It runs, and somebody else started it.
+    Adopted {
+        /// All its pids.
+        pids: Vec<i32>,
+    },
+    /// It is gone.
+    Down {
+        /// The pid it had, if it was ever seen.
+        pid: Option<i32>,
+        /// Why.
+        cause: Cause,
+    },
+    /// It is being started.
+    Starting,
+    /// It is back.
+    Restarted {
+        /// Its lowest pid.
+        pid: i32,
+        /// Why it had to be restarted.
+        cause: Cause,
+        /// From the moment its absence was noticed until it was seen again.
+        outage: Duration,
+    },
+    /// A start failed, for a reason not yet said.
+    StartFailed(StartFailure),
+    /// A look failed, for a reason not yet said.
+    Unknown(String),
+}
+
+/// Where a process stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Not looked at yet.
+    New,
+    /// At least one process of the name lives.
+    Up,
+    /// A start is in flight.
+    Starting,
+    /// Our earlier start program must end before the next start.
+    Stopping,
+    /// The last start failed; the next try comes with the next cycle.
+    Down,
+}
+
+/// A start in flight.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    deadline: Instant,
+    poll: Duration,
+    /// How its start program ended.
+    ended: Option<ExitStatus>,
+    /// Whether nothing is left that could still bring the process up.
+    hopeless: bool,
+}
+
+/// The time since when a process is gone.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    since: Instant,
+    cause: Cause,
+}
+
+/// The supervision of one process.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    policy: Policy,
+    /// All cycles are counted from here, so that tasks on the same interval wake up together.
+    epoch: Instant,
+    phase: Phase,
+    /// The last look's failure, if it failed.
+    look_failure: Option<String>,
+    /// The processes that were alive at the last successful look.
+    alive: Vec<ProcessId>,
+    absence: Option<Absence>,
+    /// Meaningful in `Starting`.
+    attempt: Attempt,
+    /// The pid of our own start program while it runs.
+    start_program: Option<i32>,
+    /// Meaningful in `Stopping`: when to lose patience.
+    kill_at: Instant,
+    /// How our last start program ended; it may have become the process itself.
+    last_exit: Option<(i32, ExitStatus)>,
+    /// Why the last start failed, until the process is up.
+    start_failure: Option<StartFailure>,
+    restarts: u64,
+    next_look: Instant,
+}
+
+impl Machine {
+    /// A machine that wants its first look at once. `epoch` is shared by all machines.
+    #[must_use]
+    pub fn new(policy: Policy, epoch: Instant, now: Instant) -> Self {
+        Self {
+            policy,
+            epoch,
+            phase: Phase::New,
+            look_failure: None,
+            alive: Vec::new(),
+            absence: None,
+            attempt: Attempt {
+                deadline: now,
+                poll: FIRST_POLL,
+                ended: None,
+                hopeless: false,
+            },
+            start_program: None,
+            kill_at: now,
+            last_exit: None,
+            start_failure: None,
+            restarts: 0,
+            next_look: now,
+        }
+    }
+
+    /// When the next look is due.
+    #[must_use]
+    pub fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Where the process stood at the last successful look.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Why the last look failed; `None` when it succeeded.
+    #[must_use]
+    pub fn look_failure(&self) -> Option<&str> {
+        self.look_failure.as_deref()
+    }
+
+    /// Why the last start failed; `None` once the process is up.
+    #[must_use]
+    pub fn start_failure(&self) -> Option<&StartFailure> {
+        self.start_failure.as_ref()
+    }
+
+    /// The processes that were alive at the last successful look.
+    #[must_use]
+    pub fn alive(&self) -> &[ProcessId] {
+        &self.alive
+    }
+
+    /// How often the process was brought back after it had been up.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Takes one event in.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Looked(sighting) => self.looked(now, &sighting, &mut actions),
+            Event::LookFailed(why) => {
+                self.next_look = self.next_cycle(now);
+                if self.look_failure.as_ref() != Some(&why) {
+                    actions.push(Action::Report(Report::Unknown(why.clone())));
+                }
+                self.look_failure = Some(why);
+            }
+            Event::ExitNoticed => self.next_look = now,
+            Event::StartProgramRuns { pid } => self.start_program = Some(pid),
+            Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
+            Event::Reconfigured(policy) => {
+                self.policy = policy;
+                self.next_look = now;
+            }
+        }
+        actions
+    }
+
+    fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        let was_unknown = self.look_failure.take().is_some();
+        if sighting.alive.is_empty() {
+            self.found_absent(now, sighting, actions);
+        } else {
+            self.found_alive(now, sighting, was_unknown, actions);
+        }
+    }
+
+    fn found_alive(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        was_unknown: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let pid = sighting.alive[0].pid;
+        let adopted = || Report::Adopted {
+            pids: sighting.alive.iter().map(|id| id.pid).collect(),
+        };
+        let ours_may_have = self.phase == Phase::Starting
+            || !matches!(
+                self.start_failure,
+                None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
+            );
+        let report = match self.phase {
+            Phase::New => Some(adopted()),
+            Phase::Up if !self.alive.iter().any(|id| sighting.alive.contains(id)) => {
+                Some(adopted())
+            }
+            Phase::Up => was_unknown.then_some(Report::Up { pid }),
+            Phase::Starting | Phase::Stopping | Phase::Down if !ours_may_have => Some(adopted()),
+            Phase::Starting | Phase::Stopping | Phase::Down => match self.absence {
+                Some(Absence { cause, since }) if cause != Cause::Absent => {
+                    self.restarts += 1;
+                    let outage = now.saturating_duration_since(since);
+                    Some(Report::Restarted { pid, cause, outage })
+                }
+                _ => Some(Report::Up { pid }),
+            },
+        };
+        self.phase = Phase::Up;
+        self.alive.clone_from(&sighting.alive);
+        self.absence = None;
+        self.start_failure = None;
+        self.next_look = self.next_cycle(now);
+        actions.extend(report.map(Action::Report));
+    }
+
+    fn found_absent(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::New | Phase::Up => {
+                let cause = self.cause(sighting);
+                let pid = self.alive.first().map(|id| id.pid);
+                self.absence = Some(Absence { since: now, cause });
+                self.alive.clear();
+                self.want_start(now, Some(Report::Down { pid, cause }), actions);
+            }
+            Phase::Starting => self.start_awaited(now, actions),
+            Phase::Stopping if self.start_program.is_some() => {
+                if now >= self.kill_at {
+                    actions.push(Action::StopStartProgram(Stop::Kill));
+                    self.kill_at = now + STOP_TIMEOUT;
+                }
+                self.next_look = self.kill_at.min(self.next_cycle(now));
+            }
+            Phase::Stopping | Phase::Down => self.want_start(now, None, actions),
+        }
+    }
+
+    /// Nothing of the name lives yet, and a start is in flight.
+    fn start_awaited(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match self.attempt.ended {
+            Some(status) if self.attempt.hopeless => {
+                self.start_failed(now, StartFailure::Failed(status), actions);
+            }
+            ended if now >= self.attempt.deadline => {
+                let failure = StartFailure::TimedOut {
+                    after: self.policy.start_timeout,
+                    start_program: ended,
+                };
+                self.start_failed(now, failure, actions);
+            }
+            _ => {
+                self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
+                self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+            }
+        }
+    }
+
+    /// Nothing of the name lives: starts it, once our earlier start program is out of the way.
+    /// `news` is told after the start, for the till waits for the start, not for the journal.
+    fn want_start(&mut self, now: Instant, news: Option<Report>, actions: &mut Vec<Action>) {
+        if self.start_program.is_some() {
+            self.phase = Phase::Stopping;
+            self.kill_at = now + STOP_TIMEOUT;
+            self.next_look = self.kill_at.min(self.next_cycle(now));
+            actions.push(Action::StopStartProgram(Stop::Terminate));
+            actions.extend(news.map(Action::Report));
+            return;
+        }
+        self.phase = Phase::Starting;
+        self.attempt = Attempt {
+            deadline: now + self.policy.start_timeout,
+            poll: FIRST_POLL * 2,
+            ended: None,
+            hopeless: false,
+        };
+        self.next_look = now + FIRST_POLL;
+        actions.push(Action::Start);
+        actions.extend(news.map(Action::Report));
+        if self.start_failure.is_none() {
+            actions.push(Action::Report(Report::Starting));
+        }
+    }
+
+    fn start_ended(&mut self, now: Instant, outcome: StartOutcome, actions: &mut Vec<Action>) {
+        self.start_program = None;
+        match outcome {
+            StartOutcome::NotRun(failure) => {
+                if self.phase == Phase::Starting {
+                    self.start_failed(now, failure, actions);
+                }
+            }
+            StartOutcome::Exited {
+                pid,
+                status,
+                left_running,
+            } => {
+                self.last_exit = Some((pid, status));
+                if self.phase == Phase::Starting {
+                    self.attempt.ended = Some(status);
+                    self.attempt.hopeless = !status.is_success() && !left_running;
+                }
+                // It may have been the process itself, or have brought it up just before.
+                if self.phase != Phase::Down {
+                    self.next_look = now;
+                }
+            }
+        }
+    }
+
+    fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
+        self.phase = Phase::Down;
+        self.next_look = self.next_cycle(now);
+        if self.start_failure.as_ref() != Some(&failure) {
+            actions.push(Action::Report(Report::StartFailed(failure.clone())));
+        }
+        self.start_failure = Some(failure);
+    }
+
+    fn cause(&self, sighting: &Sighting) -> Cause {
+        let was = |pid: i32| self.alive.iter().any(|id| id.pid == pid);
+        match self.last_exit {
+            _ if self.phase == Phase::New => Cause::Absent,
+            Some((pid, ExitStatus::Code(code))) if was(pid) => Cause::Exited(code),
+            Some((pid, ExitStatus::Signal(number))) if was(pid) => Cause::Killed(number),
+            _ if self.alive.iter().any(|id| sighting.zombies.contains(id)) => Cause::Zombie,
+            _ => Cause::Gone,
+        }
+    }
+
+    /// The first multiple of the interval after `now`, counted from the epoch.
+    fn next_cycle(&self, now: Instant) -> Instant {
+        let since = now.saturating_duration_since(self.epoch).as_nanos();
+        let interval = self.policy.interval.as_nanos().max(1);
+        let rest = interval - since % interval;
+        // An interval is at most an hour, so the rest fits.
+        now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+    }
+}

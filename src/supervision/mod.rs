@@ -1,0 +1,12 @@
+//! Keeps one process running: [`machine`] decides, [`task`] looks, starts and says.
+
+mod event;
+mod machine;
+mod task;
+
+pub use event::{Kind, record};
+pub use machine::{
+    Action, Cause, Event, ExitStatus, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
+    Stop,
+};
+pub use task::{Published, Slot, supervise};

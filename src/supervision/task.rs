@@ -1,0 +1,262 @@
+//! Supervises one process: looks when the machine wants to, does what the machine decides, and
+//! publishes where things stand. It decides nothing itself.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+use tracing::debug;
+
+use super::event::record;
+use super::machine::{Action, Event, Machine, Phase, Policy, Report, StartFailure, StartOutcome};
+use crate::config::ProcessSettings;
+use crate::launcher::StartProgram;
+use crate::process::{ExitWatches, ProcessTable};
+use crate::status::{LastRestart, ProcessStatus, State};
+
+/// What a task has last published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Where the process stands.
+    pub status: ProcessStatus,
+    /// When the task's next look is due; `None` before its first one.
+    pub next_look: Option<Instant>,
+}
+
+/// The one thing a task shares with the service.
+#[derive(Debug)]
+pub struct Slot {
+    published: Mutex<Published>,
+    changed: Arc<Notify>,
+}
+
+impl Slot {
+    /// A slot for a process that hasn't been looked at; `changed` is told of every change and of
+    /// every finished cycle.
+    #[must_use]
+    pub fn new(process: &ProcessSettings, changed: Arc<Notify>) -> Self {
+        let status = ProcessStatus {
+            key: process.key.clone(),
+            name: process.name.as_str().to_owned(),
+            state: State::Unknown,
+            pids: Vec::new(),
+            since: SystemTime::now().into(),
+            restarts: 0,
+            last_restart: None,
+            detail: Some("not looked at yet".into()),
+        };
+        let published = Mutex::new(Published {
+            status,
+            next_look: None,
+        });
+        Self { published, changed }
+    }
+
+    /// What was last published.
+    #[must_use]
+    pub fn get(&self) -> Published {
+        self.lock().clone()
+    }
+
+    fn set(&self, published: Published, is_news: bool) {
+        *self.lock() = published;
+        if is_news {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps one process running until the sender of `settings` is gone.
+pub async fn supervise(
+    settings: watch::Receiver<Arc<ProcessSettings>>,
+    table: ProcessTable,
+    slot: Arc<Slot>,
+    epoch: Instant,
+) {
+    Supervisor::new(settings, table, slot, epoch).run().await;
+}
+
+struct Supervisor {
+    settings: watch::Receiver<Arc<ProcessSettings>>,
+    process: Arc<ProcessSettings>,
+    table: ProcessTable,
+    machine: Machine,
+    watches: ExitWatches,
+    start_program: Option<StartProgram>,
+    published: Published,
+    slot: Arc<Slot>,
+}
+
+impl Supervisor {
+    fn new(
+        mut settings: watch::Receiver<Arc<ProcessSettings>>,
+        table: ProcessTable,
+        slot: Arc<Slot>,
+        epoch: Instant,
+    ) -> Self {
+        let process = settings.borrow_and_update().clone();
+        let machine = Machine::new(policy(&process), epoch, Instant::now());
+        Self {
+            settings,
+            process,
+            table,
+            machine,
+            watches: ExitWatches::default(),
+            start_program: None,
+            published: slot.get(),
+            slot,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                outcome = ended(&mut self.start_program) => {
+                    self.start_program = None;
+                    Event::StartEnded(outcome)
+                }
+                () = self.watches.any_exit() => Event::ExitNoticed,
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.process = self.settings.borrow_and_update().clone();
+                    Event::Reconfigured(policy(&self.process))
+                }
+                () = sleep_until(self.machine.next_look().into()) => self.look(),
+            };
+            self.handle(event);
+        }
+        if let Some(program) = self.start_program {
+            program.reap();
+        }
+    }
+
+    fn look(&mut self) -> Event {
+        // Our own child, if it has just died, is reaped first: then it isn't met as a zombie, and
+        // how it died is known.
+        if let Some(outcome) = self
+            .start_program
+            .as_mut()
+            .and_then(StartProgram::try_ended)
+        {
+            self.start_program = None;
+            return Event::StartEnded(outcome);
+        }
+        match self.table.look(&self.process.name) {
+            Ok(sighting) => Event::Looked(sighting),
+            Err(error) => Event::LookFailed(error.to_string()),
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut reports = Vec::new();
+        while let Some(event) = events.pop_front() {
+            debug!(MFE_PROCESS = self.process.key, "{event:?}");
+            for action in self.machine.handle(Instant::now(), event) {
+                match action {
+                    Action::Start => events.push_back(self.start()),
+                    Action::StopStartProgram(stop) => {
+                        if let Some(program) = &self.start_program {
+                            program.stop(stop);
+                        }
+                    }
+                    Action::Report(report) => reports.push(report),
+                }
+            }
+        }
+        self.watches.set(self.machine.alive(), &mut self.table);
+        for report in &reports {
+            let start_program = self.start_program.as_ref().map(StartProgram::pid);
+            record(&self.process, report, start_program);
+        }
+        self.publish(&reports);
+    }
+
+    fn start(&mut self) -> Event {
+        match StartProgram::run(&self.process.start) {
+            Ok(program) => {
+                let pid = program.pid();
+                self.start_program = Some(program);
+                Event::StartProgramRuns { pid }
+            }
+            Err(failure) => Event::StartEnded(StartOutcome::NotRun(failure)),
+        }
+    }
+
+    fn publish(&mut self, reports: &[Report]) {
+        let now = SystemTime::now();
+        let mut status = ProcessStatus {
+            state: state(&self.machine),
+            pids: self.machine.alive().iter().map(|id| id.pid).collect(),
+            restarts: self.machine.restarts(),
+            detail: detail(&self.machine),
+            ..self.published.status.clone()
+        };
+        if status.state != self.published.status.state {
+            status.since = now.into();
+        }
+        for report in reports {
+            if let Report::Restarted { cause, outage, .. } = report {
+                status.last_restart = Some(LastRestart {
+                    at: now.into(),
+                    cause: cause.as_str().into(),
+                    outage_ms: u64::try_from(outage.as_millis()).unwrap_or(u64::MAX),
+                });
+            }
+        }
+        // While a start is awaited, looks follow each other fast: only their outcome is news.
+        let quick_look = *self.machine.phase() == Phase::Starting;
+        let is_news = !quick_look || status != self.published.status;
+        self.published = Published {
+            status,
+            next_look: Some(self.machine.next_look()),
+        };
+        self.slot.set(self.published.clone(), is_news);
+    }
+}
+
+async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {
+    match program {
+        Some(program) => program.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn policy(process: &ProcessSettings) -> Policy {
+    Policy {
+        interval: process.interval,
+        start_timeout: process.start_timeout,
+    }
+}
+
+fn state(machine: &Machine) -> State {
+    match machine.phase() {
+        _ if machine.look_failure().is_some() => State::Unknown,
+        Phase::New => State::Unknown,
+        Phase::Up => State::Up,
+        Phase::Starting => State::Starting,
+        Phase::Stopping | Phase::Down => State::Down,
+    }
+}
+
+fn detail(machine: &Machine) -> Option<String> {
+    if let Some(why) = machine.look_failure() {
+        return Some(why.to_owned());
+    }
+    let failure = machine.start_failure()?;
+    Some(match failure {
+        StartFailure::NotInstalled(_) => format!("waiting: {failure}"),
+        _ => failure.to_string(),
+    })
+}
