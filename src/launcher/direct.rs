@@ -19,7 +19,8 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use super::environment;
 use crate::printable::printable;
-use crate::supervision::{ExitStatus, StartFailure, StartOutcome, Stop};
+use crate::process::ExitStatus;
+use crate::supervision::{StartFailure, StartOutcome, Stop};
 
 /// A child that isn't reaped yet, so its pid can't have passed to another process.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::environment;
 use crate::printable::printable;
-use crate::supervision::{ExitStatus, StartFailure, StartOutcome};
+use crate::process::ExitStatus;
+use crate::supervision::{StartFailure, StartOutcome};
 
 /// What is kept of systemctl's message, in bytes.
 const MESSAGE_MAX: u64 = 2048;

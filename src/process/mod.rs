@@ -4,8 +4,10 @@ mod name;
 mod table;
 mod watch;
 
+use std::fmt;
+
 pub use name::ProcessName;
-pub use table::{LookError, ProcessTable, Sighting};
+pub use table::{LookError, ProcessTable, Sighting, Zombie};
 pub use watch::ExitWatches;
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.
@@ -15,4 +17,42 @@ pub struct ProcessId {
     pub pid: i32,
     /// When it started, in clock ticks since boot (proc(5), /proc/PID/stat field 22).
     pub start_time: u64,
+}
+
+/// How a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// Reads a wait status as waitpid(2) and /proc/PID/stat encode it.
+    #[must_use]
+    pub fn from_wait_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+
+    /// Whether it stands for success.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+                Ok(signal) => write!(f, "{signal}"),
+                Err(_) => write!(f, "signal {number}"),
+            },
+        }
+    }
 }

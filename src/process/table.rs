@@ -16,7 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::{ProcessId, ProcessName};
+use super::{ExitStatus, ProcessId, ProcessName};
 
 /// Reads of the table for one look. On a machine that starts programs without pause no reading
 /// is undisturbed; three in a row that all met nobody are an answer.
@@ -31,7 +31,16 @@ pub struct Sighting {
     /// The living processes of the name, by pid.
     pub alive: Vec<ProcessId>,
     /// The dead ones that their parent hasn't reaped.
-    pub zombies: Vec<ProcessId>,
+    pub zombies: Vec<Zombie>,
+}
+
+/// A dead process that its parent hasn't reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zombie {
+    /// Which process it was.
+    pub id: ProcessId,
+    /// How it ended, where the kernel tells.
+    pub exit_status: Option<ExitStatus>,
 }
 
 /// Why a look gave no answer. It says nothing about the process.
@@ -79,7 +88,7 @@ impl std::error::Error for LookError {}
 /// How a process was met in one reading of the table.
 enum Met {
     Alive(ProcessId),
-    Zombie(ProcessId),
+    Zombie(Zombie),
     /// Another one, or one that vanished meanwhile.
     Nobody,
 }
@@ -146,7 +155,7 @@ impl ProcessTable {
             saw_init |= pid == 1;
             match table.examine(root.as_fd(), pid, name)? {
                 Met::Alive(id) => sighting.alive.push(id),
-                Met::Zombie(id) => sighting.zombies.push(id),
+                Met::Zombie(zombie) => sighting.zombies.push(zombie),
                 Met::Nobody => {}
             }
             Ok(())
@@ -206,7 +215,10 @@ impl ProcessTable {
             start_time: stat.starttime,
         };
         if matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1 {
-            return Ok(Met::Zombie(id));
+            // Whoever may not trace the process reads a 0 there, which therefore means nothing.
+            let wait_status = stat.exit_code.filter(|status| *status != 0);
+            let exit_status = wait_status.map(ExitStatus::from_wait_status);
+            return Ok(Met::Zombie(Zombie { id, exit_status }));
         }
         if name.is_longer_than_comm() && !self.runs_program(root, pid, name)? {
             return Ok(Met::Nobody);

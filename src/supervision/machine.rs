@@ -20,7 +20,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::process::{ProcessId, Sighting};
+use crate::process::{ExitStatus, ProcessId, Sighting};
 
 /// The first pause before looking whether a start has succeeded; it doubles up to
 /// [`LAST_POLL`].
@@ -78,33 +78,6 @@ pub enum StartOutcome {
     },
 }
 
-/// How a process ended (wait(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// By itself, with this status.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl ExitStatus {
-    fn is_success(self) -> bool {
-        self == Self::Code(0)
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-                Ok(signal) => write!(f, "{signal}"),
-                Err(_) => write!(f, "signal {number}"),
-            },
-        }
-    }
-}
-
 /// Why a start has failed; two equal ones need no second message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFailure {
@@ -151,13 +124,11 @@ impl fmt::Display for StartFailure {
 pub enum Cause {
     /// It wasn't running when first looked for.
     Absent,
-    /// It has ended; it was nobody's child of ours, so how it ended isn't known.
+    /// It has ended, and how isn't known: it was no child of ours and has left no trace.
     Gone,
-    /// It has ended, and its parent leaves it a zombie.
-    Zombie,
-    /// Our child, it ended by itself.
+    /// It ended by itself, with this status.
     Exited(i32),
-    /// Our child, it was ended by a signal.
+    /// It was ended by this signal.
     Killed(i32),
 }
 
@@ -168,7 +139,6 @@ impl Cause {
         match self {
             Self::Absent => "absent",
             Self::Gone => "gone",
-            Self::Zombie => "zombie",
             Self::Exited(_) => "exited",
             Self::Killed(_) => "killed",
         }
@@ -180,7 +150,6 @@ impl fmt::Display for Cause {
         match *self {
             Self::Absent => f.write_str("was not running"),
             Self::Gone => f.write_str("has ended"),
-            Self::Zombie => f.write_str("is dead, a zombie that its parent has not reaped"),
             Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
             Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
         }
@@ -540,13 +509,21 @@ impl Machine {
     }
 
     fn cause(&self, sighting: &Sighting) -> Cause {
-        let was = |pid: i32| self.alive.iter().any(|id| id.pid == pid);
-        match self.last_exit {
-            _ if self.phase == Phase::New => Cause::Absent,
-            Some((pid, ExitStatus::Code(code))) if was(pid) => Cause::Exited(code),
-            Some((pid, ExitStatus::Signal(number))) if was(pid) => Cause::Killed(number),
-            _ if self.alive.iter().any(|id| sighting.zombies.contains(id)) => Cause::Zombie,
-            _ => Cause::Gone,
+        if self.phase == Phase::New {
+            return Cause::Absent;
+        }
+        let was_child = |(pid, _): &(i32, ExitStatus)| self.alive.iter().any(|id| id.pid == *pid);
+        let as_child = self.last_exit.filter(was_child).map(|(_, status)| status);
+        let left_behind = || {
+            let mut zombies = sighting.zombies.iter();
+            zombies
+                .find(|zombie| self.alive.contains(&zombie.id))?
+                .exit_status
+        };
+        match as_child.or_else(left_behind) {
+            Some(ExitStatus::Code(code)) => Cause::Exited(code),
+            Some(ExitStatus::Signal(number)) => Cause::Killed(number),
+            None => Cause::Gone,
         }
     }
 

@@ -1,0 +1,11 @@
+//! Integration tests: the real binary with real processes, real signals and real sockets. Only the
+//! vendor's closed programs have stand-ins.
+//!
+//! Every test has a directory and process names of its own, so that all can run side by side.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(unreachable_pub, reason = "nothing is outside a test binary")]
+
+mod support;
+
+mod supervise;
