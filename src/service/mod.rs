@@ -122,6 +122,8 @@ struct Service {
     processes: Vec<Supervised>,
     changed: Arc<Notify>,
     liveness: Liveness,
+    /// Whether the watchdog's pings are expected from another process.
+    is_anothers_watchdog: bool,
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
@@ -140,6 +142,7 @@ impl Service {
             processes: Vec::new(),
             changed: Arc::new(Notify::new()),
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
+            is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
             degraded: HashSet::new(),
@@ -282,7 +285,9 @@ impl Service {
             .map(|published| published.status.key)
             .collect();
         let in_time = if late.is_empty() {
-            news.push(NotifyState::Watchdog);
+            if !self.is_anothers_watchdog {
+                news.push(NotifyState::Watchdog);
+            }
             Ok(())
         } else {
             Err(late.join(", "))
@@ -326,6 +331,12 @@ impl Service {
             _ => {}
         }
     }
+}
+
+/// Whether `$WATCHDOG_PID` names another process (sd_watchdog_enabled(3)), as it does when a
+/// wrapper passes its environment on.
+fn watchdog_is_for_another() -> bool {
+    std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid != std::process::id().to_string())
 }
 
 /// The runtime directory that systemd has made for the service, or the usual one.

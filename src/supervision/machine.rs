@@ -346,7 +346,12 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::ExitNoticed => self.next_look = now,
+            Event::ExitNoticed => {
+                // A failed start still waits for its cycle.
+                if self.phase == Phase::Up {
+                    self.next_look = now;
+                }
+            }
             Event::StartProgramRuns { pid } => self.start_program = Some(pid),
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
             Event::Reconfigured(policy) => {
@@ -536,3 +541,6 @@ impl Machine {
         now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;

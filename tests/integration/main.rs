@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
-mod support;
-
+mod notify;
+mod reload;
 mod supervise;
+mod support;

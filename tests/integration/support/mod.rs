@@ -7,8 +7,8 @@ mod till;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-pub use service::{Service, mfe_watchdog};
-pub use till::{Program, Till};
+pub use service::{Service, clean, mfe_watchdog};
+pub use till::{Program, Till, section};
 
 /// Long enough for a machine under load; no test that passes ever waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);

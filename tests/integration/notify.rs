@@ -1,0 +1,300 @@
+//! What systemd hears: readiness, status, watchdog pings, reloads, the end.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{DEADLINE, Program, Service, Till, clean, mfe_watchdog, section};
+
+/// systemd's end of the notification socket.
+struct Systemd(UnixDatagram);
+
+type Message = HashMap<String, String>;
+
+impl Systemd {
+    fn new(till: &Till) -> Self {
+        let socket = UnixDatagram::bind(till.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(socket)
+    }
+
+    /// The next datagram.
+    fn hear(&self) -> Message {
+        let mut buffer = [0; 4096];
+        let length = self.0.recv(&mut buffer).expect("a notification in time");
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        let pairs = text.lines().map(|line| line.split_once('=').unwrap());
+        pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    /// Everything up to the first datagram that has `name`, which comes last.
+    fn hear_until(&self, name: &str) -> Vec<Message> {
+        let end = Instant::now() + DEADLINE;
+        let mut heard = Vec::new();
+        loop {
+            let message = self.hear();
+            let found = message.contains_key(name);
+            heard.push(message);
+            if found {
+                return heard;
+            }
+            assert!(Instant::now() < end, "no {name} in {heard:#?}");
+        }
+    }
+
+    fn hear_status(&self, wanted: &str) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let message = self.hear();
+            let status = message.get("STATUS");
+            if status.is_some_and(|status| status.contains(wanted)) {
+                return;
+            }
+            assert!(Instant::now() < end, "no status with {wanted}");
+        }
+    }
+}
+
+fn till_with_program() -> (Till, Program) {
+    let till = Till::new();
+    let program = till.program('C');
+    let script = till.script("start.sh", &format!("exec {}", program.command()));
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    (till, program)
+}
+
+fn command(till: &Till) -> Command {
+    let mut command = mfe_watchdog();
+    command.env("NOTIFY_SOCKET", till.path().join("notify"));
+    command
+}
+
+#[test]
+fn ready_once_each_process_has_been_looked_at_and_a_status_line_that_is_true() {
+    let (till, program) = till_with_program();
+    let systemd = Systemd::new(&till);
+    let service = Service::start_with(&till, &mut command(&till));
+    let heard = systemd.hear_until("READY");
+    assert_eq!(heard.len(), 1, "READY=1 comes first: {heard:#?}");
+    assert_eq!(heard[0]["READY"], "1");
+    assert!(heard[0].contains_key("STATUS"));
+    systemd.hear_status(&format!("{} up (pid {})", program.name, program.pid()));
+    let killed = program.kill();
+    let back = service.wait_for_restarts("comunicador", 1)["pids"][0].clone();
+    assert_ne!(back, killed);
+    systemd.hear_status(&format!("{} up (pid {back})", program.name));
+}
+
+#[test]
+fn a_missing_vendor_program_keeps_nobody_from_being_ready_and_alive() {
+    let till = Till::new();
+    let program = till.program('C');
+    let missing = till.path().join("bin/start.sh");
+    till.configure_scripts(&[("comunicador", &program, &missing)]);
+    let systemd = Systemd::new(&till);
+    let mut command = command(&till);
+    command.env("WATCHDOG_USEC", "2000000");
+    let _service = Service::start_with(&till, &mut command);
+    systemd.hear_until("READY");
+    for _ in 0..5 {
+        systemd.hear_until("WATCHDOG");
+    }
+}
+
+#[test]
+fn the_status_line_says_what_is_waited_for() {
+    let till = Till::new();
+    let program = till.program('C');
+    let missing = till.path().join("bin/start.sh");
+    till.configure_scripts(&[("comunicador", &program, &missing)]);
+    let systemd = Systemd::new(&till);
+    let _service = Service::start_with(&till, &mut command(&till));
+    systemd.hear_status(&format!("waiting: {} is not installed", missing.display()));
+}
+
+#[test]
+fn pings_each_cycle() {
+    let (till, _program) = till_with_program();
+    let systemd = Systemd::new(&till);
+    let mut command = command(&till);
+    command.env("WATCHDOG_USEC", "60000000");
+    let _service = Service::start_with(&till, &mut command);
+    systemd.hear_until("READY");
+    let begin = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(
+            systemd.hear_until("WATCHDOG").last().unwrap()["WATCHDOG"],
+            "1"
+        );
+    }
+    assert!(
+        begin.elapsed() >= Duration::from_secs(1),
+        "one per cycle of 100 ms, not more"
+    );
+}
+
+#[test]
+fn pings_twice_per_watchdog_time_though_cycles_are_long() {
+    let till = Till::new();
+    let program = till.program('C');
+    let script = till.script("start.sh", &format!("exec {}", program.command()));
+    till.configure(&format!(
+        "interval = \"1h\"\n{}",
+        section("comunicador", &program.name, &script)
+    ));
+    let systemd = Systemd::new(&till);
+    let mut command = command(&till);
+    command.env("WATCHDOG_USEC", "400000");
+    let service = Service::start_with(&till, &mut command);
+    service.wait_for_state("comunicador", "up");
+    systemd
+        .0
+        .set_read_timeout(Some(Duration::from_millis(400)))
+        .unwrap();
+    for _ in 0..10 {
+        assert!(
+            systemd.hear().contains_key("WATCHDOG"),
+            "within each 400 ms"
+        );
+    }
+}
+
+#[test]
+fn leaves_the_pings_of_another_process_alone() {
+    let (till, program) = till_with_program();
+    let systemd = Systemd::new(&till);
+    let mut command = command(&till);
+    command
+        .env("WATCHDOG_USEC", "60000000")
+        .env("WATCHDOG_PID", "1");
+    let service = Service::start_with(&till, &mut command);
+    service.wait_for_state("comunicador", "up");
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    service.signal(Signal::SIGTERM);
+    let heard = systemd.hear_until("STOPPING");
+    assert!(
+        heard
+            .iter()
+            .all(|message| !message.contains_key("WATCHDOG")),
+        "{heard:#?}"
+    );
+}
+
+#[test]
+fn reload_is_one_datagram_with_the_time_and_then_ready() {
+    let (till, _program) = till_with_program();
+    let systemd = Systemd::new(&till);
+    let service = Service::start_with(&till, &mut command(&till));
+    service.wait_for_state("comunicador", "up");
+    systemd.hear_until("READY");
+    let clock = rustix::time::ClockId::Monotonic;
+    let before = rustix::time::clock_gettime(clock).tv_sec * 1_000_000;
+    for good in [true, false] {
+        if !good {
+            till.configure("interval = 0");
+        }
+        service.signal(Signal::SIGHUP);
+        let reloading = systemd.hear_until("RELOADING").pop().unwrap();
+        assert_eq!(reloading["RELOADING"], "1");
+        let time: i64 = reloading["MONOTONIC_USEC"].parse().unwrap();
+        assert!(time >= before);
+        assert_eq!(systemd.hear_until("READY").pop().unwrap()["READY"], "1");
+    }
+}
+
+#[test]
+fn stops_at_once_and_says_so() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (till, _program) = till_with_program();
+        let systemd = Systemd::new(&till);
+        let service = Service::start_with(&till, &mut command(&till));
+        systemd.hear_until("READY");
+        let (exit, _) = service.stop(signal);
+        assert_eq!(exit.code(), Some(0));
+        assert_eq!(
+            systemd.hear_until("STOPPING").pop().unwrap()["STOPPING"],
+            "1"
+        );
+    }
+}
+
+#[test]
+fn a_socket_that_nobody_reads_is_said_once_and_disturbs_nothing() {
+    let (till, program) = till_with_program();
+    // Bound, but systemd is gone.
+    drop(UnixDatagram::bind(till.path().join("notify")).unwrap());
+    let service = Service::start_with(&till, &mut command(&till));
+    service.wait_for_state("comunicador", "up");
+    for kills in 1..=3 {
+        program.kill();
+        service.wait_for_restarts("comunicador", kills);
+    }
+    let lines = service.lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("systemd can't be notified"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
+}
+
+/// One stuck look stops the pings: a FIFO in the place of a /proc file hangs whoever opens it.
+#[test]
+fn a_stuck_look_stops_the_pings() {
+    let (till, program) = till_with_program();
+    let proc = till.path().join("proc");
+    for (pid, comm) in [("1", "init"), ("50", &program.name)] {
+        let directory = proc.join(pid);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("comm"), format!("{comm}\n")).unwrap();
+        let zeros = " 0".repeat(48);
+        std::fs::write(
+            directory.join("stat"),
+            format!("{pid} ({comm}) S 1{zeros}\n"),
+        )
+        .unwrap();
+        std::fs::write(
+            directory.join("status"),
+            format!("Name:\t{comm}\nNSpid:\t{pid}\n"),
+        )
+        .unwrap();
+    }
+    std::fs::create_dir_all(proc.join("self/fd")).unwrap();
+    std::fs::write(proc.join("loadavg"), "0.00 0.00 0.00 1/1 50\n").unwrap();
+
+    let systemd = Systemd::new(&till);
+    let mut unshare = Command::new("unshare");
+    unshare.arg(if rustix::process::geteuid().is_root() {
+        "-m"
+    } else {
+        "-Urm"
+    });
+    unshare.args(["sh", "-c", "mount --bind \"$0\" /proc && exec \"$@\""]);
+    unshare.arg(&proc).arg(env!("CARGO_BIN_EXE_mfe-watchdog"));
+    let mut unshare = clean(unshare);
+    unshare.env("NOTIFY_SOCKET", till.path().join("notify"));
+    unshare.env("WATCHDOG_USEC", "1000000");
+    let _service = Service::start_with(&till, &mut unshare);
+    systemd.hear_status(&format!("{} up (pid 50)", program.name));
+    systemd.hear_until("WATCHDOG");
+
+    let fifo = proc.join("50/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    std::fs::set_permissions(&fifo, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(&fifo, proc.join("50/comm")).unwrap();
+    systemd
+        .0
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let mut buffer = [0; 4096];
+    let silent = (0..50).any(|_| systemd.0.recv(&mut buffer).is_err());
+    assert!(
+        silent,
+        "still pinging, twice the watchdog's time after the look began to hang"
+    );
+}
