@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
+mod clock;
 mod notify;
 mod reload;
+mod soak;
 mod supervise;
 mod support;

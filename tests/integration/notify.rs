@@ -1,6 +1,5 @@
 //! What systemd hears: readiness, status, watchdog pings, reloads, the end.
 
-use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -8,58 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{DEADLINE, Program, Service, Till, clean, mfe_watchdog, section};
-
-/// systemd's end of the notification socket.
-struct Systemd(UnixDatagram);
-
-type Message = HashMap<String, String>;
-
-impl Systemd {
-    fn new(till: &Till) -> Self {
-        let socket = UnixDatagram::bind(till.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self(socket)
-    }
-
-    /// The next datagram.
-    fn hear(&self) -> Message {
-        let mut buffer = [0; 4096];
-        let length = self.0.recv(&mut buffer).expect("a notification in time");
-        let text = std::str::from_utf8(&buffer[..length]).unwrap();
-        let pairs = text.lines().map(|line| line.split_once('=').unwrap());
-        pairs
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect()
-    }
-
-    /// Everything up to the first datagram that has `name`, which comes last.
-    fn hear_until(&self, name: &str) -> Vec<Message> {
-        let end = Instant::now() + DEADLINE;
-        let mut heard = Vec::new();
-        loop {
-            let message = self.hear();
-            let found = message.contains_key(name);
-            heard.push(message);
-            if found {
-                return heard;
-            }
-            assert!(Instant::now() < end, "no {name} in {heard:#?}");
-        }
-    }
-
-    fn hear_status(&self, wanted: &str) {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let message = self.hear();
-            let status = message.get("STATUS");
-            if status.is_some_and(|status| status.contains(wanted)) {
-                return;
-            }
-            assert!(Instant::now() < end, "no status with {wanted}");
-        }
-    }
-}
+use crate::support::{Program, Service, Systemd, Till, clean, mfe_watchdog, section};
 
 fn till_with_program() -> (Till, Program) {
     let till = Till::new();
@@ -153,10 +101,7 @@ fn pings_twice_per_watchdog_time_though_cycles_are_long() {
     command.env("WATCHDOG_USEC", "400000");
     let service = Service::start_with(&till, &mut command);
     service.wait_for_state("comunicador", "up");
-    systemd
-        .0
-        .set_read_timeout(Some(Duration::from_millis(400)))
-        .unwrap();
+    systemd.wait_at_most(Duration::from_millis(400));
     for _ in 0..10 {
         assert!(
             systemd.hear().contains_key("WATCHDOG"),
@@ -287,12 +232,8 @@ fn a_stuck_look_stops_the_pings() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     std::fs::set_permissions(&fifo, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::rename(&fifo, proc.join("50/comm")).unwrap();
-    systemd
-        .0
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
-    let mut buffer = [0; 4096];
-    let silent = (0..50).any(|_| systemd.0.recv(&mut buffer).is_err());
+    systemd.wait_at_most(Duration::from_secs(2));
+    let silent = (0..50).any(|_| systemd.try_hear().is_none());
     assert!(
         silent,
         "still pinging, twice the watchdog's time after the look began to hang"

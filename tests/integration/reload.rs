@@ -43,12 +43,7 @@ fn what_stays_keeps_its_state_what_goes_is_left_and_what_comes_is_started() {
         service.wait_for_restarts("comes", kills);
     }
     assert_eq!(goes.starts().len(), 1, "nobody brings it back");
-    let zombies = procfs::process::all_processes().unwrap();
-    let mut stats = zombies.filter_map(|process| process.ok()?.stat().ok());
-    assert!(
-        !stats.any(|stat| stat.ppid == service.pid() && stat.state == 'Z'),
-        "though it is still our child, and reaped"
-    );
+    assert!(!service.has_zombie(), "it is still our child, and reaped");
 }
 
 #[test]

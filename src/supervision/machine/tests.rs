@@ -458,7 +458,7 @@ fn new_settings_are_tried_at_once_and_change_nothing_else() {
 }
 
 /// A world as the machine may meet it: what it asks for happens, late, differently or not at all.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Chance {
     /// Time passes until the machine wants to look, and the look succeeds.
     Look,

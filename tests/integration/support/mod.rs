@@ -1,13 +1,17 @@
 //! What the tests share: a till with stand-ins, the service under test, and waiting with a
 //! deadline.
 
+mod debian;
 mod service;
+mod systemd;
 mod till;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+pub use debian::install;
 pub use service::{Service, clean, mfe_watchdog};
+pub use systemd::Systemd;
 pub use till::{Program, Till, section};
 
 /// Long enough for a machine under load; no test that passes ever waits this long.

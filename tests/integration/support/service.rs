@@ -86,6 +86,13 @@ impl Service {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Whether a child of the service is dead and not reaped.
+    pub fn has_zombie(&self) -> bool {
+        let processes = procfs::process::all_processes().unwrap();
+        let mut all = processes.filter_map(|process| process.ok()?.stat().ok());
+        all.any(|process| process.ppid == self.pid() && process.state == 'Z')
+    }
+
     /// Everything said so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
