@@ -1,6 +1,6 @@
 //! Reads and validates the configuration; it starts nothing and keeps nothing.
 //!
-//! Two stages: what the file says ([`section`]), then [`Settings`] that the rest of the program
+//! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
 mod problem;

@@ -1,4 +1,4 @@
-//! Keeps one process running: [`machine`] decides, [`task`] looks, starts and says.
+//! Keeps one process running: `machine` decides, `task` looks, starts and says.
 
 mod event;
 mod machine;
