@@ -17,6 +17,7 @@
 //! Only a look that succeeded moves it to a start: every other event merely asks for a look. While
 //! looks fail the phase stays as it is and the state is reported as unknown.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ const LAST_POLL: Duration = Duration::from_millis(500);
 
 /// How long an earlier start program has to end after SIGTERM before SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many starts may come at once, for a sale may be waiting. Those after them come one interval
+/// after the one three before: a program that dies again and again must not take the till with it.
+const START_BURST: usize = 3;
 
 /// The times a process's supervision keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +229,7 @@ pub enum Phase {
     Starting,
     /// Our earlier start program must end before the next start.
     Stopping,
-    /// The last start failed; the next try comes with the next cycle.
+    /// The last start failed, or there were too many of late; the next try comes in its time.
     Down,
 }
 
@@ -260,6 +265,8 @@ pub struct Machine {
     absence: Option<Absence>,
     /// Meaningful in `Starting`.
     attempt: Attempt,
+    /// The last [`START_BURST`] starts, the oldest first.
+    recent_starts: VecDeque<Instant>,
     /// The pid of our own start program while it runs.
     start_program: Option<i32>,
     /// Meaningful in `Stopping`: when to lose patience.
@@ -289,6 +296,7 @@ impl Machine {
                 ended: None,
                 hopeless: false,
             },
+            recent_starts: VecDeque::with_capacity(START_BURST),
             start_program: None,
             kill_at: now,
             last_exit: None,
@@ -463,6 +471,17 @@ impl Machine {
             actions.extend(news.map(Action::Report));
             return;
         }
+        let allowed_at = self.start_allowed_at();
+        if allowed_at > now {
+            self.phase = Phase::Down;
+            self.next_look = allowed_at;
+            actions.extend(news.map(Action::Report));
+            return;
+        }
+        if self.recent_starts.len() == START_BURST {
+            self.recent_starts.pop_front();
+        }
+        self.recent_starts.push_back(now);
         self.phase = Phase::Starting;
         self.attempt = Attempt {
             deadline: now + self.policy.start_timeout,
@@ -475,6 +494,14 @@ impl Machine {
         actions.extend(news.map(Action::Report));
         if self.start_failure.is_none() {
             actions.push(Action::Report(Report::Starting));
+        }
+    }
+
+    /// When the next start may come at the earliest.
+    fn start_allowed_at(&self) -> Instant {
+        match self.recent_starts.front() {
+            Some(first) if self.recent_starts.len() == START_BURST => *first + self.policy.interval,
+            _ => self.epoch,
         }
     }
 

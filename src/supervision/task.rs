@@ -254,9 +254,12 @@ fn detail(machine: &Machine) -> Option<String> {
     if let Some(why) = machine.look_failure() {
         return Some(why.to_owned());
     }
-    let failure = machine.start_failure()?;
-    Some(match failure {
-        StartFailure::NotInstalled(_) => format!("waiting: {failure}"),
-        _ => failure.to_string(),
-    })
+    match machine.start_failure() {
+        Some(failure @ StartFailure::NotInstalled(_)) => Some(format!("waiting: {failure}")),
+        Some(failure) => Some(failure.to_string()),
+        None if *machine.phase() == Phase::Down => {
+            Some("it dies again and again; the next start comes within one interval".into())
+        }
+        None => None,
+    }
 }

@@ -195,6 +195,33 @@ fn restarts_what_is_gone_and_measures_the_outage() {
 }
 
 #[test]
+fn three_starts_come_at_once_and_the_next_one_an_interval_after_the_first() {
+    let mut bench = Bench::up();
+    bench.after(SECOND);
+    for pid in [201, 202, 203] {
+        assert_eq!(bench.absent()[0], Action::Start);
+        bench.alive(&[pid]);
+        bench.after(Duration::from_millis(10));
+    }
+    assert_eq!(
+        bench.absent(),
+        [down(203, Cause::Gone)],
+        "said, but not yet started"
+    );
+    assert_eq!(*bench.phase(), Phase::Down);
+    assert_eq!(bench.next_look(), 11 * SECOND);
+    bench.now = bench.machine.next_look();
+    let expected = [Action::Start, report(Report::Starting)];
+    assert_eq!(bench.absent(), expected);
+    let actions = bench.alive(&[204]);
+    assert!(matches!(
+        actions[..],
+        [Action::Report(Report::Restarted { .. })]
+    ));
+    assert_eq!(bench.machine.restarts(), 4, "late, but not lost");
+}
+
+#[test]
 fn an_exit_is_only_a_reason_to_look() {
     let mut bench = Bench::up();
     bench.after(3 * SECOND);
@@ -510,7 +537,7 @@ struct World {
     /// Started, and neither up nor failed yet.
     in_flight: bool,
     installed: bool,
-    starts: u64,
+    starts: Vec<Instant>,
     restarted: u64,
 }
 
@@ -526,7 +553,7 @@ impl World {
             program: None,
             in_flight: false,
             installed: true,
-            starts: 0,
+            starts: Vec::new(),
             restarted: 0,
         }
     }
@@ -545,7 +572,10 @@ impl World {
                     assert!(self.copies.is_empty(), "a start while one is up");
                     assert!(!self.in_flight, "two starts in flight");
                     assert_eq!(self.program, None, "two start programs");
-                    self.starts += 1;
+                    if let Some(third_last) = self.starts.iter().nth_back(START_BURST - 1) {
+                        assert!(self.now - *third_last >= self.policy.interval, "a storm");
+                    }
+                    self.starts.push(self.now);
                     if self.installed {
                         let pid = self.new_pid();
                         self.program = Some(pid);
@@ -636,11 +666,11 @@ proptest! {
             world.happen(chance);
         }
         world.copies.clear();
-        let starts = world.starts;
+        let starts = world.starts.len();
         let end = world.now + world.policy.start_timeout + 3 * world.policy.interval.max(STOP_TIMEOUT);
-        while world.starts == starts && world.now < end {
+        while world.starts.len() == starts && world.now < end {
             world.look();
         }
-        prop_assert!(world.starts > starts, "an absence without a start");
+        prop_assert!(world.starts.len() > starts, "an absence without a start");
     }
 }
