@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -197,10 +197,13 @@ impl Stage {
     }
 
     /// Stops the service, if it runs, and repeats its last words.
-    pub(crate) async fn stop_service(&mut self, narrator: &Narrator) -> anyhow::Result<()> {
+    pub(crate) async fn stop_service(
+        &mut self,
+        narrator: &Narrator,
+    ) -> anyhow::Result<Option<ExitStatus>> {
         match self.service.take() {
-            Some(service) => service.stop(narrator).await,
-            None => Ok(()),
+            Some(service) => service.stop(narrator).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -228,6 +231,7 @@ impl Stage {
     /// Ends everything that was started, and removes the directory. What can't be told to the
     /// narrator any more keeps nothing from being cleared.
     pub(crate) async fn clear(mut self, narrator: &Narrator) -> anyhow::Result<()> {
+        // How it ends doesn't matter: interrupted early, it has no time to learn of SIGTERM.
         let stopped = self.stop_service(narrator).await;
         let ended = end_children(self.path()).await;
         let path = self.path().display().to_string();
@@ -243,7 +247,7 @@ impl Stage {
 }
 
 impl Service {
-    async fn stop(mut self, narrator: &Narrator) -> anyhow::Result<()> {
+    async fn stop(mut self, narrator: &Narrator) -> anyhow::Result<ExitStatus> {
         if let Some(pid) = self.child.id() {
             // Its pid is its own until it is reaped below; if it has ended already, all the better.
             let _ = kill(Pid::from_raw(pid.try_into()?), Signal::SIGTERM);
@@ -259,10 +263,8 @@ impl Service {
         if ended.is_err() {
             self.child.kill().await?;
         }
-        let status = ended?;
         last_words?;
-        ensure!(status.success(), "the service has ended with {status}");
-        Ok(())
+        ended
     }
 }
 
@@ -309,27 +311,25 @@ async fn end_children(directory: &Path) -> anyhow::Result<()> {
                 waitpid(None, Some(WaitPidFlag::WNOHANG)),
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
             ) {}
-            let children = children_of(directory)?;
-            if children.is_empty() {
+            // Nothing is awaited between finding it and the signal: the runtime reaps a command
+            // that was interrupted, and its pid would be free.
+            let Some(child) = child_of(directory)? else {
                 return Ok(());
-            }
-            for child in children {
-                kill(child, Signal::SIGKILL)?;
-                while matches!(
-                    waitpid(child, Some(WaitPidFlag::WNOHANG)),
-                    Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)
-                ) {
-                    sleep(POLL).await;
-                }
+            };
+            kill(child, Signal::SIGKILL)?;
+            while matches!(
+                waitpid(child, Some(WaitPidFlag::WNOHANG)),
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)
+            ) {
+                sleep(POLL).await;
             }
         }
     })
     .await
 }
 
-fn children_of(directory: &Path) -> anyhow::Result<Vec<Pid>> {
+fn child_of(directory: &Path) -> anyhow::Result<Option<Pid>> {
     let directory = directory.to_string_lossy();
-    let mut children = Vec::new();
     for process in procfs::process::all_processes()? {
         // Others come and go meanwhile; a child of ours stays until it is reaped.
         let Ok(process) = process else { continue };
@@ -338,10 +338,10 @@ fn children_of(directory: &Path) -> anyhow::Result<Vec<Pid>> {
             .is_ok_and(|stat| stat.ppid == getpid().as_raw());
         let arguments = process.cmdline().unwrap_or_default();
         if is_ours && arguments.iter().any(|path| path.contains(&*directory)) {
-            children.push(Pid::from_raw(process.pid));
+            return Ok(Some(Pid::from_raw(process.pid)));
         }
     }
-    Ok(children)
+    Ok(None)
 }
 
 /// Waits for something, but not for ever.

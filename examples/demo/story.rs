@@ -46,8 +46,8 @@ pub(crate) async fn play(stage: &mut Stage, narrator: &Narrator) -> anyhow::Resu
     ))?;
 
     narrator.heading("2. Somebody kills Monitor with kill -9.")?;
-    let monitor = stage.starts(MONITOR).pids()?;
-    let monitor = *monitor.last().context("Monitor was never started")?;
+    // The service may see it before it has done anything at all.
+    let (monitor, _) = stage.starts(MONITOR).next(0).await?;
     kill_and_await(stage, narrator, MONITOR, "monitor", monitor).await?;
     narrator.say("The Python script looks every 10 s: with it, up to 10 s without a sale.")?;
 
@@ -66,7 +66,11 @@ pub(crate) async fn play(stage: &mut Stage, narrator: &Narrator) -> anyhow::Resu
     }
 
     narrator.heading("5. The service is stopped. The programs don't notice.")?;
-    stage.stop_service(narrator).await?;
+    let status = stage.stop_service(narrator).await?;
+    ensure!(
+        status.is_some_and(|status| status.success()),
+        "it should have ended well"
+    );
     for name in [COMUNICADOR, MONITOR] {
         let pid = *stage.starts(name).pids()?.last().context("no start")?;
         ensure!(
