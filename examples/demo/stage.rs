@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use mfe_watchdog::status::{ProcessStatus, Status};
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
@@ -156,8 +155,11 @@ impl Stage {
                 narrator.repeat(&line)?;
                 awaited.retain(|(event, key)| !line.tells(event, key));
                 ensure!(
-                    !events.iter().any(|(_, key)| line.tells("start_failed", key)),
-                    "the service can't start a stand-in. If temporary files can't be executed                      here (a file system mounted noexec), set TMPDIR to a directory where they can"
+                    !events
+                        .iter()
+                        .any(|(_, key)| line.tells("start_failed", key)),
+                    "the service can't start a stand-in. If temporary files can't be executed \
+                     here (a file system mounted noexec), set TMPDIR to a directory where they can"
                 );
             }
             Ok(())
@@ -239,9 +241,8 @@ impl Stage {
         stopped?;
         ended?;
         removed.with_context(|| format!("{path} can't be removed"))?;
-        narrator.say(&format!(
-            "The demo has ended its stand-ins and removed {path}. Nothing is left behind."
-        ))?;
+        narrator.say(&format!("The stand-ins are ended and {path} is removed."))?;
+        narrator.say("Nothing is left behind.")?;
         Ok(())
     }
 }
@@ -301,8 +302,17 @@ impl Starts {
     }
 }
 
-/// Kills and reaps all children that have a path in `directory` among their arguments, and theirs
-/// in turn. There may be others: whoever ran the demo with exec(3) has left it his own.
+/// A child of the demo, however it came to be one.
+enum Found {
+    /// It has a path in the demo's directory among its arguments.
+    Ours(Pid),
+    /// It has no arguments: it is in the middle of execve(2) or of its end, and soon known.
+    Undecided,
+    /// There are none but strangers, such as whoever ran the demo with exec(3) has left it.
+    Nobody,
+}
+
+/// Kills and reaps all children that belong to the demo, and theirs in turn.
 async fn end_children(directory: &Path) -> anyhow::Result<()> {
     within("the end of the stand-ins", async {
         loop {
@@ -311,37 +321,38 @@ async fn end_children(directory: &Path) -> anyhow::Result<()> {
                 waitpid(None, Some(WaitPidFlag::WNOHANG)),
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
             ) {}
-            // Nothing is awaited between finding it and the signal: the runtime reaps a command
+            // Nothing is awaited between finding one and the signal: the runtime reaps a command
             // that was interrupted, and its pid would be free.
-            let Some(child) = child_of(directory)? else {
-                return Ok(());
-            };
-            kill(child, Signal::SIGKILL)?;
-            while matches!(
-                waitpid(child, Some(WaitPidFlag::WNOHANG)),
-                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)
-            ) {
-                sleep(POLL).await;
+            match find_child(directory)? {
+                Found::Ours(child) => kill(child, Signal::SIGKILL)?,
+                Found::Undecided => {}
+                Found::Nobody => return Ok(()),
             }
+            sleep(POLL).await;
         }
     })
     .await
 }
 
-fn child_of(directory: &Path) -> anyhow::Result<Option<Pid>> {
+fn find_child(directory: &Path) -> anyhow::Result<Found> {
     let directory = directory.to_string_lossy();
+    let mut found = Found::Nobody;
     for process in procfs::process::all_processes()? {
         // Others come and go meanwhile; a child of ours stays until it is reaped.
         let Ok(process) = process else { continue };
-        let is_ours = process
-            .stat()
-            .is_ok_and(|stat| stat.ppid == getpid().as_raw());
+        let stat = process.stat();
+        if !stat.is_ok_and(|stat| stat.ppid == getpid().as_raw()) {
+            continue;
+        }
         let arguments = process.cmdline().unwrap_or_default();
-        if is_ours && arguments.iter().any(|path| path.contains(&*directory)) {
-            return Ok(Some(Pid::from_raw(process.pid)));
+        if arguments.iter().any(|path| path.contains(&*directory)) {
+            return Ok(Found::Ours(Pid::from_raw(process.pid)));
+        }
+        if arguments.is_empty() {
+            found = Found::Undecided;
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Waits for something, but not for ever.

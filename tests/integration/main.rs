@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod clock;
+mod demo;
 mod notify;
 mod reload;
 mod soak;
