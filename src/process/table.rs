@@ -5,9 +5,11 @@
 //! then exit) may never be met. Its absence is therefore only believed when the kernel has handed
 //! out no pid during the look; else the table is read again.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use procfs::FromRead;
@@ -24,6 +26,12 @@ const MAX_SCANS: u32 = 3;
 
 /// Arguments that are looked at for a long name: `interpreter [option] script`.
 const ARGUMENTS_WITH_A_NAME: usize = 3;
+
+/// For how many looks a process is young.
+const YOUNG_LOOKS: usize = 3;
+
+/// With more young processes than this, reading the whole table is no dearer.
+const MAX_YOUNG: i32 = 1000;
 
 /// What a look at the process table has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,6 +109,8 @@ pub struct ProcessTable {
     entries: Vec<MaybeUninit<u8>>,
     buffer: Vec<u8>,
     path: String,
+    /// The last pid handed out at each of the latest looks, the oldest first.
+    last_pids: VecDeque<i32>,
 }
 
 impl ProcessTable {
@@ -109,9 +119,10 @@ impl ProcessTable {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            entries: vec![MaybeUninit::uninit(); 32 * 1024],
-            buffer: vec![0; 8 * 1024],
+            entries: vec![MaybeUninit::uninit(); 8 * 1024],
+            buffer: vec![0; 4 * 1024],
             path: String::new(),
+            last_pids: VecDeque::with_capacity(YOUNG_LOOKS),
         }
     }
 
@@ -133,6 +144,55 @@ impl ProcessTable {
             }
         }
         Ok(sighting)
+    }
+
+    /// The same, at the price of a few small reads while nothing has happened: confirms that the
+    /// processes `known` live on, and reads only those that are young besides. A process that takes
+    /// the name long after its birth is met by the next [`Self::look`].
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn confirm(
+        &mut self,
+        name: &ProcessName,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
+        let root = open_directory(&self.root)?;
+        let Some(young) = self.young_pids(&root) else {
+            return self.look(name);
+        };
+        let mut alive = known.to_owned();
+        for id in known {
+            match self.examine(root.as_fd(), id.pid, name)? {
+                Met::Alive(met) if met == *id => {}
+                _ => return self.look(name),
+            }
+        }
+        for pid in young {
+            if known.iter().all(|id| id.pid != pid) {
+                if let Met::Alive(id) = self.examine(root.as_fd(), pid, name)? {
+                    alive.push(id);
+                }
+            }
+        }
+        alive.sort_unstable();
+        let zombies = Vec::new();
+        Ok(Sighting { alive, zombies })
+    }
+
+    /// The pids that were handed out since a few looks ago: long enough for a start script to
+    /// become its program. `None` when they can't be told, or are too many.
+    fn young_pids(&mut self, root: &OwnedFd) -> Option<RangeInclusive<i32>> {
+        let last = self.last_pid(root)?;
+        let oldest = self.last_pids.front().copied();
+        if self.last_pids.len() == YOUNG_LOOKS {
+            self.last_pids.pop_front();
+        }
+        self.last_pids.push_back(last);
+        // At its maximum the kernel begins anew with the lowest free pid.
+        let young = oldest? + 1..=last;
+        let count = last.checked_sub(oldest?)?;
+        (0..=MAX_YOUNG).contains(&count).then_some(young)
     }
 
     /// Whether this very process, not another one with its pid, is still in the table.
@@ -207,7 +267,7 @@ impl ProcessTable {
         if stat.comm != String::from_utf8_lossy(name.comm()) {
             return Ok(Met::Nobody);
         }
-        if !self.is_of_this_namespace(root, pid)? {
+        if !self.is_process_here(root, pid)? {
             return Ok(Met::Nobody);
         }
         let id = ProcessId {
@@ -238,20 +298,25 @@ impl ProcessTable {
         }
     }
 
-    /// `NSpid` in /proc/PID/status lists one pid for each PID namespace from this one inwards
-    /// (`pid_namespaces(7)`): more than one means that the process lives in a container.
-    fn is_of_this_namespace(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<bool, LookError> {
+    /// Whether a pid is that of a process, not of a thread, and in the watchdog's own namespace.
+    ///
+    /// /proc answers to a thread's id too, though it doesn't list it: its `Tgid` is another one.
+    /// `NSpid` has one pid for each PID namespace from this one inwards (pid_namespaces(7)): more
+    /// than one means that the process lives in a container.
+    fn is_process_here(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<bool, LookError> {
         let Some(status) = self.read(root, pid, "status")? else {
             return Ok(false);
         };
-        let pids = status
-            .split(|byte| *byte == b'\n')
-            .find_map(|line| line.strip_prefix(b"NSpid:"));
+        let field = |name: &[u8]| {
+            let mut lines = status.split(|byte| *byte == b'\n');
+            let value = lines.find_map(|line| line.strip_prefix(name))?;
+            let words = value.split(u8::is_ascii_whitespace);
+            Some(words.filter(|word| !word.is_empty()).collect::<Vec<_>>())
+        };
+        let is_thread = field(b"Tgid:").is_some_and(|tgid| tgid != [pid.to_string().as_bytes()]);
         // Kernels built without PID namespaces have no such line.
-        Ok(pids.is_none_or(|pids| {
-            let fields = pids.split(u8::is_ascii_whitespace);
-            fields.filter(|field| !field.is_empty()).count() <= 1
-        }))
+        let is_inside = field(b"NSpid:").is_some_and(|pids| pids.len() > 1);
+        Ok(!is_thread && !is_inside)
     }
 
     /// Whether the file that a process runs has the whole of a long name: its executable, or,

@@ -33,6 +33,13 @@ const LAST_POLL: Duration = Duration::from_millis(500);
 /// How long an earlier start program has to end after SIGTERM before SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many cycles a process that is up may merely be confirmed, without a look at all processes:
+/// an hour's worth of the default interval.
+const CYCLES_PER_WHOLE_LOOK: u32 = 360;
+
+/// The longest time without a look at all processes.
+const WHOLE_LOOK_MAX: Duration = Duration::from_secs(3600);
+
 /// How many starts may come at once, for a sale may be waiting. Those after them come one interval
 /// after the one three before: a program that dies again and again must not take the till with it.
 const START_BURST: usize = 3;
@@ -277,6 +284,17 @@ pub struct Machine {
     start_failure: Option<StartFailure>,
     restarts: u64,
     next_look: Instant,
+    /// From when on a look has to be a whole one.
+    whole_look_at: Instant,
+}
+
+/// How thorough a look has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At all processes.
+    Whole,
+    /// Only whether those that were alive still are.
+    Confirm,
 }
 
 impl Machine {
@@ -303,6 +321,7 @@ impl Machine {
             start_failure: None,
             restarts: 0,
             next_look: now,
+            whole_look_at: now,
         }
     }
 
@@ -310,6 +329,17 @@ impl Machine {
     #[must_use]
     pub fn next_look(&self) -> Instant {
         self.next_look
+    }
+
+    /// How thorough that look has to be.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        let settled = self.phase == Phase::Up && self.look_failure.is_none();
+        if settled && self.next_look < self.whole_look_at {
+            Look::Confirm
+        } else {
+            Look::Whole
+        }
     }
 
     /// Where the process stood at the last successful look.
@@ -357,20 +387,29 @@ impl Machine {
             Event::ExitNoticed => {
                 // A failed start still waits for its cycle.
                 if self.phase == Phase::Up {
-                    self.next_look = now;
+                    self.look_at_all(now);
                 }
             }
             Event::StartProgramRuns { pid } => self.start_program = Some(pid),
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
             Event::Reconfigured(policy) => {
                 self.policy = policy;
-                self.next_look = now;
+                self.look_at_all(now);
             }
         }
         actions
     }
 
+    fn look_at_all(&mut self, now: Instant) {
+        self.next_look = now;
+        self.whole_look_at = now;
+    }
+
     fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        if self.look() == Look::Whole {
+            let time = self.policy.interval.saturating_mul(CYCLES_PER_WHOLE_LOOK);
+            self.whole_look_at = now + time.min(WHOLE_LOOK_MAX);
+        }
         let was_unknown = self.look_failure.take().is_some();
         if sighting.alive.is_empty() {
             self.found_absent(now, sighting, actions);
@@ -525,7 +564,7 @@ impl Machine {
                 }
                 // It may have been the process itself, or have brought it up just before.
                 if self.phase != Phase::Down {
-                    self.next_look = now;
+                    self.look_at_all(now);
                 }
             }
         }

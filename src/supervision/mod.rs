@@ -6,6 +6,6 @@ mod task;
 
 pub use event::{Kind, record};
 pub use machine::{
-    Action, Cause, Event, Machine, Phase, Policy, Report, StartFailure, StartOutcome, Stop,
+    Action, Cause, Event, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome, Stop,
 };
 pub use task::{Published, Slot, supervise};

@@ -10,7 +10,9 @@ use tokio::time::sleep_until;
 use tracing::debug;
 
 use super::event::record;
-use super::machine::{Action, Event, Machine, Phase, Policy, Report, StartFailure, StartOutcome};
+use super::machine::{
+    Action, Event, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
+};
 use crate::config::ProcessSettings;
 use crate::launcher::StartProgram;
 use crate::process::{ExitWatches, ProcessTable};
@@ -152,7 +154,12 @@ impl Supervisor {
             self.start_program = None;
             return Event::StartEnded(outcome);
         }
-        match self.table.look(&self.process.name) {
+        let name = &self.process.name;
+        let sighting = match self.machine.look() {
+            Look::Whole => self.table.look(name),
+            Look::Confirm => self.table.confirm(name, self.machine.alive()),
+        };
+        match sighting {
             Ok(sighting) => Event::Looked(sighting),
             Err(error) => Event::LookFailed(error.to_string()),
         }

@@ -113,6 +113,40 @@ fn looks_at_once_and_then_on_the_cycle() {
 }
 
 #[test]
+fn confirms_what_is_up_and_looks_at_all_when_something_may_have_happened() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.machine.look(), Look::Whole);
+    bench.alive(&[100]);
+    assert_eq!(bench.machine.look(), Look::Confirm);
+    for event in [
+        Event::ExitNoticed,
+        Event::Reconfigured(POLICY),
+        Event::LookFailed("why".into()),
+    ] {
+        bench.event(event);
+        assert_eq!(bench.machine.look(), Look::Whole);
+        bench.after(SECOND).alive(&[100]);
+        assert_eq!(bench.machine.look(), Look::Confirm);
+    }
+    let mut whole = 0;
+    for _ in 0..3600 {
+        whole += u32::from(bench.machine.look() == Look::Whole);
+        bench.now = bench.machine.next_look();
+        bench.alive(&[100]);
+    }
+    assert!(
+        (9..=10).contains(&whole),
+        "once in each of ten hours: {whole}"
+    );
+    bench.absent();
+    assert_eq!(
+        bench.machine.look(),
+        Look::Whole,
+        "while it is being started"
+    );
+}
+
+#[test]
 fn adopts_what_runs_already() {
     let mut bench = Bench::new();
     let pids = vec![100, 101];

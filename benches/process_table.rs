@@ -1,0 +1,27 @@
+//! One look at all processes of this machine, beside the procfs crate's way on the same live
+//! /proc.
+
+use std::hint::black_box;
+
+use divan::Bencher;
+use mfe_watchdog::process::{ProcessName, ProcessTable};
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn look(bencher: Bencher<'_, '_>) {
+    let name = ProcessName::new("nobody has this name");
+    let mut table = ProcessTable::new("/proc");
+    bencher.bench_local(|| table.look(black_box(&name)).expect("a look at /proc"));
+}
+
+#[divan::bench]
+fn procfs_all_processes_and_stat() -> usize {
+    let processes = procfs::process::all_processes().expect("a look at /proc");
+    processes
+        .filter_map(|process| process.ok()?.stat().ok())
+        .filter(|stat| stat.comm == "nobody has this name")
+        .count()
+}
