@@ -104,7 +104,8 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     let text = settings.to_toml().context("the settings can't be shown")?;
-    print(&format!("# {source}\n{text}"))
+    // A file's name may hold a line end, which would end the comment.
+    print(&format!("# {}\n{text}", printable(&source.to_string())))
 }
 
 fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {

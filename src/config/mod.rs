@@ -18,7 +18,7 @@ pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
 use crate::process::ProcessName;
-use problem::line_of;
+use problem::line_ends;
 use section::{Located, Problems, Section};
 
 /// Where the configuration is when nobody says otherwise.
@@ -100,11 +100,19 @@ fn read(path: &Path) -> Result<String, ConfigError> {
             "is larger than 1 MiB, so not a configuration".into(),
         ));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let line = line_of(error.as_bytes(), error.utf8_error().valid_up_to());
-        let mut refused = refuse("is not UTF-8 text; write it with a text editor".into());
-        refused.problems[0].line = Some(line);
+    let refuse_at = |offset: usize, bytes: &[u8], message: &str| {
+        let mut refused = refuse(message.into());
+        refused.problems[0].line = Some(1 + line_ends(&bytes[..offset]));
         refused
+    };
+    if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
+        let message = "holds a NUL byte, so it is not a text file";
+        return Err(refuse_at(offset, &bytes, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let message = "is not UTF-8 text; save it as UTF-8 with a text editor";
+        refuse_at(offset, error.as_bytes(), message)
     })
 }
 
@@ -128,8 +136,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, ConfigError> {
 fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        problems.add(offset, "TOML syntax", error.message());
+        let span = error.span().unwrap_or_default();
+        let offset = span.start;
+        let excerpt = problems.excerpt(span);
+        match error.message() {
+            "duplicate key" if !excerpt.is_empty() => {
+                problems.add(offset, excerpt, "is given twice; keep one of them");
+            }
+            message => problems.add(offset, "TOML syntax", syntax(message)),
+        }
     }
     if !errors.is_empty() {
         // What recovery made of broken text would only raise false problems.
@@ -138,45 +153,43 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut file = Section::new(String::new(), 0, table.into_inner());
     let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
+    let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
     file.finish(problems);
-
-    let mut processes: Vec<(usize, ProcessSettings)> = Vec::new();
-    let any = !sections.is_empty();
-    for (key, section) in sections {
-        let offset = section.offset();
-        if let Some(process) = process(key, section, interval, problems) {
-            for (_, other) in &processes {
-                if other.name.is_indistinguishable_from(&process.name) {
-                    let message = format!(
-                        "nothing tells it apart from process.{}; give each process a name of its own",
-                        other.key
-                    );
-                    problems.add(offset, format!("process.{}.name", process.key), message);
-                }
-            }
-            processes.push((offset, process));
-        }
+    if !is_any || sections.as_ref().is_some_and(Vec::is_empty) {
+        let message = "no process to keep running; write at least one [process.KEY] section";
+        problems.add(0, "process", message);
     }
-    if !any {
-        problems.add(
-            0,
-            "process",
-            "no process to keep running; write at least one [process.KEY] section",
-        );
+
+    let mut names = Vec::new();
+    let mut processes = Vec::new();
+    for (key, section) in sections.unwrap_or_default() {
+        processes.extend(process(key, section, interval, &mut names, problems));
     }
     Some(Settings {
         interval,
         launcher: launcher.map_or(Launcher::Auto, |located| located.value),
-        processes: processes.into_iter().map(|(_, process)| process).collect(),
+        processes,
     })
 }
 
-/// Validates one `[process.KEY]` section.
+/// The parser's words for the commonest mistakes, in words for those who never read about TOML.
+fn syntax(message: &str) -> &str {
+    if message.starts_with("string values must be quoted") {
+        "the value is missing or lacks its quotes; right is, for example, interval = \"10s\""
+    } else if message.starts_with("invalid basic string") {
+        "the quote that ends the text is missing on this line"
+    } else {
+        message
+    }
+}
+
+/// Validates one `[process.KEY]` section; `names` are those of the sections before it, by key.
 fn process(
     key: String,
     mut section: Section<'_>,
     interval: Duration,
+    names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
     let is_key_character =
@@ -184,11 +197,23 @@ fn process(
     if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key_character) {
         problems.add(
             section.offset(),
-            format!("process.{}", key.escape_debug()),
+            format!("process.{key}"),
             "a key has 1 to 32 characters out of a-z, 0-9, _ and -",
         );
     }
     let name = name(&mut section, problems);
+    if let Some(Located { value, offset }) = &name {
+        // One is enough: whoever mends it meets the next.
+        let same = names
+            .iter()
+            .find(|(_, other)| other.is_indistinguishable_from(value));
+        if let Some((other_key, other)) = same {
+            let message = not_distinguishable(other_key, other, value);
+            problems.add(*offset, section.path("name"), message);
+        } else {
+            names.push((key.clone(), value.clone()));
+        }
+    }
     let start = start(&mut section, problems);
     let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
     let start_timeout =
@@ -196,17 +221,29 @@ fn process(
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        name: name?,
+        name: name?.value,
         start: start?,
         interval,
         start_timeout,
     })
 }
 
-fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<ProcessName> {
+fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
+    if other == name {
+        format!("process.{key} has the same name; give each process a name of its own")
+    } else {
+        format!(
+            "can't be told from process.{key}, \"{other}\": the kernel keeps only the first {} \
+             bytes of a name, which must differ",
+            ProcessName::COMM_MAX
+        )
+    }
+}
+
+fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<ProcessName>> {
     let expected = "the process's exact name, such as \"Comunicador\"";
     let path = section.path("name");
-    if !section.has("name") {
+    if section.find("name").is_none() {
         problems.add(section.offset(), &path, format!("is missing: {expected}"));
     }
     let Located { value, offset } = section.take::<String>("name", expected, problems)?;
@@ -215,14 +252,24 @@ fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Proces
         problems.add(offset, path, message);
         return None;
     }
-    Some(ProcessName::new(value))
+    Some(Located {
+        value: ProcessName::new(value),
+        offset,
+    })
 }
 
 /// Exactly one of `command` and `unit`.
 fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start> {
-    if !section.has("command") && !section.has("unit") {
-        let message = "is missing: give a command (or a unit) that starts the program";
-        problems.add(section.offset(), section.path("command"), message);
+    match (section.find("command"), section.find("unit")) {
+        (None, None) => {
+            let message = "is missing: give a command (or a unit) that starts the program";
+            problems.add(section.offset(), section.path("command"), message);
+        }
+        (Some(_), Some(unit)) => {
+            let message = "both command and unit are given; keep the one that starts the program";
+            problems.add(unit, section.path("unit"), message);
+        }
+        _ => {}
     }
     let command = section.take::<Vec<String>>(
         "command",
@@ -230,16 +277,10 @@ fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start
         problems,
     );
     let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
-    match (command, unit) {
-        (Some(_), Some(unit)) => {
-            let message = "both command and unit are given; keep the one that starts the program";
-            problems.add(unit.offset, section.path("unit"), message);
-            None
-        }
-        (None, None) => None,
-        (Some(command), None) => valid_command(command, &section.path("command"), problems),
-        (None, Some(unit)) => valid_unit(unit, &section.path("unit"), problems),
-    }
+    let command =
+        command.and_then(|command| valid_command(command, &section.path("command"), problems));
+    let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
+    command.or(unit)
 }
 
 fn valid_command(
@@ -301,3 +342,6 @@ fn duration(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,12 +19,9 @@ pub struct Problem {
     pub message: String,
 }
 
-/// The line on which byte `offset` of a text is, counted from 1.
-pub(super) fn line_of(text: &[u8], offset: usize) -> usize {
-    1 + text[..offset.min(text.len())]
-        .split(|byte| *byte == b'\n')
-        .skip(1)
-        .count()
+/// How many lines end in `text`.
+pub(super) fn line_ends(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'\n').skip(1).count()
 }
 
 /// Every problem of one configuration, at least one.

@@ -8,7 +8,11 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::problem::{Problem, line_of};
+use super::problem::{Problem, line_ends};
+use crate::printable::printable;
+
+/// More of a value than this isn't shown in a message, in characters.
+const EXCERPT: usize = 60;
 
 /// The problems found so far in one text.
 pub(super) struct Problems<'i> {
@@ -25,17 +29,39 @@ impl<'i> Problems<'i> {
     /// Notes a problem at byte `offset` of the text.
     pub(super) fn add(&mut self, offset: usize, key: impl Display, message: impl Display) {
         let problem = Problem {
-            line: Some(line_of(self.text.as_bytes(), offset)),
-            key: key.to_string(),
-            message: message.to_string(),
+            line: None,
+            key: printable(&key.to_string()),
+            message: printable(&message.to_string()),
         };
-        self.found.push((offset, problem));
+        self.found.push((offset.min(self.text.len()), problem));
     }
 
-    /// All problems in the order of the text.
+    /// What the text says at `span`, on one line and not too long.
+    pub(super) fn excerpt(&self, span: Range<usize>) -> String {
+        let text = self.text.get(span).unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let mut excerpt: String = line.chars().take(EXCERPT).collect();
+        if excerpt.len() < text.len() {
+            excerpt.push('…');
+        }
+        excerpt
+    }
+
+    /// All problems in the order of the text, each with its line.
     pub(super) fn into_vec(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(offset, _)| *offset);
-        self.found.into_iter().map(|(_, problem)| problem).collect()
+        // Counted on from problem to problem: a large file of mistakes has a million of them.
+        let (mut counted, mut line) = (0, 1);
+        let text = self.text.as_bytes();
+        let with_line = |(offset, problem): (usize, Problem)| {
+            line += line_ends(&text[counted..offset]);
+            counted = offset;
+            Problem {
+                line: Some(line),
+                ..problem
+            }
+        };
+        self.found.into_iter().map(with_line).collect()
     }
 }
 
@@ -81,9 +107,10 @@ impl<'i> Section<'i> {
         self.offset
     }
 
-    /// Whether the setting `key` is given and not yet taken.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, ..)| name == key)
+    /// Where the setting `key` stands, if it is given and not yet taken.
+    pub(super) fn find(&self, key: &str) -> Option<usize> {
+        let mut entries = self.entries.iter();
+        entries.find_map(|(name, offset, _)| (name == key).then_some(*offset))
     }
 
     /// Takes the setting `key`; a value of another type is a problem that names `expected`.
@@ -94,35 +121,35 @@ impl<'i> Section<'i> {
         problems: &mut Problems<'_>,
     ) -> Option<Located<T>> {
         let (offset, value) = self.take_value(key)?;
-        let found = value.get_ref().type_str();
+        let found = match value.get_ref() {
+            DeValue::Table(_) => "a section".to_owned(),
+            _ => problems.excerpt(value.span()),
+        };
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Some(Located { value, offset }),
             Err(_) => {
-                let message = format!("must be {expected}, but is of type {found}");
+                let message = format!("must be {expected}, not {found}");
                 problems.add(offset, self.path(key), message);
                 None
             }
         }
     }
 
-    /// Takes the table `key` apart into named sub-sections, in the order of the file.
+    /// Takes the table `key` apart into named sub-sections, in the order of the file; `None` when
+    /// there is no such table, or nothing but problems in it.
     pub(super) fn take_sections(
         &mut self,
         key: &'static str,
         problems: &mut Problems<'_>,
-    ) -> Vec<(String, Section<'i>)> {
-        let Some((offset, value)) = self.take_value(key) else {
-            return Vec::new();
-        };
+    ) -> Option<Vec<(String, Section<'i>)>> {
+        let (offset, value) = self.take_value(key)?;
         let path = self.path(key);
         let DeValue::Table(table) = value.into_inner() else {
-            problems.add(
-                offset,
-                &path,
-                format!("must be sections, each begun by [{path}.KEY]"),
-            );
-            return Vec::new();
+            let message = format!("must be sections, each begun by [{path}.KEY]");
+            problems.add(offset, &path, message);
+            return None;
         };
+        let is_empty = table.is_empty();
         let mut sections = Vec::new();
         for (name, value) in table {
             let offset = name.span().start;
@@ -141,7 +168,7 @@ impl<'i> Section<'i> {
             }
         }
         sections.sort_by_key(|(_, section)| section.offset);
-        sections
+        (is_empty || !sections.is_empty()).then_some(sections)
     }
 
     /// Ends the section: what nobody took is unknown.

@@ -1,7 +1,6 @@
 //! Validated settings that the rest of the program can trust; reading and judging a file is done
 //! in the parent module.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -102,7 +101,8 @@ struct File<'a> {
     #[serde(serialize_with = "as_duration")]
     interval: Duration,
     launcher: Launcher,
-    process: BTreeMap<&'a str, ProcessSection<'a>>,
+    #[serde(serialize_with = "in_order")]
+    process: Vec<(&'a str, ProcessSection<'a>)>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +116,14 @@ struct ProcessSection<'a> {
     interval: Duration,
     #[serde(serialize_with = "as_duration")]
     start_timeout: Duration,
+}
+
+/// A map that keeps the order of the file, which is the order of the status too.
+fn in_order<S: Serializer>(
+    sections: &[(&str, ProcessSection<'_>)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(sections.iter().map(|(key, section)| (key, section)))
 }
 
 fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,14 +4,15 @@ use std::fmt;
 
 use crate::printable::printable;
 
-/// The kernel keeps this many bytes of a program's name (`TASK_COMM_LEN` less the NUL, proc(5)).
-const COMM_MAX: usize = 15;
-
 /// The exact, case-sensitive name of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessName(String);
 
 impl ProcessName {
+    /// The kernel keeps this many bytes of a program's name (`TASK_COMM_LEN` less the NUL,
+    /// proc(5)).
+    pub const COMM_MAX: usize = 15;
+
     /// A name; the configuration makes sure that it is a possible one.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
@@ -29,13 +30,13 @@ impl ProcessName {
     #[must_use]
     pub fn comm(&self) -> &[u8] {
         let bytes = self.0.as_bytes();
-        &bytes[..bytes.len().min(COMM_MAX)]
+        &bytes[..bytes.len().min(Self::COMM_MAX)]
     }
 
     /// Whether the kernel's name isn't the whole name, so that the program's file decides.
     #[must_use]
     pub fn is_longer_than_comm(&self) -> bool {
-        self.0.len() > COMM_MAX
+        self.0.len() > Self::COMM_MAX
     }
 
     /// Whether `program`, a path or an argument, has the whole name as its last component. The

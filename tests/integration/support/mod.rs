@@ -1,6 +1,7 @@
 //! What the tests share: a till with stand-ins, the service under test, and waiting with a
 //! deadline.
 
+mod command;
 mod debian;
 mod service;
 mod systemd;
@@ -9,6 +10,7 @@ mod till;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+pub use command::{Output, in_mount_namespace, output};
 pub use debian::install;
 pub use service::{Service, clean, mfe_watchdog};
 pub use systemd::Systemd;

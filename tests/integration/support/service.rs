@@ -21,9 +21,11 @@ pub fn mfe_watchdog() -> Command {
 /// Takes out of a command's environment what would change the service's behaviour.
 pub fn clean(mut command: Command) -> Command {
     for name in [
+        "NO_COLOR",
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",
         "WATCHDOG_PID",
+        "JOURNAL_STREAM",
         "RUST_LOG",
         "RUNTIME_DIRECTORY",
     ] {

@@ -1,0 +1,584 @@
+//! `check`, and what `run` says about the same files: every kind of bad input in the words and
+//! with the code that were promised, and the effective settings of a good one.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::support::{Output, in_mount_namespace, mfe_watchdog, output};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+const DURATION: &str = "must be a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h, not";
+const COMMAND: &str = "must be a list of a program's absolute path and its arguments, such as \
+                       [\"/opt/x/start.sh\"], not";
+const NO_PROCESS: &str =
+    "1: process: no process to keep running; write at least one [process.KEY] section";
+const SECTIONS: &str = "must be sections, each begun by [process.KEY]";
+const KNOWN: &str = "unknown key; known here: interval, launcher, process";
+const KNOWN_OF_PROCESS: &str =
+    "unknown key; known here: name, command, unit, interval, start_timeout";
+
+fn check(file: &Path) -> Output {
+    output(mfe_watchdog().args([
+        OsStr::new("check"),
+        OsStr::new("--config"),
+        file.as_os_str(),
+    ]))
+}
+
+/// Asserts that `check` and `run` refuse a file with exactly these lines, of which each stands
+/// behind the file's name.
+fn assert_refused(file: &Path, expected: &[impl AsRef<str>]) {
+    let mut text = String::new();
+    for line in expected {
+        text += &format!("{}:{}\n", file.display(), line.as_ref());
+    }
+    let expected = text;
+    let checked = check(file);
+    assert_eq!(checked.stderr, expected);
+    assert_eq!(checked.code(), 78, "{expected}");
+    assert_eq!(checked.stdout, "");
+
+    let directory = tempfile::tempdir().unwrap();
+    let runtime_dir = directory.path().join("run");
+    let ran = output(
+        mfe_watchdog()
+            .args([OsStr::new("run"), OsStr::new("--config"), file.as_os_str()])
+            .args([OsStr::new("--runtime-dir"), runtime_dir.as_os_str()]),
+    );
+    assert_eq!(ran.stderr, expected, "run's words");
+    assert_eq!(ran.code(), 78, "run's code");
+    assert!(!runtime_dir.exists(), "refused before anything is done");
+}
+
+/// The same for a configuration's text; each line is `LINE: KEY: MESSAGE`.
+fn assert_text_refused(text: impl AsRef<[u8]>, expected: &[impl AsRef<str>]) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(&file, text).unwrap();
+    assert_refused(&file, expected);
+}
+
+/// A process section of two settings.
+fn process(key: &str, name: &str, rest: &str) -> String {
+    format!("[process.{key}]\nname = {name}\n{rest}\n")
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let missing = " can't be read: No such file or directory (os error 2)";
+    assert_refused(&path("missing.toml"), &[missing]);
+    symlink(path("missing.toml"), path("dangling.toml")).unwrap();
+    assert_refused(&path("dangling.toml"), &[missing]);
+    let directory_instead = " is a directory, not a configuration file";
+    assert_refused(directory.path(), &[directory_instead]);
+    mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
+    assert_refused(&path("fifo"), &[" is not a regular file"]);
+    assert_refused(Path::new("/dev/zero"), &[" is not a regular file"]);
+    // Reading its first byte fails for everybody, root included.
+    let error = " can't be read: Input/output error (os error 5)";
+    assert_refused(Path::new("/proc/self/mem"), &[error]);
+    let not_directory = " can't be read: Not a directory (os error 20)";
+    assert_refused(Path::new("/dev/null/config.toml"), &[not_directory]);
+}
+
+#[test]
+fn contents_that_are_no_configuration() {
+    assert_text_refused("", &[NO_PROCESS]);
+    assert_text_refused("\n# nothing but a comment\n", &[NO_PROCESS]);
+    assert_text_refused("interval = \"1s\"\n\n[process]\n", &[NO_PROCESS]);
+    let no_utf8 = "is not UTF-8 text; save it as UTF-8 with a text editor";
+    assert_text_refused(b"# a\n# Comunica\xe7\xe3o\n", &[format!("2: {no_utf8}")]);
+    // As a well-known editor saves "Unicode".
+    let utf16: Vec<u8> = "interval = \"1s\""
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let binary = "holds a NUL byte, so it is not a text file";
+    assert_text_refused(b"\x7fELF\x02\x01\x01\0\0\xff", &[format!("1: {binary}")]);
+    assert_text_refused("a = 1\n\n\0", &[format!("3: {binary}")]);
+    assert_text_refused(&utf16, &[format!("1: {binary}")]);
+}
+
+#[test]
+fn a_huge_file_is_refused_and_one_of_a_mebibyte_is_not() {
+    let good = process("a", "\"A\"", "command = [\"/a\"]");
+    let padded = |size: usize| good.clone() + &"#".repeat(size - good.len());
+    assert_text_refused(
+        padded((1 << 20) + 1),
+        &[" is larger than 1 MiB, so not a configuration"],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(&file, padded(1 << 20)).unwrap();
+    assert_eq!(check(&file).code(), 0);
+    // A sparse terabyte must not be read into memory.
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    assert_refused(&file, &[" is larger than 1 MiB, so not a configuration"]);
+}
+
+#[test]
+fn wrong_types_everywhere() {
+    for (text, expected) in [
+        ("process = 3", vec![format!("1: process: {SECTIONS}")]),
+        ("\nprocess = []", vec![format!("2: process: {SECTIONS}")]),
+        (
+            "[[process]]\nname = \"A\"",
+            vec![format!("1: process: {SECTIONS}")],
+        ),
+        (
+            "process.x = 3",
+            vec!["1: process.x: must be a section begun by [process.x]".into()],
+        ),
+        (
+            "[[process.x]]\nname = \"A\"",
+            vec!["1: process.x: must be a section begun by [process.x]".into()],
+        ),
+        (
+            "interval = 10\nlauncher = \"initd\"\n",
+            vec![
+                format!("1: interval: {DURATION} 10"),
+                NO_PROCESS.into(),
+                "2: launcher: must be \"auto\", \"systemd\" or \"direct\", not \"initd\"".into(),
+            ],
+        ),
+        (
+            "launcher.x = 3\n[process.a]\nname = \"A\"\nunit = \"a.service\"",
+            vec!["1: launcher: must be \"auto\", \"systemd\" or \"direct\", not a section".into()],
+        ),
+        (
+            "[process.x]\nname = [\"x\"]\ncommand = \"string\"\ninterval = true\nstart_timeout = {}",
+            vec![
+                "2: process.x.name: must be the process's exact name, such as \"Comunicador\", \
+                 not [\"x\"]"
+                    .into(),
+                format!("3: process.x.command: {COMMAND} \"string\""),
+                format!("4: process.x.interval: {DURATION} true"),
+                format!("5: process.x.start_timeout: {DURATION} a section"),
+            ],
+        ),
+        (
+            "[process.x]\nname = \"x\"\ncommand = [\"/x\", 3]",
+            vec![format!("3: process.x.command: {COMMAND} [\"/x\", 3]")],
+        ),
+        (
+            "[process.x]\nname = \"x\"\ncommand = [\n  [\"/x\"]\n]",
+            vec![format!("3: process.x.command: {COMMAND} […")],
+        ),
+        (
+            "[process.x]\nname = \"x\"\nunit = [\"x.service\"]",
+            vec![
+                "3: process.x.unit: must be a service, such as \"cco-ser.service\", \
+                 not [\"x.service\"]"
+                    .into(),
+            ],
+        ),
+    ] {
+        assert_text_refused(text, &expected);
+    }
+}
+
+#[test]
+fn how_a_program_is_started() {
+    let relative = |what: &str| {
+        format!(
+            "3: process.x.command: the program must be an absolute path such as \
+             \"/opt/x/start.sh\", not \"{what}\""
+        )
+    };
+    let unit = |what: &str| {
+        format!(
+            "3: process.x.unit: must be a service's full name such as \"cco-ser.service\", \
+             not \"{what}\""
+        )
+    };
+    for (rest, expected) in [
+        (
+            "",
+            "1: process.x.command: is missing: give a command (or a unit) that starts the \
+             program"
+                .into(),
+        ),
+        (
+            "command = [\"/x\"]\nunit = \"x.service\"",
+            "4: process.x.unit: both command and unit are given; keep the one that starts the \
+             program"
+                .into(),
+        ),
+        (
+            "unit = \"x.service\"\ncommand = [\"/x\"]",
+            "3: process.x.unit: both command and unit are given; keep the one that starts the \
+             program"
+                .into(),
+        ),
+        (
+            "command = []",
+            "3: process.x.command: is empty; write the program's absolute path and its arguments"
+                .into(),
+        ),
+        ("command = [\"bin/start.sh\"]", relative("bin/start.sh")),
+        ("command = [\"./start.sh\", \"/x\"]", relative("./start.sh")),
+        ("command = [\"\"]", relative("")),
+        (
+            "command = [\"/x\", \"a\\u0000b\"]",
+            "3: process.x.command: holds a NUL character, which no program can be given".into(),
+        ),
+        ("unit = \"cco-ser\"", unit("cco-ser")),
+        ("unit = \"x.timer\"", unit("x.timer")),
+        ("unit = \"--force.service\"", unit("--force.service")),
+    ] {
+        assert_text_refused(process("x", "\"x\"", rest), &[expected]);
+    }
+}
+
+#[test]
+fn names_and_keys() {
+    let command = "command = [\"/x\"]";
+    let expected = "the process's exact name, such as \"Comunicador\"";
+    let impossible =
+        format!("2: process.x.name: must be {expected}: 1 to 255 bytes, no path, no NUL");
+    let too_long = format!("{:?}", "n".repeat(256));
+    for name in ["\"\"", "\"/opt/x\"", "\"a\\u0000b\"", &too_long] {
+        assert_text_refused(process("x", name, command), &[&impossible]);
+    }
+    assert_text_refused(
+        format!("[process.x]\n{command}\n"),
+        &[format!("1: process.x.name: is missing: {expected}")],
+    );
+    for (key, shown) in [
+        ("Comunicador", "Comunicador"),
+        ("\"a b\"", "a b"),
+        ("\"\"", ""),
+        ("\"a\\nb\\u001b[2J\"", "a\\nb\\u{1b}[2J"),
+    ] {
+        assert_text_refused(
+            process(key, "\"x\"", command),
+            &[format!(
+                "1: process.{shown}: a key has 1 to 32 characters out of a-z, 0-9, _ and -"
+            )],
+        );
+    }
+}
+
+#[test]
+fn processes_that_nothing_tells_apart() {
+    let command = "command = [\"/x\"]";
+    let two = |first: &str, second: &str, rest: &str| {
+        process("a", first, command) + &process("b", second, rest)
+    };
+    let same =
+        "5: process.b.name: process.a has the same name; give each process a name of its own";
+    assert_text_refused(two("\"A\"", "\"A\"", command), &[same]);
+    assert_text_refused(
+        two("\"A\"", "'''A'''", "command = []"),
+        &[
+            same,
+            "6: process.b.command: is empty; write the program's absolute path and its arguments",
+        ],
+    );
+    let kept = "5: process.b.name: can't be told from process.a, \"abcdefghijklmno\": the kernel \
+                keeps only the first 15 bytes of a name, which must differ";
+    assert_text_refused(
+        two("\"abcdefghijklmno\"", "\"abcdefghijklmnop\"", command),
+        &[kept],
+    );
+    // Of two long names, the program's file has the whole.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(
+        &file,
+        two("\"abcdefghijklmnop\"", "\"abcdefghijklmnoq\"", command),
+    )
+    .unwrap();
+    assert_eq!(check(&file).code(), 0);
+    fs::write(&file, two("\"Monitor\"", "\"monitor\"", command)).unwrap();
+    assert_eq!(check(&file).code(), 0, "upper case is another name");
+}
+
+#[test]
+fn unknown_keys_at_every_level() {
+    let text = "intervall = \"1s\"\n\
+                [process.x]\nname = \"x\"\ncommand = [\"/x\"]\nnmae = \"y\"\n\
+                [process.x.health]\ncommand = [\"/y\"]\n\
+                [\"launch\\ner\"]\nx = 1\n";
+    assert_text_refused(
+        text,
+        &[
+            format!("1: intervall: {KNOWN}"),
+            format!("5: process.x.nmae: {KNOWN_OF_PROCESS}"),
+            format!("6: process.x.health: {KNOWN_OF_PROCESS}"),
+            format!("8: launch\\ner: {KNOWN}"),
+        ],
+    );
+}
+
+#[test]
+fn broken_toml_with_the_right_line() {
+    let missing = "TOML syntax: the value is missing or lacks its quotes; right is, for example, \
+                   interval = \"10s\"";
+    for (text, expected) in [
+        ("\ninterval = 10s\n", vec![format!("2: {missing}")]),
+        ("\ninterval =\n", vec![format!("2: {missing}")]),
+        (
+            "# a\n\ninterval = \"10s\n[process.x]\n",
+            vec!["3: TOML syntax: the quote that ends the text is missing on this line".into()],
+        ),
+        (
+            "interval = \"1s\"\n[process.x\nname = \"x\"\n",
+            vec!["2: TOML syntax: unclosed table, expected `]`".into()],
+        ),
+        (
+            "interval \"1s\"\n",
+            vec!["1: TOML syntax: key with no value, expected `=`".into()],
+        ),
+        (
+            "interval = \"1s\"\r\ninterval = \"2s\"\r\n",
+            vec!["2: interval: is given twice; keep one of them".into()],
+        ),
+        (
+            "[process.x]\nname = \"x\"\n\n[process.x]\nunit = \"x.service\"\n",
+            vec!["4: x: is given twice; keep one of them".into()],
+        ),
+    ] {
+        assert_text_refused(text, &expected);
+    }
+}
+
+#[test]
+fn many_problems_are_all_said_in_the_order_of_the_file() {
+    let text = "launcher = \"rocket\"\n\
+                [process.Z]\nname = \"\"\n\
+                [process.m]\ncommand = [\"x\"]\nstart_timeout = \"0s\"\n\
+                [process.a]\nname = \"A\"\ncommand = [\"/a\"]\nretries = 3\n\
+                [process.b]\nname = \"A\"\ncommand = [\"/b\"]\n\
+                [proces.c]\nname = \"C\"\n";
+    let name = "the process's exact name, such as \"Comunicador\"";
+    assert_text_refused(
+        text,
+        &[
+            "1: launcher: must be \"auto\", \"systemd\" or \"direct\", not \"rocket\"".to_owned(),
+            "2: process.Z: a key has 1 to 32 characters out of a-z, 0-9, _ and -".to_owned(),
+            "2: process.Z.command: is missing: give a command (or a unit) that starts the program"
+                .to_owned(),
+            format!("3: process.Z.name: must be {name}: 1 to 255 bytes, no path, no NUL"),
+            format!("4: process.m.name: is missing: {name}"),
+            "5: process.m.command: the program must be an absolute path such as \
+         \"/opt/x/start.sh\", not \"x\""
+                .to_owned(),
+            format!("6: process.m.start_timeout: {DURATION} \"0s\""),
+            format!("10: process.a.retries: {KNOWN_OF_PROCESS}"),
+            "12: process.b.name: process.a has the same name; give each process a name of its own"
+                .to_owned(),
+            format!("14: proces: {KNOWN}"),
+        ],
+    );
+    // Nobody reads more than a screenful.
+    let mut text = String::new();
+    for n in 1..=1000 {
+        text += &format!("k{n} = 1\n");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(&file, text).unwrap();
+    let stderr = check(&file).stderr;
+    assert_eq!(stderr.lines().count(), 26);
+    assert_eq!(
+        stderr.lines().last().unwrap(),
+        format!("{}: 976 more problems", file.display())
+    );
+}
+
+#[test]
+fn every_default_is_filled_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(
+        &file,
+        "[process.z]\nname = \"Z\"\ncommand = [\"/z\", \"\", \"a b\"]\n\
+         [process.a]\nname = \"A\"\nunit = \"a.service\"\ninterval = \"1min 30s\"\n",
+    )
+    .unwrap();
+    let checked = check(&file);
+    assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+    let expected = format!(
+        "# {}\n\
+         interval = \"10s\"\n\
+         launcher = \"auto\"\n\n\
+         [process.z]\n\
+         name = \"Z\"\n\
+         command = [\"/z\", \"\", \"a b\"]\n\
+         interval = \"10s\"\n\
+         start_timeout = \"30s\"\n\n\
+         [process.a]\n\
+         name = \"A\"\n\
+         unit = \"a.service\"\n\
+         interval = \"1m 30s\"\n\
+         start_timeout = \"30s\"\n",
+        file.display()
+    );
+    assert_eq!(checked.stdout, expected);
+}
+
+#[test]
+fn the_output_is_a_configuration_with_the_same_output() {
+    let directory = tempfile::tempdir().unwrap();
+    // The file's own name stands in the output too.
+    let file = directory.path().join("a\nb = \"ç\".toml");
+    for name in [
+        r#""plain""#,
+        r#""a \"quoted\" name""#,
+        r#""'single' and \"double\"""#,
+        r#""'''three\"\"\"""#,
+        r#""two\nlines\n""#,
+        r#""\ttab\u001b[31m\u007f\r""#,
+        r#""Comunicação 通信 🖨\u202e""#,
+        r#""back\\slash\\n""#,
+        r##""# no comment""##,
+    ] {
+        let command = format!("command = [\"/x\", {name}]\nstart_timeout = \"1h\"");
+        fs::write(&file, process("x-1", name, &command)).unwrap();
+        let first = check(&file);
+        assert_eq!((first.code(), first.stderr.as_str()), (0, ""), "{name}");
+        let parse = |text: &str| text.parse::<toml::Table>().unwrap();
+        let given = parse(&fs::read_to_string(&file).unwrap());
+        let shown = parse(&first.stdout);
+        assert_eq!(
+            shown["process"]["x-1"]["name"],
+            given["process"]["x-1"]["name"]
+        );
+        assert_eq!(
+            shown["process"]["x-1"]["command"],
+            given["process"]["x-1"]["command"]
+        );
+        fs::write(&file, &first.stdout).unwrap();
+        assert_eq!(check(&file).stdout, first.stdout, "{name}");
+    }
+}
+
+/// Runs `check` where /etc/mfe-watchdog is `setup`'s alone.
+fn check_default(setup: &str, directory: &Path) -> Output {
+    // A directory that doesn't exist can't be mounted over, so all of /etc is replaced.
+    let setup = format!("mount -t tmpfs none /etc\n{setup}");
+    output(
+        in_mount_namespace(&setup, BINARY)
+            .env("DIRECTORY", directory)
+            .arg("check"),
+    )
+}
+
+#[test]
+fn without_a_default_file_the_shipped_one_is_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    for setup in ["", "mkdir /etc/mfe-watchdog"] {
+        let checked = check_default(setup, directory.path());
+        assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+        let (source, settings) = checked.stdout.split_once('\n').unwrap();
+        assert_eq!(
+            source,
+            "# built-in defaults, /etc/mfe-watchdog/config.toml doesn't exist"
+        );
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/default.toml");
+        let of_shipped = check(&shipped).stdout;
+        assert_eq!(settings, of_shipped.split_once('\n').unwrap().1);
+    }
+}
+
+#[test]
+fn a_default_file_is_used_and_never_passed_over_for_being_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |text: &str| fs::write(directory.path().join("config.toml"), text).unwrap();
+    let copy = "mkdir /etc/mfe-watchdog\ncp \"$DIRECTORY/config.toml\" /etc/mfe-watchdog";
+    file(&process("only", "\"Only\"", "command = [\"/x\"]"));
+    let checked = check_default(copy, directory.path());
+    assert_eq!(checked.code(), 0);
+    let stdout = &checked.stdout;
+    assert!(
+        stdout.starts_with("# /etc/mfe-watchdog/config.toml\n"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("[process.only]") && !stdout.contains("comunicador"),
+        "{stdout}"
+    );
+
+    file("interval = 3");
+    for (setup, expected) in [
+        (copy, format!(":1: interval: {DURATION} 3")),
+        (
+            "mkdir -p /etc/mfe-watchdog/config.toml",
+            ": is a directory, not a configuration file".into(),
+        ),
+        (
+            "mkdir /etc/mfe-watchdog; ln -s gone /etc/mfe-watchdog/config.toml",
+            ": can't be read: No such file or directory (os error 2)".into(),
+        ),
+        (
+            "touch /etc/mfe-watchdog",
+            ": can't be read: Not a directory (os error 20)".into(),
+        ),
+    ] {
+        let checked = check_default(setup, directory.path());
+        assert_eq!(checked.code(), 78, "{setup}");
+        let line = format!("/etc/mfe-watchdog/config.toml{expected}");
+        assert_eq!(checked.stderr.lines().next(), Some(line.as_str()));
+    }
+}
+
+#[test]
+fn usage_errors_have_a_code_of_their_own() {
+    for arguments in [
+        &[][..],
+        &["watch"],
+        &["check", "--confg", "x"],
+        &["check", "--config"],
+        &["check", "extra"],
+        &["check", "--config", "a", "--config", "b"],
+        &["status", "--config", "a"],
+        &["run", "--json"],
+        &["--runtime-dir"],
+    ] {
+        let ran = output(mfe_watchdog().args(arguments));
+        assert_eq!(ran.code(), 2, "{arguments:?}");
+        assert!(
+            ran.stderr.contains("--help"),
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "");
+    }
+    let version = output(mfe_watchdog().arg("--version"));
+    let expected = concat!("mfe-watchdog ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!((version.code(), version.stdout.as_str()), (0, expected));
+    let help = output(mfe_watchdog().arg("--help"));
+    assert_eq!(help.code(), 0);
+    for word in ["run", "check", "status", "--runtime-dir"] {
+        assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
+    }
+}
+
+#[test]
+fn a_file_is_named_as_the_user_named_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("c.toml"), "").unwrap();
+    for command in ["check", "run"] {
+        let refused = output(
+            mfe_watchdog()
+                .args([command, "--config", "c.toml", "--runtime-dir", "run"])
+                .current_dir(&directory),
+        );
+        assert_eq!(refused.stderr, format!("c.toml:{NO_PROCESS}\n"));
+    }
+}
+
+#[test]
+fn the_shipped_configuration_is_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checked = check(&root.join("src/config/default.toml"));
+    assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+}
