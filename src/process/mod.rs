@@ -1,6 +1,7 @@
 //! What a process is and how it is found in /proc; what to do about it is decided elsewhere.
 
 mod name;
+mod stat;
 mod table;
 mod watch;
 

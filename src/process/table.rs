@@ -12,12 +12,11 @@ use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use procfs::FromRead;
-use procfs::process::Stat;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
 
+use super::stat::Stat;
 use super::{ExitStatus, ProcessId, ProcessName};
 
 /// Reads of the table for one look. On a machine that starts programs without pause no reading
@@ -202,7 +201,7 @@ impl ProcessTable {
     pub fn contains(&mut self, id: ProcessId) -> Result<bool, LookError> {
         let root = open_directory(&self.root)?;
         let stat = self.stat(&root, id.pid)?;
-        Ok(stat.is_some_and(|stat| stat.starttime == id.start_time))
+        Ok(stat.is_some_and(|stat| stat.start_time == id.start_time))
     }
 
     /// Reads the whole table once.
@@ -264,7 +263,7 @@ impl ProcessTable {
             return Ok(Met::Nobody);
         };
         // It may have been renamed, or its pid reused, between the two reads.
-        if stat.comm != String::from_utf8_lossy(name.comm()) {
+        if stat.comm != name.comm() {
             return Ok(Met::Nobody);
         }
         if !self.is_process_here(root, pid)? {
@@ -272,9 +271,9 @@ impl ProcessTable {
         }
         let id = ProcessId {
             pid,
-            start_time: stat.starttime,
+            start_time: stat.start_time,
         };
-        if matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1 {
+        if matches!(stat.state, b'Z' | b'X' | b'x') && stat.threads <= 1 {
             // Whoever may not trace the process reads a 0 there, which therefore means nothing.
             let wait_status = stat.exit_code.filter(|status| *status != 0);
             let exit_status = wait_status.map(ExitStatus::from_wait_status);
@@ -291,10 +290,9 @@ impl ProcessTable {
         let Some(text) = self.read(root.as_fd(), pid, "stat")? else {
             return Ok(None);
         };
-        // The command's name may hold anything, line ends and parentheses included.
-        match Stat::from_read(text) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(_) => Err(self.error(&format!("{pid}/stat"), Unreadable::Malformed)),
+        match Stat::parse(text) {
+            Some(stat) => Ok(Some(stat)),
+            None => Err(self.error(&format!("{pid}/stat"), Unreadable::Malformed)),
         }
     }
 

@@ -14,3 +14,4 @@ mod reload;
 mod soak;
 mod supervise;
 mod support;
+mod table;

@@ -2,11 +2,14 @@
 //! system directories of its own.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-use super::eventually;
+use super::{Till, eventually};
 
 /// What a command has said and how it has ended.
 #[derive(Debug)]
@@ -72,7 +75,17 @@ pub fn in_mount_namespace(setup: &str, program: impl AsRef<OsStr>) -> Command {
     super::clean(command)
 }
 
+/// Opens a till's directory to everybody and puts a copy of the binary there: the one under test
+/// may lie where another user can't reach it.
+pub fn binary_for_everybody(till: &Till) -> PathBuf {
+    fs::set_permissions(till.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = till.path().join("bin/mfe-watchdog");
+    fs::copy(env!("CARGO_BIN_EXE_mfe-watchdog"), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    copy
+}
+
 /// Whether the tests run as root.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

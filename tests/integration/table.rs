@@ -1,0 +1,724 @@
+//! Finding processes: in a made-up /proc for everything hostile, in the real one for the rest.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use mfe_watchdog::process::{ExitStatus, ProcessId, ProcessName, ProcessTable, Sighting};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::support::{Service, Till, binary_for_everybody, clean, eventually, is_root};
+
+/// A made-up /proc. Pid 1 is there from the beginning.
+struct Tree(TempDir);
+
+/// A process of a made-up /proc, to be changed before it is added.
+struct Entry {
+    comm: Vec<u8>,
+    state: char,
+    threads: u32,
+    start_time: u64,
+    exit_code: u32,
+    namespace_pids: &'static str,
+    exe: &'static str,
+    cmdline: &'static [u8],
+}
+
+impl Entry {
+    fn new(comm: impl AsRef<[u8]>) -> Self {
+        Self {
+            comm: comm.as_ref().to_vec(),
+            state: 'S',
+            threads: 1,
+            start_time: 4711,
+            exit_code: 0,
+            namespace_pids: "77",
+            exe: "/opt/x/program",
+            cmdline: b"/opt/x/program\0",
+        }
+    }
+
+    fn state(mut self, state: char, threads: u32) -> Self {
+        (self.state, self.threads) = (state, threads);
+        self
+    }
+
+    fn runs(mut self, exe: &'static str, cmdline: &'static [u8]) -> Self {
+        (self.exe, self.cmdline) = (exe, cmdline);
+        self
+    }
+}
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        tree.write("loadavg", "0.00 0.01 0.05 1/234 5678\n");
+        tree.add(1, &Entry::new("systemd"));
+        tree
+    }
+
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.root().join(file), content).unwrap();
+    }
+
+    fn add(&self, pid: i32, entry: &Entry) {
+        fs::create_dir(self.root().join(pid.to_string())).unwrap();
+        self.write(&format!("{pid}/comm"), [&entry.comm[..], b"\n"].concat());
+        let (state, threads, start) = (entry.state, entry.threads, entry.start_time);
+        let rest = format!(
+            ") {state} 1 {pid} {pid} 0 -1 4194560 103 0 0 0 1 2 0 0 20 0 {threads} 0 {start} \
+             2990080 210 18446744073709551615 1 2 3 4 5 0 0 0 0 0 0 0 17 1 0 0 0 0 0 1 2 3 4 5 6 \
+             7 {}\n",
+            entry.exit_code
+        );
+        let text = [format!("{pid} (").as_bytes(), &entry.comm, rest.as_bytes()].concat();
+        self.write(&format!("{pid}/stat"), text);
+        let status = format!(
+            "Name:\tescaped\nPid:\t{pid}\nNStgid:\t{0}\nNSpid:\t{0}\nThreads:\t{threads}\n",
+            entry.namespace_pids
+        );
+        self.write(&format!("{pid}/status"), status);
+        self.write(&format!("{pid}/cmdline"), entry.cmdline);
+        symlink(entry.exe, self.root().join(format!("{pid}/exe"))).unwrap();
+    }
+
+    /// Takes a file of a process away, as if it had vanished at this point.
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.root().join(file)).unwrap();
+    }
+
+    fn look(&self, name: &str) -> Result<Sighting, String> {
+        let mut table = ProcessTable::new(self.root());
+        let looked = table.look(&ProcessName::new(name));
+        looked.map_err(|error| error.to_string())
+    }
+
+    fn alive(&self, name: &str) -> Vec<i32> {
+        let sighting = self.look(name).unwrap();
+        sighting.alive.iter().map(|id| id.pid).collect()
+    }
+
+    /// Asserts that a look gives no answer, and what it says instead.
+    fn assert_fails(&self, name: &str, file: &str, message: &str) {
+        let path = self.root().join(file);
+        let expected = format!("{}{message}", path.display());
+        assert_eq!(self.look(name).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn names_are_compared_byte_by_byte() {
+    let tree = Tree::new();
+    let names: [&[u8]; 12] = [
+        b"Monitor",
+        b"monitor",
+        b"Monitor2",
+        b"Monito",
+        b" Monitor",
+        b"Monitor ",
+        b"Monitor\n",
+        b"My Monitor",
+        b"a) S 1 (b",
+        b"((",
+        b"Monit\xf3r",
+        "Comunicação".as_bytes(),
+    ];
+    for (pid, name) in (100..).zip(names) {
+        tree.add(pid, &Entry::new(name));
+    }
+    for (pid, name) in (100..).zip(names) {
+        // No configuration can hold bytes that aren't UTF-8: nothing there is to be found.
+        let Ok(name) = std::str::from_utf8(name) else {
+            continue;
+        };
+        let sighting = tree.look(name).unwrap();
+        let found = ProcessId {
+            pid,
+            start_time: 4711,
+        };
+        assert_eq!(sighting.alive, [found], "{name:?}");
+        assert_eq!(sighting.zombies, []);
+    }
+    for name in [
+        "MONITOR",
+        "Monitor3",
+        "",
+        "Mon",
+        "a",
+        "Monit\u{fffd}r",
+        "\\n",
+        "escaped",
+    ] {
+        assert_eq!(tree.look(name).unwrap(), Sighting::default(), "{name:?}");
+    }
+}
+
+#[test]
+fn all_of_a_name_are_found_in_order_of_their_pids() {
+    let tree = Tree::new();
+    for pid in [900, 20, 1000, 3] {
+        tree.add(pid, &Entry::new("Monitor"));
+    }
+    tree.add(30, &Entry::new("Comunicador"));
+    assert_eq!(tree.alive("Monitor"), [3, 20, 900, 1000]);
+}
+
+#[test]
+fn the_dead_are_gone_unless_threads_of_them_live() {
+    let tree = Tree::new();
+    let mut killed = Entry::new("Monitor").state('Z', 1);
+    killed.exit_code = 9;
+    let mut exited = Entry::new("Monitor").state('Z', 0);
+    exited.exit_code = 3 << 8;
+    tree.add(20, &killed);
+    tree.add(30, &exited);
+    tree.add(40, &Entry::new("Monitor").state('X', 1));
+    tree.add(50, &Entry::new("Monitor").state('x', 1));
+    let sighting = tree.look("Monitor").unwrap();
+    assert_eq!(sighting.alive, []);
+    let mut ends: Vec<_> = sighting
+        .zombies
+        .iter()
+        .map(|zombie| (zombie.id.pid, zombie.exit_status))
+        .collect();
+    ends.sort_by_key(|(pid, _)| *pid);
+    assert_eq!(
+        ends,
+        [
+            (20, Some(ExitStatus::Signal(9))),
+            (30, Some(ExitStatus::Code(3))),
+            (40, None),
+            (50, None)
+        ],
+        "a status of 0 is also what is shown to those who may not know"
+    );
+
+    tree.add(60, &Entry::new("Monitor").state('Z', 2));
+    for (pid, state) in (70..).zip(['R', 'S', 'D', 'T', 't', 'I']) {
+        tree.add(pid, &Entry::new("Monitor").state(state, 1));
+    }
+    assert_eq!(tree.alive("Monitor"), [60, 70, 71, 72, 73, 74, 75]);
+}
+
+#[test]
+fn processes_in_containers_are_somebody_elses() {
+    let tree = Tree::new();
+    for (pid, namespace_pids) in [(20, "20\t1"), (30, "30 7 1"), (40, "40"), (50, " 50 \t")] {
+        let mut entry = Entry::new("Monitor");
+        entry.namespace_pids = namespace_pids;
+        tree.add(pid, &entry);
+    }
+    tree.add(60, &Entry::new("Monitor"));
+    tree.write("60/status", "Name:\tMonitor\n");
+    assert_eq!(
+        tree.alive("Monitor"),
+        [40, 50, 60],
+        "60: a kernel without PID namespaces"
+    );
+}
+
+#[test]
+fn what_vanishes_in_mid_scan_is_nobody() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root().join("20")).unwrap();
+    for (pid, file) in [(30, "comm"), (40, "stat"), (50, "status")] {
+        tree.add(pid, &Entry::new("Monitor"));
+        tree.remove(&format!("{pid}/{file}"));
+    }
+    // Between comm and stat it was renamed, or its pid reused.
+    tree.add(60, &Entry::new("Comunicador"));
+    tree.write("60/comm", "Monitor\n");
+    assert_eq!(tree.look("Monitor").unwrap(), Sighting::default());
+    // The same for the files that only a long name needs.
+    let long = "MonitorOfTheFiscalModule";
+    let comm = &long.as_bytes()[..15];
+    tree.add(
+        70,
+        &Entry::new(comm).runs("/opt/x/MonitorOfTheFiscalModule", b""),
+    );
+    tree.remove("70/exe");
+    tree.remove("70/cmdline");
+    assert_eq!(tree.look(long).unwrap(), Sighting::default());
+}
+
+#[test]
+fn only_directories_with_a_pid_for_a_name_are_processes() {
+    let tree = Tree::new();
+    let names = [
+        "self",
+        "20a",
+        "-20",
+        "+20",
+        "",
+        "0x20",
+        "99999999999999999999",
+        "２０",
+        " 20",
+    ];
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        fs::create_dir(tree.root().join(name)).unwrap();
+        fs::write(tree.root().join(name).join("comm"), "Monitor\n").unwrap();
+    }
+    tree.add(20, &Entry::new("Monitor"));
+    assert_eq!(tree.alive("Monitor"), [20]);
+}
+
+#[test]
+fn a_look_that_is_not_whole_is_no_answer() {
+    let empty = tempfile::tempdir().unwrap();
+    let look = |root: &Path| {
+        let looked = ProcessTable::new(root).look(&ProcessName::new("Monitor"));
+        looked.unwrap_err().to_string()
+    };
+    let incomplete = " doesn't show every process: pid 1 is missing (mounted with hidepid?)";
+    let message = look(empty.path());
+    assert!(message.ends_with(incomplete), "{message}");
+    assert_eq!(
+        look(Path::new("/nonexistent/proc")),
+        "/nonexistent/proc can't be read: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        look(Path::new("/dev/null")),
+        "/dev/null can't be read: Not a directory (os error 20)"
+    );
+
+    let tree = Tree::new();
+    fs::rename(tree.root().join("1"), tree.root().join("2")).unwrap();
+    tree.add(20, &Entry::new("Monitor"));
+    let error = tree.look("Monitor").unwrap_err();
+    assert!(error.ends_with(incomplete), "though one was found: {error}");
+}
+
+#[test]
+fn a_process_that_cant_be_read_may_be_the_one() {
+    for file in ["comm", "stat", "status"] {
+        let tree = Tree::new();
+        tree.add(20, &Entry::new("Monitor"));
+        tree.remove(&format!("20/{file}"));
+        // Reading a directory fails for root too.
+        fs::create_dir(tree.root().join("20").join(file)).unwrap();
+        let message = " can't be read: Is a directory (os error 21)";
+        tree.assert_fails("Monitor", &format!("20/{file}"), message);
+        if file != "comm" {
+            assert!(
+                tree.alive("Comunicador").is_empty(),
+                "which it surely isn't"
+            );
+        }
+    }
+    // A long name is decided by exe and cmdline; one that says yes is enough.
+    let long = "MonitorOfTheFiscalModule";
+    let unreadable = |cmdline: &'static [u8]| {
+        let tree = Tree::new();
+        tree.add(20, &Entry::new(&long.as_bytes()[..15]).runs("/x", cmdline));
+        tree.remove("20/exe");
+        // No link, as a link that may not be read.
+        tree.write("20/exe", "");
+        tree
+    };
+    unreadable(b"/bin/sh\0").assert_fails(
+        long,
+        "20/exe",
+        " can't be read: Invalid argument (os error 22)",
+    );
+    assert_eq!(
+        unreadable(b"/x/MonitorOfTheFiscalModule\0").alive(long),
+        [20]
+    );
+}
+
+#[test]
+fn malformed_files_are_no_answer() {
+    for stat in [
+        &b""[..],
+        b"\n",
+        b"20",
+        b"20 (Monitor)",
+        b"20 (Monitor) S",
+        b"20 Monitor S 1 20 20 0 -1",
+        b"20 (Monitor) S 1 20 20 0 -1 4194560 103 0 0 0 1 2 0 0 20 0 one 0 4711 0",
+        b")20 (",
+        b"\xff\xfe\0",
+    ] {
+        let tree = Tree::new();
+        tree.add(20, &Entry::new("Monitor"));
+        tree.write("20/stat", stat);
+        tree.assert_fails("Monitor", "20/stat", " isn't in the form proc(5) describes");
+    }
+}
+
+#[test]
+fn long_names_are_decided_by_the_programs_file() {
+    let long = "ComunicadorFiscal";
+    let comm = "ComunicadorFisc";
+    let tree = Tree::new();
+    let processes: [(bool, &'static str, &'static [u8]); 12] = [
+        (true, "/opt/x/ComunicadorFiscal", b""),
+        (true, "/opt/x/ComunicadorFiscal (deleted)", b"whatever\0"),
+        (true, "/usr/lib/jvm/java", b"ComunicadorFiscal\0-x\0"),
+        (true, "/bin/dash", b"/bin/sh\0/opt/x/ComunicadorFiscal\0"),
+        (
+            true,
+            "/bin/dash",
+            b"/bin/sh\0-e\0/opt/x/ComunicadorFiscal\0start\0",
+        ),
+        (
+            false,
+            "/bin/dash",
+            b"/bin/sh\0-e\0-u\0/opt/x/ComunicadorFiscal\0",
+        ),
+        (
+            false,
+            "/opt/x/ComunicadorFiscais",
+            b"/opt/x/ComunicadorFiscais\0",
+        ),
+        (false, "/opt/x/comunicadorfiscal", b"./comunicadorfiscal\0"),
+        (
+            false,
+            "/opt/ComunicadorFiscal/run",
+            b"/opt/ComunicadorFiscal/run\0",
+        ),
+        (false, "/opt/x/ComunicadorFisc", b"ComunicadorFisc\0"),
+        (false, "/opt/x/ComunicadorFiscal2", b"ComunicadorFiscal2\0"),
+        (false, "/x", b""),
+    ];
+    let mut expected = Vec::new();
+    for (pid, (is_it, exe, cmdline)) in (20..).zip(processes) {
+        tree.add(pid, &Entry::new(comm).runs(exe, cmdline));
+        expected.extend(is_it.then_some(pid));
+    }
+    tree.add(
+        90,
+        &Entry::new("ComunicadorFis").runs("/opt/x/ComunicadorFiscal", b""),
+    );
+    assert_eq!(tree.alive(long), expected);
+    assert_eq!(
+        tree.alive(comm).len(),
+        12,
+        "of a short name, the kernel's name is the whole"
+    );
+}
+
+#[test]
+fn the_cut_may_go_through_a_character() {
+    let name = "Comunicador-MFçx";
+    let tree = Tree::new();
+    let cut = &name.as_bytes()[..15];
+    assert!(std::str::from_utf8(cut).is_err());
+    tree.add(20, &Entry::new(cut).runs("/opt/x/Comunicador-MFçx", b""));
+    // What another half of a character looks like when it is shown.
+    tree.add(
+        30,
+        &Entry::new("Comunicador-MF\u{fffd}").runs("/opt/x/Comunicador-MFçx", b""),
+    );
+    tree.add(
+        40,
+        &Entry::new(b"Comunicador-MF\xc4").runs("/opt/x/Comunicador-MFçx", b""),
+    );
+    assert_eq!(tree.alive(name), [20]);
+}
+
+#[test]
+fn identity_is_pid_and_start_time() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor"));
+    let mut table = ProcessTable::new(tree.root());
+    let id = |pid, start_time| ProcessId { pid, start_time };
+    assert!(table.contains(id(20, 4711)).unwrap());
+    assert!(
+        !table.contains(id(20, 4712)).unwrap(),
+        "another process has its pid"
+    );
+    assert!(!table.contains(id(21, 4711)).unwrap());
+    tree.write("20/stat", "20 (Monitor");
+    assert!(
+        table.contains(id(20, 4711)).is_err(),
+        "which is not the same as gone"
+    );
+}
+
+#[test]
+fn a_table_that_grows_to_many_processes_is_read_whole() {
+    let tree = Tree::new();
+    for pid in 2..3000 {
+        fs::create_dir(tree.root().join(pid.to_string())).unwrap();
+        tree.write(&format!("{pid}/comm"), "other\n");
+    }
+    tree.add(32768, &Entry::new("Monitor"));
+    assert_eq!(tree.alive("Monitor"), [32768]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_bytes_are_never_taken_for_the_process(
+        comm in proptest::collection::vec(any::<u8>(), 0..20),
+        stat in proptest::collection::vec(any::<u8>(), 0..200),
+        name in "[a-zA-Z()\n é]{1,20}",
+        forge_comm in any::<bool>(),
+        forge_stat in any::<bool>(),
+    ) {
+        let tree = Tree::new();
+        let name = ProcessName::new(name);
+        tree.add(20, &Entry::new(if forge_comm { name.comm() } else { &comm }));
+        if !forge_stat {
+            tree.write("20/stat", &stat);
+        }
+        let looked = ProcessTable::new(tree.root()).look(&name);
+        let is_it = comm == name.comm() || forge_comm;
+        if let Ok(sighting) = &looked {
+            let found = sighting.alive.len() + sighting.zombies.len();
+            prop_assert!(found == 0 || is_it);
+            let whole = is_it && forge_stat && !name.is_longer_than_comm();
+            prop_assert_eq!(found == 1, whole);
+        } else {
+            prop_assert!(is_it && !forge_stat, "{:?}", looked);
+        }
+    }
+
+    #[test]
+    fn every_name_the_kernel_can_keep_is_found(
+        name in proptest::collection::vec(any::<char>(), 1..15),
+        others in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..16), 0..5),
+    ) {
+        let name: String = name.into_iter().filter(|c| *c != '\0').take(3).collect();
+        let tree = Tree::new();
+        tree.add(20, &Entry::new(&name));
+        for (pid, other) in (30..).zip(others.iter().filter(|other| other[..] != *name.as_bytes())) {
+            tree.add(pid, &Entry::new(other));
+        }
+        prop_assert_eq!(tree.alive(&name), [20]);
+    }
+}
+
+/// Looks in the real /proc.
+fn look(name: &str) -> Sighting {
+    ProcessTable::new("/proc")
+        .look(&ProcessName::new(name))
+        .unwrap()
+}
+
+#[test]
+fn a_living_process_is_found_until_it_is_gone() {
+    let till = Till::new();
+    let program = till.program('T');
+    assert_eq!(look(&program.name), Sighting::default());
+    let mut child = program.start();
+    let pid = i32::try_from(child.id()).unwrap();
+    let stat = procfs::process::Process::new(pid).unwrap().stat().unwrap();
+    let id = ProcessId {
+        pid,
+        start_time: stat.starttime,
+    };
+    assert_eq!(look(&program.name).alive, [id]);
+    assert_eq!(look(&program.name.to_lowercase()), Sighting::default());
+    let mut table = ProcessTable::new("/proc");
+    assert!(table.contains(id).unwrap());
+
+    program.kill();
+    let zombie = eventually("a zombie", || look(&program.name).zombies.pop());
+    assert_eq!(look(&program.name).alive, [], "a zombie is dead");
+    assert_eq!(zombie.id, id);
+    assert_eq!(zombie.exit_status, Some(ExitStatus::Signal(9)));
+    child.wait().unwrap();
+    assert_eq!(look(&program.name), Sighting::default());
+    assert!(!table.contains(id).unwrap());
+}
+
+#[test]
+fn a_stopped_process_still_lives() {
+    let till = Till::new();
+    let program = till.program('T');
+    let mut child = program.start();
+    let pid = Pid::from_raw(program.pid());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    eventually("stopped", || {
+        let stat = procfs::process::Process::new(pid.as_raw())
+            .unwrap()
+            .stat()
+            .unwrap();
+        (stat.state == 'T').then_some(())
+    });
+    assert_eq!(look(&program.name).alive.len(), 1);
+    program.kill();
+    child.wait().unwrap();
+}
+
+#[test]
+fn hostile_names_of_real_processes() {
+    let till = Till::new();
+    let unique = format!("{:x}", std::process::id());
+    for name in [
+        format!("{unique}) R 1 ("),
+        format!("{unique}\n\\n \\"),
+        format!("{unique} çã"),
+        format!("{unique}\t\u{1b}[31m"),
+    ] {
+        assert!(name.len() <= 15, "{name:?}");
+        let program = till.program_named(&name);
+        let mut child = program.start();
+        let alive = look(&name).alive;
+        assert_eq!(alive.len(), 1, "{name:?}");
+        assert_eq!(alive[0].pid, i32::try_from(child.id()).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn long_names_of_real_processes() {
+    let till = Till::new();
+    let beginning = format!("{:x}-Comunicador", std::process::id());
+    let [by_argument, by_script, by_exe, cut_through] =
+        ["-argument", "-script", "-exe", "ççç"].map(|end| format!("{beginning}{end}"));
+    let program = till.program_named(&by_argument);
+    let script = till.script(&by_script, "while [ -d \"$1\" ]; do sleep 1; done");
+    let copy = till.path().join("bin").join(&by_exe);
+    fs::copy(program.path(), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let cut = till.program_named(&cut_through);
+
+    let mut children = [
+        Command::new(program.path())
+            .arg(till.path())
+            .spawn()
+            .unwrap(),
+        Command::new(&script).arg(till.path()).spawn().unwrap(),
+        Command::new(&copy)
+            .arg0("something else")
+            .arg(till.path())
+            .spawn()
+            .unwrap(),
+        Command::new(cut.path()).arg(till.path()).spawn().unwrap(),
+    ];
+    for (name, child) in [&by_argument, &by_script, &by_exe, &cut_through]
+        .into_iter()
+        .zip(&children)
+    {
+        let pid = i32::try_from(child.id()).unwrap();
+        eventually(("found", name), || {
+            let alive = look(name).alive;
+            (alive.len() == 1 && alive[0].pid == pid).then_some(())
+        });
+    }
+    assert_eq!(
+        look(&format!("{beginning}-other")).alive,
+        [],
+        "though it begins like them"
+    );
+    // An upgrade replaces the file while the old program runs.
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(look(&by_exe).alive.len(), 1);
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_process_in_a_container_is_not_counted() {
+    let till = Till::new();
+    let program = till.program('T');
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let mut container = command
+        .args(["--pid", "--fork", "--kill-child", "--"])
+        .arg(program.path())
+        .arg(till.path())
+        .spawn()
+        .unwrap();
+    let comm = || {
+        let mut processes = procfs::process::all_processes().unwrap();
+        processes.find_map(|process| {
+            let stat = process.ok()?.stat().ok()?;
+            (stat.comm == program.name).then_some(())
+        })
+    };
+    eventually("a process in a container", comm);
+    assert_eq!(look(&program.name), Sighting::default());
+    assert!(comm().is_some(), "it is still there");
+    let mut outside = program.start();
+    let alive = look(&program.name).alive;
+    assert_eq!(alive.len(), 1);
+    assert_eq!(alive[0].pid, i32::try_from(outside.id()).unwrap());
+    for child in [&mut outside, &mut container] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
+    assert!(
+        is_root(),
+        "this test runs the service as another user, so it needs root"
+    );
+    let till = Till::new();
+    let program = till.program('T');
+    let script = till.script("start.sh", &format!("exec {}", program.command()));
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let mut child = program.start();
+    // A PID namespace of its own, for older kernels have one set of options for each of them;
+    // its first process belongs to root, the service to somebody else.
+    let mut command = clean(Command::new("unshare"));
+    command
+        .args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-e",
+            "-c",
+        ])
+        .arg(
+            "mount -o remount,hidepid=2 /proc\n\
+             mkdir -m 777 \"$DIRECTORY/run\"\n\
+             setpriv --reuid 65534 --regid 65534 --clear-groups -- \"$@\" & wait",
+        )
+        .args([OsStr::new("sh"), binary_for_everybody(&till).as_os_str()])
+        .env("DIRECTORY", till.path());
+    let service = Service::start_with(&till, &mut command);
+    let line = service.wait_for("unknown", "comunicador");
+    assert!(
+        line.contains("can't be told, so nothing is started"),
+        "{line}"
+    );
+    assert!(
+        line.contains("pid 1 is missing (mounted with hidepid?)"),
+        "{line}"
+    );
+    let updated_at = || {
+        let text = fs::read(till.runtime_dir().join("status.json")).ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(status["processes"][0]["state"], "unknown");
+        Some(status["updated_at"].to_string())
+    };
+    let mut times = std::collections::HashSet::new();
+    eventually("ten looks", || {
+        times.extend(updated_at());
+        (times.len() > 10).then_some(())
+    });
+    assert_eq!(
+        service.lines().len(),
+        2,
+        "startup, unknown, once: {:#?}",
+        service.lines()
+    );
+    assert_eq!(program.starts().len(), 1, "ours alone");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
