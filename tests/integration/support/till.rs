@@ -159,6 +159,11 @@ fn processes_of(directory: &Path) -> Vec<i32> {
 }
 
 impl Program {
+    /// The program's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A shell command that becomes the program: prefix `exec `, or append `&`.
     pub fn command(&self) -> String {
         format!("'{}' '{}'", self.path.display(), self.directory.display())
