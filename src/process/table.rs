@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use procfs::{FromRead, LoadAverage};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
@@ -189,7 +190,7 @@ impl ProcessTable {
         }
         self.last_pids.push_back(last);
         // At its maximum the kernel begins anew with the lowest free pid.
-        let young = oldest? + 1..=last;
+        let young = oldest?.checked_add(1)?..=last;
         let count = last.checked_sub(oldest?)?;
         (0..=MAX_YOUNG).contains(&count).then_some(young)
     }
@@ -347,11 +348,11 @@ impl ProcessTable {
         }
     }
 
-    /// The last pid that the kernel has handed out (proc(5), /proc/loadavg field 5).
+    /// The last pid that the kernel has handed out (proc(5), /proc/loadavg).
     fn last_pid(&mut self, root: &OwnedFd) -> Option<i32> {
         let length = read_file(root.as_fd(), "loadavg", &mut self.buffer).ok()?;
-        let text = &self.buffer[..length];
-        decimal(text.trim_ascii_end().rsplit(|byte| *byte == b' ').next()?)
+        let load = LoadAverage::from_read(&self.buffer[..length]).ok()?;
+        i32::try_from(load.latest_pid).ok()
     }
 
     /// Reads a file of a process; `None` when the process has vanished, which is normal.
