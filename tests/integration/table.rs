@@ -722,3 +722,129 @@ fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// A made-up /proc whose next pids are handed out by hand, and a table that has looked at it.
+struct Confirmed {
+    tree: Tree,
+    table: ProcessTable,
+    name: ProcessName,
+    known: Vec<ProcessId>,
+}
+
+impl Confirmed {
+    /// Process 100 is up, and has been confirmed once.
+    fn new() -> Self {
+        let tree = Tree::new();
+        tree.add(100, &Entry::new("Monitor"));
+        let mut confirmed = Self {
+            table: ProcessTable::new(tree.root()),
+            name: ProcessName::new("Monitor"),
+            known: Vec::new(),
+            tree,
+        };
+        confirmed.last_pid(1000);
+        confirmed.known = confirmed.table.look(&confirmed.name).unwrap().alive;
+        assert_eq!(confirmed.confirm().unwrap(), [100]);
+        confirmed
+    }
+
+    fn last_pid(&self, pid: i32) {
+        self.tree
+            .write("loadavg", format!("0.00 0.01 0.05 1/234 {pid}\n"));
+    }
+
+    fn confirm(&mut self) -> Result<Vec<i32>, String> {
+        let confirmed = self.table.confirm(&self.name, &self.known);
+        let sighting = confirmed.map_err(|error| error.to_string())?;
+        Ok(sighting.alive.iter().map(|id| id.pid).collect())
+    }
+}
+
+#[test]
+fn a_confirmation_reads_what_is_known_and_what_is_young() {
+    let mut confirmed = Confirmed::new();
+    // An old process that can't be read would make any look at all processes fail.
+    fs::create_dir_all(confirmed.tree.root().join("500/comm")).unwrap();
+    assert_eq!(confirmed.confirm().unwrap(), [100]);
+    confirmed.tree.add(1002, &Entry::new("Monitor"));
+    confirmed.tree.add(1003, &Entry::new("else"));
+    confirmed.last_pid(1003);
+    assert_eq!(confirmed.confirm().unwrap(), [100, 1002]);
+    // It takes its name only now, but is young for a while.
+    confirmed.tree.write("1003/comm", "Monitor\n");
+    let stat = fs::read_to_string(confirmed.tree.root().join("1003/stat")).unwrap();
+    confirmed
+        .tree
+        .write("1003/stat", stat.replace("else", "Monitor"));
+    assert_eq!(confirmed.confirm().unwrap(), [100, 1002, 1003]);
+    for _ in 0..3 {
+        confirmed.confirm().unwrap();
+    }
+    assert_eq!(
+        confirmed.confirm().unwrap(),
+        [100],
+        "no longer young, and not known"
+    );
+}
+
+#[test]
+fn a_confirmation_that_finds_a_change_looks_at_all_processes() {
+    for change in ["gone", "zombie", "renamed", "reused"] {
+        let mut confirmed = Confirmed::new();
+        confirmed.tree.add(50, &Entry::new("Monitor"));
+        fs::remove_dir_all(confirmed.tree.root().join("100")).unwrap();
+        match change {
+            "zombie" => confirmed
+                .tree
+                .add(100, &Entry::new("Monitor").state('Z', 1)),
+            "renamed" => confirmed.tree.add(100, &Entry::new("else")),
+            "reused" => {
+                let mut another = Entry::new("Monitor");
+                another.start_time += 1;
+                confirmed.tree.add(100, &another);
+            }
+            _ => {}
+        }
+        let expected = if change == "reused" {
+            vec![50, 100]
+        } else {
+            vec![50]
+        };
+        assert_eq!(confirmed.confirm().unwrap(), expected, "{change}");
+    }
+}
+
+#[test]
+fn a_confirmation_that_cannot_tell_who_is_young_looks_at_all_processes() {
+    for loadavg in [
+        "0.00 0.01 0.05 1/234 999\n",
+        "0.00 0.01 0.05 1/234 90000\n",
+        "",
+        "nonsense",
+    ] {
+        let mut confirmed = Confirmed::new();
+        confirmed.tree.add(50, &Entry::new("Monitor"));
+        assert_eq!(confirmed.confirm().unwrap(), [100]);
+        confirmed.tree.write("loadavg", loadavg);
+        assert_eq!(confirmed.confirm().unwrap(), [50, 100], "after {loadavg:?}");
+    }
+}
+
+#[test]
+fn a_thread_is_no_process_though_proc_answers_to_its_id() {
+    let mut confirmed = Confirmed::new();
+    confirmed.tree.add(1001, &Entry::new("Monitor"));
+    let status = "Name:\tMonitor\nTgid:\t100\nPid:\t1001\nNSpid:\t1001\n";
+    confirmed.tree.write("1001/status", status);
+    confirmed.last_pid(1001);
+    assert_eq!(confirmed.confirm().unwrap(), [100]);
+}
+
+#[test]
+fn a_confirmation_that_fails_says_nothing_about_the_process() {
+    let mut confirmed = Confirmed::new();
+    confirmed.tree.remove("100/stat");
+    fs::create_dir(confirmed.tree.root().join("100/stat")).unwrap();
+    let message = confirmed.confirm().unwrap_err();
+    assert!(message.contains("100/stat can't be read"), "{message}");
+}
