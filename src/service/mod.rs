@@ -3,6 +3,7 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
+mod legacy;
 mod liveness;
 pub mod lock;
 
@@ -62,6 +63,13 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         "watching over {} ({source})",
         names(&settings)
     );
+    if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
+        warn!(
+            MFE_EVENT = Kind::LegacyWatcher.name(),
+            MESSAGE_ID = Kind::LegacyWatcher.message_id(),
+            "{warning}"
+        );
+    }
     service.apply(settings);
     loop {
         let changed = service.changed.clone();
