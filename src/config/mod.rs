@@ -138,6 +138,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut file = Section::new(String::new(), 0, table.into_inner());
     let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
+    let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
     let sections = file.take_sections("process", problems);
     file.finish(problems);
 
@@ -145,7 +146,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let any = !sections.is_empty();
     for (key, section) in sections {
         let offset = section.offset();
-        if let Some(process) = process(key, section, interval, problems) {
+        if let Some(process) = process(key, section, interval, launcher, problems) {
             for (_, other) in &processes {
                 if other.name.is_indistinguishable_from(&process.name) {
                     let message = format!(
@@ -167,7 +168,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     }
     Some(Settings {
         interval,
-        launcher: launcher.map_or(Launcher::Auto, |located| located.value),
+        launcher,
         processes: processes.into_iter().map(|(_, process)| process).collect(),
     })
 }
@@ -177,6 +178,7 @@ fn process(
     key: String,
     mut section: Section<'_>,
     interval: Duration,
+    launcher: Launcher,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
     let is_key_character =
@@ -198,6 +200,7 @@ fn process(
         key,
         name: name?,
         start: start?,
+        launcher,
         interval,
         start_timeout,
     })
