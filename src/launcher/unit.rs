@@ -40,17 +40,31 @@ impl Job {
     }
 
     fn begin(unit: &str, follow: bool) -> Result<Self, StartFailure> {
-        let child = systemctl(&["restart", unit])
+        // A unit of somebody else's may have a start limit, and be over it: then nothing but
+        // this makes systemd start it again. Our own template has none.
+        let first = if follow { "restart" } else { "reset-failed" };
+        let child = systemctl(&[first, unit])
             .map_err(|error| StartFailure::NotRun(format!("systemctl can't be run: {error}")))?;
         let pid = pid_of(&child);
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
         let unit = unit.to_owned();
+        let work = async move {
+            let mut output = output_of(child).await;
+            if !follow {
+                // One that can't be reset can't be restarted either, and then it is said.
+                output = match systemctl(&["restart", &unit]) {
+                    Ok(child) => output_of(child).await,
+                    Err(error) => Err(error),
+                };
+            }
+            restarted(pid, &unit, output, follow).await
+        };
         let outcome = tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = released.notified() => exited(pid, ExitStatus::Code(0), true),
-                outcome = finish(child, &unit, follow) => outcome,
+                outcome = work => outcome,
             }
         });
         Ok(Self {
@@ -78,44 +92,20 @@ impl Job {
     }
 }
 
-async fn finish(child: Child, unit: &str, follow: bool) -> StartOutcome {
-    let pid = pid_of(&child);
-    let restarted = match output_of(child).await {
-        Ok(output) if !output.status.success() && is_start_limited(unit).await => {
-            restart_again(unit).await
-        }
-        other => other,
-    };
-    match restarted {
-        Ok(output) if output.status.success() => {
-            if follow {
-                follow_main_process(unit).await
-            } else {
-                exited(pid, ExitStatus::Code(0), false)
-            }
-        }
-        Ok(output) => {
+/// What has come of a `systemctl restart`.
+async fn restarted(pid: i32, unit: &str, output: io::Result<Output>, follow: bool) -> StartOutcome {
+    match output {
+        Ok(output) if !output.status.success() => {
             let message = String::from_utf8_lossy(&output.stderr);
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = printable(&message);
             let status = output.status;
             failure(format!("systemctl restart {unit}: {status}: {message}"))
         }
+        Ok(_) if follow => follow_main_process(unit).await,
+        Ok(_) => exited(pid, ExitStatus::Code(0), false),
         Err(error) => failure(format!("systemctl restart {unit}: {error}")),
     }
-}
-
-/// Whether systemd refuses to start the unit because it was started too often. The words are
-/// `start-limit-hit`, and `start-limit` before 232.
-async fn is_start_limited(unit: &str) -> bool {
-    matches!(Properties::of(unit).await, Ok(properties)
-        if properties.get("Result").is_some_and(|result| result.starts_with("start-limit")))
-}
-
-async fn restart_again(unit: &str) -> io::Result<Output> {
-    // If it can't be reset, the restart says what is wrong.
-    let _ = output_of(systemctl(&["reset-failed", unit])?).await?;
-    output_of(systemctl(&["restart", unit])?).await
 }
 
 /// Waits until the unit's main process has ended, and says how.
@@ -138,7 +128,7 @@ struct Properties(String);
 impl Properties {
     /// Asks systemd.
     async fn of(unit: &str) -> io::Result<Self> {
-        const NAMES: &str = "MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,Result,TasksCurrent";
+        const NAMES: &str = "MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,TasksCurrent";
         let output = output_of(systemctl(&["show", "--property", NAMES, unit])?).await?;
         Ok(Self(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
@@ -222,7 +212,7 @@ mod tests {
 
     #[test]
     fn how_the_start_script_ended_is_read_from_the_unit() {
-        let failed = "Result=exit-code\nMainPID=0\nExecMainPID=42\nExecMainCode=1\n\
+        let failed = "MainPID=0\nExecMainPID=42\nExecMainCode=1\n\
             ExecMainStatus=7\nTasksCurrent=0\n";
         assert_eq!(outcome(failed), exited(42, ExitStatus::Code(7), false));
         let killed = "MainPID=0\nExecMainPID=42\nExecMainCode=2\nExecMainStatus=9\n\
