@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
         Command::Status { json } => status(&runtime_dir, json),
-        Command::Exec { key, config } => exec(&key, config.config.as_deref()),
+        Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
         if error.is::<ConfigError>() {
@@ -155,8 +155,16 @@ fn to_json(status: &Status) -> anyhow::Result<String> {
     Ok(json + "\n")
 }
 
-fn exec(key: &str, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (settings, source) = config::load(config)?;
+fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
+    // What the running service goes by, not what the file says since it was last edited.
+    let in_force = match (config, lock::holder(runtime_dir)) {
+        (None, Ok(Some(_))) => config::in_force::published(runtime_dir),
+        _ => None,
+    };
+    let (settings, source) = match in_force {
+        Some(in_force) => in_force,
+        None => config::load(config)?,
+    };
     let process = settings.processes.iter().find(|process| process.key == key);
     match process.map(|process| &process.start) {
         Some(Start::Command(command)) => match launcher::exec::exec(command)? {},

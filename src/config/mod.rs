@@ -3,6 +3,7 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+pub mod in_force;
 mod problem;
 mod section;
 mod settings;

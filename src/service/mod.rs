@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
-use crate::config::{self, ProcessSettings, Settings, Source};
+use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::process::ProcessTable;
 use crate::status::Status;
 use crate::supervision::{Kind, Published, Slot, supervise};
@@ -186,6 +186,12 @@ impl Service {
 
     /// Puts settings to use: processes that stay keep their task and all it knows.
     fn apply(&mut self, settings: Settings) {
+        let directory = self.options.runtime_dir.clone();
+        let published = in_force::publish(&settings, &directory);
+        self.check("publishing the settings", &published, |error| {
+            let directory = directory.display();
+            format!("the settings in force can't be written to {directory}: {error}")
+        });
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {
