@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::container::{Container, expect_status};
@@ -79,7 +79,7 @@ pub(crate) struct Process {
 pub(crate) struct Till {
     container: Container,
     /// Where the journal was when the case began.
-    cursor: Mutex<String>,
+    journal_begins: AtomicU64,
 }
 
 impl Till {
@@ -100,7 +100,7 @@ impl Till {
         }
         Ok(Self {
             container,
-            cursor: Mutex::default(),
+            journal_begins: AtomicU64::new(0),
         })
     }
 
@@ -133,31 +133,28 @@ impl Till {
     /// From here on the journal is the case's.
     pub(crate) fn remember_journal(&self) -> Result<()> {
         self.container.ok(&["journalctl", "--sync"])?;
-        let said = self
+        let last = self
             .container
-            .ok(&["journalctl", "-n", "0", "--show-cursor"])?;
-        let cursor = said
-            .lines()
-            .find_map(|line| line.strip_prefix("-- cursor: "));
-        let cursor = cursor.context("the journal is empty")?.to_owned();
-        *self
-            .cursor
-            .lock()
-            .map_err(|_| anyhow::anyhow!("an earlier case panicked"))? = cursor;
+            .ok(&["journalctl", "-n", "1", "-o", "json"])?;
+        let time = time_of(&serde_json::from_str(&last).context("the journal's JSON")?);
+        self.journal_begins.store(time, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// journalctl's option for the same. Not --after-cursor: together with -u it leaves out the
+    /// first message if the one at the cursor is another unit's.
+    fn since(&self) -> String {
+        let time = self.journal_begins.load(Ordering::Relaxed);
+        format!("--since=@{}", time / 1_000_000)
     }
 
     /// What somebody needs to see who wants to know why a case has failed.
     pub(crate) fn what_it_says(&self) -> String {
-        let cursor = self
-            .cursor
-            .lock()
-            .map(|cursor| cursor.clone())
-            .unwrap_or_default();
         let line = format!(
             "systemctl --no-pager --full status {SERVICE} 'mfe@*' cco-ser 2>&1 | head -60
             echo; cat {STATUS} 2>&1
-            echo; journalctl --no-pager --after-cursor='{cursor}' -o short-monotonic | tail -40"
+            echo; journalctl --no-pager {since} -o short-monotonic | tail -40",
+            since = self.since()
         );
         let said = self
             .container
@@ -455,16 +452,15 @@ impl Till {
 
     /// What the journal has of a unit since the case began.
     pub(crate) fn journal(&self, unit: &str) -> Result<Vec<Value>> {
-        let cursor = match self.cursor.lock() {
-            Ok(cursor) => format!("--after-cursor={}", *cursor),
-            Err(_) => bail!("an earlier case panicked"),
-        };
         self.ok(&["journalctl", "--sync"])?;
-        let lines = self.ok(&["journalctl", "-o", "json", "-u", unit, &cursor])?;
-        lines
-            .lines()
-            .map(|line| serde_json::from_str(line).context("the journal's JSON"))
-            .collect()
+        let lines = self.ok(&["journalctl", "-u", unit, "-o", "json", &self.since()])?;
+        let entries = lines.lines().map(serde_json::from_str);
+        let mut entries = entries
+            .collect::<Result<Vec<Value>, _>>()
+            .context("the journal's JSON")?;
+        let begin = self.journal_begins.load(Ordering::Relaxed);
+        entries.retain(|entry| time_of(entry) > begin);
+        Ok(entries)
     }
 
     /// The events about a program, or about the service itself.
@@ -490,6 +486,12 @@ impl Till {
         let lines = entries.iter().filter_map(|entry| entry["MESSAGE"].as_str());
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// When the journal took a message in, in microseconds since 1970.
+fn time_of(entry: &Value) -> u64 {
+    let time = entry["__REALTIME_TIMESTAMP"].as_str();
+    time.and_then(|time| time.parse().ok()).unwrap_or_default()
 }
 
 fn deb_path(which: &str) -> String {

@@ -24,7 +24,7 @@ const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd";
 
 /// The suite whose own toolchain has to do for the package.
 const TOOLCHAIN_SUITE: &str = "trixie";
-const TOOLCHAIN: &str = "cargo rustc debhelper dpkg-dev lintian";
+const TOOLCHAIN: &str = "build-essential cargo rustc debhelper lintian";
 
 pub(crate) struct Trees {
     cache: PathBuf,
