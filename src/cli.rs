@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Start};
 use crate::journal;
+use crate::launcher;
 use crate::printable::printable;
 use crate::service::{self, Options, lock};
 use crate::status::{ProcessStatus, Status};
@@ -45,6 +46,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Become the command configured for a process; mfe@KEY.service runs this
+    Exec {
+        /// The process's key in the configuration
+        key: String,
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
         Command::Status { json } => status(&runtime_dir, json),
+        Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
         if error.is::<ConfigError>() {
@@ -145,6 +154,37 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
 fn to_json(status: &Status) -> anyhow::Result<String> {
     let json = serde_json::to_string(status).context("the status can't be shown")?;
     Ok(json + "\n")
+}
+
+fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
+    // What the running service goes by, not what the file says since it was last edited.
+    let in_force = match (config, lock::holder(runtime_dir)) {
+        (None, Ok(Some(_))) => config::in_force::published(runtime_dir),
+        _ => None,
+    };
+    let (settings, source) = match in_force {
+        Some(in_force) => in_force,
+        None => config::load(config)?,
+    };
+    let process = settings.processes.iter().find(|process| process.key == key);
+    match process.map(|process| &process.start) {
+        Some(Start::Command(command)) => match launcher::exec::exec(command)? {},
+        Some(Start::Unit(unit)) => {
+            eprintln!("{source}: process.{key} has no command; it is started as {unit}");
+        }
+        None => {
+            let known = settings
+                .processes
+                .iter()
+                .map(|process| process.key.as_str());
+            let known = known.collect::<Vec<_>>().join(", ");
+            eprintln!(
+                "{source}: there is no process.{}; there is {known}",
+                printable(key)
+            );
+        }
+    }
+    Ok(ExitCode::from(EXIT_CONFIG))
 }
 
 /// The status for a person.

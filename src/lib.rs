@@ -20,6 +20,7 @@ pub mod journal;
 pub mod launcher;
 mod printable;
 pub mod process;
+mod published;
 pub mod service;
 pub mod status;
 pub mod supervision;

@@ -2,17 +2,16 @@
 //! a process stands is decided elsewhere.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use nix::libc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::printable::printable;
+use crate::published::replace;
 
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
@@ -134,23 +133,9 @@ impl Status {
     /// # Errors
     /// When it can't be written; what was published before is still there.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        let new = directory.join(".status.json.new");
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&new)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&new, directory.join(FILE_NAME)));
-        if written.is_err() {
-            // Half a file on a full disk helps nobody.
-            let _ = fs::remove_file(&new);
-        }
-        written
+        replace(directory, FILE_NAME, &text)
     }
 
     /// Reads what was last published in `directory`; `None` when nothing ever was.

@@ -3,6 +3,7 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+pub mod in_force;
 mod problem;
 mod section;
 mod settings;
@@ -153,6 +154,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut file = Section::new(String::new(), 0, table.into_inner());
     let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
+    let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
     let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
     file.finish(problems);
@@ -164,11 +166,13 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut names = Vec::new();
     let mut processes = Vec::new();
     for (key, section) in sections.unwrap_or_default() {
-        processes.extend(process(key, section, interval, &mut names, problems));
+        processes.extend(process(
+            key, section, interval, launcher, &mut names, problems,
+        ));
     }
     Some(Settings {
         interval,
-        launcher: launcher.map_or(Launcher::Auto, |located| located.value),
+        launcher,
         processes,
     })
 }
@@ -189,6 +193,7 @@ fn process(
     key: String,
     mut section: Section<'_>,
     interval: Duration,
+    launcher: Launcher,
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
@@ -223,6 +228,7 @@ fn process(
         key,
         name: name?.value,
         start: start?,
+        launcher,
         interval,
         start_timeout,
     })

@@ -29,6 +29,8 @@ pub struct ProcessSettings {
     pub name: ProcessName,
     /// What brings it up.
     pub start: Start,
+    /// How a `command` is started; the same for all processes.
+    pub launcher: Launcher,
     /// The time between two looks, 100 ms to 1 h.
     pub interval: Duration,
     /// How long a start may take before it counts as failed, 100 ms to 1 h.

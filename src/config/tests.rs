@@ -286,6 +286,7 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
                 key,
                 name,
                 start,
+                launcher,
                 interval,
                 start_timeout,
             }

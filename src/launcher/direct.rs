@@ -4,9 +4,7 @@
 //! The service itself has umask 022, `/` as its working directory and no descriptor that isn't
 //! closed on exec (see [`crate::service::daemon`]); the rest is done at the spawn.
 
-use std::ffi::{CString, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -89,13 +87,8 @@ impl Child {
 }
 
 fn spawn(command: &[String]) -> Result<Pid, Errno> {
-    let arguments = c_strings(command.iter().map(|argument| argument.clone().into_bytes()))?;
-    let environment = c_strings(environment::for_children().map(|(name, value)| {
-        let mut pair = name;
-        pair.push("=");
-        pair.push(value);
-        OsString::into_vec(pair)
-    }))?;
+    let arguments = environment::c_strings(command.iter().map(|argument| argument.clone().into()))?;
+    let environment = environment::for_execution()?;
 
     let mut actions = PosixSpawnFileActions::init()?;
     for (descriptor, flags) in [
@@ -122,10 +115,4 @@ fn spawn(command: &[String]) -> Result<Pid, Errno> {
         &arguments,
         &environment,
     )
-}
-
-fn c_strings(strings: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>, Errno> {
-    strings
-        .map(|string| CString::new(string).map_err(|_| Errno::EINVAL))
-        .collect()
 }

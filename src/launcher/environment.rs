@@ -1,6 +1,9 @@
 //! The environment that start programs get: ours, without what systemd meant for us alone.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
 
 /// Variables that systemd sets for the service itself (systemd.exec(5), sd_notify(3)); a program
 /// that inherited them could answer in the watchdog's name.
@@ -21,6 +24,22 @@ const OURS_ALONE_PREFIXES: [&str; 2] = ["LISTEN_", "WATCHDOG_"];
 /// The variables for a start program.
 pub(super) fn for_children() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| !is_ours_alone(&name.to_string_lossy()))
+}
+
+/// The same as execve(2) takes them.
+pub(super) fn for_execution() -> Result<Vec<CString>, Errno> {
+    c_strings(for_children().map(|(mut pair, value)| {
+        pair.push("=");
+        pair.push(value);
+        pair
+    }))
+}
+
+/// Strings as the system takes them.
+pub(super) fn c_strings(strings: impl Iterator<Item = OsString>) -> Result<Vec<CString>, Errno> {
+    strings
+        .map(|string| CString::new(string.into_vec()).map_err(|_| Errno::EINVAL))
+        .collect()
 }
 
 fn is_ours_alone(name: &str) -> bool {

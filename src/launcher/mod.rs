@@ -2,9 +2,11 @@
 
 mod direct;
 mod environment;
+pub mod exec;
+mod systemd;
 mod unit;
 
-use crate::config::Start;
+use crate::config::{ProcessSettings, Start};
 use crate::supervision::{StartFailure, StartOutcome, Stop};
 
 /// A start program that was run and not yet seen to end.
@@ -14,7 +16,7 @@ use crate::supervision::{StartFailure, StartOutcome, Stop};
 pub enum StartProgram {
     /// A detached child.
     Direct(direct::Child),
-    /// `systemctl`, at work for us.
+    /// A unit that systemd starts for us.
     Unit(unit::Job),
 }
 
@@ -23,8 +25,11 @@ impl StartProgram {
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
-    pub fn run(start: &Start) -> Result<Self, StartFailure> {
-        match start {
+    pub fn run(process: &ProcessSettings) -> Result<Self, StartFailure> {
+        match &process.start {
+            Start::Command(command) if systemd::is_launcher(process.launcher) => {
+                systemd::start(&process.key, command).map(Self::Unit)
+            }
             Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
             Start::Unit(unit) => unit::Job::restart(unit).map(Self::Unit),
         }
@@ -56,11 +61,21 @@ impl StartProgram {
         }
     }
 
+    /// Tells it that the process it was to bring up is up.
+    pub fn succeeded(&self) {
+        match self {
+            // It may have become the process: how it ends is of interest.
+            Self::Direct(_) => {}
+            Self::Unit(job) => job.let_go(),
+        }
+    }
+
     /// Asks it to end; [`Self::ended`] tells when it has.
     pub fn stop(&self, stop: Stop) {
         match self {
             Self::Direct(child) => child.stop(stop),
-            Self::Unit(job) => job.stop(),
+            // The next restart of the unit stops what is left of this one.
+            Self::Unit(job) => job.let_go(),
         }
     }
 

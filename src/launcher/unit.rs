@@ -1,24 +1,28 @@
-//! Has systemd restart a unit through `systemctl`, and passes on what systemctl says; the unit's
-//! processes are systemd's, never ours.
+//! Has systemd restart a unit through `systemctl`, and learns how that went; the unit's processes
+//! are systemd's, never ours.
 
-use std::process::Stdio;
+use std::io;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::environment;
 use crate::printable::printable;
-use crate::process::ExitStatus;
+use crate::process::{ExitStatus, exit_of};
 use crate::supervision::{StartFailure, StartOutcome};
 
 /// What is kept of systemctl's message, in bytes.
 const MESSAGE_MAX: u64 = 2048;
 
-/// A `systemctl restart` under way.
+/// A unit's restart under way.
 #[derive(Debug)]
 pub struct Job {
     pid: i32,
+    let_go: Arc<Notify>,
     outcome: JoinHandle<StartOutcome>,
 }
 
@@ -26,22 +30,48 @@ impl Job {
     /// Begins to restart `unit`. `start` wouldn't do: systemd believes that a unit whose start
     /// script has ended well is still active.
     pub(super) fn restart(unit: &str) -> Result<Self, StartFailure> {
-        let child = Command::new("systemctl")
-            .args(["--no-ask-password", "--no-pager", "restart", unit])
-            .env_clear()
-            .envs(environment::for_children())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
+        Self::begin(unit, false)
+    }
+
+    /// The same for a unit whose start tells nothing (Type=simple): the job goes on until the
+    /// unit's main process, the start script, has ended, and tells how.
+    pub(super) fn restart_and_follow(unit: &str) -> Result<Self, StartFailure> {
+        Self::begin(unit, true)
+    }
+
+    fn begin(unit: &str, follow: bool) -> Result<Self, StartFailure> {
+        // A unit of somebody else's may have a start limit, and be over it: then nothing but
+        // this makes systemd start it again. Our own template has none.
+        let first = if follow { "restart" } else { "reset-failed" };
+        let child = systemctl(&[first, unit])
             .map_err(|error| StartFailure::NotRun(format!("systemctl can't be run: {error}")))?;
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .unwrap_or_default();
-        let outcome = tokio::spawn(finish(child, pid, unit.to_owned()));
-        Ok(Self { pid, outcome })
+        let pid = pid_of(&child);
+        let let_go = Arc::new(Notify::new());
+        let released = let_go.clone();
+        let unit = unit.to_owned();
+        let work = async move {
+            let mut output = output_of(child).await;
+            if !follow {
+                // One that can't be reset can't be restarted either, and then it is said.
+                output = match systemctl(&["restart", &unit]) {
+                    Ok(child) => output_of(child).await,
+                    Err(error) => Err(error),
+                };
+            }
+            restarted(pid, &unit, output, follow).await
+        };
+        let outcome = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = released.notified() => exited(pid, ExitStatus::Code(0), true),
+                outcome = work => outcome,
+            }
+        });
+        Ok(Self {
+            pid,
+            let_go,
+            outcome,
+        })
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -51,38 +81,154 @@ impl Job {
     pub(super) async fn ended(&mut self) -> StartOutcome {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome,
-            Err(_) => failure("systemctl was stopped, for it took too long".into()),
+            Err(error) => failure(format!("waiting for systemctl: {error}")),
         }
     }
 
-    /// Ends systemctl, which has nothing to clean up; a job it has queued is systemd's to finish.
-    pub(super) fn stop(&self) {
-        self.outcome.abort();
+    /// Ends the job here. systemctl, if it is still waiting, has nothing to clean up, and a job
+    /// that it has queued is systemd's to finish.
+    pub(super) fn let_go(&self) {
+        self.let_go.notify_one();
     }
 }
 
-async fn finish(mut child: Child, pid: i32, unit: String) -> StartOutcome {
-    let mut message = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        // What can't be read is missing from the message; the exit status still counts.
-        let _ = stderr.take(MESSAGE_MAX).read_to_end(&mut message).await;
-    }
-    match child.wait().await {
-        Ok(status) if status.success() => StartOutcome::Exited {
-            pid,
-            status: ExitStatus::Code(0),
-            left_running: false,
-        },
-        Ok(status) => {
-            let message = String::from_utf8_lossy(&message);
+/// What has come of a `systemctl restart`.
+async fn restarted(pid: i32, unit: &str, output: io::Result<Output>, follow: bool) -> StartOutcome {
+    match output {
+        Ok(output) if !output.status.success() => {
+            let message = String::from_utf8_lossy(&output.stderr);
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = printable(&message);
+            let status = output.status;
             failure(format!("systemctl restart {unit}: {status}: {message}"))
         }
+        Ok(_) if follow => follow_main_process(unit).await,
+        Ok(_) => exited(pid, ExitStatus::Code(0), false),
         Err(error) => failure(format!("systemctl restart {unit}: {error}")),
+    }
+}
+
+/// Waits until the unit's main process has ended, and says how.
+async fn follow_main_process(unit: &str) -> StartOutcome {
+    loop {
+        let properties = match Properties::of(unit).await {
+            Ok(properties) => properties,
+            Err(error) => return failure(format!("systemctl show {unit}: {error}")),
+        };
+        match properties.number("MainPID") {
+            Some(pid) if pid > 0 => exit_of(pid).await,
+            _ => return properties.outcome(),
+        }
+    }
+}
+
+/// What `systemctl show` says of a unit.
+struct Properties(String);
+
+impl Properties {
+    /// Asks systemd.
+    async fn of(unit: &str) -> io::Result<Self> {
+        const NAMES: &str = "MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,TasksCurrent";
+        let output = output_of(systemctl(&["show", "--property", NAMES, unit])?).await?;
+        Ok(Self(String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    fn number(&self, name: &str) -> Option<i32> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// How the main process, which is gone, has ended.
+    fn outcome(&self) -> StartOutcome {
+        let number = self.number("ExecMainStatus").unwrap_or_default();
+        let status = match self.number("ExecMainCode") {
+            Some(nix::libc::CLD_KILLED | nix::libc::CLD_DUMPED) => ExitStatus::Signal(number),
+            _ => ExitStatus::Code(number),
+        };
+        let pid = self.number("ExecMainPID").unwrap_or_default();
+        // Where systemd doesn't count it says something that is no such number.
+        let left_running = self.number("TasksCurrent").is_some_and(|tasks| tasks > 0);
+        exited(pid, status, left_running)
+    }
+}
+
+fn systemctl(words: &[&str]) -> io::Result<Child> {
+    Command::new("systemctl")
+        .args(["--no-ask-password", "--no-pager"])
+        .args(words)
+        .env_clear()
+        .envs(environment::for_children())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+fn pid_of(child: &Child) -> i32 {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    pid.unwrap_or_default()
+}
+
+/// Waits for systemctl's end and takes the beginning of what it said.
+async fn output_of(mut child: Child) -> io::Result<Output> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
+        let (mut out, mut err) = (out.take(MESSAGE_MAX), err.take(MESSAGE_MAX));
+        // What can't be read is missing from the message; the exit status still counts.
+        let _ = tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr));
+    }
+    let status = child.wait().await?;
+    Ok(Output {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+fn exited(pid: i32, status: ExitStatus, left_running: bool) -> StartOutcome {
+    StartOutcome::Exited {
+        pid,
+        status,
+        left_running,
     }
 }
 
 fn failure(why: String) -> StartOutcome {
     StartOutcome::NotRun(StartFailure::Unit(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(text: &str) -> StartOutcome {
+        Properties(text.to_owned()).outcome()
+    }
+
+    #[test]
+    fn how_the_start_script_ended_is_read_from_the_unit() {
+        let failed = "MainPID=0\nExecMainPID=42\nExecMainCode=1\n\
+            ExecMainStatus=7\nTasksCurrent=0\n";
+        assert_eq!(outcome(failed), exited(42, ExitStatus::Code(7), false));
+        let killed = "MainPID=0\nExecMainPID=42\nExecMainCode=2\nExecMainStatus=9\n\
+            TasksCurrent=[not set]\n";
+        assert_eq!(outcome(killed), exited(42, ExitStatus::Signal(9), false));
+        let forked = "MainPID=0\nExecMainPID=42\nExecMainCode=1\nExecMainStatus=0\n\
+            TasksCurrent=2\n";
+        assert_eq!(outcome(forked), exited(42, ExitStatus::Code(0), true));
+    }
+
+    #[test]
+    fn a_property_is_found_by_its_whole_name() {
+        let properties =
+            Properties("ExecMainPID=42\nMainPID=0\nTasksCurrent=18446744073709551615\n".into());
+        assert_eq!(properties.number("MainPID"), Some(0));
+        assert_eq!(properties.number("TasksCurrent"), None);
+        assert_eq!(properties.number("ControlPID"), None);
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 
 pub use name::ProcessName;
 pub use table::{LookError, ProcessTable, Sighting, Zombie};
-pub use watch::ExitWatches;
+pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

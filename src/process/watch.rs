@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -74,15 +75,49 @@ fn open(id: ProcessId, table: &mut ProcessTable) -> State {
         Some(Err(_)) | None => return State::Silent,
     };
     match table.contains(id) {
-        Ok(true) => {
-            #[allow(
-                deprecated,
-                reason = "its successor is unsafe; an OwnedFd is the promise it asks for"
-            )]
-            let watched = AsyncFd::with_interest(pidfd, Interest::READABLE);
-            watched.map_or(State::Silent, State::Watching)
-        }
+        Ok(true) => readable(pidfd).map_or(State::Silent, State::Watching),
         Ok(false) => State::Ended,
         Err(_) => State::Silent,
     }
+}
+
+/// The first pause between two looks at a process that can't be watched; it doubles up to
+/// [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Waits until the process of this pid has ended; where the kernel offers no pidfd, by looking.
+pub async fn exit_of(pid: i32) {
+    let Some(raw) = Pid::from_raw(pid) else {
+        return;
+    };
+    match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            if let Some(pidfd) = readable(pidfd) {
+                // What it says is that the waiting is over, even if it could not wait.
+                let _ = pidfd.readable().await;
+                return;
+            }
+        }
+        Err(Errno::SRCH) => return,
+        Err(_) => {}
+    }
+    let directory = format!("/proc/{pid}");
+    let mut pause = FIRST_PAUSE;
+    while std::fs::symlink_metadata(&directory).is_ok() {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Prepares to wait for a pidfd, which becomes readable when its process ends.
+fn readable(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    #[allow(
+        deprecated,
+        reason = "its successor is unsafe; an OwnedFd is the promise it asks for"
+    )]
+    let watched = AsyncFd::with_interest(pidfd, Interest::READABLE);
+    watched.ok()
 }

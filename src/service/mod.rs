@@ -3,6 +3,7 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
+mod legacy;
 mod liveness;
 pub mod lock;
 
@@ -19,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
-use crate::config::{self, ProcessSettings, Settings, Source};
+use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::process::ProcessTable;
 use crate::status::Status;
 use crate::supervision::{Kind, Published, Slot, supervise};
@@ -62,6 +63,13 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         "watching over {} ({source})",
         names(&settings)
     );
+    if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
+        warn!(
+            MFE_EVENT = Kind::LegacyWatcher.name(),
+            MESSAGE_ID = Kind::LegacyWatcher.message_id(),
+            "{warning}"
+        );
+    }
     service.apply(settings);
     loop {
         let changed = service.changed.clone();
@@ -178,6 +186,12 @@ impl Service {
 
     /// Puts settings to use: processes that stay keep their task and all it knows.
     fn apply(&mut self, settings: Settings) {
+        let directory = self.options.runtime_dir.clone();
+        let published = in_force::publish(&settings, &directory);
+        self.check("publishing the settings", &published, |error| {
+            let directory = directory.display();
+            format!("the settings in force can't be written to {directory}: {error}")
+        });
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {

@@ -22,6 +22,8 @@ pub enum Kind {
     Reloaded,
     /// A new configuration was refused; the old one stays in force.
     ReloadFailed,
+    /// The script that this service replaces is still started at boot.
+    LegacyWatcher,
     /// Something about the service itself doesn't work, though supervision goes on.
     Degraded,
     /// What was degraded works again.
@@ -61,6 +63,7 @@ impl Kind {
             Self::Shutdown => ("shutdown", "5ee99d69543b4988a4d73642c9c62067"),
             Self::Reloaded => ("reloaded", "2f61a6f5d4bb414997a847bfeba531a2"),
             Self::ReloadFailed => ("reload_failed", "f6e24796b34a4f38837fddbdcdb962e0"),
+            Self::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
             Self::Degraded => ("degraded", "b6c00e465f82428aa69a322a3107b33d"),
             Self::Restored => ("restored", "3e5215ff2c96468eac6a4f6cb8fe8fde"),
             Self::Up => ("up", "5db11d844e1a4cd693473ad33378d9d2"),

@@ -182,6 +182,9 @@ impl Supervisor {
                 }
             }
         }
+        if let (Phase::Up, Some(program)) = (self.machine.phase(), &self.start_program) {
+            program.succeeded();
+        }
         self.watches.set(self.machine.alive(), &mut self.table);
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
@@ -191,7 +194,7 @@ impl Supervisor {
     }
 
     fn start(&mut self) -> Event {
-        match StartProgram::run(&self.process.start) {
+        match StartProgram::run(&self.process) {
             Ok(program) => {
                 let pid = program.pid();
                 self.start_program = Some(program);

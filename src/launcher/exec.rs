@@ -1,0 +1,34 @@
+//! Becomes the command that the configuration gives for a key, inside `mfe@KEY.service`; nothing
+//! of the watchdog is left in the process.
+
+use std::convert::Infallible;
+
+use anyhow::{Context, anyhow};
+use nix::errno::Errno;
+use nix::unistd::execve;
+
+use super::environment;
+use crate::printable::printable;
+
+/// Replaces this process by `command`.
+///
+/// SIGPIPE stays ignored, as systemd has it for services: a program that writes to its standard
+/// output must not die of a restart of the journal. That is why the standard library's `exec`,
+/// which makes it deadly again, is of no use here.
+///
+/// # Errors
+/// When the command can't be run.
+pub fn exec(command: &[String]) -> anyhow::Result<Infallible> {
+    let arguments = environment::c_strings(command.iter().map(|argument| argument.clone().into()))?;
+    let environment = environment::for_execution()?;
+    let program = arguments.first().context("the command is empty")?;
+    execve(program, &arguments, &environment).map_err(|errno| {
+        let program = printable(&command[0]);
+        match errno {
+            Errno::ENOENT if std::path::Path::new(&command[0]).exists() => {
+                anyhow!("{program} can't be run: the interpreter in its first line doesn't exist")
+            }
+            _ => anyhow!("{program} can't be run: {}", errno.desc()),
+        }
+    })
+}

@@ -1,0 +1,92 @@
+//! Starts a configured command in a unit of its own, an instance of `mfe@.service`, outside the
+//! watchdog's sandbox and control group; restarting units and following them is done in
+//! [`super::unit`].
+
+use std::env;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::unistd::{Pid, getppid};
+
+use super::unit::Job;
+use crate::config::Launcher;
+use crate::printable::printable;
+use crate::supervision::StartFailure;
+
+/// systemd runs this machine if this exists (sd_booted(3)).
+const BOOTED: &str = "/run/systemd/system";
+
+/// What systemd sets for each service: the one since 232, the other where Type=notify.
+const SET_FOR_SERVICES: [&str; 2] = ["INVOCATION_ID", "NOTIFY_SOCKET"];
+
+/// Whether commands are to be started through systemd.
+pub(super) fn is_launcher(launcher: Launcher) -> bool {
+    match launcher {
+        Launcher::Systemd => true,
+        Launcher::Direct => false,
+        Launcher::Auto => Path::new(BOOTED).is_dir() && is_service(),
+    }
+}
+
+/// Whether systemd has started this very process as a service. A shell in a terminal inherits the
+/// variables too, and from it a watchdog that somebody tries out, without the right to start
+/// units.
+fn is_service() -> bool {
+    getppid() == Pid::from_raw(1)
+        && SET_FOR_SERVICES
+            .iter()
+            .any(|name| env::var_os(name).is_some())
+}
+
+/// Begins to start `command`, the one that the configuration gives for `key`.
+pub(super) fn start(key: &str, command: &[String]) -> Result<Job, StartFailure> {
+    // Asked before systemd is: a till that waits for the vendor's driver is to be quiet, without
+    // a unit that fails every few seconds.
+    check(&command[0])?;
+    Job::restart_and_follow(&format!("mfe@{key}.service"))
+}
+
+/// Finds out what would certainly fail. The unit may be let where this service is not, so only
+/// what is the same for everybody counts.
+fn check(program: &str) -> Result<(), StartFailure> {
+    match std::fs::metadata(program) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(StartFailure::NotInstalled(printable(program)))
+        }
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
+            let why = format!("{} can't be run: it isn't executable", printable(program));
+            Err(StartFailure::NotRun(why))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_there_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("runcco-ser.sh");
+        let program = program.to_str().unwrap();
+        let failure = check(program).unwrap_err();
+        assert_eq!(failure, StartFailure::NotInstalled(program.to_owned()));
+        std::fs::write(program, "#!/bin/sh\n").unwrap();
+        let failure = check(program).unwrap_err();
+        assert!(
+            failure.to_string().ends_with("it isn't executable"),
+            "{failure}"
+        );
+        std::fs::set_permissions(program, PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(check(program), Ok(()));
+    }
+
+    #[test]
+    fn a_test_is_no_service() {
+        assert!(!is_launcher(Launcher::Auto));
+        assert!(is_launcher(Launcher::Systemd));
+        assert!(!is_launcher(Launcher::Direct));
+    }
+}

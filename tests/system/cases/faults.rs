@@ -1,0 +1,171 @@
+//! What goes wrong with the service itself and around it; the programs must not notice.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, SERVICE, SOON, Script, Till};
+use crate::wait::wait_for;
+
+/// A start that systemctl waits for.
+const SLOW_UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 4\n";
+
+/// WatchdogSec, and what systemd needs to end and start the service on a busy machine.
+const WATCHDOG_PATIENCE: Duration = Duration::from_secs(70);
+
+pub(super) fn service_killed(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.remember_journal()?;
+    till.signal("KILL", service)?;
+    till.wait_for_another(service, SOON)?;
+    for program in &PROGRAMS {
+        till.wait_up(program)?;
+        till.wait_event(program, "adopted")?;
+    }
+    till.unharmed(&before)?;
+    let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
+    till.unharmed(&[comunicador, before[1]])
+}
+
+/// It stands still: systemd's watchdog notices and brings it back.
+pub(super) fn service_hangs(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.signal("STOP", service)?;
+    till.wait_for_another(service, WATCHDOG_PATIENCE)?;
+    let said = till.messages(SERVICE)?;
+    ensure!(
+        said.contains("Watchdog timeout"),
+        "not by systemd's watchdog: {said}"
+    );
+    for program in &PROGRAMS {
+        till.wait_up(program)?;
+    }
+    till.unharmed(&before)
+}
+
+/// systemctl stands still in the midst of a start: the other program is looked after, systemd is
+/// told that all is well, and the start goes through once.
+pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.signal("KILL", before[0].pid)?;
+    let systemctl = wait_for_systemctl(till, service)?;
+    till.signal("STOP", systemctl)?;
+    till.kill_and_wait(&MONITOR, before[1])?;
+    till.wait_up(&COMUNICADOR)?;
+    ensure!(
+        till.starts(&COMUNICADOR) == 2,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    wait_for("the systemctl that stands still is gone", SOON, || {
+        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
+    })
+}
+
+/// The service stands still while systemctl is at work for it.
+pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
+    till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.signal("KILL", before[0].pid)?;
+    wait_for_systemctl(till, service)?;
+    till.signal("STOP", service)?;
+    till.wait_for_another(service, WATCHDOG_PATIENCE)?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    till.unharmed(&[comunicador, before[1]])
+}
+
+/// Waits for the systemctl that the service has started.
+fn wait_for_systemctl(till: &Till, service: i32) -> Result<i32> {
+    wait_for("the service has started systemctl", SOON, || {
+        let children = till.read(&format!("/proc/{service}/task/{service}/children"));
+        let children = children.unwrap_or_default();
+        Ok(children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .find(|pid: &i32| {
+                till.read(&format!("/proc/{pid}/comm")).as_deref() == Some("systemctl\n")
+            }))
+    })
+}
+
+/// The journal is stopped, sockets and all, and comes back. Programs that write to their standard
+/// output, and so to the journal, live on; so does the service, and does its job meanwhile.
+pub(super) fn journal_stopped(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    // A program that talks; the kernel names it after the script's file.
+    let talks = "#!/bin/sh\nwhile :; do echo working; sleep 0.1; done\n";
+    till.sh(&format!("rm {}", COMUNICADOR.path()))?;
+    till.write(&COMUNICADOR.path(), talks, 0o755)?;
+    till.start()?;
+    let before = [till.wait_up(&COMUNICADOR)?, till.wait_up(&MONITOR)?];
+    let service = till.main_pid()?;
+    wait_for("the program's words are in the journal", SOON, || {
+        Ok(till
+            .messages(&COMUNICADOR.unit())?
+            .contains("working")
+            .then_some(()))
+    })?;
+
+    till.sh(
+        "systemctl stop systemd-journald.socket systemd-journald-dev-log.socket \
+        systemd-journald-audit.socket systemd-journald.service",
+    )?;
+    till.wait_cycles(10)?;
+    till.unharmed(&before)?;
+    let monitor = till.kill_and_wait(&MONITOR, before[1])?;
+    till.sh("systemctl start systemd-journald.socket systemd-journald-dev-log.socket systemd-journald.service")?;
+    till.unharmed(&[before[0], monitor])?;
+    ensure!(till.main_pid()? == service, "the service was restarted");
+
+    till.kill_and_wait(&MONITOR, monitor)?;
+    till.wait_event(&MONITOR, "restarted")?;
+    till.ok(&["systemctl", "restart", "systemd-journald.service"])?;
+    till.wait_cycles(5)?;
+    ensure!(
+        till.processes(&COMUNICADOR)? == [before[0]],
+        "the journal's restart ended a program"
+    );
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}
+
+/// A kernel without the system calls that came after Linux 4.4: it takes an interval longer to
+/// notice, and works.
+pub(super) fn old_kernel(till: &Till) -> Result<()> {
+    let missing = [
+        "pidfd_open",
+        "pidfd_send_signal",
+        "clone3",
+        "close_range",
+        "openat2",
+        "faccessat2",
+    ];
+    let missing = missing.map(|name| format!("{name}:ENOSYS")).join(" ");
+    till.drop_in(
+        SERVICE,
+        &format!("[Service]\nSystemCallFilter=~{missing}\n"),
+    )?;
+    let [mut comunicador, mut monitor] = till.all_day()?;
+    for _ in 0..3 {
+        comunicador = till.kill_and_wait(&COMUNICADOR, comunicador)?;
+        monitor = till.kill_and_wait(&MONITOR, monitor)?;
+    }
+    ensure!(
+        till.starts(&COMUNICADOR) == 4,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    let service = till.main_pid()?;
+    till.install_program(&COMUNICADOR, Script::Fails)?;
+    till.signal("KILL", comunicador.pid)?;
+    till.wait_detail(&COMUNICADOR, "exit status 7")?;
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}

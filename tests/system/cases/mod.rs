@@ -1,0 +1,104 @@
+//! The cases: what each suite, and the package itself, has to show.
+
+mod faults;
+mod installation;
+mod operation;
+mod package;
+mod starts;
+mod units;
+
+use anyhow::Result;
+
+use crate::janitor::Scene;
+use crate::package::Packages;
+use crate::till::Till;
+use crate::trees::Trees;
+
+/// A case that is run on every suite, on a till with the package and nothing else.
+pub(crate) struct TillCase {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Till) -> Result<()>,
+}
+
+/// A case about the package itself.
+pub(crate) struct HostCase {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Scene, &Trees, &Packages) -> Result<()>,
+    pub(crate) needs_toolchain_tree: bool,
+}
+
+macro_rules! till_cases {
+    ($($module:ident::$case:ident),* $(,)?) => {
+        &[$(TillCase { name: stringify!($case), run: $module::$case }),*]
+    };
+}
+
+/// In the order in which they are run.
+pub(crate) const TILL_CASES: &[TillCase] = till_cases![
+    installation::install,
+    units::verify_and_exposure,
+    operation::adopt_what_runs,
+    operation::kill_comunicador,
+    operation::kill_monitor,
+    operation::twelve_kills_in_a_row,
+    operation::quiet_when_all_is_well,
+    starts::script_stays,
+    starts::script_forks,
+    starts::script_takes_15_s,
+    starts::script_fails,
+    starts::script_missing_then_there,
+    starts::program_is_outside_the_sandbox,
+    starts::settings_of_the_administrator,
+    starts::exec_of_an_unknown_key,
+    operation::stop_start_restart,
+    operation::reload_good,
+    operation::reload_bad,
+    operation::bad_config_at_start,
+    faults::service_killed,
+    faults::service_hangs,
+    faults::systemctl_hangs,
+    faults::service_hangs_in_systemctl,
+    faults::journal_stopped,
+    faults::old_kernel,
+    units::sysv_script,
+    units::start_limit,
+    installation::old_watcher,
+    installation::upgrade_and_downgrade,
+    installation::remove_and_reinstall,
+    installation::purge,
+    installation::old_init_system_helpers,
+    operation::reboot,
+];
+
+pub(crate) const HOST_CASES: &[HostCase] = &[
+    HostCase {
+        name: "apt_sources",
+        run: package::apt_sources,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "contents",
+        run: package::contents,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "lintian",
+        run: package::lintian,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "one_version",
+        run: package::one_version,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "reproducible",
+        run: package::reproducible,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "debian_13_toolchain",
+        run: package::debian_13_toolchain,
+        needs_toolchain_tree: true,
+    },
+];

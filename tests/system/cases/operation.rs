@@ -1,0 +1,268 @@
+//! The service's day: it finds, brings back, keeps quiet, and is told to stop and to reload.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::container::expect_status;
+use crate::till::{COMUNICADOR, CONFIG, MONITOR, PROGRAMS, Program, SERVICE, SOON, Script, Till};
+use crate::till::{by_command, config};
+use crate::wait::wait_for;
+
+/// Somebody else has started both before: nothing is started.
+pub(super) fn adopt_what_runs(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    let before = [
+        till.start_by_hand(&COMUNICADOR)?,
+        till.start_by_hand(&MONITOR)?,
+    ];
+    till.start()?;
+    for (program, process) in PROGRAMS.iter().zip(before) {
+        till.wait_up(program)?;
+        let event = till.wait_event(program, "adopted")?;
+        ensure!(
+            event["MFE_PID"] == process.pid.to_string().as_str(),
+            "{event}"
+        );
+        ensure!(
+            till.starts(program) == 1,
+            "{} was started again",
+            program.name
+        );
+    }
+    till.unharmed(&before)
+}
+
+pub(super) fn kill_comunicador(till: &Till) -> Result<()> {
+    kill(till, &COMUNICADOR, &MONITOR)
+}
+
+pub(super) fn kill_monitor(till: &Till) -> Result<()> {
+    kill(till, &MONITOR, &COMUNICADOR)
+}
+
+/// One is killed: it comes back in one copy, the journal has all that was promised, and the other
+/// one has noticed nothing.
+fn kill(till: &Till, program: &Program, other: &Program) -> Result<()> {
+    till.all_day()?;
+    let other_before = till.wait_up(other)?;
+    let before = till.wait_up(program)?;
+    till.remember_journal()?;
+    let back = till.kill_and_wait(program, before)?;
+
+    let down = till.wait_event(program, "down")?;
+    let restarted = till.wait_event(program, "restarted")?;
+    ensure!(down["MFE_PID"] == before.pid.to_string().as_str(), "{down}");
+    ensure!(
+        restarted["MFE_PID"] == back.pid.to_string().as_str(),
+        "{restarted}"
+    );
+    for event in [&down, &restarted] {
+        ensure!(event["MFE_CAUSE"].is_string(), "no cause: {event}");
+        ensure!(event["SYSLOG_IDENTIFIER"] == "mfe-watchdog", "{event}");
+        let id = event["MESSAGE_ID"].as_str().unwrap_or_default();
+        ensure!(
+            id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()),
+            "{event}"
+        );
+    }
+    ensure!(
+        down["MESSAGE_ID"] != restarted["MESSAGE_ID"],
+        "one id for two kinds of event"
+    );
+    let outage = restarted["MFE_OUTAGE_MS"]
+        .as_str()
+        .context("no outage")?
+        .parse::<u64>()?;
+    ensure!(
+        outage < 10_000,
+        "an outage of {outage} ms at an interval of 200 ms"
+    );
+    let status = till.status_of(program).context("no status")?;
+    ensure!(status["restarts"] == 1, "{status}");
+    ensure!(status["last_restart"]["outage_ms"] == outage, "{status}");
+
+    ensure!(
+        till.starts(program) == 2,
+        "started {} times",
+        till.starts(program)
+    );
+    ensure!(
+        till.processes(other)? == [other_before],
+        "{} was harmed",
+        other.name
+    );
+    till.status_exits(0)?;
+    Ok(())
+}
+
+/// More often than systemd's usual start limit lets a unit be started.
+pub(super) fn twelve_kills_in_a_row(till: &Till) -> Result<()> {
+    let [mut comunicador, _] = till.all_day()?;
+    for round in 1..=12 {
+        let back = till.kill_and_wait(&COMUNICADOR, comunicador);
+        comunicador = back.with_context(|| format!("round {round}"))?;
+    }
+    let status = till.status_of(&COMUNICADOR).context("no status")?;
+    ensure!(status["restarts"] == 12, "{status}");
+    ensure!(
+        till.starts(&COMUNICADOR) == 13,
+        "started {} times",
+        till.starts(&COMUNICADOR)
+    );
+    Ok(())
+}
+
+/// Cycles pass and the journal gets nothing, neither from the service nor from systemd about it.
+pub(super) fn quiet_when_all_is_well(till: &Till) -> Result<()> {
+    till.all_day()?;
+    // The messages about the start are in the journal then.
+    for program in &PROGRAMS {
+        till.wait_event(program, "up")?;
+    }
+    till.remember_journal()?;
+    till.wait_cycles(10)?;
+    for unit in [SERVICE.to_owned(), COMUNICADOR.unit(), MONITOR.unit()] {
+        let said = till.messages(&unit)?;
+        ensure!(said.is_empty(), "{unit} said: {said}");
+    }
+    Ok(())
+}
+
+/// Whatever systemctl does to the service, the programs stay.
+pub(super) fn stop_start_restart(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let first = till.main_pid()?;
+    till.ok(&["systemctl", "restart", SERVICE])?;
+    let second = till.main_pid()?;
+    ensure!(second != first && second != 0, "not restarted");
+    till.unharmed(&before)?;
+    for program in &PROGRAMS {
+        till.wait_up(program)?;
+    }
+
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    till.unharmed(&before)?;
+    ensure!(
+        till.property(SERVICE, "Result")? == "success",
+        "it did not stop in good order"
+    );
+    ensure!(
+        !till.exists("/run/mfe-watchdog"),
+        "the runtime directory is left"
+    );
+    till.status_exits(3)?;
+
+    till.start()?;
+    for (program, process) in PROGRAMS.iter().zip(before) {
+        ensure!(
+            till.wait_up(program)? == process,
+            "{} was restarted",
+            program.name
+        );
+        ensure!(
+            till.starts(program) == 1,
+            "{} was started again",
+            program.name
+        );
+    }
+    Ok(())
+}
+
+/// A third program is added and taken away again; the service and the two stay.
+pub(super) fn reload_good(till: &Till) -> Result<()> {
+    const THIRD: Program = Program {
+        key: "third",
+        name: "mfehttps",
+        script: "/opt/sefaz/cco/bin/mfehttps.sh",
+    };
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.install_program(&THIRD, Script::Forks)?;
+    let all = [COMUNICADOR, MONITOR, THIRD]
+        .map(|program| by_command(&program))
+        .concat();
+    till.configure(&config("300ms", &all))?;
+    till.ok(&["systemctl", "reload", SERVICE])?;
+    till.wait_up(&THIRD)?;
+
+    till.configure_as_usual()?;
+    till.ok(&["systemctl", "reload", SERVICE])?;
+    wait_for("the third one is no longer watched", SOON, || {
+        Ok(till.status_of(&THIRD).is_none().then_some(()))
+    })?;
+    for process in till.processes(&THIRD)? {
+        till.signal("KILL", process.pid)?;
+    }
+    wait_for("the service says that it is ready again", SOON, || {
+        Ok(till.is_active()?.then_some(()))
+    })?;
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    let reloads = till.events(None, "reloaded")?.len();
+    ensure!(
+        reloads == 2,
+        "{reloads} reloads: {}",
+        till.messages(SERVICE)?
+    );
+    till.unharmed(&before)
+}
+
+/// It fails, says where the mistake is, and the old settings go on.
+pub(super) fn reload_bad(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.configure("interval = \"soon\"\n\n[process.comunicador]\nname = \"Comunicador\"\n")?;
+    let reload = till.run(&["systemctl", "reload", SERVICE])?;
+    ensure!(
+        !reload.status.success(),
+        "the reload of a bad configuration succeeded"
+    );
+    let said = till.messages(SERVICE)?;
+    for words in [&format!("{CONFIG}:1:"), "interval", "command"] {
+        ensure!(
+            said.contains(words),
+            "the journal does not say {words}: {said}"
+        );
+    }
+    ensure!(till.is_active()?, "the service is not active");
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    ensure!(till.events(None, "reloaded")?.is_empty(), "it was reloaded");
+    till.unharmed(&before)?;
+    till.kill_and_wait(&MONITOR, before[1])
+        .context("by the old settings")?;
+    Ok(())
+}
+
+/// It ends with EX_CONFIG, once; nothing is gained by trying the same mistake again.
+pub(super) fn bad_config_at_start(till: &Till) -> Result<()> {
+    till.configure("interval = \"soon\"\n")?;
+    let start = till.run(&["systemctl", "start", SERVICE])?;
+    ensure!(!start.status.success(), "started with a bad configuration");
+    ensure!(
+        till.property(SERVICE, "ExecMainStatus")? == "78",
+        "another status"
+    );
+    ensure!(
+        till.property(SERVICE, "ActiveState")? == "failed",
+        "not failed"
+    );
+    ensure!(till.property(SERVICE, "NRestarts")? == "0", "restarted");
+    expect_status(&till.run(&["mfe-watchdog", "check"])?, 78)?;
+
+    till.configure_as_usual()?;
+    till.all_day()?;
+    Ok(())
+}
+
+/// After a reboot all is as before, and nobody has done anything.
+pub(super) fn reboot(till: &Till) -> Result<()> {
+    till.all_day()?;
+    till.reboot()?;
+    for program in &PROGRAMS {
+        till.wait_up_for(program, Duration::from_secs(60))?;
+        ensure!(till.starts(program) == 2, "{} starts", till.starts(program));
+    }
+    ensure!(till.is_active()?, "the service is not active");
+    till.status_exits(0)?;
+    Ok(())
+}

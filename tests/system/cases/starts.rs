@@ -1,0 +1,204 @@
+//! How the programs are started: by scripts of every kind, each in a unit of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::container::expect_status;
+use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till};
+use crate::wait::wait_for;
+
+pub(super) fn script_stays(till: &Till) -> Result<()> {
+    starts_and_starts_again(till, Script::Stays)
+}
+
+pub(super) fn script_forks(till: &Till) -> Result<()> {
+    starts_and_starts_again(till, Script::Forks)
+}
+
+/// Both come up, in their units, and come up again; the script is run once for each.
+fn starts_and_starts_again(till: &Till, script: Script) -> Result<()> {
+    till.install_driver(script)?;
+    till.start()?;
+    for program in &PROGRAMS {
+        let first = till.wait_up(program)?;
+        ensure!(
+            unit_of(till, first)? == program.unit(),
+            "{} is not in its unit",
+            program.name
+        );
+        ensure!(till.property(&program.unit(), "ActiveState")? == "active");
+        let second = till.kill_and_wait(program, first)?;
+        ensure!(
+            unit_of(till, second)? == program.unit(),
+            "{} is not in its unit",
+            program.name
+        );
+        ensure!(till.starts(program) == 2, "{} starts", till.starts(program));
+        ensure!(
+            till.property(&program.unit(), "NRestarts")? == "0",
+            "systemd restarted it"
+        );
+    }
+    Ok(())
+}
+
+/// The unit that systemd counts a process to.
+fn unit_of(till: &Till, process: Process) -> Result<String> {
+    let groups = till
+        .read(&format!("/proc/{}/cgroup", process.pid))
+        .context("it is gone")?;
+    let is_unit = |part: &&str| part.ends_with(".service");
+    let unit = groups
+        .lines()
+        .find_map(|line| line.rsplit('/').find(is_unit));
+    Ok(unit.unwrap_or_default().to_owned())
+}
+
+/// While a start takes its time nothing is started a second time, and the other is not kept
+/// waiting.
+pub(super) fn script_takes_15_s(till: &Till) -> Result<()> {
+    till.install_program(&COMUNICADOR, Script::Slow)?;
+    till.install_program(&MONITOR, Script::Stays)?;
+    till.start()?;
+    let monitor = till.wait_up(&MONITOR)?;
+    till.kill_and_wait(&MONITOR, monitor)?;
+    let status = till.status_of(&COMUNICADOR).context("no status")?;
+    ensure!(status["state"] == "starting", "{status}");
+    till.wait_up_for(&COMUNICADOR, Duration::from_secs(30))?;
+    ensure!(
+        till.starts(&COMUNICADOR) == 1,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    Ok(())
+}
+
+/// It is said once and tried again; the other is kept up meanwhile. Once the script is mended the
+/// program is up.
+pub(super) fn script_fails(till: &Till) -> Result<()> {
+    till.install_program(&COMUNICADOR, Script::Fails)?;
+    till.install_program(&MONITOR, Script::Stays)?;
+    till.start()?;
+    till.wait_up(&MONITOR)?;
+    till.wait_detail(&COMUNICADOR, "exit status 7")?;
+    wait_for("it is tried again", SOON, || {
+        Ok((till.starts(&COMUNICADOR) >= 4).then_some(()))
+    })?;
+    let failures = till.events(Some(&COMUNICADOR), "start_failed")?.len();
+    ensure!(failures == 1, "said {failures} times");
+    ensure!(till.is_active()? && till.property(SERVICE, "NRestarts")? == "0");
+    till.status_exits(1)?;
+    till.install_program(&COMUNICADOR, Script::Stays)?;
+    till.wait_up(&COMUNICADOR)?;
+    Ok(())
+}
+
+/// Without the vendor's driver the service idles, and says so; it picks up a driver that comes.
+pub(super) fn script_missing_then_there(till: &Till) -> Result<()> {
+    till.start()?;
+    let service = till.main_pid()?;
+    let waiting = |script: &str| format!("waiting: {script} is not installed");
+    for program in &PROGRAMS {
+        till.wait_detail(program, &waiting(program.script))?;
+        till.wait_event(program, "start_failed")?;
+    }
+    let line = till.property(SERVICE, "StatusText")?;
+    ensure!(
+        line.contains(&waiting(COMUNICADOR.script)),
+        "systemctl status says: {line}"
+    );
+    till.remember_journal()?;
+    till.wait_cycles(10)?;
+    let said = till.messages(SERVICE)?;
+    ensure!(said.is_empty(), "not quiet: {said}");
+    let unit = till.property(&COMUNICADOR.unit(), "ActiveState")?;
+    ensure!(
+        unit == "inactive",
+        "systemd was made to start what isn't there: {unit}"
+    );
+
+    till.install_driver(Script::Forks)?;
+    for program in &PROGRAMS {
+        till.wait_up(program)?;
+    }
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}
+
+/// The service is locked up; what it starts is not, and knows nothing of the service.
+pub(super) fn program_is_outside_the_sandbox(till: &Till) -> Result<()> {
+    let [comunicador, _] = till.all_day()?;
+    let service = till.main_pid()?;
+    let field = |pid: i32, name: &str| -> Result<String> {
+        let status = till
+            .read(&format!("/proc/{pid}/status"))
+            .context("no status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(line
+            .with_context(|| format!("no {name}"))?
+            .trim()
+            .to_owned())
+    };
+    for (name, of_service) in [("NoNewPrivs", "1"), ("CapBnd", "0000000000080000")] {
+        let value = field(service, name)?;
+        ensure!(value == of_service, "the service has {name} {value}");
+        let (program, system) = (field(comunicador.pid, name)?, field(1, name)?);
+        ensure!(
+            program == system,
+            "the program has {name} {program}, not {system}"
+        );
+    }
+    let sigpipe = u64::from_str_radix(&field(comunicador.pid, "SigIgn")?, 16)? & (1 << 12);
+    ensure!(sigpipe != 0, "it would die of a restart of the journal");
+    let mounts = |pid: i32| till.ok(&["readlink", &format!("/proc/{pid}/ns/mnt")]);
+    ensure!(
+        mounts(comunicador.pid)? == mounts(1)?,
+        "it has mounts of its own"
+    );
+    ensure!(
+        mounts(service)? != mounts(1)?,
+        "the service has no mounts of its own"
+    );
+
+    let environment = till.environment(comunicador)?;
+    for variable in ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "RUNTIME_DIRECTORY"] {
+        ensure!(!environment.contains(variable), "{environment}");
+    }
+    ensure!(environment.contains("PATH="), "{environment}");
+    Ok(())
+}
+
+/// What systemd can set for a service is one drop-in away.
+pub(super) fn settings_of_the_administrator(till: &Till) -> Result<()> {
+    till.drop_in(
+        &MONITOR.unit(),
+        "[Service]\nUser=nobody\nNice=5\nEnvironment=DISPLAY=:0\n",
+    )?;
+    let [_, monitor] = till.all_day()?;
+    let status = till
+        .read(&format!("/proc/{}/status", monitor.pid))
+        .context("it is gone")?;
+    ensure!(status.contains("Uid:\t65534\t65534"), "{status}");
+    let environment = till.environment(monitor)?;
+    ensure!(environment.contains("DISPLAY=:0"), "{environment}");
+    till.kill_and_wait(&MONITOR, monitor)?;
+    Ok(())
+}
+
+pub(super) fn exec_of_an_unknown_key(till: &Till) -> Result<()> {
+    let said = expect_status(&till.run(&["mfe-watchdog", "exec", "printer"])?, 78)?;
+    ensure!(
+        said.contains("printer") && said.contains("comunicador"),
+        "{said}"
+    );
+    till.ok(&["systemctl", "start", "mfe@printer.service"])?;
+    wait_for("the unit has failed", SOON, || {
+        Ok((till.property("mfe@printer.service", "ActiveState")? == "failed").then_some(()))
+    })?;
+    let status = till.property("mfe@printer.service", "ExecMainStatus")?;
+    ensure!(status == "78", "exit status {status}");
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Proves the package on real machines of a kind: it builds the .deb, boots Debian 11 to 14 with
+//! systemd in throw-away containers, installs it there with apt and runs the cases. It does not
+//! look into the program; what a person, systemd or the journal sees is what counts.
+
+mod arguments;
+mod cases;
+mod container;
+mod host;
+mod janitor;
+mod mirror;
+mod package;
+mod report;
+mod till;
+mod trees;
+mod wait;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use arguments::Arguments;
+use cases::{HOST_CASES, HostCase, TILL_CASES, TillCase};
+use package::Packages;
+use report::{Outcome, Report};
+use till::Till;
+use trees::Trees;
+
+/// The suites that tills run today or will run, oldest first. Their systemd is 247, 252, 257 and
+/// 262.
+const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "forky"];
+
+/// The column of the cases that need the package and no container.
+const HOST: &str = "package";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if_eq(janitor::ARGUMENT).is_some() {
+        janitor::wait_and_clean(words);
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match Arguments::parse(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let selection = Selection::new(&arguments);
+    if arguments.list {
+        selection.list();
+        return ExitCode::SUCCESS;
+    }
+    let mut report = Report::begin(selection.count(), selection.left_out());
+    if selection.count() > 0 {
+        if let Err(error) = run(&selection, &mut report) {
+            eprintln!("\nerror: the system tests could not run: {error:#}\n");
+            report.abort();
+        }
+    }
+    report.finish()
+}
+
+/// What the command line asks for.
+struct Selection {
+    host: Vec<&'static HostCase>,
+    suites: Vec<(&'static str, Vec<&'static TillCase>)>,
+    all: usize,
+}
+
+impl Selection {
+    fn new(arguments: &Arguments) -> Self {
+        let host = HOST_CASES
+            .iter()
+            .filter(|case| arguments.selects(&name(HOST, case.name)))
+            .collect();
+        let suites = SUITES.map(|suite| {
+            let cases = TILL_CASES
+                .iter()
+                .filter(|case| arguments.selects(&name(suite, case.name)));
+            (suite, cases.collect::<Vec<_>>())
+        });
+        Self {
+            host,
+            suites: suites
+                .into_iter()
+                .filter(|(_, cases)| !cases.is_empty())
+                .collect(),
+            all: HOST_CASES.len() + SUITES.len() * TILL_CASES.len(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.host.len()
+            + self
+                .suites
+                .iter()
+                .map(|(_, cases)| cases.len())
+                .sum::<usize>()
+    }
+
+    fn left_out(&self) -> usize {
+        self.all - self.count()
+    }
+
+    fn list(&self) {
+        for case in &self.host {
+            println!("{}: test", name(HOST, case.name));
+        }
+        for (suite, cases) in &self.suites {
+            for case in cases {
+                println!("{}: test", name(suite, case.name));
+            }
+        }
+        println!("\n{} tests, 0 benchmarks", self.count());
+    }
+}
+
+fn name(suite: &str, case: &str) -> String {
+    format!("{suite}/{case}")
+}
+
+fn run(selection: &Selection, report: &mut Report) -> Result<()> {
+    host::require_root()?;
+    // First of all, so that whatever comes after is cleaned up after.
+    let scene = janitor::Scene::open()?;
+    host::install_tools()?;
+    let suites: Vec<_> = selection.suites.iter().map(|(suite, _)| *suite).collect();
+    let needs_toolchain_tree = selection.host.iter().any(|case| case.needs_toolchain_tree);
+    let trees = Trees::new()?;
+    let (packages, prepared) = thread::scope(|scope| {
+        let trees = scope.spawn(|| trees.prepare(&suites, needs_toolchain_tree));
+        let packages = Packages::build(&scene);
+        (
+            packages,
+            trees
+                .join()
+                .map_err(|_| anyhow!("preparing the base trees panicked")),
+        )
+    });
+    prepared??;
+    let packages = packages.context("the package does not build")?;
+
+    let (outcomes, arrived) = channel();
+    thread::scope(|scope| {
+        for (suite, cases) in &selection.suites {
+            let (outcomes, scene, trees, packages) = (outcomes.clone(), &scene, &trees, &packages);
+            scope.spawn(move || run_suite(suite, cases, scene, trees, packages, &outcomes));
+        }
+        let (outcomes, scene, trees, packages) = (outcomes, &scene, &trees, &packages);
+        scope.spawn(move || {
+            for case in &selection.host {
+                let started = Instant::now();
+                let result = caught(|| (case.run)(scene, trees, packages));
+                send(&outcomes, HOST, case.name, started, result);
+            }
+        });
+        for outcome in arrived {
+            report.add(outcome);
+        }
+    });
+    scene.close();
+    Ok(())
+}
+
+fn run_suite(
+    suite: &'static str,
+    cases: &[&'static TillCase],
+    scene: &janitor::Scene,
+    trees: &Trees,
+    packages: &Packages,
+    outcomes: &Sender<Outcome>,
+) {
+    let started = Instant::now();
+    let till = caught(|| Till::boot(suite, scene, &trees.path(suite), packages));
+    let till = match till {
+        Ok(till) => till,
+        Err(error) => {
+            for case in cases {
+                let error = anyhow!("no machine to run it on: {error:#}");
+                send(outcomes, suite, case.name, started, Err(error));
+            }
+            return;
+        }
+    };
+    for case in cases {
+        let started = Instant::now();
+        let result = caught(|| {
+            till.fresh().context("making the machine as new")?;
+            (case.run)(&till)
+        });
+        let result = result.map_err(|error| error.context(till.what_it_says()));
+        send(outcomes, suite, case.name, started, result);
+    }
+    if let Err(error) = till.power_off() {
+        // Nothing is lost: the scene's end takes the container away.
+        eprintln!("{suite}: the container did not power off: {error:#}");
+    }
+}
+
+fn send(
+    outcomes: &Sender<Outcome>,
+    suite: &'static str,
+    case: &'static str,
+    started: Instant,
+    result: Result<()>,
+) {
+    let outcome = Outcome {
+        suite,
+        case,
+        took: started.elapsed(),
+        result,
+    };
+    // The receiver lives until every sender is gone.
+    let _ = outcomes.send(outcome);
+}
+
+/// A case that panics has failed; the others go on.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("panicked: {}", words.unwrap_or("no message")))
+    })
+}
