@@ -9,6 +9,7 @@
 mod check;
 mod clock;
 mod demo;
+mod journal;
 mod notify;
 mod reload;
 mod soak;

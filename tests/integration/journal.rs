@@ -1,0 +1,526 @@
+//! What reaches systemd's journal and what reaches stderr, in the forms that others read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use mfe_watchdog::supervision::Kind;
+use nix::pty::openpty;
+use nix::sys::signal::Signal;
+
+use crate::support::{Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+
+/// Puts the till's journal where the service looks for systemd's.
+const SETUP: &str = "mount -t tmpfs none /run\n\
+                     mkdir -p /run/systemd/journal\n\
+                     mount --bind \"$JOURNAL\" /run/systemd/journal\n\
+                     unset JOURNAL";
+
+type Message = BTreeMap<String, String>;
+
+/// systemd's journal, as far as the service can see it.
+struct Journal {
+    socket: UnixDatagram,
+    messages: Mutex<Vec<Message>>,
+}
+
+impl Journal {
+    fn new(till: &Till) -> Self {
+        let directory = till.path().join("journal");
+        fs::create_dir(&directory).unwrap();
+        let socket = UnixDatagram::bind(directory.join("socket")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self {
+            socket,
+            messages: Mutex::default(),
+        }
+    }
+
+    /// Starts the service with this journal, after `setup`.
+    fn run(till: &Till, setup: &str) -> Service {
+        let mut command = in_mount_namespace(&format!("{SETUP}\n{setup}"), BINARY);
+        command.env("JOURNAL", till.path().join("journal"));
+        Service::start_with(till, &mut command)
+    }
+
+    /// Everything it was sent so far.
+    fn messages(&self) -> Vec<Message> {
+        let mut messages = self.messages.lock().unwrap();
+        let mut datagram = vec![0; 1 << 20];
+        while let Ok(length) = self.socket.recv(&mut datagram) {
+            // With an empty one a client asks whether anybody is there; journald drops it.
+            if length > 0 {
+                messages.push(parse(&datagram[..length]));
+            }
+        }
+        messages.clone()
+    }
+
+    fn of_process(&self, key: &str) -> Vec<Message> {
+        let mut messages = self.messages();
+        messages.retain(|message| message.get("MFE_PROCESS").is_some_and(|value| value == key));
+        messages
+    }
+
+    /// Waits for the `nth` message of an event, counted from 1.
+    fn wait_for(&self, event: &str, nth: usize) -> Message {
+        eventually(("journal message", event, nth), || {
+            let mut messages = self.messages().into_iter();
+            messages
+                .by_ref()
+                .filter(|message| message.get("MFE_EVENT").is_some_and(|value| value == event))
+                .nth(nth - 1)
+        })
+    }
+}
+
+/// Reads a message in systemd's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+fn parse(mut datagram: &[u8]) -> Message {
+    let mut message = Message::new();
+    while !datagram.is_empty() {
+        let end = datagram
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .expect("a whole line");
+        let line = &datagram[..end];
+        datagram = &datagram[end + 1..];
+        let (name, value) = if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
+            (&line[..equals], &line[equals + 1..])
+        } else {
+            let (length, rest) = datagram.split_first_chunk::<8>().expect("a length");
+            let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
+            assert_eq!(rest[length], b'\n', "the value's end");
+            datagram = &rest[length + 1..];
+            (line, &rest[..length])
+        };
+        let name = String::from_utf8(name.to_vec()).unwrap();
+        let is_valid = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        assert!(
+            name.chars().all(is_valid) && !name.starts_with('_'),
+            "{name}"
+        );
+        let value = String::from_utf8(value.to_vec()).unwrap();
+        let before = message.insert(name, value);
+        assert_eq!(before, None, "a field twice");
+    }
+    message
+}
+
+/// Asserts what a message says; a field given as `None` must be missing.
+fn assert_message(message: &Message, expected: &[(&str, Option<&str>)]) {
+    for (field, value) in expected {
+        assert_eq!(
+            message.get(*field).map(String::as_str),
+            *value,
+            "{field} in {message:#?}"
+        );
+    }
+    assert_eq!(message["SYSLOG_IDENTIFIER"], "mfe-watchdog");
+    let known = [
+        "CODE_FILE",
+        "CODE_LINE",
+        "MESSAGE",
+        "MESSAGE_ID",
+        "PRIORITY",
+        "SYSLOG_IDENTIFIER",
+        "TARGET",
+    ];
+    for field in message.keys() {
+        assert!(
+            known.contains(&field.as_str()) || field.starts_with("MFE_"),
+            "{field}"
+        );
+    }
+}
+
+fn start_script(till: &Till, program: &Program) -> std::path::PathBuf {
+    till.script("start.sh", &format!("exec {}", program.command()))
+}
+
+/// A till with one program that is looked at every 100 ms, and its journal.
+fn till_with_journal() -> (Till, Program, Journal) {
+    let till = Till::new();
+    let program = till.program('J');
+    let script = start_script(&till, &program);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let journal = Journal::new(&till);
+    (till, program, journal)
+}
+
+#[test]
+fn a_start_in_the_journals_own_form() {
+    let (till, program, journal) = till_with_journal();
+    let _service = Journal::run(&till, "");
+    let startup = journal.wait_for("startup", 1);
+    assert_message(
+        &startup,
+        &[
+            ("MESSAGE_ID", Some("614247e714bd4494ac390b56b48b16b6")),
+            ("PRIORITY", Some("5")),
+            ("MFE_PROCESS", None),
+            ("MFE_PID", None),
+        ],
+    );
+    let process = ("MFE_PROCESS", Some("comunicador"));
+    let name = &program.name;
+    let down = format!("{name} was not running; no sale is possible until it is back");
+    assert_message(
+        &journal.wait_for("down", 1),
+        &[
+            process,
+            ("MESSAGE", Some(&down)),
+            ("MESSAGE_ID", Some("916f5179aff047be88f666177ee0fb02")),
+            ("PRIORITY", Some("4")),
+            ("MFE_PID", None),
+            ("MFE_CAUSE", Some("absent")),
+            ("MFE_OUTAGE_MS", None),
+        ],
+    );
+    let up = journal.wait_for("up", 1);
+    let pid = program.pid().to_string();
+    assert_message(
+        &up,
+        &[
+            process,
+            ("MESSAGE", Some(&format!("{name} is running (pid {pid})"))),
+            ("MESSAGE_ID", Some("5db11d844e1a4cd693473ad33378d9d2")),
+            ("PRIORITY", Some("5")),
+            ("MFE_PID", Some(&pid)),
+            ("MFE_CAUSE", None),
+            ("MFE_OUTAGE_MS", None),
+        ],
+    );
+    let script = till.path().join("bin/start.sh");
+    let starting = format!("{name} is being started with {}", script.display());
+    assert_message(
+        &journal.wait_for("starting", 1),
+        &[
+            process,
+            ("MESSAGE", Some(&starting)),
+            ("MESSAGE_ID", Some("9f741005b2db4556b225b684aa43bcc4")),
+            ("PRIORITY", Some("5")),
+            // The start program became the process itself.
+            ("MFE_PID", Some(&pid)),
+        ],
+    );
+}
+
+#[test]
+fn a_restart_in_the_journals_own_form() {
+    let (till, program, journal) = till_with_journal();
+    let service = Journal::run(&till, "");
+    journal.wait_for("up", 1);
+    let process = ("MFE_PROCESS", Some("comunicador"));
+    let name = &program.name;
+    let pid = program.pid().to_string();
+    program.kill();
+    let restarted = journal.wait_for("restarted", 1);
+    let outage = &restarted["MFE_OUTAGE_MS"];
+    let published = service.wait_for_restarts("comunicador", 1);
+    assert_eq!(
+        published["last_restart"]["outage_ms"],
+        outage.parse::<u64>().unwrap()
+    );
+    assert_message(
+        &restarted,
+        &[
+            process,
+            ("MESSAGE_ID", Some("1439a30c18f24f51a2de30e97d823636")),
+            ("PRIORITY", Some("5")),
+            ("MFE_PID", Some(&program.pid().to_string())),
+            ("MFE_CAUSE", Some("killed")),
+        ],
+    );
+    let down =
+        format!("{name} (pid {pid}) was killed by SIGKILL; no sale is possible until it is back");
+    assert_message(
+        &journal.wait_for("down", 2),
+        &[
+            process,
+            ("MESSAGE", Some(&down)),
+            ("PRIORITY", Some("4")),
+            ("MFE_PID", Some(&pid)),
+            ("MFE_CAUSE", Some("killed")),
+        ],
+    );
+}
+
+#[test]
+fn a_failed_start_in_the_journals_own_form_is_told_once() {
+    let (till, program, journal) = till_with_journal();
+    let service = Journal::run(&till, "");
+    journal.wait_for("up", 1);
+    let process = ("MFE_PROCESS", Some("comunicador"));
+    let name = &program.name;
+    let tries = till.path().join("tries");
+    till.script("start.sh", &format!("echo >>'{}'; exit 3", tries.display()));
+    program.kill();
+    let failed = journal.wait_for("start_failed", 1);
+    assert_message(
+        &failed,
+        &[
+            process,
+            ("MESSAGE_ID", Some("244e294d88794f1cbfb59d96032ff91a")),
+            ("PRIORITY", Some("3")),
+            ("MFE_CAUSE", None),
+            ("MFE_OUTAGE_MS", None),
+        ],
+    );
+    let words = &failed["MESSAGE"];
+    assert!(
+        words.contains("exit status 3") && words.contains(name.as_str()),
+        "{words}"
+    );
+    let told = journal.of_process("comunicador").len();
+    eventually("more tries", || {
+        (fs::read(&tries).unwrap().len() > 5).then_some(())
+    });
+
+    service.stop(Signal::SIGTERM);
+    assert_message(
+        &journal.wait_for("shutdown", 1),
+        &[
+            ("MESSAGE_ID", Some("5ee99d69543b4988a4d73642c9c62067")),
+            ("PRIORITY", Some("5")),
+            ("MFE_PROCESS", None),
+        ],
+    );
+    let messages = journal.of_process("comunicador");
+    assert_eq!(messages.len(), told, "nothing more about it: {messages:#?}");
+}
+
+#[test]
+fn a_name_with_a_line_end_stays_one_value() {
+    let till = Till::new();
+    let program = till.program_named(&format!("{:x}\nX=y", std::process::id()));
+    let script = start_script(&till, &program);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let journal = Journal::new(&till);
+    let service = Journal::run(&till, "");
+    let up = journal.wait_for("up", 1);
+    let escaped = program.name.replace('\n', "\\n");
+    assert_eq!(
+        up["MESSAGE"],
+        format!("{escaped} is running (pid {})", program.pid())
+    );
+    assert!(!up.contains_key("X"), "{up:#?}");
+    let line = service.wait_for("up", "comunicador");
+    assert!(line.contains(&escaped), "one line on stderr too: {line}");
+}
+
+#[test]
+fn where_stderr_is_the_journal_nothing_is_said_twice() {
+    let (till, program, journal) = till_with_journal();
+    let connected = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)\nexport JOURNAL_STREAM";
+    let service = Journal::run(&till, connected);
+    journal.wait_for("up", 1);
+    program.kill();
+    journal.wait_for("restarted", 1);
+    let (exit, lines) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    assert_eq!(lines, [""; 0]);
+    journal.wait_for("shutdown", 1);
+}
+
+#[test]
+fn where_stderr_is_something_else_there_are_lines_too() {
+    for stream in [
+        "unset JOURNAL_STREAM",
+        "export JOURNAL_STREAM=",
+        "export JOURNAL_STREAM=1:1",
+        "export JOURNAL_STREAM=nonsense",
+        // The one of a service that redirected our stderr.
+        "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/1)\nexport JOURNAL_STREAM",
+    ] {
+        let (till, _program, journal) = till_with_journal();
+        let service = Journal::run(&till, stream);
+        service.wait_for("up", "comunicador");
+        journal.wait_for("up", 1);
+        let (_, lines) = service.stop(Signal::SIGTERM);
+        journal.wait_for("shutdown", 1);
+        let messages: Vec<String> = journal
+            .messages()
+            .iter()
+            .map(|message| message["MESSAGE"].clone())
+            .collect();
+        assert_eq!(lines.len(), messages.len(), "{stream}");
+        for (line, message) in lines.iter().zip(&messages) {
+            assert!(line.contains(message), "{line} instead of {message}");
+        }
+    }
+}
+
+/// What a service says, from its start until it is told to stop after its program is up.
+fn lines_with(rust_log: &str) -> Vec<String> {
+    let till = Till::new();
+    let program = till.program('L');
+    let script = start_script(&till, &program);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let service = Service::start_with(&till, mfe_watchdog().env("RUST_LOG", rust_log));
+    service.wait_for_state("comunicador", "up");
+    service.stop(Signal::SIGTERM).1
+}
+
+#[test]
+fn without_a_terminal_lines_are_plain_and_in_one_form() {
+    let lines = lines_with("");
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    for line in &lines {
+        assert!(!line.contains('\u{1b}'), "{line:?}");
+        let (time, rest) = line.split_once(' ').unwrap();
+        humantime::parse_rfc3339(time).unwrap();
+        let level = rest.trim_start().split(' ').next().unwrap();
+        assert!(["INFO", "WARN", "ERROR"].contains(&level), "{line}");
+        assert!(!line.contains("MESSAGE_ID"), "for machines: {line}");
+    }
+}
+
+#[test]
+fn rust_log_is_respected() {
+    let debug = lines_with("debug");
+    assert!(
+        debug.iter().any(|line| line.contains("DEBUG")),
+        "{debug:#?}"
+    );
+    assert!(debug.len() > 5);
+    assert_eq!(lines_with("off"), [""; 0]);
+    let warnings = lines_with("warn");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("MFE_EVENT=down"));
+    assert_eq!(lines_with("mfe_watchdog=error"), [""; 0]);
+}
+
+#[test]
+fn a_rust_log_that_makes_no_sense_is_said_and_does_not_silence() {
+    for nonsense in ["mfe_watchdog=loud", "a=b=c"] {
+        let lines = lines_with(nonsense);
+        assert_eq!(lines.len(), 6, "{nonsense}: {lines:#?}");
+        assert!(
+            lines[0].contains("RUST_LOG isn't understood"),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[0].ends_with("logging at level info"), "{}", lines[0]);
+    }
+}
+
+/// Killed when dropped.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the service on a till with a stderr of its own.
+fn start_with_stderr(till: &Till, command: &mut Command, stderr: impl Into<Stdio>) -> Guard {
+    let command = command.arg("run").arg("--config").arg(till.config());
+    let command = command.arg("--runtime-dir").arg(till.runtime_dir());
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+    Guard(command.stderr(stderr).spawn().unwrap())
+}
+
+#[test]
+fn on_a_terminal_there_is_colour_unless_refused() {
+    for (no_colour, is_coloured) in [(false, true), (true, false)] {
+        let till = Till::new();
+        let program = till.program('L');
+        let script = start_script(&till, &program);
+        till.configure_scripts(&[("comunicador", &program, &script)]);
+        let terminal = openpty(None, None).unwrap();
+        let mut command = mfe_watchdog();
+        if no_colour {
+            command.env("NO_COLOR", "1");
+        }
+        let service = start_with_stderr(&till, &mut command, terminal.slave);
+        drop(command);
+        let mut master = File::from(terminal.master);
+        let mut text = String::new();
+        eventually("a message on the terminal", || {
+            let mut buffer = [0; 4096];
+            let length = master.read(&mut buffer).unwrap();
+            text += std::str::from_utf8(&buffer[..length]).unwrap();
+            text.contains("MFE_EVENT=up").then_some(())
+        });
+        drop(service);
+        assert_eq!(text.contains("\u{1b}[33m WARN"), is_coloured, "{text}");
+        assert_eq!(text.contains('\u{1b}'), is_coloured, "{text}");
+    }
+}
+
+#[test]
+fn nobody_listening_is_no_reason_to_stop() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let unread = || std::io::pipe().unwrap().1;
+    let stderrs: [Stdio; 2] = [full().into(), unread().into()];
+    for stderr in stderrs {
+        let till = Till::new();
+        let program = till.program('L');
+        let script = start_script(&till, &program);
+        till.configure_scripts(&[("comunicador", &program, &script)]);
+        let mut service = start_with_stderr(&till, &mut mfe_watchdog(), stderr);
+        for kills in 1..=3 {
+            program.kill();
+            eventually("restarted", || {
+                (program.starts().len() == kills + 1).then_some(())
+            });
+        }
+        assert!(service.0.try_wait().unwrap().is_none(), "it still runs");
+    }
+}
+
+/// What stands in journals and in other people's filters: it must never change.
+fn pinned(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Startup => ("startup", "614247e714bd4494ac390b56b48b16b6"),
+        Kind::Shutdown => ("shutdown", "5ee99d69543b4988a4d73642c9c62067"),
+        Kind::Reloaded => ("reloaded", "2f61a6f5d4bb414997a847bfeba531a2"),
+        Kind::ReloadFailed => ("reload_failed", "f6e24796b34a4f38837fddbdcdb962e0"),
+        Kind::Degraded => ("degraded", "b6c00e465f82428aa69a322a3107b33d"),
+        Kind::Restored => ("restored", "3e5215ff2c96468eac6a4f6cb8fe8fde"),
+        Kind::Up => ("up", "5db11d844e1a4cd693473ad33378d9d2"),
+        Kind::Adopted => ("adopted", "bb41da226d2c48a1a5708c22afac065f"),
+        Kind::Down => ("down", "916f5179aff047be88f666177ee0fb02"),
+        Kind::Starting => ("starting", "9f741005b2db4556b225b684aa43bcc4"),
+        Kind::Restarted => ("restarted", "1439a30c18f24f51a2de30e97d823636"),
+        Kind::StartFailed => ("start_failed", "244e294d88794f1cbfb59d96032ff91a"),
+        Kind::Unknown => ("unknown", "c0c6bbcfc3f84a25986a08fd5148fb2a"),
+    }
+}
+
+#[test]
+fn names_and_ids_of_events_never_change() {
+    let kinds = [
+        Kind::Startup,
+        Kind::Shutdown,
+        Kind::Reloaded,
+        Kind::ReloadFailed,
+        Kind::Degraded,
+        Kind::Restored,
+        Kind::Up,
+        Kind::Adopted,
+        Kind::Down,
+        Kind::Starting,
+        Kind::Restarted,
+        Kind::StartFailed,
+        Kind::Unknown,
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for kind in kinds {
+        let (name, id) = pinned(kind);
+        assert_eq!((kind.name(), kind.message_id()), (name, id));
+        assert!(
+            id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{id}"
+        );
+        assert_eq!(id, id.to_lowercase());
+        assert!(seen.insert(name) && seen.insert(id), "{name} {id} twice");
+    }
+}
