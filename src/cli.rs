@@ -120,10 +120,13 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
 fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let holder = lock::holder(runtime_dir)
         .with_context(|| format!("the lock in {} can't be asked", runtime_dir.display()))?;
-    let status = Status::read(runtime_dir)?;
+    let status = Status::read(runtime_dir);
     match (holder, status) {
         (None, status) => {
+            // A file that can't be read changes nothing about that.
             let since = status
+                .ok()
+                .flatten()
                 .map(|status| format!(" since {} (it was pid {})", status.updated_at, status.pid))
                 .unwrap_or_default();
             eprintln!(
@@ -132,7 +135,8 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::from(EXIT_NOT_RUNNING))
         }
-        (Some(pid), Some(status)) if i64::from(pid) == i64::from(status.pid) => {
+        (Some(_), Err(error)) => Err(error),
+        (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
             print(&if json {
                 to_json(&status)?
             } else {
@@ -144,7 +148,7 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
-        (Some(pid), _) => {
+        (Some(pid), Ok(_)) => {
             eprintln!("mfe-watchdog: the service runs (pid {pid}) but hasn't published a status");
             Ok(ExitCode::FAILURE)
         }

@@ -146,6 +146,10 @@ impl Status {
         let path = directory.join(FILE_NAME);
         let text = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Reading a FIFO would wait for somebody to write.
+            Ok(metadata) if !metadata.is_file() => {
+                anyhow::bail!("{} isn't a regular file", path.display())
+            }
             Ok(metadata) if metadata.len() > MAX_SIZE => {
                 anyhow::bail!("{} is larger than any status", path.display())
             }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use mfe_watchdog::supervision::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
-use crate::support::{Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog};
+use crate::support::{Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
 
@@ -406,16 +406,6 @@ fn a_rust_log_that_makes_no_sense_is_said_and_does_not_silence() {
             lines[0]
         );
         assert!(lines[0].ends_with("logging at level info"), "{}", lines[0]);
-    }
-}
-
-/// Killed when dropped.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

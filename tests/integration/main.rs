@@ -13,6 +13,7 @@ mod journal;
 mod notify;
 mod reload;
 mod soak;
+mod status;
 mod supervise;
 mod support;
 mod table;

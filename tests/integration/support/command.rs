@@ -26,8 +26,8 @@ impl Output {
     }
 }
 
-/// Killed when dropped.
-struct Guard(Child);
+/// A child that is killed when dropped.
+pub struct Guard(pub Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {

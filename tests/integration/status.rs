@@ -1,0 +1,562 @@
+//! What the service publishes and what `status` makes of it, for everybody, also when the service
+//! is gone or its directory can't be used.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::Value;
+
+use crate::support::{
+    Guard, Output, Program, Service, Till, binary_for_everybody, clean, eventually,
+    in_mount_namespace, is_root, mfe_watchdog, output, section,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+
+fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
+    output(
+        mfe_watchdog()
+            .arg("status")
+            .args(arguments)
+            .arg("--runtime-dir")
+            .arg(runtime_dir),
+    )
+}
+
+/// A till with one program that is looked at so often.
+fn till_with_interval(interval: &str) -> (Till, Program) {
+    let till = Till::new();
+    let program = till.program('S');
+    let script = till.script("start.sh", &format!("exec {}", program.command()));
+    let section = section("comunicador", &program.name, &script);
+    till.configure(&format!("interval = \"{interval}\"\n{section}"));
+    (till, program)
+}
+
+fn published(runtime_dir: &Path) -> Value {
+    let text = fs::read(runtime_dir.join("status.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// Asserts that a value has exactly these members, and gives them.
+fn members<const N: usize>(value: &Value, names: [&str; N]) -> [Value; N] {
+    let object = value.as_object().unwrap();
+    let found: HashSet<&str> = object.keys().map(String::as_str).collect();
+    assert_eq!(found, HashSet::from(names));
+    names.map(|name| object[name].clone())
+}
+
+fn assert_time(value: &Value) {
+    let time = value.as_str().unwrap();
+    let age = std::time::SystemTime::now().duration_since(humantime::parse_rfc3339(time).unwrap());
+    assert!(age.unwrap().as_secs() < 60, "{time}");
+}
+
+#[test]
+fn the_exit_code_tells_how_things_stand() {
+    let (till, program) = till_with_interval("100ms");
+    let runtime_dir = till.runtime_dir();
+    let never = status(&runtime_dir, &[]);
+    assert_eq!((never.code(), never.stdout.as_str()), (3, ""));
+    let expected = "mfe-watchdog: the service is not running; nobody restarts the programs.\n\
+                    Start it with: systemctl start mfe-watchdog\n";
+    assert_eq!(never.stderr, expected);
+
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let up = status(&runtime_dir, &[]);
+    assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
+    let (name, pid) = (&program.name, program.pid());
+    let lines: Vec<&str> = up.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", up.stdout);
+    assert!(
+        lines[0].starts_with(&format!("{name}  up  ")),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[0].ends_with(&format!("  pid {pid}  restarts 0")),
+        "{}",
+        lines[0]
+    );
+    let service_line = format!("mfe-watchdog (pid {}) runs since ", service.pid());
+    assert!(lines[1].starts_with(&service_line), "{}", lines[1]);
+
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    let restarted = status(&runtime_dir, &[]);
+    assert_eq!(restarted.code(), 0);
+    let lines: Vec<&str> = restarted.stdout.lines().collect();
+    assert!(lines[0].ends_with("  restarts 1"), "{}", lines[0]);
+    assert!(
+        lines[1].trim_start().starts_with("last restart "),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[1].contains(": killed, outage "), "{}", lines[1]);
+
+    till.script("start.sh", "exit 3");
+    program.kill();
+    service.wait_for_state("comunicador", "down");
+    let down = status(&runtime_dir, &[]);
+    assert_eq!((down.code(), down.stderr.as_str()), (1, ""));
+    assert!(
+        down.stdout.starts_with(&format!("{name}  down  ")),
+        "{}",
+        down.stdout
+    );
+    assert!(
+        down.stdout.contains("exit status 3"),
+        "why: {}",
+        down.stdout
+    );
+    assert_eq!(status(&runtime_dir, &["--json"]).code(), 1);
+
+    service.stop(Signal::SIGTERM);
+    assert_eq!(status(&runtime_dir, &[]).code(), 3, "stopped");
+}
+
+#[test]
+fn a_status_left_over_from_a_dead_service_says_since_when() {
+    let (till, _program) = till_with_interval("100ms");
+    let runtime_dir = till.runtime_dir();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let pid = service.pid();
+    service.stop(Signal::SIGKILL);
+    let updated_at = published(&runtime_dir)["updated_at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for arguments in [&[][..], &["--json"]] {
+        let dead = status(&runtime_dir, arguments);
+        assert_eq!((dead.code(), dead.stdout.as_str()), (3, ""));
+        let since = format!("the service is not running since {updated_at} (it was pid {pid});");
+        assert!(dead.stderr.contains(&since), "{}", dead.stderr);
+    }
+    for garbage in ["", "{", "\0\0\0"] {
+        fs::write(runtime_dir.join("status.json"), garbage).unwrap();
+        let dead = status(&runtime_dir, &[]);
+        assert_eq!(dead.code(), 3, "dead all the same: {}", dead.stderr);
+        assert!(
+            dead.stderr.contains("the service is not running;"),
+            "{}",
+            dead.stderr
+        );
+    }
+}
+
+#[test]
+fn json_is_the_file_and_both_have_the_promised_form() {
+    let (till, program) = till_with_interval("1h");
+    let service = till.run();
+    let first = service.wait_for_state("comunicador", "up");
+    assert!(first["last_restart"].is_null() && first["detail"].is_null());
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    let runtime_dir = till.runtime_dir();
+    let text = fs::read_to_string(runtime_dir.join("status.json")).unwrap();
+    let json = status(&runtime_dir, &["--json"]);
+    assert_eq!((json.code(), json.stderr.as_str()), (0, ""));
+    let whole = published(&runtime_dir);
+    assert_eq!(serde_json::from_str::<Value>(&json.stdout).unwrap(), whole);
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.ends_with("}\n") && json.stdout.ends_with("}\n"));
+    let mode = fs::metadata(runtime_dir.join("status.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o644);
+
+    let [version, pid, started_at, updated_at, processes] = members(
+        &whole,
+        ["version", "pid", "started_at", "updated_at", "processes"],
+    );
+    assert_eq!(version, 1);
+    assert_eq!(pid, service.pid());
+    assert_time(&started_at);
+    assert_time(&updated_at);
+    let processes = processes.as_array().unwrap();
+    assert_eq!(processes.len(), 1);
+    let names = [
+        "key",
+        "name",
+        "state",
+        "pids",
+        "since",
+        "restarts",
+        "last_restart",
+        "detail",
+    ];
+    let [
+        key,
+        name,
+        state,
+        pids,
+        since,
+        restarts,
+        last_restart,
+        detail,
+    ] = members(&processes[0], names);
+    assert_eq!(key, "comunicador");
+    assert_eq!(name, program.name);
+    assert_eq!(state, "up");
+    assert_eq!(pids, serde_json::json!([program.pid()]));
+    assert_time(&since);
+    assert_eq!(restarts, 1);
+    let [at, cause, outage_ms] = members(&last_restart, ["at", "cause", "outage_ms"]);
+    assert_time(&at);
+    assert_eq!(cause, "killed");
+    assert!(outage_ms.is_u64(), "{outage_ms}");
+    assert_eq!(detail, Value::Null);
+}
+
+#[test]
+fn nobody_needs_privileges_to_ask() {
+    let (till, _program) = till_with_interval("100ms");
+    let binary = binary_for_everybody(&till);
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let ask = || {
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+                .arg(&binary);
+            command
+        } else {
+            Command::new(&binary)
+        };
+        command
+            .arg("status")
+            .arg("--runtime-dir")
+            .arg(till.runtime_dir());
+        output(&mut clean(command))
+    };
+    let up = ask();
+    assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
+    service.stop(Signal::SIGKILL);
+    assert_eq!(ask().code(), 3);
+}
+
+#[test]
+fn a_reader_never_sees_half_a_status() {
+    let (till, program) = till_with_interval("100ms");
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let file = till.runtime_dir().join("status.json");
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut writes = HashSet::new();
+            while !end.load(Ordering::Relaxed) {
+                let text = fs::read(&file).expect("it is always there");
+                let status: Value = serde_json::from_slice(&text).expect("it is always whole");
+                writes.insert(status["updated_at"].to_string());
+                end.fetch_or(writes.len() >= 200, Ordering::Relaxed);
+            }
+            writes.len()
+        });
+        let mut kills = 0;
+        while !end.load(Ordering::Relaxed) && !reader.is_finished() {
+            if kills < 20 {
+                program.kill();
+                kills += 1;
+                eventually("restarted", || {
+                    (program.starts().len() > kills && program.pids().len() == 1).then_some(())
+                });
+            }
+            service.signal(Signal::SIGHUP);
+            std::thread::yield_now();
+        }
+        assert!(reader.join().unwrap() >= 200);
+    });
+}
+
+#[test]
+fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
+    let (till, _program) = till_with_interval("100ms");
+    let ours = till.path().join("ours");
+    let directories = format!("{}:/nonexistent", ours.display());
+    let service = Guard(
+        mfe_watchdog()
+            .arg("run")
+            .arg("--config")
+            .arg(till.config())
+            .env("RUNTIME_DIRECTORY", &directories)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let ask = |directories: &str| {
+        output(
+            mfe_watchdog()
+                .arg("status")
+                .env("RUNTIME_DIRECTORY", directories),
+        )
+        .code()
+    };
+    eventually("up", || (ask(&directories) == 0).then_some(()));
+    assert_eq!(published(&ours)["pid"], service.0.id());
+    assert_eq!(ask(till.path().to_str().unwrap()), 3, "another directory");
+    assert_eq!(status(till.path(), &[]).code(), 3);
+    let over = output(
+        mfe_watchdog()
+            .arg("--runtime-dir")
+            .arg(&ours)
+            .arg("status")
+            .env("RUNTIME_DIRECTORY", "/nonexistent"),
+    );
+    assert_eq!(over.code(), 0, "the command line goes over the environment");
+    // Without either, the usual place.
+    let usual = output(
+        in_mount_namespace("mount -t tmpfs none /run\nmkdir /run/mfe-watchdog\nmount --bind \"$OURS\" /run/mfe-watchdog",
+BINARY)
+            .env("OURS", &ours)
+            .arg("status"),
+    );
+    assert_eq!(usual.code(), 0, "{}", usual.stderr);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (till, _program) = till_with_interval("100ms");
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let run = |arguments: &[&str], stdout: Stdio| {
+        let mut command = mfe_watchdog();
+        command
+            .args(arguments)
+            .stdout(stdout)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        let ended = command.spawn().unwrap().wait_with_output().unwrap();
+        (
+            ended.status.code().unwrap(),
+            String::from_utf8(ended.stderr).unwrap(),
+        )
+    };
+    let (config, runtime_dir) = (till.config(), till.runtime_dir());
+    let check = ["check", "--config", config.to_str().unwrap()];
+    let runtime_dir = runtime_dir.to_str().unwrap();
+    let commands = [
+        &check[..],
+        &["status", "--runtime-dir", runtime_dir],
+        &["status", "--json", "--runtime-dir", runtime_dir],
+    ];
+    for arguments in commands {
+        let gone = std::io::pipe().unwrap().1;
+        assert_eq!(
+            run(arguments, gone.into()),
+            (0, String::new()),
+            "{arguments:?}"
+        );
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, stderr) = run(arguments, full.into());
+        assert_eq!(code, 1);
+        assert_eq!(
+            stderr,
+            "mfe-watchdog: stdout can't be written to: No space left on device (os error 28)\n"
+        );
+    }
+}
+
+#[test]
+fn what_stands_in_the_files_place_is_not_believed() {
+    let (till, _program) = till_with_interval("1h");
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let file = till.runtime_dir().join("status.json");
+    let good = fs::read_to_string(&file).unwrap();
+    let assert_refused = |message: &str| {
+        for arguments in [&[][..], &["--json"]] {
+            let refused = status(&till.runtime_dir(), arguments);
+            assert_eq!(
+                (refused.code(), refused.stdout.as_str()),
+                (1, ""),
+                "{message}"
+            );
+            assert!(refused.stderr.contains(message), "{}", refused.stderr);
+            assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+        }
+    };
+    let no_status = format!("{} isn't a status of this service", file.display());
+    let half = good[..good.len() / 2].to_owned();
+    let future = good.replace("\"up\"", "\"dancing\"");
+    for text in ["", "null", "[]", "{}", "\0", &half, &future] {
+        fs::write(&file, text).unwrap();
+        assert_refused(&no_status);
+    }
+    File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    assert_refused(&format!("{} is larger than any status", file.display()));
+    let another_pid = good.replacen(&format!(":{},", service.pid()), ":1,", 1);
+    assert_ne!(another_pid, good);
+    fs::write(&file, another_pid).unwrap();
+    let not_published = format!(
+        "the service runs (pid {}) but hasn't published a status",
+        service.pid()
+    );
+    assert_refused(&not_published);
+    fs::remove_file(&file).unwrap();
+    assert_refused(&not_published);
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    assert_refused(&format!("{} isn't a regular file", file.display()));
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_refused(&format!("{} isn't a regular file", file.display()));
+}
+
+/// How many lines contain `text`.
+fn count(service: &Service, text: &str) -> usize {
+    let lines = service.lines();
+    lines.iter().filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
+    let (till, program) = till_with_interval("100ms");
+    fs::write(till.runtime_dir(), "a file").unwrap();
+    let service = till.run();
+    let lock = service.wait_for_line("can't be locked against a second watchdog: ");
+    let file = service.wait_for_line("the status can't be written to ");
+    for line in [&lock, &file] {
+        assert!(
+            line.contains(till.runtime_dir().to_str().unwrap()),
+            "{line}"
+        );
+        assert!(
+            line.contains("; supervision goes on MFE_EVENT=degraded"),
+            "{line}"
+        );
+        assert!(line.contains(" WARN "), "{line}");
+    }
+    for kills in 1..=5 {
+        program.kill();
+        eventually("restarted", || {
+            (service.count("restarted", "comunicador") == kills).then_some(())
+        });
+    }
+    assert_eq!(
+        count(&service, "MFE_EVENT=degraded"),
+        2,
+        "{:#?}",
+        service.lines()
+    );
+    assert_eq!(fs::read_to_string(till.runtime_dir()).unwrap(), "a file");
+
+    // Once there is a directory, the status is there.
+    fs::remove_file(till.runtime_dir()).unwrap();
+    fs::create_dir(till.runtime_dir()).unwrap();
+    service.wait_for_line("writing the status works again MFE_EVENT=restored");
+    assert_eq!(service.status("comunicador")["restarts"], 5);
+}
+
+#[test]
+fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
+    let (till, program) = till_with_interval("100ms");
+    fs::create_dir(till.runtime_dir()).unwrap();
+    let setup = "mount -t tmpfs -o size=64k,mode=755 none \"$RUN\"";
+    let mut command = in_mount_namespace(setup, BINARY);
+    command.env("RUN", till.runtime_dir());
+    let service = Service::start_with(&till, &mut command);
+    let own = PathBuf::from(format!("/proc/{}/root", service.pid()));
+    let disk = own.join(till.runtime_dir().strip_prefix("/").unwrap());
+    service.wait_for("up", "comunicador");
+    let files = || -> BTreeMap<String, u64> {
+        let entries = fs::read_dir(&disk).unwrap().map(Result::unwrap);
+        entries
+            .map(|entry| {
+                let size = entry.metadata().map_or(0, |metadata| metadata.len());
+                (entry.file_name().into_string().unwrap(), size)
+            })
+            .collect()
+    };
+    eventually("a status", || {
+        files().contains_key("status.json").then_some(())
+    });
+    for round in 1..=2 {
+        let mut rest = File::create(disk.join("rest")).unwrap();
+        // Whatever room a write of the status leaves for a moment is taken, too.
+        eventually("a full disk", || {
+            while rest.write_all(&[0; 512]).is_ok() {}
+            (count(&service, "MFE_EVENT=degraded") == round).then_some(())
+        });
+        let line = service.wait_for_line("the status can't be written to ");
+        assert!(
+            line.contains("No space left on device (os error 28)"),
+            "{line}"
+        );
+        let before = published(&disk);
+        program.kill();
+        let again = || (service.count("restarted", "comunicador") == round).then_some(());
+        eventually("restarted", again);
+        let files = files();
+        let names: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["lock", "rest", "status.json"],
+            "no half file: {files:?}"
+        );
+        assert_eq!(
+            published(&disk),
+            before,
+            "what was published before is still there"
+        );
+        assert_eq!(
+            count(&service, "MFE_EVENT=degraded"),
+            round,
+            "{:#?}",
+            service.lines()
+        );
+
+        drop(rest);
+        fs::remove_file(disk.join("rest")).unwrap();
+        eventually("works again", || {
+            (count(&service, "writing the status works again") == round).then_some(())
+        });
+        eventually("news", || {
+            (published(&disk)["processes"][0]["restarts"] == round).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_second_service_is_refused_and_told_of_the_first() {
+    let (till, program) = till_with_interval("100ms");
+    let first = till.run();
+    first.wait_for_state("comunicador", "up");
+    let before = published(&till.runtime_dir());
+    for _ in 0..3 {
+        let (exit, lines) = till.run().wait();
+        assert_eq!(exit.code(), Some(1));
+        let expected = format!(
+            "mfe-watchdog: another mfe-watchdog (pid {}) already uses {}; stop it first",
+            first.pid(),
+            till.runtime_dir().display()
+        );
+        assert_eq!(lines, [expected]);
+    }
+    assert_eq!(published(&till.runtime_dir())["pid"], before["pid"]);
+    assert_eq!(program.starts().len(), 1);
+    assert_eq!(status(&till.runtime_dir(), &[]).code(), 0);
+
+    first.stop(Signal::SIGKILL);
+    let second = till.run();
+    let line = second.wait_for("adopted", "comunicador");
+    assert!(
+        line.contains(&format!("MFE_PID={}", program.pid())),
+        "{line}"
+    );
+    let adopted = second.wait_for_state("comunicador", "up");
+    assert_eq!(adopted["restarts"], 0);
+    assert_eq!(status(&till.runtime_dir(), &[]).code(), 0);
+    assert_eq!(program.starts().len(), 1, "started once, adopted once");
+}
