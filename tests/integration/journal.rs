@@ -482,6 +482,7 @@ fn pinned(kind: Kind) -> (&'static str, &'static str) {
         Kind::Restarted => ("restarted", "1439a30c18f24f51a2de30e97d823636"),
         Kind::StartFailed => ("start_failed", "244e294d88794f1cbfb59d96032ff91a"),
         Kind::Unknown => ("unknown", "c0c6bbcfc3f84a25986a08fd5148fb2a"),
+        Kind::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
     }
 }
 
@@ -501,6 +502,7 @@ fn names_and_ids_of_events_never_change() {
         Kind::Restarted,
         Kind::StartFailed,
         Kind::Unknown,
+        Kind::LegacyWatcher,
     ];
     let mut seen = std::collections::HashSet::new();
     for kind in kinds {

@@ -452,14 +452,13 @@ fn a_table_that_grows_to_many_processes_is_read_whole() {
     let tree = Tree::new();
     for pid in 2..3000 {
         fs::create_dir(tree.root().join(pid.to_string())).unwrap();
-        tree.write(&format!("{pid}/comm"), "other\n");
     }
     tree.add(32768, &Entry::new("Monitor"));
     assert_eq!(tree.alive("Monitor"), [32768]);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn random_bytes_are_never_taken_for_the_process(
