@@ -85,10 +85,10 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
             Event::Published => {
                 // Tasks on the same interval finish in the same moment: one publication for all.
                 tokio::task::yield_now().await;
-                service.publish();
+                service.publish()?;
             }
             Event::PingDue => service.notify(Vec::new()),
-            Event::Reload => service.reload(),
+            Event::Reload => service.reload()?,
             Event::Stop => break,
         }
     }
@@ -157,20 +157,20 @@ impl Service {
             lock: None,
             options,
         };
-        service.lock = service.take_lock()?;
+        service.claim_runtime_dir()?;
         Ok(service)
     }
 
     /// Takes the runtime directory for this service alone. Where that can't be done, a till
-    /// without a lock is still better than a till without a watchdog.
-    fn take_lock(&mut self) -> anyhow::Result<Option<Lock>> {
+    /// without a lock is still better than a till without a watchdog, and it is tried again.
+    fn claim_runtime_dir(&mut self) -> anyhow::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
         let directory = self.options.runtime_dir.clone();
-        let created = fs::create_dir_all(&directory);
-        let lock = match created
-            .map_err(NotLocked::Failed)
-            .and_then(|()| Lock::take(&directory))
-        {
-            Ok(lock) => Ok(Some(lock)),
+        let created = fs::create_dir_all(&directory).map_err(NotLocked::Failed);
+        let lock = match created.and_then(|()| Lock::take(&directory)) {
+            Ok(lock) => Ok(lock),
             Err(NotLocked::HeldBy(pid)) => anyhow::bail!(
                 "another mfe-watchdog (pid {pid}) already uses {}; stop it first",
                 directory.display()
@@ -181,7 +181,8 @@ impl Service {
             let directory = directory.display();
             format!("{directory} can't be locked against a second watchdog: {error}")
         });
-        Ok(lock.ok().flatten())
+        self.lock = lock.ok();
+        Ok(())
     }
 
     /// Puts settings to use: processes that stay keep their task and all it knows.
@@ -214,7 +215,7 @@ impl Service {
         }
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self) -> anyhow::Result<()> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
             Err(error) => warn!("the monotonic clock can't be read for systemd: {error}"),
@@ -240,11 +241,12 @@ impl Service {
             }
         }
         self.ready_pending = true;
-        self.publish();
+        self.publish()
     }
 
     /// Publishes where things stand: first to the file, then to systemd.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> anyhow::Result<()> {
+        self.claim_runtime_dir()?;
         let published = self.published();
         let status = Status {
             version: 1,
@@ -280,6 +282,7 @@ impl Service {
         if line_changed {
             self.status_line = line;
         }
+        Ok(())
     }
 
     fn published(&self) -> Vec<Published> {

@@ -462,6 +462,12 @@ fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
     fs::create_dir(till.runtime_dir()).unwrap();
     service.wait_for_line("writing the status works again MFE_EVENT=restored");
     assert_eq!(service.status("comunicador")["restarts"], 5);
+    service.wait_for_line("the lock works again MFE_EVENT=restored");
+    assert_eq!(
+        status(&till.runtime_dir(), &[]).code(),
+        0,
+        "it is known to live"
+    );
 }
 
 #[test]
