@@ -8,14 +8,16 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// A program that the tests run, and the package it comes in.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 7] = [
     ("/usr/sbin/debootstrap", "debootstrap"),
     ("/usr/bin/systemd-nspawn", "systemd-container"),
     ("/usr/bin/dpkg-buildpackage", "dpkg-dev"),
     ("/usr/bin/dh", "debhelper"),
     ("/usr/bin/lintian", "lintian"),
-    ("/usr/bin/cc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
+    (
+        "/usr/share/build-essential/essential-packages-list",
+        "build-essential",
+    ),
     ("/usr/bin/nsenter", "util-linux"),
 ];
 

@@ -34,6 +34,18 @@ pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
         .find_map(|word| word.parse::<f64>().ok());
     let exposure = exposure.with_context(|| line.to_owned())?;
     ensure!(exposure <= 1.5, "the exposure is {exposure}");
+
+    // What keeps a unit's end, and the kernel's when memory runs out, from the programs.
+    for (unit, restart) in [(SERVICE, "always"), ("mfe@comunicador.service", "no")] {
+        for (name, wanted) in [
+            ("KillMode", "process"),
+            ("OOMPolicy", "continue"),
+            ("Restart", restart),
+        ] {
+            let value = till.property(unit, name)?;
+            ensure!(value == wanted, "{unit} has {name}={value}");
+        }
+    }
     Ok(())
 }
 
