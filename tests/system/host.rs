@@ -116,7 +116,7 @@ pub(crate) fn tail(output: &Output, lines: usize) -> String {
 }
 
 /// The folder of the project that is being tested.
-pub(crate) fn checkout() -> &'static Path {
+fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::host::{VERSION, bounded, copy_checkout, output};
+use crate::host::{USUAL_SECONDS, VERSION, bounded, copy_checkout, output};
 use crate::janitor::Scene;
 
 /// A build of everything, dependencies included, on a slow machine.
@@ -21,26 +21,37 @@ pub(crate) struct Packages {
     pub(crate) newer: PathBuf,
     /// The folder with `current` and what else the build has made.
     pub(crate) results: PathBuf,
+    /// The project as it was when the tests began, whatever is being done to it meanwhile.
+    pub(crate) source: PathBuf,
 }
 
 impl Packages {
     pub(crate) fn build(scene: &Scene) -> Result<Self> {
         println!("building the package");
+        let source = scene.folder("source")?;
+        copy_checkout(&source)?;
         let results = scene.folder("build")?;
-        let current = build_in(&results.join("mfe-watchdog"), |_| {})?;
+        let current = build_in(&copy(&source, &results.join("mfe-watchdog"))?, |_| {})?;
         let packages = scene.folder("packages")?;
         Ok(Self {
             older: with_version(&current, &format!("{VERSION}~older"), &packages)?,
             newer: with_version(&current, &format!("{VERSION}+newer"), &packages)?,
             current,
             results,
+            source,
         })
     }
 }
 
-/// Builds in a copy of the checkout, so that nothing is left in it, and gives the .deb.
+/// Copies sources to where they may be built.
+pub(crate) fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
+    let mut copy = bounded(USUAL_SECONDS);
+    output(copy.args(["cp", "-a", "--"]).args([source, to]))?;
+    Ok(to.to_owned())
+}
+
+/// Builds a copy of the sources, and gives the .deb that is beside it then.
 pub(crate) fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
-    copy_checkout(source)?;
     let mut build = bounded(PATIENCE);
     build
         .args([
@@ -100,7 +111,7 @@ fn with_version(deb: &Path, version: &str, folder: &Path) -> Result<PathBuf> {
         sed -i \"s/^Version: .*/Version: $2/\" \"$1/DEBIAN/control\"
         dpkg-deb --root-owner-group -Znone --build \"$1\" \"$3\"";
     let tree = folder.join(version);
-    let mut repack = bounded(crate::host::USUAL_SECONDS);
+    let mut repack = bounded(USUAL_SECONDS);
     repack
         .args(["sh", "-c", script])
         .arg(deb)

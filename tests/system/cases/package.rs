@@ -7,10 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::host::{self, USUAL_SECONDS, bounded, checkout, copy_checkout, output};
+use crate::host::{self, USUAL_SECONDS, bounded, output};
 use crate::janitor::Scene;
 use crate::mirror;
-use crate::package::{Packages, build_in, path_with_cargo};
+use crate::package::{Packages, build_in, copy, path_with_cargo};
 use crate::trees::Trees;
 
 /// What a till's owner may be asked to copy, in bytes.
@@ -46,13 +46,13 @@ pub(super) fn contents(scene: &Scene, _: &Trees, packages: &Packages) -> Result<
     );
     let shipped = fs::read(tree.join("etc/mfe-watchdog/config.toml"))?;
     ensure!(
-        shipped == fs::read(checkout().join("src/config/default.toml"))?,
+        shipped == fs::read(packages.source.join("src/config/default.toml"))?,
         "other settings"
     );
     for unit in ["mfe-watchdog.service", "mfe@.service"] {
         let shipped = fs::read(tree.join("lib/systemd/system").join(unit))?;
         ensure!(
-            shipped == fs::read(checkout().join("systemd").join(unit))?,
+            shipped == fs::read(packages.source.join("systemd").join(unit))?,
             "another {unit}"
         );
     }
@@ -96,9 +96,9 @@ fn nothing_found(lintian: &str) -> Result<()> {
 }
 
 /// A version that stands in one place only is no version to ship.
-pub(super) fn one_version(scene: &Scene, _: &Trees, _: &Packages) -> Result<()> {
+pub(super) fn one_version(scene: &Scene, _: &Trees, packages: &Packages) -> Result<()> {
     let source = scene.folder("one-version")?.join("mfe-watchdog");
-    copy_checkout(&source)?;
+    copy(&packages.source, &source)?;
     shell(
         "sed -i '1s/(.*)/(9.9.9)/' \"$0\"/debian/changelog",
         &[&source],
@@ -139,10 +139,10 @@ pub(super) fn reproducible(scene: &Scene, _: &Trees, packages: &Packages) -> Res
 
 /// Built in Debian 13 by its own cargo and rustc, without a network, from vendored crates; and
 /// its lintian has nothing to say about the result.
-pub(super) fn debian_13_toolchain(scene: &Scene, trees: &Trees, _: &Packages) -> Result<()> {
+pub(super) fn debian_13_toolchain(scene: &Scene, trees: &Trees, packages: &Packages) -> Result<()> {
     let scratch = scene.folder("debian-13")?;
     let source = scratch.join("mfe-watchdog");
-    copy_checkout(&source)?;
+    copy(&packages.source, &source)?;
     let vendored = output(
         bounded(300)
             .args([
