@@ -52,15 +52,11 @@ pub(crate) fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
 
 /// Builds a copy of the sources, and gives the .deb that is beside it then.
 pub(crate) fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    let line = "umask ${BUILD_UMASK:-022}
+        exec dpkg-buildpackage -b -us -uc -Ppkg.mfe-watchdog.rustup";
     let mut build = bounded(PATIENCE);
     build
-        .args([
-            "dpkg-buildpackage",
-            "-b",
-            "-us",
-            "-uc",
-            "-Ppkg.mfe-watchdog.rustup",
-        ])
+        .args(["sh", "-c", line])
         .current_dir(source)
         // A person's shell, not what Cargo hands to its tests.
         .env_clear()

@@ -121,8 +121,10 @@ pub(super) fn one_version(scene: &Scene, _: &Trees, packages: &Packages) -> Resu
 /// Another place, another time zone, another language, another umask: the same bytes.
 pub(super) fn reproducible(scene: &Scene, _: &Trees, packages: &Packages) -> Result<()> {
     let source = scene.folder("elsewhere/with a space")?.join("another-name");
+    copy(&packages.source, &source)?;
     let deb = build_in(&source, |build| {
         build
+            .env("BUILD_UMASK", "027")
             .env("TZ", "America/Fortaleza")
             .env("LC_ALL", "C.UTF-8")
             .env("DEB_BUILD_OPTIONS", "parallel=1");
