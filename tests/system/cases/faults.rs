@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, SERVICE, SOON, Script, Till};
+use crate::till::{
+    COMUNICADOR, MONITOR, PROGRAMS, SERVICE, SOON, Script, Till, by_command, config,
+};
 use crate::wait::wait_for;
 
 /// A start that systemctl waits for.
@@ -26,6 +28,30 @@ pub(super) fn service_killed(till: &Till) -> Result<()> {
     till.unharmed(&before)?;
     let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
     till.unharmed(&[comunicador, before[1]])
+}
+
+/// Started as the service's own children, in its control group, the programs outlive it just the
+/// same.
+pub(super) fn children_outlive_the_service(till: &Till) -> Result<()> {
+    let processes = PROGRAMS.map(|program| by_command(&program)).concat();
+    till.configure(&format!(
+        "launcher = \"direct\"\n{}",
+        config("200ms", &processes)
+    ))?;
+    let before = till.all_day()?;
+    let group = till.read(&format!("/proc/{}/cgroup", before[0].pid));
+    ensure!(
+        group.is_some_and(|group| group.contains(SERVICE)),
+        "it is not the service's child"
+    );
+    let service = till.main_pid()?;
+    till.signal("KILL", service)?;
+    let service = till.wait_for_another(service, SOON)?;
+    till.ok(&["systemctl", "restart", SERVICE])?;
+    till.wait_for_another(service, SOON)?;
+    till.unharmed(&before)?;
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    till.unharmed(&before)
 }
 
 /// It stands still: systemd's watchdog notices and brings it back.

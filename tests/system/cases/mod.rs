@@ -55,6 +55,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     operation::reload_bad,
     operation::bad_config_at_start,
     faults::service_killed,
+    faults::children_outlive_the_service,
     faults::service_hangs,
     faults::systemctl_hangs,
     faults::service_hangs_in_systemctl,
