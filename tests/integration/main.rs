@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
+mod budget;
 mod check;
 mod clock;
 mod demo;
 mod journal;
+mod no_pidfd;
 mod notify;
 mod reload;
 mod soak;

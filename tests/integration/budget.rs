@@ -1,0 +1,367 @@
+//! What the service costs, in system calls and in allocations, against a committed budget; time,
+//! which depends on the machine, is measured by the benches.
+//!
+//! The service runs in a PID namespace of its own: however busy the machine is, its /proc has the
+//! same few processes, and every count is the same each time. What may still vary, a timer that
+//! fires early or a look more while a start is awaited, doesn't reach the median of many cycles.
+//!
+//! A budget that is exceeded names the call: make it unnecessary, or raise the number and give the
+//! reason. One that has become too generous is to be lowered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use mfe_watchdog::process::{ProcessName, ProcessTable};
+
+use crate::support::{Program, Service, Systemd, Till, clean, eventually, install, is_root};
+
+type Budget = &'static [(&'static str, usize, &'static str)];
+
+/// One cycle over two programs that are up.
+const CYCLE: Budget = &[
+    (
+        "epoll_wait",
+        6,
+        "up to three steps of the runtime's timer, three turns of its tasks",
+    ),
+    (
+        "openat",
+        12,
+        "per program /proc, loadavg, comm, stat, status; per publication a file",
+    ),
+    ("read", 8, "per program loadavg, comm, stat, status"),
+    (
+        "close",
+        14,
+        "what was opened, and each notification's socket",
+    ),
+    (
+        "write",
+        6,
+        "per program a publication, a notification, and the runtime woken for them",
+    ),
+    ("rename", 2, "per program a publication"),
+    ("getpid", 2, "per program a publication"),
+    ("socket", 2, "per program a notification"),
+    ("connect", 2, "per program a notification"),
+];
+
+/// From the news of a death until the start program runs: what stands between a shop and its next
+/// sale. Four processes are left in the table.
+const DEATH_TO_START: Budget = &[
+    ("epoll_wait", 4, "turns of the runtime's tasks"),
+    (
+        "recvfrom",
+        2,
+        "the runtime's own signal pipe: one byte, then its end",
+    ),
+    ("sendto", 1, "the signal handler's byte in that pipe"),
+    ("rt_sigreturn", 1, "the end of the signal handler"),
+    (
+        "wait4",
+        2,
+        "the start program that became the program is reaped, the other one asked for",
+    ),
+    ("kill", 1, "whether anybody is left in its process group"),
+    ("epoll_ctl", 1, "the pidfd is no longer waited for"),
+    (
+        "openat",
+        9,
+        "/proc, loadavg twice, comm of four, two publications",
+    ),
+    ("read", 6, "loadavg twice, comm of four"),
+    ("lseek", 1, "to the begin of /proc"),
+    ("getdents64", 2, "the entries of /proc, and their end"),
+    ("close", 12, "what was opened, the pidfd, two sockets"),
+    (
+        "write",
+        5,
+        "two publications and notifications, the runtime woken for them",
+    ),
+    ("rename", 2, "two publications"),
+    ("getpid", 2, "two publications"),
+    ("socket", 2, "two notifications"),
+    ("connect", 2, "two notifications"),
+    ("statx", 1, "whether the start program is there"),
+    ("prlimit64", 3, "libc, before it spawns"),
+    ("rt_sigprocmask", 1, "libc, before it spawns"),
+    ("clone3", 1, "the start itself"),
+];
+
+/// From reading the configuration to READY=1 with both programs already up: the runtime's and the
+/// signals' set-up, descriptors that were inherited closed, a look for each program, its pidfd.
+const START: usize = 143;
+
+/// Allocations of a look that finds one process, however many others there are.
+const LOOK_ALLOCATIONS: u64 = 12;
+
+/// Allocations of a look that only confirms it.
+const CONFIRM_ALLOCATIONS: u64 = 11;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+const CYCLES: usize = 50;
+const RESTARTS: usize = 10;
+
+/// The allocator's calls depend on its state and on the machine's libc.
+const MEMORY: [&str; 5] = ["brk", "madvise", "mmap", "mprotect", "munmap"];
+
+#[test]
+fn system_calls() {
+    install("strace");
+    let till = Till::new();
+    let programs = [till.program('C'), till.program('M')];
+    let scripts = programs.each_ref().map(|program| {
+        let name = format!("{}.sh", program.name);
+        till.script(&name, &format!("exec {}", program.command()))
+    });
+    let [comunicador, monitor] = &programs;
+    till.configure_scripts(&[
+        ("comunicador", comunicador, &scripts[0]),
+        ("monitor", monitor, &scripts[1]),
+    ]);
+    let trace = till.path().join("trace");
+    let systemd = Systemd::new(&till);
+    let cycles = |count: usize| {
+        for _ in 0..count {
+            systemd.hear_until("WATCHDOG");
+        }
+    };
+    let service = Service::start_with(&till, &mut alone(&till, &programs, &trace));
+    systemd.hear_until("READY");
+    cycles(CYCLES);
+    for restart in 0..RESTARTS {
+        let key = ["comunicador", "monitor"][restart % 2];
+        kill_by_name(&programs[restart % 2].name);
+        eventually(("restart", restart), || {
+            (service.count("restarted", key) == restart / 2 + 1).then_some(())
+        });
+        // A pause, so that it doesn't count as a crash loop.
+        cycles(10);
+    }
+    drop(service);
+
+    let calls = calls(&std::fs::read_to_string(&trace).unwrap());
+    let ready = position(&calls, |call| call.text.contains("READY=1"));
+    let configured = position(&calls, |call| {
+        call.name != "execve" && call.text.contains("config.toml")
+    });
+    let deaths: Vec<usize> = (ready..calls.len())
+        .filter(|index| calls[*index].starts_a_program())
+        .map(|start| {
+            let wait = calls[..start].iter().rposition(Call::waits);
+            wait.expect("a wait before the death")
+        })
+        .collect();
+    assert_eq!(deaths.len(), RESTARTS);
+    let quiet = &calls[ready + 1..deaths[0]];
+    let to_start = deaths.iter().map(|death| {
+        let length = position(&calls[*death..], Call::starts_a_program);
+        count(&calls[death + 1..=death + length])
+    });
+    let problems = [
+        exceeded("a quiet cycle", CYCLE, &median(&per_cycle(quiet))),
+        exceeded(
+            "death to start",
+            DEATH_TO_START,
+            &median(&to_start.collect::<Vec<_>>()),
+        ),
+        exceeded_total("the service's start", START, ready + 1 - configured),
+    ];
+    assert!(
+        problems.iter().all(String::is_empty),
+        "{}",
+        problems.concat()
+    );
+}
+
+#[test]
+fn allocations() {
+    let till = Till::new();
+    let program = till.program('C');
+    let mut child = program.start();
+    let name = ProcessName::new(&program.name);
+    let mut table = ProcessTable::new("/proc");
+    let known = table.look(&name).unwrap().alive;
+    assert_eq!(known.len(), 1);
+    // The fewest of many, for a busy machine may ask for a second reading of the table.
+    let fewest = |look: &mut dyn FnMut()| {
+        let counts = (0..20).map(|_| allocation_counter::measure(&mut *look).count_total);
+        counts.min().unwrap()
+    };
+    let look = fewest(&mut || drop(table.look(&name).unwrap()));
+    let confirm = fewest(&mut || drop(table.confirm(&name, &known).unwrap()));
+    println!("allocations: {look} in a look, {confirm} in a confirmation");
+    assert!(look <= LOOK_ALLOCATIONS, "{look} allocations in a look");
+    assert!(
+        confirm <= CONFIRM_ALLOCATIONS,
+        "{confirm} allocations in a confirmation"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The service under strace, alone with its two programs in a PID namespace. Whoever kills the
+/// command kills all of them.
+fn alone(till: &Till, programs: &[Program], trace: &Path) -> Command {
+    // Without a journal: messages go to stderr on every machine.
+    let mut setup = String::from("test ! -d /run/systemd || mount -t tmpfs t /run/systemd\n");
+    for program in programs {
+        let starts = till.path().join(format!("{}.starts", program.name));
+        setup += &format!("{} &\n", program.command());
+        setup += &format!(
+            "until test -s '{}'; do sleep 0.01; done\n",
+            starts.display()
+        );
+    }
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+        .args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
+        // Pid 1 stays the shell.
+        .args(["sh", "-e", "-c", &format!("{setup}\"$@\"\nexit 0"), "sh"])
+        .args(["strace", "-ttt", "-s", "512", "-o"])
+        .args([
+            trace.as_os_str(),
+            env!("CARGO_BIN_EXE_mfe-watchdog").as_ref(),
+        ]);
+    let mut command = clean(command);
+    command.env("NOTIFY_SOCKET", till.path().join("notify"));
+    command
+}
+
+/// Kills the one process of this name, which is in another PID namespace.
+fn kill_by_name(name: &str) {
+    let mut processes = procfs::process::all_processes().unwrap();
+    let pid = processes.find_map(|process| {
+        let stat = process.ok()?.stat().ok()?;
+        (stat.comm == name && stat.state != 'Z').then_some(stat.pid)
+    });
+    kill(Pid::from_raw(pid.expect(name)), Signal::SIGKILL).unwrap();
+}
+
+/// One line of the trace.
+struct Call {
+    time: f64,
+    name: String,
+    text: String,
+}
+
+impl Call {
+    fn starts_a_program(&self) -> bool {
+        self.text.contains("CLONE_VFORK") || self.name == "vfork"
+    }
+
+    /// Whether the service was waiting in it, with nothing to do.
+    fn waits(&self) -> bool {
+        self.timeout().is_some_and(|timeout| timeout != 0)
+    }
+
+    /// The milliseconds that a wait was to last at most.
+    fn timeout(&self) -> Option<u128> {
+        let arguments = self
+            .text
+            .strip_prefix("epoll_wait(")?
+            .rsplit_once(") = ")?
+            .0;
+        let timeout = arguments.rsplit_once(", ")?.1;
+        Some(timeout.parse().unwrap_or(u128::MAX))
+    }
+}
+
+fn calls(trace: &str) -> Vec<Call> {
+    let lines = trace.lines().filter_map(|line| {
+        let (time, text) = line.split_once(' ')?;
+        let name = text.split_once('(')?.0;
+        // A debug build asks so about each descriptor it closes.
+        let is_debug = text.contains("F_GETFD");
+        let is_call = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_call && !is_debug && !MEMORY.contains(&name)).then(|| Call {
+            time: time.parse().unwrap(),
+            name: name.to_owned(),
+            text: text.to_owned(),
+        })
+    });
+    lines.collect()
+}
+
+fn position(calls: &[Call], predicate: impl Fn(&Call) -> bool) -> usize {
+    calls
+        .iter()
+        .position(predicate)
+        .expect("it is in the trace")
+}
+
+type Counts = BTreeMap<String, usize>;
+
+fn count(calls: &[Call]) -> Counts {
+    let mut counts = Counts::new();
+    for call in calls {
+        *counts.entry(call.name.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// The calls in each interval, from the middle of a pause to the middle of the next one.
+fn per_cycle(calls: &[Call]) -> Vec<Counts> {
+    let ping = position(calls, |call| call.text.contains("WATCHDOG=1"));
+    let interval = INTERVAL.as_secs_f64();
+    let begin = calls[ping].time + interval / 2.0;
+    let cycle = |index: usize| {
+        let begin = begin + interval * f64::from(u32::try_from(index).unwrap());
+        let first = calls.partition_point(|call| call.time < begin);
+        let end = calls.partition_point(|call| call.time < begin + interval);
+        count(&calls[first..end])
+    };
+    (0..CYCLES / 2).map(cycle).collect()
+}
+
+/// For each call the median of its counts.
+fn median(samples: &[Counts]) -> Counts {
+    let names: BTreeSet<&String> = samples.iter().flat_map(Counts::keys).collect();
+    let median = |name: &String| {
+        let mut counts: Vec<usize> = samples
+            .iter()
+            .map(|sample| sample.get(name).copied().unwrap_or(0))
+            .collect();
+        counts.sort_unstable();
+        counts[counts.len() / 2]
+    };
+    names
+        .into_iter()
+        .map(|name| (name.clone(), median(name)))
+        .collect()
+}
+
+/// What is over budget, one line each.
+fn exceeded(what: &str, budget: Budget, counts: &Counts) -> String {
+    println!("{what}: {counts:?}");
+    let mut problems = String::new();
+    for (name, count) in counts {
+        let allowed = budget.iter().find(|(allowed, ..)| allowed == name);
+        let (allowed, reason) =
+            allowed.map_or((0, "nothing"), |(_, count, reason)| (*count, *reason));
+        if *count > allowed {
+            problems += &format!("{what}: {count} × {name}, not {allowed} ({reason})\n");
+        }
+    }
+    problems
+}
+
+/// The same for a sum.
+fn exceeded_total(what: &str, budget: usize, count: usize) -> String {
+    println!("{what}: {count}");
+    if count > budget {
+        format!("{what}: {count} calls, not {budget}\n")
+    } else {
+        String::new()
+    }
+}
