@@ -85,6 +85,11 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
             Event::Published => {
                 // Tasks on the same interval finish in the same moment: one publication for all.
                 tokio::task::yield_now().await;
+                tokio::select! {
+                    biased;
+                    () = changed.notified() => {}
+                    () = std::future::ready(()) => {}
+                }
                 service.publish()?;
             }
             Event::PingDue => service.notify(Vec::new()),

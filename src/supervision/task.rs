@@ -166,6 +166,7 @@ impl Supervisor {
     }
 
     fn handle(&mut self, event: Event) {
+        let has_looked = matches!(event, Event::Looked(_) | Event::LookFailed(_));
         let mut events = VecDeque::from([event]);
         let mut reports = Vec::new();
         while let Some(event) = events.pop_front() {
@@ -190,7 +191,7 @@ impl Supervisor {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
             record(&self.process, report, start_program);
         }
-        self.publish(&reports);
+        self.publish(&reports, has_looked);
     }
 
     fn start(&mut self) -> Event {
@@ -204,7 +205,7 @@ impl Supervisor {
         }
     }
 
-    fn publish(&mut self, reports: &[Report]) {
+    fn publish(&mut self, reports: &[Report], has_looked: bool) {
         let now = SystemTime::now();
         let mut status = ProcessStatus {
             state: state(&self.machine),
@@ -226,8 +227,8 @@ impl Supervisor {
             }
         }
         // While a start is awaited, looks follow each other fast: only their outcome is news.
-        let quick_look = *self.machine.phase() == Phase::Starting;
-        let is_news = !quick_look || status != self.published.status;
+        let is_cycle = has_looked && *self.machine.phase() != Phase::Starting;
+        let is_news = is_cycle || status != self.published.status;
         self.published = Published {
             status,
             next_look: Some(self.machine.next_look()),
