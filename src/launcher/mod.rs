@@ -56,7 +56,7 @@ impl StartProgram {
     pub fn try_ended(&mut self) -> Option<StartOutcome> {
         match self {
             Self::Direct(child) => child.try_ended(),
-            // systemctl never is the process itself: nobody needs to know this early.
+            // Once the process is up the job is let go, so it never tells how the process ended.
             Self::Unit(_) => None,
         }
     }

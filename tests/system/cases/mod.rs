@@ -83,6 +83,11 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
         needs_toolchain_tree: false,
     },
     HostCase {
+        name: "units_for_old_systemd",
+        run: package::units_for_old_systemd,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
         name: "lintian",
         run: package::lintian,
         needs_toolchain_tree: false,

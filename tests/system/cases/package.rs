@@ -16,6 +16,8 @@ use crate::trees::Trees;
 /// What a till's owner may be asked to copy, in bytes.
 const MAX_SIZE: u64 = 900_000;
 
+const UNITS: [&str; 2] = ["mfe-watchdog.service", "mfe@.service"];
+
 pub(super) fn apt_sources(_: &Scene, _: &Trees, _: &Packages) -> Result<()> {
     mirror::check_both_formats()
 }
@@ -49,7 +51,7 @@ pub(super) fn contents(scene: &Scene, _: &Trees, packages: &Packages) -> Result<
         shipped == fs::read(packages.source.join("src/config/default.toml"))?,
         "other settings"
     );
-    for unit in ["mfe-watchdog.service", "mfe@.service"] {
+    for unit in UNITS {
         let shipped = fs::read(tree.join("lib/systemd/system").join(unit))?;
         ensure!(
             shipped == fs::read(packages.source.join("systemd").join(unit))?,
@@ -75,6 +77,36 @@ pub(super) fn contents(scene: &Scene, _: &Trees, packages: &Packages) -> Result<
             path.len() < 4 || !found,
             "the binary names a path of the build: {path}"
         );
+    }
+    Ok(())
+}
+
+/// What systemd 229 (Ubuntu 16.04) and 237 (18.04) would not merely ignore, but refuse or apply
+/// wrongly. Neither can be booted here.
+pub(super) fn units_for_old_systemd(_: &Scene, _: &Trees, packages: &Packages) -> Result<()> {
+    for unit in UNITS {
+        let text = fs::read_to_string(packages.source.join("systemd").join(unit))?;
+        let mut section = "";
+        let mut unlimited = false;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let (name, value) = line.split_once('=').unwrap_or_default();
+            match name {
+                "Type" => ensure!(["simple", "notify"].contains(&value), "{unit}: {line}"),
+                "Restart" => ensure!(["always", "no"].contains(&value), "{unit}: {line}"),
+                "SystemCallFilter" => ensure!(value.starts_with('~'), "{unit}: {line}"),
+                "StartLimitInterval" => unlimited = section == "[Unit]" && value == "0",
+                "StartLimitIntervalSec" => ensure!(false, "{unit}: 229 does not read {line}"),
+                _ if name.starts_with("Exec") => {
+                    // Prefixes and multiple flags came later.
+                    ensure!(value.starts_with('/'), "{unit}: {line}");
+                }
+                _ => {}
+            }
+        }
+        ensure!(unlimited, "{unit} has a start limit");
     }
     Ok(())
 }
