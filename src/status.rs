@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -96,6 +96,14 @@ pub struct LastRestart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(SystemTime);
 
+impl Timestamp {
+    /// How long before `now` it was; `None` if it is yet to come.
+    #[must_use]
+    pub fn age(self, now: SystemTime) -> Option<Duration> {
+        now.duration_since(self.0).ok()
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Self(time)
@@ -105,7 +113,7 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The formatter knows no time before 1970 and none after 9999.
-        let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let time = self.0.clamp(SystemTime::UNIX_EPOCH, last);
         write!(f, "{}", humantime::format_rfc3339_millis(time))
     }

@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::process::ProcessTable;
-use crate::status::Status;
+use crate::status::{State, Status};
 use crate::supervision::{Kind, Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
@@ -70,7 +70,8 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
             "{warning}"
         );
     }
-    service.apply(settings);
+    let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
+    service.apply(settings, &in_flight);
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -105,6 +106,25 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
          service is started again"
     );
     Ok(())
+}
+
+/// The keys of the processes that an earlier run of the service was starting when it ended, if that
+/// may still go on: a second start beside it could bring up a second copy.
+fn starts_left_in_flight(runtime_dir: &Path, settings: &Settings) -> HashSet<String> {
+    // Without a status there is no earlier run that anybody knows of.
+    let Ok(Some(status)) = Status::read(runtime_dir) else {
+        return HashSet::new();
+    };
+    let age = status.updated_at.age(SystemTime::now());
+    let in_flight = settings.processes.iter().filter(|process| {
+        let was_starting = status
+            .processes
+            .iter()
+            .any(|was| was.name == process.name.as_str() && was.state == State::Starting);
+        // A moment in the future only says that the clock was set.
+        was_starting && age.is_none_or(|age| age <= process.start_timeout)
+    });
+    in_flight.map(|process| process.key.clone()).collect()
 }
 
 async fn ping_due(liveness: &Liveness) {
@@ -190,8 +210,9 @@ impl Service {
         Ok(())
     }
 
-    /// Puts settings to use: processes that stay keep their task and all it knows.
-    fn apply(&mut self, settings: Settings) {
+    /// Puts settings to use: processes that stay keep their task and all it knows. `in_flight` has
+    /// the keys of those that an earlier run of the service may have left in their start.
+    fn apply(&mut self, settings: Settings, in_flight: &HashSet<String>) {
         let directory = self.options.runtime_dir.clone();
         let published = in_force::publish(&settings, &directory);
         self.check("publishing the settings", &published, |error| {
@@ -214,7 +235,8 @@ impl Service {
                 let slot = Arc::new(Slot::new(&process, self.changed.clone()));
                 let (settings, receiver) = watch::channel(process);
                 let table = ProcessTable::new("/proc");
-                tokio::spawn(supervise(receiver, table, slot.clone(), epoch));
+                let inherits = in_flight.contains(&settings.borrow().key);
+                tokio::spawn(supervise(receiver, table, slot.clone(), epoch, inherits));
                 Supervised { settings, slot }
             });
         }
@@ -233,7 +255,7 @@ impl Service {
                     "reloaded: watching over {} ({source})",
                     names(&settings)
                 );
-                self.apply(settings);
+                self.apply(settings, &HashSet::new());
             }
             Err(refused) => {
                 for line in refused.lines() {

@@ -105,9 +105,20 @@ pub enum StartFailure {
     TimedOut {
         /// How long it was waited for.
         after: Duration,
-        /// How the start program ended; `None` while it still runs.
-        start_program: Option<ExitStatus>,
+        /// What had become of the start program by then.
+        start_program: Fate,
     },
+}
+
+/// What has become of a start program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It still runs.
+    Running,
+    /// It has ended.
+    Ended(ExitStatus),
+    /// It was run by an earlier run of the service.
+    Unknown,
 }
 
 impl fmt::Display for StartFailure {
@@ -123,8 +134,9 @@ impl fmt::Display for StartFailure {
                 let after = humantime::format_duration(*after);
                 write!(f, "no process of that name appeared within {after}; ")?;
                 match start_program {
-                    None => f.write_str("the start program is still running"),
-                    Some(status) => write!(f, "the start program ended with {status}"),
+                    Fate::Running => f.write_str("the start program is still running"),
+                    Fate::Ended(status) => write!(f, "the start program ended with {status}"),
+                    Fate::Unknown => f.write_str("it was started before the service was"),
                 }
             }
         }
@@ -272,6 +284,8 @@ pub struct Machine {
     absence: Option<Absence>,
     /// Meaningful in `Starting`.
     attempt: Attempt,
+    /// Whether an earlier run of the service may have left a start in flight.
+    inherits_start: bool,
     /// The last [`START_BURST`] starts, the oldest first.
     recent_starts: VecDeque<Instant>,
     /// The pid of our own start program while it runs.
@@ -314,6 +328,7 @@ impl Machine {
                 ended: None,
                 hopeless: false,
             },
+            inherits_start: false,
             recent_starts: VecDeque::with_capacity(START_BURST),
             start_program: None,
             kill_at: now,
@@ -322,6 +337,16 @@ impl Machine {
             restarts: 0,
             next_look: now,
             whole_look_at: now,
+        }
+    }
+
+    /// The same, for a process that an earlier run of the service was starting when it ended: a
+    /// start may still be in flight, so it is waited for before there is another one.
+    #[must_use]
+    pub fn inheriting_start(self) -> Self {
+        Self {
+            inherits_start: true,
+            ..self
         }
     }
 
@@ -465,7 +490,13 @@ impl Machine {
                 let pid = self.alive.first().map(|id| id.pid);
                 self.absence = Some(Absence { since: now, cause });
                 self.alive.clear();
-                self.want_start(now, Some(Report::Down { pid, cause }), actions);
+                let down = Report::Down { pid, cause };
+                if self.phase == Phase::New && self.inherits_start {
+                    actions.extend([down, Report::Starting].map(Action::Report));
+                    self.await_start(now);
+                } else {
+                    self.want_start(now, Some(down), actions);
+                }
             }
             Phase::Starting => self.start_awaited(now, actions),
             Phase::Stopping if self.start_program.is_some() => {
@@ -486,9 +517,14 @@ impl Machine {
                 self.start_failed(now, StartFailure::Failed(status), actions);
             }
             ended if now >= self.attempt.deadline => {
+                let start_program = match ended {
+                    Some(status) => Fate::Ended(status),
+                    None if self.start_program.is_some() => Fate::Running,
+                    None => Fate::Unknown,
+                };
                 let failure = StartFailure::TimedOut {
                     after: self.policy.start_timeout,
-                    start_program: ended,
+                    start_program,
                 };
                 self.start_failed(now, failure, actions);
             }
@@ -521,6 +557,16 @@ impl Machine {
             self.recent_starts.pop_front();
         }
         self.recent_starts.push_back(now);
+        self.await_start(now);
+        actions.push(Action::Start);
+        actions.extend(news.map(Action::Report));
+        if self.start_failure.is_none() {
+            actions.push(Action::Report(Report::Starting));
+        }
+    }
+
+    /// From now on a start is in flight.
+    fn await_start(&mut self, now: Instant) {
         self.phase = Phase::Starting;
         self.attempt = Attempt {
             deadline: now + self.policy.start_timeout,
@@ -529,11 +575,6 @@ impl Machine {
             hopeless: false,
         };
         self.next_look = now + FIRST_POLL;
-        actions.push(Action::Start);
-        actions.extend(news.map(Action::Report));
-        if self.start_failure.is_none() {
-            actions.push(Action::Report(Report::Starting));
-        }
     }
 
     /// When the next start may come at the earliest.

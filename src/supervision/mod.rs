@@ -6,6 +6,7 @@ mod task;
 
 pub use event::{Kind, record};
 pub use machine::{
-    Action, Cause, Event, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome, Stop,
+    Action, Cause, Event, Fate, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
+    Stop,
 };
 pub use task::{Published, Slot, supervise};

@@ -76,14 +76,20 @@ impl Slot {
     }
 }
 
-/// Keeps one process running until the sender of `settings` is gone.
+/// Keeps one process running until the sender of `settings` is gone. `inherits_start` says whether
+/// an earlier run of the service may have left a start in flight.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     table: ProcessTable,
     slot: Arc<Slot>,
     epoch: Instant,
+    inherits_start: bool,
 ) {
-    Supervisor::new(settings, table, slot, epoch).run().await;
+    let mut supervisor = Supervisor::new(settings, table, slot, epoch);
+    if inherits_start {
+        supervisor.machine = supervisor.machine.inheriting_start();
+    }
+    supervisor.run().await;
 }
 
 struct Supervisor {

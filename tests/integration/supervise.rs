@@ -243,20 +243,16 @@ fn every_reason_of_a_failed_start_is_said_once() {
         "{shown} can't be run: Permission denied (os error 13)"
     ));
 
-    let new = till.script("new", "");
-    std::fs::write(&new, "no program at all").unwrap();
-    std::fs::rename(&new, &path).unwrap();
+    till.executable("start.sh", "no program at all");
     service.wait_for_line(&format!(
         "{shown} can't be run: Exec format error (os error 8)"
     ));
 
-    std::fs::rename(till.script("new", "exit 3"), &path).unwrap();
+    till.script("start.sh", "exit 3");
     service.wait_for_line("the start program failed with exit status 3");
-    std::fs::rename(till.script("new", "kill -SEGV $$"), &path).unwrap();
+    till.script("start.sh", "kill -SEGV $$");
     service.wait_for_line("the start program failed with SIGSEGV");
-    let interpreter = till.script("new", "");
-    std::fs::write(&interpreter, "#!/nonexistent/interpreter\n").unwrap();
-    std::fs::rename(&interpreter, &path).unwrap();
+    till.executable("start.sh", "#!/nonexistent/interpreter\n");
     service.wait_for_line(&format!("{shown} can't be run: No such file or directory"));
 
     let tries = till.path().join("tries");
@@ -387,6 +383,39 @@ fn nothing_that_happens_to_the_service_touches_the_programs() {
     forks.kill();
     service.wait_for_restarts("stays", 1);
     service.wait_for_restarts("forks", 1);
+}
+
+#[test]
+fn a_start_that_outlives_the_service_is_waited_for_by_the_next_one() {
+    let till = Till::new();
+    let program = till.program('C');
+    let runs = till.path().join("runs");
+    let begin = till.path().join("begin");
+    // It forks and ends, and what it has left behind takes its time.
+    let slow = format!(
+        "echo >> '{}'; (until test -e '{}'; do sleep 0.1; done; exec {}) &",
+        runs.display(),
+        begin.display(),
+        program.command()
+    );
+    let script = till.script("start.sh", &slow);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    for run in 1..=3 {
+        let service = till.run();
+        service.wait_for_state("comunicador", "starting");
+        service.wait_for("starting", "comunicador");
+        eventually("its start", || runs.exists().then_some(()));
+        let (exit, _) = service.stop(Signal::SIGKILL);
+        assert!(!exit.success(), "killed in run {run}");
+    }
+    let service = till.run();
+    service.wait_for_state("comunicador", "starting");
+    std::fs::write(&begin, "").unwrap();
+    service.wait_for_state("comunicador", "up");
+    assert_eq!(std::fs::read(&runs).unwrap(), b"\n", "started once");
+    assert_eq!(program.starts().len(), 1);
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
 }
 
 #[test]

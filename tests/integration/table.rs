@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::support::{Service, Till, binary_for_everybody, clean, eventually, is_root};
+use crate::support::{
+    Service, Till, binary_for_everybody, clean, eventually, install_program, is_root,
+};
 
 /// A made-up /proc. Pid 1 is there from the beginning.
 struct Tree(TempDir);
@@ -584,8 +586,7 @@ fn long_names_of_real_processes() {
     let program = till.program_named(&by_argument);
     let script = till.script(&by_script, "while [ -d \"$1\" ]; do sleep 1; done");
     let copy = till.path().join("bin").join(&by_exe);
-    fs::copy(program.path(), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    install_program(program.path(), &copy);
     let cut = till.program_named(&cut_through);
 
     let mut children = [

@@ -256,6 +256,40 @@ fn three_starts_come_at_once_and_the_next_one_an_interval_after_the_first() {
 }
 
 #[test]
+fn a_start_that_an_earlier_run_has_left_in_flight_is_waited_for() {
+    let inheriting = || {
+        let mut bench = Bench::new();
+        bench.machine = bench.machine.inheriting_start();
+        bench
+    };
+    let absent = Report::Down {
+        pid: None,
+        cause: Cause::Absent,
+    };
+    let expected = [report(absent), report(Report::Starting)];
+    let mut bench = inheriting();
+    assert_eq!(bench.absent(), expected, "nothing is started");
+    assert_eq!(*bench.phase(), Phase::Starting);
+    assert_eq!(bench.after(20 * SECOND).absent(), []);
+    assert_eq!(bench.alive(&[200]), [report(Report::Up { pid: 200 })]);
+    assert_eq!(bench.absent()[0], Action::Start, "the next time it is not");
+
+    let mut bench = inheriting();
+    bench.absent();
+    let failure = StartFailure::TimedOut {
+        after: POLICY.start_timeout,
+        start_program: Fate::Unknown,
+    };
+    let expected = [report(Report::StartFailed(failure))];
+    assert_eq!(bench.after(30 * SECOND).absent(), expected);
+    assert_eq!(bench.after(10 * SECOND).absent()[0], Action::Start);
+
+    let mut bench = inheriting();
+    bench.alive(&[100]);
+    assert_eq!(bench.absent()[0], Action::Start, "it had succeeded");
+}
+
+#[test]
 fn an_exit_is_only_a_reason_to_look() {
     let mut bench = Bench::up();
     bench.after(3 * SECOND);
@@ -339,7 +373,7 @@ fn a_start_that_is_not_there_in_time_has_failed_and_is_tried_again_in_the_next_c
     assert_eq!(bench.after(29 * SECOND).absent(), []);
     let failure = StartFailure::TimedOut {
         after: POLICY.start_timeout,
-        start_program: Some(ExitStatus::Code(0)),
+        start_program: Fate::Ended(ExitStatus::Code(0)),
     };
     let expected = report(Report::StartFailed(failure));
     assert_eq!(bench.after(SECOND).absent(), [expected]);
@@ -424,7 +458,7 @@ fn a_start_program_that_leaves_somebody_behind_gets_its_whole_time() {
     assert_eq!(bench.after(29 * SECOND).absent(), []);
     let failure = StartFailure::TimedOut {
         after: POLICY.start_timeout,
-        start_program: Some(ExitStatus::Code(1)),
+        start_program: Fate::Ended(ExitStatus::Code(1)),
     };
     assert_eq!(
         bench.after(SECOND).absent(),
@@ -437,7 +471,7 @@ fn a_start_program_that_hangs_is_stopped_before_the_next_one_runs() {
     let mut bench = Bench::starting();
     let failure = StartFailure::TimedOut {
         after: POLICY.start_timeout,
-        start_program: None,
+        start_program: Fate::Running,
     };
     let expected = report(Report::StartFailed(failure));
     assert_eq!(bench.after(30 * SECOND).absent(), [expected]);

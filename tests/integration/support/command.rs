@@ -80,8 +80,10 @@ pub fn in_mount_namespace(setup: &str, program: impl AsRef<OsStr>) -> Command {
 pub fn binary_for_everybody(till: &Till) -> PathBuf {
     fs::set_permissions(till.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = till.path().join("bin/mfe-watchdog");
-    fs::copy(env!("CARGO_BIN_EXE_mfe-watchdog"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    super::install_program(
+        std::path::Path::new(env!("CARGO_BIN_EXE_mfe-watchdog")),
+        &copy,
+    );
     copy
 }
 

@@ -14,7 +14,7 @@ pub use command::{Guard, Output, binary_for_everybody, in_mount_namespace, is_ro
 pub use debian::install;
 pub use service::{Service, clean, mfe_watchdog};
 pub use systemd::Systemd;
-pub use till::{Program, Till, section};
+pub use till::{Program, Till, install_program, section};
 
 /// Long enough for a machine under load; no test that passes ever waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);

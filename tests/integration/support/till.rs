@@ -2,7 +2,7 @@
 //! configuration.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::OnceLock;
@@ -34,6 +34,21 @@ fn standin() -> &'static Path {
         fs::rename(&new, &standin).unwrap();
         standin
     })
+}
+
+/// Copies a file to where it can be run, in place of what is there.
+///
+/// Another process does it: a test beside this one may fork at any moment, and as long as its child
+/// has a descriptor open for writing, nobody can run the file (ETXTBSY).
+pub fn install_program(from: &Path, to: &Path) {
+    let mut new = to.as_os_str().to_owned();
+    new.push(".new");
+    let status = Command::new("install")
+        .args(["-m", "755", "--"])
+        .args([from.as_os_str(), &new])
+        .status();
+    assert!(status.unwrap().success(), "{} isn't copied", to.display());
+    fs::rename(new, to).unwrap();
 }
 
 /// A machine with programs to keep running. Dropping it ends them all.
@@ -95,11 +110,15 @@ impl Till {
 
     /// Writes an executable script; `#!/bin/sh` goes before `body`.
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
+        self.executable(name, &format!("#!/bin/sh\n{body}\n"))
+    }
+
+    /// Writes an executable file.
+    pub fn executable(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path().join("bin").join(name);
         let new = self.path().join("bin").join(format!(".{name}.new"));
-        fs::write(&new, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&new, &path).unwrap();
+        fs::write(&new, content).unwrap();
+        install_program(&new, &path);
         path
     }
 
