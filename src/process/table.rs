@@ -3,7 +3,7 @@
 //! The kernel gives no snapshot of its process table. A process may end, fork or be renamed while
 //! the table is read, and a program that moves from a high pid to a low one in that time (fork,
 //! then exit) may never be met. Its absence is therefore only believed when the kernel has handed
-//! out no pid during the look; else the table is read again.
+//! out no pid during the look; else those pids are looked at too, or the whole table again.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use super::stat::Stat;
 use super::{ExitStatus, ProcessId, ProcessName};
 
-/// Reads of the table for one look. On a machine that starts programs without pause no reading
-/// is undisturbed; three in a row that all met nobody are an answer.
+/// Readings for one look. On a machine that starts programs without pause none is undisturbed;
+/// three in a row that all met nobody are an answer.
 const MAX_SCANS: u32 = 3;
 
 /// Arguments that are looked at for a long name: `interpreter [option] script`.
@@ -40,6 +40,16 @@ pub struct Sighting {
     pub alive: Vec<ProcessId>,
     /// The dead ones that their parent hasn't reaped.
     pub zombies: Vec<Zombie>,
+}
+
+impl Sighting {
+    fn add(&mut self, met: Met) {
+        match met {
+            Met::Alive(id) => self.alive.push(id),
+            Met::Zombie(zombie) => self.zombies.push(zombie),
+            Met::Nobody => {}
+        }
+    }
 }
 
 /// A dead process that its parent hasn't reaped.
@@ -94,6 +104,7 @@ impl fmt::Display for LookError {
 impl std::error::Error for LookError {}
 
 /// How a process was met in one reading of the table.
+#[derive(Clone, Copy)]
 enum Met {
     Alive(ProcessId),
     Zombie(Zombie),
@@ -134,14 +145,21 @@ impl ProcessTable {
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, name: &ProcessName) -> Result<Sighting, LookError> {
         let root = open_directory(&self.root)?;
-        let mut sighting = Sighting::default();
-        for _ in 0..MAX_SCANS {
-            let before = self.last_pid(&root);
-            sighting = self.scan(&root, name)?;
-            let undisturbed = before.is_some() && before == self.last_pid(&root);
+        let mut before = self.last_pid(&root);
+        let mut sighting = self.scan(&root, name)?;
+        for _ in 1..MAX_SCANS {
+            let now = self.last_pid(&root);
+            let undisturbed = now.is_some() && now == before;
             if undisturbed || !sighting.alive.is_empty() {
                 break;
             }
+            // Whoever was there before has been met, or has died. Its heirs are among the new pids,
+            // unless the kernel has begun anew with the lowest.
+            sighting = match young_between(before, now) {
+                Some(young) => self.examine_all(&root, young, &[], name, sighting)?,
+                None => self.scan(&root, name)?,
+            };
+            before = now;
         }
         Ok(sighting)
     }
@@ -161,23 +179,35 @@ impl ProcessTable {
         let Some(young) = self.young_pids(&root) else {
             return self.look(name);
         };
-        let mut alive = known.to_owned();
         for id in known {
             match self.examine(root.as_fd(), id.pid, name)? {
                 Met::Alive(met) if met == *id => {}
                 _ => return self.look(name),
             }
         }
-        for pid in young {
+        let confirmed = Sighting {
+            alive: known.to_owned(),
+            zombies: Vec::new(),
+        };
+        self.examine_all(&root, young, known, name, confirmed)
+    }
+
+    /// Adds to a sighting whoever is met under `pids`, but for those that are `known`.
+    fn examine_all(
+        &mut self,
+        root: &OwnedFd,
+        pids: RangeInclusive<i32>,
+        known: &[ProcessId],
+        name: &ProcessName,
+        mut sighting: Sighting,
+    ) -> Result<Sighting, LookError> {
+        for pid in pids {
             if known.iter().all(|id| id.pid != pid) {
-                if let Met::Alive(id) = self.examine(root.as_fd(), pid, name)? {
-                    alive.push(id);
-                }
+                sighting.add(self.examine(root.as_fd(), pid, name)?);
             }
         }
-        alive.sort_unstable();
-        let zombies = Vec::new();
-        Ok(Sighting { alive, zombies })
+        sighting.alive.sort_unstable();
+        Ok(sighting)
     }
 
     /// The pids that were handed out since a few looks ago: long enough for a start script to
@@ -189,10 +219,7 @@ impl ProcessTable {
             self.last_pids.pop_front();
         }
         self.last_pids.push_back(last);
-        // At its maximum the kernel begins anew with the lowest free pid.
-        let young = oldest?.checked_add(1)?..=last;
-        let count = last.checked_sub(oldest?)?;
-        (0..=MAX_YOUNG).contains(&count).then_some(young)
+        young_between(oldest, Some(last))
     }
 
     /// Whether this very process, not another one with its pid, is still in the table.
@@ -213,11 +240,7 @@ impl ProcessTable {
         let mut entries = std::mem::take(&mut self.entries);
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            match table.examine(root.as_fd(), pid, name)? {
-                Met::Alive(id) => sighting.alive.push(id),
-                Met::Zombie(zombie) => sighting.zombies.push(zombie),
-                Met::Nobody => {}
-            }
+            sighting.add(table.examine(root.as_fd(), pid, name)?);
             Ok(())
         });
         self.entries = entries;
@@ -380,6 +403,14 @@ impl ProcessTable {
     }
 }
 
+/// The pids that were handed out after the pid `before`, up to `now`. `None` when they can't be
+/// told, as when the kernel has begun anew with the lowest free pid, or are too many.
+fn young_between(before: Option<i32>, now: Option<i32>) -> Option<RangeInclusive<i32>> {
+    let (before, now) = (before?, now?);
+    let count = now.checked_sub(before)?;
+    (0..=MAX_YOUNG).contains(&count).then_some(before + 1..=now)
+}
+
 /// Opens the table's directory.
 fn open_directory(root: &Path) -> Result<OwnedFd, LookError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -402,4 +433,26 @@ fn decimal(text: &[u8]) -> Option<i32> {
     digits
         .then(|| std::str::from_utf8(text).ok()?.parse().ok())
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_YOUNG, young_between};
+
+    #[test]
+    fn young_are_the_pids_after_the_last_one() {
+        assert_eq!(young_between(Some(100), Some(103)), Some(101..=103));
+        assert!(young_between(Some(100), Some(100)).is_some_and(|pids| pids.is_empty()));
+        let most = young_between(Some(100), Some(100 + MAX_YOUNG));
+        assert_eq!(most, Some(101..=100 + MAX_YOUNG));
+    }
+
+    #[test]
+    fn who_is_young_cannot_be_told_after_a_new_beginning() {
+        assert_eq!(young_between(Some(32_700), Some(310)), None);
+        assert_eq!(young_between(Some(100), Some(101 + MAX_YOUNG)), None);
+        assert_eq!(young_between(Some(i32::MIN), Some(i32::MAX)), None);
+        assert_eq!(young_between(None, Some(100)), None);
+        assert_eq!(young_between(Some(100), None), None);
+    }
 }

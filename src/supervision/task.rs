@@ -140,7 +140,7 @@ impl Supervisor {
                     self.process = self.settings.borrow_and_update().clone();
                     Event::Reconfigured(policy(&self.process))
                 }
-                () = sleep_until(self.machine.next_look().into()) => self.look(),
+                () = due(self.machine.next_look()) => self.look(),
             };
             self.handle(event);
         }
@@ -240,6 +240,13 @@ impl Supervisor {
             next_look: Some(self.machine.next_look()),
         };
         self.slot.set(self.published.clone(), is_news);
+    }
+}
+
+/// Waits for a look's time. One that is due at once isn't left to a timer, whose tick is 1 ms.
+async fn due(time: Instant) {
+    if Instant::now() < time {
+        sleep_until(time.into()).await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! The wall clock may be set while everything runs: it only ever labels things.
 
-use crate::support::{Service, Systemd, Till, eventually, install, mfe_watchdog};
+use crate::support::{Service, Systemd, Till, eventually, in_mount_namespace, install};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
 
 /// libfaketime shows the service another wall clock, the monotonic one stays as it is.
 #[test]
@@ -28,9 +30,10 @@ fn a_clock_that_is_set_by_a_year_changes_nothing() {
     };
     set("+0");
     let systemd = Systemd::new(&till);
-    let mut command = mfe_watchdog();
+    // libfaketime leaves files in /dev/shm behind when its process is killed.
+    let setup = format!("mount -t tmpfs none /dev/shm\nexport LD_PRELOAD='{library}'");
+    let mut command = in_mount_namespace(&setup, BINARY);
     command
-        .env("LD_PRELOAD", library)
         .env("FAKETIME_TIMESTAMP_FILE", &clock)
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
