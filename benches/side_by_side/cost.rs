@@ -34,7 +34,9 @@ fn tasks(pids: &[i32]) -> anyhow::Result<Vec<std::path::PathBuf>> {
 /// The number behind a `name:` in a file of lines.
 fn field(text: &str, name: &str) -> anyhow::Result<u64> {
     let mut lines = text.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    let value = lines
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("no {name}"))?;
     let number = value.split_whitespace().next().context("a number")?;
     Ok(number.parse()?)
 }
@@ -49,7 +51,11 @@ impl Used {
             let status = fs::read_to_string(task.join("status"))?;
             wakeups += field(&status, "voluntary_ctxt_switches:")?;
         }
-        Ok(Self { at: Instant::now(), cpu_ns, wakeups })
+        Ok(Self {
+            at: Instant::now(),
+            cpu_ns,
+            wakeups,
+        })
     }
 }
 
@@ -65,7 +71,8 @@ impl Cost {
             pss_kib += field(&maps, "Pss:")?;
         }
         Ok(Self {
-            cpu_us: Duration::from_nanos(after.cpu_ns - before.cpu_ns).as_secs_f64() * 1e6 / seconds,
+            cpu_us: Duration::from_nanos(after.cpu_ns - before.cpu_ns).as_secs_f64() * 1e6
+                / seconds,
             wakeups: (after.wakeups - before.wakeups) as f64 / seconds,
             pss_kib,
             processes: pids.len(),

@@ -44,11 +44,23 @@ pub(crate) fn show(duration: Duration) -> String {
         value if value < 1e6 => (value / 1e3, "ms"),
         value => (value / 1e6, "s"),
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.digits$} {unit}")
 }
 
 /// How `ours` compares; below 1 it is less.
 pub(crate) fn ratio(ours: Duration, theirs: Duration) -> f64 {
     ours.as_secs_f64() / theirs.as_secs_f64()
+}
+
+/// Says honestly whether a goal is met.
+pub(crate) fn verdict(goal: &str, is_met: bool) {
+    println!(
+        "    goal: {goal}: {}",
+        if is_met { "met" } else { "not met" }
+    );
 }

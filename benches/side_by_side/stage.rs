@@ -18,7 +18,10 @@ use nix::unistd::{Pid, mkfifo};
 pub(crate) fn compile_standin(directory: &Path) -> anyhow::Result<PathBuf> {
     let binary = directory.join("standin");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/side_by_side/standin.rs");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/benches/side_by_side/standin.rs"
+    );
     let status = Command::new(rustc)
         .args(["--edition=2024", "-Copt-level=2", "-o"])
         .args([&binary, Path::new(source)])
@@ -70,7 +73,15 @@ impl Program {
                 }
             }
         });
-        Ok(Self { name: name.into(), path, script, pipe, reports, starts: 0, last: None })
+        Ok(Self {
+            name: name.into(),
+            path,
+            script,
+            pipe,
+            reports,
+            starts: 0,
+            last: None,
+        })
     }
 
     /// Waits for the next start.
@@ -103,11 +114,16 @@ impl Program {
             bail!("{} was started twice", self.name);
         }
         let copies = self.copies();
-        anyhow::ensure!(copies.len() == 1, "{} copies of {}", copies.len(), self.name);
+        anyhow::ensure!(
+            copies.len() == 1,
+            "{} copies of {}",
+            copies.len(),
+            self.name
+        );
         Ok(())
     }
 
-    /// Whether the running copy is older than this.
+    /// Waits until the running copy is as old as this.
     pub(crate) fn wait_for_age(&self, age: Duration) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         if let (Some(last), Ok(now)) = (self.last, now) {
@@ -128,7 +144,10 @@ impl Program {
 fn parse(line: &str) -> Option<Report> {
     let (pid, began) = line.split_once(' ')?;
     let began = Duration::from_nanos(began.parse().ok()?);
-    Some(Report { pid: pid.parse().ok()?, began })
+    Some(Report {
+        pid: pid.parse().ok()?,
+        began,
+    })
 }
 
 impl Drop for Program {
@@ -146,11 +165,14 @@ impl Drop for Program {
 pub(crate) struct Crowd(Vec<Child>);
 
 impl Crowd {
-    /// Adds processes until the machine has `total`.
-    pub(crate) fn fill(&mut self, total: usize) -> anyhow::Result<()> {
+    /// Adds processes until the machine has `total`; returns how many it has.
+    pub(crate) fn fill(&mut self, total: usize) -> anyhow::Result<usize> {
         let there = procfs::process::all_processes()?.count();
         for _ in there..total {
-            let child = Command::new("sleep").arg("7200").stdin(Stdio::null()).spawn()?;
+            let child = Command::new("sleep")
+                .arg("7200")
+                .stdin(Stdio::null())
+                .spawn()?;
             self.0.push(child);
         }
         // Let them all get to their sleep.
@@ -158,7 +180,7 @@ impl Crowd {
         while Instant::now() < end && running() > 4 {
             std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(())
+        Ok(there.max(total))
     }
 }
 

@@ -25,9 +25,9 @@ pub(crate) enum Watcher {
     Restartd { seconds: u32 },
 }
 
-/// All of them, with their default and with their shortest honest configuration where the two
-/// differ.
-pub(crate) const ALL: [Watcher; 10] = [
+/// Those who take a second or less, each with its default and with its shortest configuration where
+/// the two differ.
+pub(crate) const QUICK: &[Watcher] = &[
     Watcher::Ours { interval: "10s" },
     Watcher::Runit,
     Watcher::S6,
@@ -35,6 +35,10 @@ pub(crate) const ALL: [Watcher; 10] = [
     Watcher::Supervisord { startsecs: 0 },
     Watcher::Monit { seconds: 1 },
     Watcher::Restartd { seconds: 1 },
+];
+
+/// Those who take so long that there is time for a few kills only.
+pub(crate) const SLOW: &[Watcher] = &[
     Watcher::Script,
     Watcher::Restartd { seconds: 20 },
     Watcher::Monit { seconds: 120 },
@@ -78,21 +82,25 @@ impl Watcher {
         }
     }
 
+    /// The packages it needs.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Ours { .. } => &[],
+            Self::Script => &["python3", "python3-psutil"],
+            Self::Monit { .. } => &["monit"],
+            Self::Supervisord { .. } => &["supervisor", "python3", "python3-pkg-resources"],
+            Self::Runit => &["runit"],
+            Self::S6 => &["s6"],
+            Self::Restartd { .. } => &["restartd"],
+        }
+    }
+
     /// The longest outage to be expected, with time to spare.
     pub(crate) fn patience(self) -> Duration {
         Duration::from_secs(match self {
             Self::Monit { seconds } | Self::Restartd { seconds } => 30 + 2 * u64::from(seconds),
             _ => 30,
         })
-    }
-
-    /// Whether it takes seconds, so that there is time for a few kills only.
-    pub(crate) fn is_slow(self) -> bool {
-        match self {
-            Self::Monit { seconds } | Self::Restartd { seconds } => seconds > 1,
-            Self::Script => true,
-            _ => false,
-        }
     }
 }
 
@@ -104,7 +112,13 @@ pub(crate) struct Peers {
 }
 
 /// Installed as they are: they start nothing by themselves.
-const INSTALLED: [&str; 5] = ["runit", "s6", "python3", "python3-psutil", "python3-pkg-resources"];
+const INSTALLED: [&str; 5] = [
+    "runit",
+    "s6",
+    "python3",
+    "python3-psutil",
+    "python3-pkg-resources",
+];
 
 /// Only unpacked: installed, they would start a service of theirs.
 const UNPACKED: [&str; 3] = ["monit", "supervisor", "restartd"];
@@ -115,10 +129,17 @@ impl Peers {
     pub(crate) fn get(directory: &Path) -> anyhow::Result<Self> {
         let root = directory.join("peers");
         fs::create_dir_all(&root)?;
-        let mut peers = Self { root, missing: Vec::new() };
+        let mut peers = Self {
+            root,
+            missing: Vec::new(),
+        };
         let mut updated = false;
         for package in INSTALLED.into_iter().chain(UNPACKED) {
-            let get = if INSTALLED.contains(&package) { install } else { unpack };
+            let get = if INSTALLED.contains(&package) {
+                install
+            } else {
+                unpack
+            };
             let mut got = get(package, &peers.root);
             if got.is_err() && !updated {
                 // A machine that was never updated knows no packages yet.
@@ -147,7 +168,10 @@ fn install(package: &str, directory: &Path) -> anyhow::Result<()> {
     if query.status.success() {
         return Ok(());
     }
-    apt_get(&["install", "-y", "--no-install-recommends", package], directory)
+    apt_get(
+        &["install", "-y", "--no-install-recommends", package],
+        directory,
+    )
 }
 
 fn unpack(package: &str, root: &Path) -> anyhow::Result<()> {
@@ -155,7 +179,11 @@ fn unpack(package: &str, root: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(&download)?;
     apt_get(&["download", package], &download)?;
     for file in fs::read_dir(&download)? {
-        let status = Command::new("dpkg-deb").arg("-x").arg(file?.path()).arg(root).status()?;
+        let status = Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(file?.path())
+            .arg(root)
+            .status()?;
         ensure!(status.success(), "dpkg-deb: {status}");
     }
     Ok(())
@@ -163,7 +191,13 @@ fn unpack(package: &str, root: &Path) -> anyhow::Result<()> {
 
 fn apt_get(arguments: &[&str], directory: &Path) -> anyhow::Result<()> {
     let output = Command::new("apt-get")
-        .args(["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Sandbox::User=root"])
+        .args([
+            "-qq",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "-o",
+            "APT::Sandbox::User=root",
+        ])
         .args(arguments)
         .current_dir(directory)
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -171,13 +205,19 @@ fn apt_get(arguments: &[&str], directory: &Path) -> anyhow::Result<()> {
         .output()
         .context("apt-get can't be run")?;
     let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "apt-get {}: {}", arguments[0], message.trim());
+    ensure!(
+        output.status.success(),
+        "apt-get {}: {}",
+        arguments[0],
+        message.trim()
+    );
     Ok(())
 }
 
 /// A watcher at work on two programs. Dropping it ends it and its programs.
 pub(crate) struct Running {
     pub(crate) watcher: Watcher,
+    configuration: PathBuf,
     // In this order: the watcher must be gone before its programs.
     process: Killed,
     pub(crate) programs: [Program; 2],
@@ -206,10 +246,14 @@ fn family(pid: u32) -> Vec<i32> {
         .filter_map(|process| process.ok()?.stat().ok())
         .map(|stat| (stat.pid, stat.ppid))
         .collect();
-    let mut family = vec![pid.cast_signed()];
+    let mut family = Vec::from_iter(i32::try_from(pid));
     let mut next = 0;
     while let Some(&parent) = family.get(next) {
-        family.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        family.extend(
+            all.iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     family
@@ -225,9 +269,8 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let directory = directory.join(watcher.tag());
         fs::create_dir(&directory)?;
-        let program = |initial| {
-            Program::new(standin, &directory, &format!("{initial}-{}", watcher.tag()))
-        };
+        let program =
+            |initial| Program::new(standin, &directory, &format!("{initial}-{}", watcher.tag()));
         let programs = [program("C")?, program("M")?];
         let mut command = command(watcher, peers, &directory, &programs)?;
         let log = fs::File::create(directory.join("log"))?;
@@ -237,17 +280,30 @@ impl Running {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("{} can't be run", command.get_program().display()))?;
-        let mut running = Self { watcher, process: Killed(process), programs };
+            .with_context(|| format!("{} can't be run", watcher.name()))?;
+        let mut running = Self {
+            watcher,
+            configuration: directory.join("configuration"),
+            process: Killed(process),
+            programs,
+        };
         for program in &mut running.programs {
             program.started(watcher.patience())?;
         }
         Ok(running)
     }
 
+    /// Where its configuration is.
+    pub(crate) fn configuration(&self) -> &Path {
+        &self.configuration
+    }
+
     /// The watcher's own processes.
     pub(crate) fn processes(&self) -> Vec<i32> {
-        let programs = self.programs.each_ref().map(|program| program.last.map(|last| last.pid));
+        let programs = self
+            .programs
+            .each_ref()
+            .map(|program| program.last.map(|last| last.pid));
         let mut processes = family(self.process.0.id());
         processes.retain(|pid| !programs.contains(&Some(*pid)));
         processes
@@ -261,111 +317,106 @@ fn command(
     directory: &Path,
     programs: &[Program; 2],
 ) -> anyhow::Result<Command> {
-    let unpacked = |path: &str| peers.root.join(path);
-    let each = |line: &dyn Fn(&Program) -> String| {
-        programs.each_ref().map(line).concat()
-    };
+    peers.check(watcher.packages())?;
     let configuration = directory.join("configuration");
-    let write = |text: &str| -> anyhow::Result<()> {
+    if let Some(text) = configure(watcher, directory, programs) {
         fs::write(&configuration, text)?;
         // monit insists on it.
         fs::set_permissions(&configuration, fs::Permissions::from_mode(0o600))?;
-        Ok(())
+    }
+    let unpacked = |path: &str| peers.root.join(path);
+    let python = || Command::new("/usr/bin/python3");
+    let mut command = match watcher {
+        Watcher::Ours { .. } => Command::new(env!("CARGO_BIN_EXE_mfe-watchdog")),
+        Watcher::Script | Watcher::Supervisord { .. } => python(),
+        Watcher::Monit { .. } => Command::new(unpacked("usr/bin/monit")),
+        Watcher::Runit => Command::new("runsvdir"),
+        Watcher::S6 => Command::new("s6-svscan"),
+        Watcher::Restartd { .. } => Command::new(unpacked("usr/sbin/restartd")),
     };
-    let services = directory.join("services");
-    let service_directories = || -> anyhow::Result<()> {
-        for program in programs {
-            let service = services.join(&program.name);
-            fs::create_dir_all(&service)?;
-            symlink(&program.script, service.join("run"))?;
-        }
-        Ok(())
-    };
-    let command = match watcher {
-        Watcher::Ours { interval } => {
-            write(&format!(
-                "interval = \"{interval}\"\nlauncher = \"direct\"\n{}",
-                each(&|program| format!(
-                    "[process.{}]\nname = \"{}\"\ncommand = [\"{}\"]\n",
-                    program.name.to_lowercase(),
-                    program.name,
-                    program.script.display()
-                ))
-            ))?;
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mfe-watchdog"));
-            command.arg("run").arg("--config").arg(configuration);
-            command.arg("--runtime-dir").arg(directory.join("run"));
-            command.env_remove("NOTIFY_SOCKET");
+    match watcher {
+        Watcher::Ours { .. } => {
             command
+                .env_remove("NOTIFY_SOCKET")
+                .arg("run")
+                .arg("--config")
+                .arg(configuration);
+            command.arg("--runtime-dir").arg(directory.join("run"));
         }
         Watcher::Script => {
-            peers.check(&["python3", "python3-psutil"])?;
-            let mut command = Command::new("/usr/bin/python3");
             command.args(["-c", SCRIPT]);
             for program in programs {
                 command.args([program.name.as_ref(), program.script.as_os_str()]);
             }
-            command
         }
-        Watcher::Monit { seconds } => {
-            peers.check(&["monit"])?;
-            write(&format!(
-                "set daemon {seconds}\nset pidfile {0}/pid\nset idfile {0}/id\n\
-                 set statefile {0}/state\n{1}",
-                directory.display(),
-                each(&|program| format!(
-                    "check process {} matching \"^{}\"\n  start program = \"{}\"\n",
-                    program.name,
-                    program.path.display(),
-                    program.script.display()
-                ))
-            ))?;
-            let mut command = Command::new(unpacked("usr/bin/monit"));
+        Watcher::Monit { .. } => {
             command.args(["-I", "-c"]).arg(configuration);
-            command
         }
-        Watcher::Supervisord { startsecs } => {
-            peers.check(&["supervisor", "python3", "python3-pkg-resources"])?;
-            write(&format!(
-                "[supervisord]\nlogfile={0}/supervisord.log\npidfile={0}/pid\nchildlogdir={0}\n{1}",
-                directory.display(),
-                each(&|program| format!(
-                    "[program:{}]\ncommand={}\nstartsecs={startsecs}\n",
-                    program.name,
-                    program.script.display()
-                ))
-            ))?;
-            let mut command = Command::new("/usr/bin/python3");
-            command.arg(unpacked("usr/bin/supervisord")).args(["-n", "-c"]).arg(configuration);
+        Watcher::Supervisord { .. } => {
             command.env("PYTHONPATH", unpacked("usr/lib/python3/dist-packages"));
             command
+                .arg(unpacked("usr/bin/supervisord"))
+                .args(["-n", "-c"])
+                .arg(configuration);
         }
-        Watcher::Runit => {
-            peers.check(&["runit"])?;
-            service_directories()?;
-            let mut command = Command::new("runsvdir");
+        Watcher::Runit | Watcher::S6 => {
+            let services = directory.join("services");
+            for program in programs {
+                let service = services.join(&program.name);
+                fs::create_dir_all(&service)?;
+                symlink(&program.script, service.join("run"))?;
+            }
             command.arg(services);
-            command
-        }
-        Watcher::S6 => {
-            peers.check(&["s6"])?;
-            service_directories()?;
-            let mut command = Command::new("s6-svscan");
-            command.arg(services);
-            command
         }
         Watcher::Restartd { seconds } => {
-            peers.check(&["restartd"])?;
-            write(&each(&|program| format!(
-                "{} \"^{}\" \"{} &\" \"\"\n",
-                program.name,
-                program.path.display(),
-                program.script.display()
-            )))?;
-            let mut command = Command::new(unpacked("usr/sbin/restartd"));
-            command.args(["-f", "-i", &seconds.to_string(), "-c"]).arg(configuration);
             command
+                .args(["-f", "-i", &seconds.to_string(), "-c"])
+                .arg(configuration);
         }
-    };
+    }
     Ok(command)
+}
+
+/// The watcher's configuration file, if it has one.
+fn configure(watcher: Watcher, directory: &Path, programs: &[Program; 2]) -> Option<String> {
+    let directory = directory.display();
+    let each = |section: &dyn Fn(&str, &str, &str) -> String| {
+        let sections = programs.each_ref().map(|program| {
+            let path = program.path.display().to_string();
+            section(&program.name, &path, &program.script.display().to_string())
+        });
+        sections.concat()
+    };
+    Some(match watcher {
+        Watcher::Ours { interval } => {
+            let sections = each(&|name, _, script| {
+                let key = name.to_lowercase();
+                format!("[process.{key}]\nname = \"{name}\"\ncommand = [\"{script}\"]\n")
+            });
+            format!("interval = \"{interval}\"\nlauncher = \"direct\"\n{sections}")
+        }
+        Watcher::Monit { seconds } => {
+            let sections = each(&|name, path, script| {
+                // It waits until a start program has ended, and kills one that doesn't.
+                let start = format!("start program = \"/bin/sh -c '{script} &'\"");
+                format!("check process {name} matching \"^{path}\"\n  {start}\n")
+            });
+            let files =
+                ["pid", "id", "state"].map(|file| format!("set {file}file {directory}/{file}\n"));
+            format!("set daemon {seconds}\n{}{sections}", files.concat())
+        }
+        Watcher::Supervisord { startsecs } => {
+            let sections = each(&|name, _, script| {
+                format!("[program:{name}]\ncommand={script}\nstartsecs={startsecs}\n")
+            });
+            format!(
+                "[supervisord]\nlogfile={directory}/supervisord.log\npidfile={directory}/pid\n\
+                 childlogdir={directory}\n{sections}"
+            )
+        }
+        Watcher::Restartd { .. } => {
+            each(&|name, path, script| format!("{name} \"^{path}\" \"{script} &\" \"\"\n"))
+        }
+        Watcher::Script | Watcher::Runit | Watcher::S6 => return None,
+    })
 }
