@@ -28,6 +28,9 @@ const OURS: Watcher = Watcher::Ours { interval: "10s" };
 /// within their first second, mfe-watchdog those that die more than three times per interval.
 const AGE: Duration = Duration::from_millis(3500);
 
+/// How long nothing has been started before idleness is measured: more than three cycles.
+const SETTLE: Duration = Duration::from_secs(45);
+
 /// Fewer processes than this the machine may have by itself.
 const FEW: usize = 60;
 const MANY: usize = 1000;
@@ -246,8 +249,8 @@ impl Bench {
         );
         let directory = tempfile::tempdir_in(&self.directory)?;
         let all = self.start(watchers, directory.path());
-        // Past the first cycles.
-        std::thread::sleep(Duration::from_secs(12));
+        // Past the cycles that still have young processes to look at.
+        std::thread::sleep(SETTLE);
         let before: Vec<_> = all
             .iter()
             .map(|running| {
