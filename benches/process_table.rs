@@ -1,5 +1,5 @@
-//! One look at all processes of this machine, beside the procfs crate's way on the same live
-//! /proc.
+//! One look at all processes of this machine and the confirmation of one that is known, beside the
+//! procfs crate's way on the same live /proc.
 
 use std::hint::black_box;
 
@@ -15,6 +15,25 @@ fn look(bencher: Bencher<'_, '_>) {
     let name = ProcessName::new("nobody has this name");
     let mut table = ProcessTable::new("/proc");
     bencher.bench_local(|| table.look(black_box(&name)).expect("a look at /proc"));
+}
+
+#[divan::bench]
+fn confirm(bencher: Bencher<'_, '_>) {
+    let own = procfs::process::Process::myself().and_then(|process| process.stat());
+    let name = ProcessName::new(own.expect("a look at /proc").comm);
+    let mut table = ProcessTable::new("/proc");
+    let known = table.look(&name).expect("a look at /proc").alive;
+    bencher.bench_local(|| {
+        table
+            .confirm(black_box(&name), &known)
+            .expect("a look at /proc")
+    });
+}
+
+#[divan::bench]
+fn procfs_one_stat() -> u64 {
+    let stat = procfs::process::Process::myself().and_then(|process| process.stat());
+    stat.expect("a look at /proc").starttime
 }
 
 #[divan::bench]
