@@ -15,7 +15,7 @@ use super::machine::{
 };
 use crate::config::ProcessSettings;
 use crate::launcher::StartProgram;
-use crate::process::{ExitWatches, ProcessTable};
+use crate::process::{ExitWatches, LookError, ProcessTable};
 use crate::status::{LastRestart, ProcessStatus, State};
 
 /// What a task has last published.
@@ -99,6 +99,8 @@ struct Supervisor {
     machine: Machine,
     watches: ExitWatches,
     start_program: Option<StartProgram>,
+    /// Why the last look failed, if it did.
+    look_error: Option<LookError>,
     published: Published,
     slot: Arc<Slot>,
 }
@@ -119,6 +121,7 @@ impl Supervisor {
             machine,
             watches: ExitWatches::default(),
             start_program: None,
+            look_error: None,
             published: slot.get(),
             slot,
         }
@@ -166,8 +169,16 @@ impl Supervisor {
             Look::Confirm => self.table.confirm(name, self.machine.alive()),
         };
         match sighting {
-            Ok(sighting) => Event::Looked(sighting),
-            Err(error) => Event::LookFailed(error.to_string()),
+            Ok(sighting) => {
+                self.look_error = None;
+                Event::Looked(sighting)
+            }
+            Err(error) => {
+                // The same failure, met at another process, keeps its words: it is said once.
+                let before = self.look_error.take().filter(|before| *before == error);
+                let error = self.look_error.insert(before.unwrap_or(error));
+                Event::LookFailed(error.to_string())
+            }
         }
     }
 

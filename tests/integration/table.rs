@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::support::{
-    Service, Till, binary_for_everybody, clean, eventually, install_program, is_root,
+    Service, Systemd, Till, binary_for_everybody, clean, eventually, in_mount_namespace,
+    install_program, is_root,
 };
 
 /// A made-up /proc. Pid 1 is there from the beginning.
@@ -847,4 +848,36 @@ fn a_confirmation_that_fails_says_nothing_about_the_process() {
     fs::create_dir(confirmed.tree.root().join("100/stat")).unwrap();
     let message = confirmed.confirm().unwrap_err();
     assert!(message.contains("100/stat can't be read"), "{message}");
+}
+
+#[test]
+fn the_same_failure_at_another_process_is_no_news() {
+    let till = Till::new();
+    let program = till.program('C');
+    let script = till.script("start.sh", "exit 1");
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root().join("self/fd")).unwrap();
+    fs::create_dir_all(tree.root().join("500/comm")).unwrap();
+    let systemd = Systemd::new(&till);
+    let setup = format!("mount --bind '{}' /proc", tree.root().display());
+    let mut command = in_mount_namespace(&setup, env!("CARGO_BIN_EXE_mfe-watchdog"));
+    command.env("NOTIFY_SOCKET", till.path().join("notify"));
+    let service = Service::start_with(&till, &mut command);
+    let line = service.wait_for("unknown", "comunicador");
+    assert!(line.contains("/proc/500/comm can't be read"), "{line}");
+    for pid in 501..505 {
+        let before = tree.root().join((pid - 1).to_string());
+        fs::rename(before, tree.root().join(pid.to_string())).unwrap();
+        for _ in 0..3 {
+            systemd.hear_until("WATCHDOG");
+        }
+    }
+    assert_eq!(service.count("unknown", "comunicador"), 1);
+    // Another failure is news.
+    fs::remove_dir_all(tree.root().join("504")).unwrap();
+    fs::remove_dir_all(tree.root().join("1")).unwrap();
+    service.wait_for_line("pid 1 is missing");
+    assert_eq!(service.count("unknown", "comunicador"), 2);
+    assert_eq!(service.count("starting", "comunicador"), 0);
 }
