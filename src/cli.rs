@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
 use crate::launcher;
-use crate::printable::printable;
+use crate::printable::{list, printable};
 use crate::service::{self, Options, lock};
 use crate::status::{ProcessStatus, Status};
 
@@ -181,7 +181,7 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
                 .processes
                 .iter()
                 .map(|process| process.key.as_str());
-            let known = known.collect::<Vec<_>>().join(", ");
+            let known = list(known);
             eprintln!(
                 "{source}: there is no process.{}; there is {known}",
                 printable(key)
@@ -201,8 +201,7 @@ fn describe(status: &Status) -> String {
         let pids = match process.pids.as_slice() {
             [] => String::new(),
             pids => {
-                let pids = pids.iter().map(ToString::to_string).collect::<Vec<_>>();
-                format!("  pid {}", pids.join(", "))
+                format!("  pid {}", list(pids))
             }
         };
         text += &format!(

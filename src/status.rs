@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::printable::printable;
+use crate::printable::{list, printable};
 use crate::published::replace;
 
 /// The file's name in the runtime directory.
@@ -190,12 +190,7 @@ impl fmt::Display for ProcessStatus {
         write!(f, "{} ", printable(&self.name))?;
         match (&self.state, &self.detail) {
             (State::Up, _) => {
-                let pids = self
-                    .pids
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>();
-                write!(f, "up (pid {})", pids.join(", "))
+                write!(f, "up (pid {})", list(&self.pids))
             }
             // "waiting: …" says it better than the state.
             (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {

@@ -18,12 +18,13 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
+use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::status::{State, Status};
-use crate::supervision::{Kind, Published, Slot, supervise};
+use crate::supervision::{Published, Slot, say, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
 
@@ -57,18 +58,14 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
     let mut service = Service::new(options)?;
-    info!(
-        MFE_EVENT = Kind::Startup.name(),
-        MESSAGE_ID = Kind::Startup.message_id(),
+    say!(
+        info,
+        Startup,
         "watching over {} ({source})",
         names(&settings)
     );
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
-        warn!(
-            MFE_EVENT = Kind::LegacyWatcher.name(),
-            MESSAGE_ID = Kind::LegacyWatcher.message_id(),
-            "{warning}"
-        );
+        say!(warn, LegacyWatcher, "{warning}");
     }
     let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
     service.apply(settings, &in_flight);
@@ -93,15 +90,15 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
                 }
                 service.publish()?;
             }
-            Event::PingDue => service.notify(Vec::new()),
+            Event::PingDue => service.notify(&service.published(), Vec::new()),
             Event::Reload => service.reload()?,
             Event::Stop => break,
         }
     }
     service.send(&[NotifyState::Stopping]);
-    info!(
-        MFE_EVENT = Kind::Shutdown.name(),
-        MESSAGE_ID = Kind::Shutdown.message_id(),
+    say!(
+        info,
+        Shutdown,
         "stopping; the programs that run are left running, and nobody restarts them until the \
          service is started again"
     );
@@ -139,7 +136,7 @@ fn names(settings: &Settings) -> String {
         let interval = humantime::format_duration(process.interval);
         format!("{} every {interval}", process.name)
     });
-    each.collect::<Vec<_>>().join(", ")
+    list(each)
 }
 
 /// One supervised process, as the service sees it. Dropping it ends its task.
@@ -249,9 +246,9 @@ impl Service {
         }
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
-                info!(
-                    MFE_EVENT = Kind::Reloaded.name(),
-                    MESSAGE_ID = Kind::Reloaded.message_id(),
+                say!(
+                    info,
+                    Reloaded,
                     "reloaded: watching over {} ({source})",
                     names(&settings)
                 );
@@ -259,9 +256,9 @@ impl Service {
             }
             Err(refused) => {
                 for line in refused.lines() {
-                    error!(
-                        MFE_EVENT = Kind::ReloadFailed.name(),
-                        MESSAGE_ID = Kind::ReloadFailed.message_id(),
+                    say!(
+                        error,
+                        ReloadFailed,
                         "the old configuration stays in force: {line}"
                     );
                 }
@@ -305,7 +302,7 @@ impl Service {
         if line_changed {
             news.push(NotifyState::Status(&line));
         }
-        self.notify(news);
+        self.notify(&published, news);
         if line_changed {
             self.status_line = line;
         }
@@ -320,13 +317,12 @@ impl Service {
     }
 
     /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
-    fn notify(&mut self, mut news: Vec<NotifyState<'_>>) {
+    fn notify(&mut self, published: &[Published], mut news: Vec<NotifyState<'_>>) {
         let now = Instant::now();
-        let late: Vec<String> = self
-            .published()
-            .into_iter()
+        let late: Vec<&str> = published
+            .iter()
             .filter(|published| self.liveness.is_late(now, published.next_look))
-            .map(|published| published.status.key)
+            .map(|published| published.status.key.as_str())
             .collect();
         let in_time = if late.is_empty() {
             if !self.is_anothers_watchdog {
@@ -361,17 +357,10 @@ impl Service {
         message: impl Fn(&E) -> String,
     ) {
         match result {
-            Err(error) if self.degraded.insert(what) => warn!(
-                MFE_EVENT = Kind::Degraded.name(),
-                MESSAGE_ID = Kind::Degraded.message_id(),
-                "{}; supervision goes on",
-                message(error)
-            ),
-            Ok(_) if self.degraded.remove(what) => info!(
-                MFE_EVENT = Kind::Restored.name(),
-                MESSAGE_ID = Kind::Restored.message_id(),
-                "{what} works again"
-            ),
+            Err(error) if self.degraded.insert(what) => {
+                say!(warn, Degraded, "{}; supervision goes on", message(error));
+            }
+            Ok(_) if self.degraded.remove(what) => say!(info, Restored, "{what} works again"),
             _ => {}
         }
     }

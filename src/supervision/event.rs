@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::machine::Report;
 use crate::config::ProcessSettings;
+use crate::printable::list;
 
 /// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,18 @@ impl Kind {
     }
 }
 
+/// Says that something has happened to the service itself, with the fields that every event has.
+macro_rules! say {
+    ($level:ident, $kind:ident, $($message:tt)+) => {
+        tracing::$level!(
+            MFE_EVENT = $crate::supervision::Kind::$kind.name(),
+            MESSAGE_ID = $crate::supervision::Kind::$kind.message_id(),
+            $($message)+
+        )
+    };
+}
+pub(crate) use say;
+
 /// One message about one process.
 struct Message {
     kind: Kind,
@@ -103,7 +116,7 @@ impl Message {
 pub fn record(process: &ProcessSettings, report: &Report, start_program: Option<i32>) {
     let message = message(process, report, start_program);
     // A level belongs to the place of the call, hence three of them.
-    macro_rules! say {
+    macro_rules! tell {
         ($level:ident) => {
             $level!(
                 MFE_PROCESS = process.key,
@@ -118,9 +131,9 @@ pub fn record(process: &ProcessSettings, report: &Report, start_program: Option<
         };
     }
     match message.kind {
-        Kind::StartFailed => say!(error),
-        Kind::Down | Kind::Unknown => say!(warn),
-        _ => say!(info),
+        Kind::StartFailed => tell!(error),
+        Kind::Down | Kind::Unknown => tell!(warn),
+        _ => tell!(info),
     }
 }
 
@@ -132,8 +145,7 @@ fn message(process: &ProcessSettings, report: &Report, start_program: Option<i32
             Message::new(Kind::Up, Some(*pid), text)
         }
         Report::Adopted { pids } => {
-            let list = pids.iter().map(ToString::to_string).collect::<Vec<_>>();
-            let list = list.join(", ");
+            let list = list(pids);
             let text = format!(
                 "{name} is running (pid {list}), started by somebody else; watching over it"
             );

@@ -4,6 +4,7 @@ mod event;
 mod machine;
 mod task;
 
+pub(crate) use event::say;
 pub use event::{Kind, record};
 pub use machine::{
     Action, Cause, Event, Fate, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
