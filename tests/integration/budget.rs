@@ -18,7 +18,9 @@ use nix::unistd::Pid;
 
 use mfe_watchdog::process::{ProcessName, ProcessTable};
 
-use crate::support::{Program, Service, Systemd, Till, clean, eventually, install, is_root};
+use crate::support::{
+    BINARY, Program, Service, Systemd, Till, clean, eventually, install, is_root,
+};
 
 type Budget = &'static [(&'static str, usize, &'static str)];
 
@@ -214,10 +216,7 @@ fn alone(till: &Till, programs: &[Program], trace: &Path) -> Command {
         // Pid 1 stays the shell.
         .args(["sh", "-e", "-c", &format!("{setup}\"$@\"\nexit 0"), "sh"])
         .args(["strace", "-ttt", "-s", "512", "-o"])
-        .args([
-            trace.as_os_str(),
-            env!("CARGO_BIN_EXE_mfe-watchdog").as_ref(),
-        ]);
+        .args([trace.as_os_str(), BINARY.as_ref()]);
     let mut command = clean(command);
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
     command

@@ -9,9 +9,8 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{Output, in_mount_namespace, mfe_watchdog, output};
+use crate::support::{BINARY, Output, in_mount_namespace, mfe_watchdog, output};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
 const DURATION: &str = "must be a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h, not";
 const COMMAND: &str = "must be a list of a program's absolute path and its arguments, such as \
                        [\"/opt/x/start.sh\"], not";

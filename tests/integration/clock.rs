@@ -1,8 +1,6 @@
 //! The wall clock may be set while everything runs: it only ever labels things.
 
-use crate::support::{Service, Systemd, Till, eventually, in_mount_namespace, install};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+use crate::support::{BINARY, Service, Systemd, Till, eventually, in_mount_namespace, install};
 
 /// libfaketime shows the service another wall clock, the monotonic one stays as it is.
 #[test]
@@ -18,10 +16,7 @@ fn a_clock_that_is_set_by_a_year_changes_nothing() {
         .find(|file| file.ends_with("/libfaketime.so.1"))
         .unwrap();
 
-    let till = Till::new();
-    let program = till.program('C');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let (till, program) = Till::with_program();
     let clock = till.path().join("clock");
     let set = |offset: &str| {
         let new = till.path().join("clock.new");

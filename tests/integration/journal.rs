@@ -11,9 +11,9 @@ use mfe_watchdog::supervision::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
-use crate::support::{Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+use crate::support::{
+    BINARY, Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog,
+};
 
 /// Puts the till's journal where the service looks for systemd's.
 const SETUP: &str = "mount -t tmpfs none /run\n\

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{DEADLINE, Service, Till, clean, install};
+use crate::support::{BINARY, DEADLINE, Service, Till, clean, install};
 
 /// How late a machine under load may be.
 const SLACK: Duration = Duration::from_secs(5);
@@ -39,10 +39,7 @@ fn the_cycle_finds_every_death(errno: &str) {
         // filter lets all other calls through at full speed.
         .args(["-D", "-q", "--seccomp-bpf", "-f", "-e", "trace=pidfd_open"])
         .args(["-e", &format!("inject=pidfd_open:error={errno}"), "-o"])
-        .args([
-            trace.as_os_str(),
-            env!("CARGO_BIN_EXE_mfe-watchdog").as_ref(),
-        ]);
+        .args([trace.as_os_str(), BINARY.as_ref()]);
     let service = Service::start_with(&till, &mut command);
     service.wait_for("adopted", "adopted");
     service.wait_for_state("own", "up");

@@ -7,15 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Program, Service, Systemd, Till, clean, mfe_watchdog, section};
-
-fn till_with_program() -> (Till, Program) {
-    let till = Till::new();
-    let program = till.program('C');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    till.configure_scripts(&[("comunicador", &program, &script)]);
-    (till, program)
-}
+use crate::support::{BINARY, Service, Systemd, Till, in_mount_namespace, mfe_watchdog, section};
 
 fn command(till: &Till) -> Command {
     let mut command = mfe_watchdog();
@@ -25,7 +17,7 @@ fn command(till: &Till) -> Command {
 
 #[test]
 fn ready_once_each_process_has_been_looked_at_and_a_status_line_that_is_true() {
-    let (till, program) = till_with_program();
+    let (till, program) = Till::with_program();
     let systemd = Systemd::new(&till);
     let service = Service::start_with(&till, &mut command(&till));
     let heard = systemd.hear_until("READY");
@@ -71,7 +63,7 @@ fn the_status_line_says_what_is_waited_for() {
 
 #[test]
 fn pings_each_cycle() {
-    let (till, _program) = till_with_program();
+    let (till, _program) = Till::with_program();
     let systemd = Systemd::new(&till);
     let mut command = command(&till);
     command.env("WATCHDOG_USEC", "60000000");
@@ -115,7 +107,7 @@ fn pings_twice_per_watchdog_time_though_cycles_are_long() {
 
 #[test]
 fn leaves_the_pings_of_another_process_alone() {
-    let (till, program) = till_with_program();
+    let (till, program) = Till::with_program();
     let systemd = Systemd::new(&till);
     let mut command = command(&till);
     command
@@ -137,7 +129,7 @@ fn leaves_the_pings_of_another_process_alone() {
 
 #[test]
 fn reload_is_one_datagram_with_the_time_and_then_ready() {
-    let (till, _program) = till_with_program();
+    let (till, _program) = Till::with_program();
     let systemd = Systemd::new(&till);
     let service = Service::start_with(&till, &mut command(&till));
     service.wait_for_state("comunicador", "up");
@@ -160,7 +152,7 @@ fn reload_is_one_datagram_with_the_time_and_then_ready() {
 #[test]
 fn stops_at_once_and_says_so() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let (till, _program) = till_with_program();
+        let (till, _program) = Till::with_program();
         let systemd = Systemd::new(&till);
         let service = Service::start_with(&till, &mut command(&till));
         systemd.hear_until("READY");
@@ -175,7 +167,7 @@ fn stops_at_once_and_says_so() {
 
 #[test]
 fn a_socket_that_nobody_reads_is_said_once_and_disturbs_nothing() {
-    let (till, program) = till_with_program();
+    let (till, program) = Till::with_program();
     // Bound, but systemd is gone.
     drop(UnixDatagram::bind(till.path().join("notify")).unwrap());
     let service = Service::start_with(&till, &mut command(&till));
@@ -194,7 +186,7 @@ fn a_socket_that_nobody_reads_is_said_once_and_disturbs_nothing() {
 /// One stuck look stops the pings: a FIFO in the place of a /proc file hangs whoever opens it.
 #[test]
 fn a_stuck_look_stops_the_pings() {
-    let (till, program) = till_with_program();
+    let (till, program) = Till::with_program();
     let proc = till.path().join("proc");
     for (pid, comm) in [("1", "init"), ("50", &program.name)] {
         let directory = proc.join(pid);
@@ -216,18 +208,11 @@ fn a_stuck_look_stops_the_pings() {
     std::fs::write(proc.join("loadavg"), "0.00 0.00 0.00 1/1 50\n").unwrap();
 
     let systemd = Systemd::new(&till);
-    let mut unshare = Command::new("unshare");
-    unshare.arg(if rustix::process::geteuid().is_root() {
-        "-m"
-    } else {
-        "-Urm"
-    });
-    unshare.args(["sh", "-c", "mount --bind \"$0\" /proc && exec \"$@\""]);
-    unshare.arg(&proc).arg(env!("CARGO_BIN_EXE_mfe-watchdog"));
-    let mut unshare = clean(unshare);
-    unshare.env("NOTIFY_SOCKET", till.path().join("notify"));
-    unshare.env("WATCHDOG_USEC", "1000000");
-    let _service = Service::start_with(&till, &mut unshare);
+    let setup = format!("mount --bind '{}' /proc", proc.display());
+    let mut command = in_mount_namespace(&setup, BINARY);
+    command.env("NOTIFY_SOCKET", till.path().join("notify"));
+    command.env("WATCHDOG_USEC", "1000000");
+    let _service = Service::start_with(&till, &mut command);
     systemd.hear_status(&format!("{} up (pid 50)", program.name));
     systemd.hear_until("WATCHDOG");
 

@@ -15,11 +15,9 @@ use nix::unistd::mkfifo;
 use serde_json::Value;
 
 use crate::support::{
-    Guard, Output, Program, Service, Till, binary_for_everybody, clean, eventually,
-    in_mount_namespace, is_root, mfe_watchdog, output, section,
+    BINARY, Guard, Output, Service, Till, binary_for_everybody, clean, eventually,
+    in_mount_namespace, is_root, mfe_watchdog, output,
 };
-
-const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
 
 fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
     output(
@@ -29,16 +27,6 @@ fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
             .arg("--runtime-dir")
             .arg(runtime_dir),
     )
-}
-
-/// A till with one program that is looked at so often.
-fn till_with_interval(interval: &str) -> (Till, Program) {
-    let till = Till::new();
-    let program = till.program('S');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    let section = section("comunicador", &program.name, &script);
-    till.configure(&format!("interval = \"{interval}\"\n{section}"));
-    (till, program)
 }
 
 fn published(runtime_dir: &Path) -> Value {
@@ -62,7 +50,7 @@ fn assert_time(value: &Value) {
 
 #[test]
 fn the_exit_code_tells_how_things_stand() {
-    let (till, program) = till_with_interval("100ms");
+    let (till, program) = Till::with_program_every("100ms");
     let runtime_dir = till.runtime_dir();
     let never = status(&runtime_dir, &[]);
     assert_eq!((never.code(), never.stdout.as_str()), (3, ""));
@@ -126,7 +114,7 @@ fn the_exit_code_tells_how_things_stand() {
 
 #[test]
 fn a_status_left_over_from_a_dead_service_says_since_when() {
-    let (till, _program) = till_with_interval("100ms");
+    let (till, _program) = Till::with_program_every("100ms");
     let runtime_dir = till.runtime_dir();
     let service = till.run();
     service.wait_for_state("comunicador", "up");
@@ -156,7 +144,7 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
 
 #[test]
 fn json_is_the_file_and_both_have_the_promised_form() {
-    let (till, program) = till_with_interval("1h");
+    let (till, program) = Till::with_program_every("1h");
     let service = till.run();
     let first = service.wait_for_state("comunicador", "up");
     assert!(first["last_restart"].is_null() && first["detail"].is_null());
@@ -221,7 +209,7 @@ fn json_is_the_file_and_both_have_the_promised_form() {
 
 #[test]
 fn nobody_needs_privileges_to_ask() {
-    let (till, _program) = till_with_interval("100ms");
+    let (till, _program) = Till::with_program_every("100ms");
     let binary = binary_for_everybody(&till);
     let service = till.run();
     service.wait_for_state("comunicador", "up");
@@ -249,7 +237,7 @@ fn nobody_needs_privileges_to_ask() {
 
 #[test]
 fn a_reader_never_sees_half_a_status() {
-    let (till, program) = till_with_interval("100ms");
+    let (till, program) = Till::with_program_every("100ms");
     let service = till.run();
     service.wait_for_state("comunicador", "up");
     let file = till.runtime_dir().join("status.json");
@@ -283,7 +271,7 @@ fn a_reader_never_sees_half_a_status() {
 
 #[test]
 fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
-    let (till, _program) = till_with_interval("100ms");
+    let (till, _program) = Till::with_program_every("100ms");
     let ours = till.path().join("ours");
     let directories = format!("{}:/nonexistent", ours.display());
     let service = Guard(
@@ -327,7 +315,7 @@ fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
-    let (till, _program) = till_with_interval("100ms");
+    let (till, _program) = Till::with_program_every("100ms");
     let service = till.run();
     service.wait_for_state("comunicador", "up");
     let run = |arguments: &[&str], stdout: Stdio| {
@@ -370,7 +358,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 
 #[test]
 fn what_stands_in_the_files_place_is_not_believed() {
-    let (till, _program) = till_with_interval("1h");
+    let (till, _program) = Till::with_program_every("1h");
     let service = till.run();
     service.wait_for_state("comunicador", "up");
     // It lives and holds its lock, but must not put a good file back in place.
@@ -427,7 +415,7 @@ fn count(service: &Service, text: &str) -> usize {
 
 #[test]
 fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
-    let (till, program) = till_with_interval("100ms");
+    let (till, program) = Till::with_program_every("100ms");
     fs::write(till.runtime_dir(), "a file").unwrap();
     let service = till.run();
     let lock = service.wait_for_line("can't be locked against a second watchdog: ");
@@ -472,7 +460,7 @@ fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
 
 #[test]
 fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
-    let (till, program) = till_with_interval("100ms");
+    let (till, program) = Till::with_program_every("100ms");
     fs::create_dir(till.runtime_dir()).unwrap();
     let setup = "mount -t tmpfs -o size=64k,mode=755 none \"$RUN\"";
     let mut command = in_mount_namespace(setup, BINARY);
@@ -534,7 +522,7 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
 
 #[test]
 fn a_second_service_is_refused_and_told_of_the_first() {
-    let (till, program) = till_with_interval("100ms");
+    let (till, program) = Till::with_program_every("100ms");
     let first = till.run();
     first.wait_for_state("comunicador", "up");
     let before = published(&till.runtime_dir());

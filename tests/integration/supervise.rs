@@ -4,14 +4,11 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Service, Till, clean, eventually, section};
+use crate::support::{BINARY, Service, Till, clean, eventually, section};
 
 #[test]
 fn starts_what_is_absent_and_says_so_once() {
-    let till = Till::new();
-    let program = till.program('C');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let (till, program) = Till::with_program();
     let service = till.run();
 
     let status = service.wait_for_state("comunicador", "up");
@@ -69,10 +66,7 @@ fn twenty_kills_of_each_are_twenty_restarts_of_each() {
 
 #[test]
 fn adopts_what_somebody_else_started_and_brings_it_back() {
-    let till = Till::new();
-    let program = till.program('C');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let (till, program) = Till::with_program();
     let mut somebody = program.start();
     let service = till.run();
     let line = service.wait_for("adopted", "comunicador");
@@ -276,10 +270,7 @@ fn every_reason_of_a_failed_start_is_said_once() {
 
 #[test]
 fn a_start_program_inherits_nothing_from_the_service() {
-    let till = Till::new();
-    let program = till.program('C');
-    let script = till.script("start.sh", &format!("exec {}", program.command()));
-    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let (till, program) = Till::with_program();
     // Somebody who leaks a descriptor, ignores signals, has an odd umask and stands somewhere.
     let mut sh = std::process::Command::new("sh");
     sh.args([
@@ -287,7 +278,7 @@ fn a_start_program_inherits_nothing_from_the_service() {
         "trap '' HUP INT QUIT PIPE USR1; umask 077; exec 7</dev/null; exec \"$@\"",
         "sh",
     ])
-    .arg(env!("CARGO_BIN_EXE_mfe-watchdog"))
+    .arg(BINARY)
     .current_dir(till.path());
     let mut sh = clean(sh);
     for (name, value) in [

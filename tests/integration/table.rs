@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::support::{
-    Service, Systemd, Till, binary_for_everybody, clean, eventually, in_mount_namespace,
+    BINARY, Service, Systemd, Till, binary_for_everybody, clean, eventually, in_mount_namespace,
     install_program, is_root,
 };
 
@@ -861,7 +861,7 @@ fn the_same_failure_at_another_process_is_no_news() {
     fs::create_dir_all(tree.root().join("500/comm")).unwrap();
     let systemd = Systemd::new(&till);
     let setup = format!("mount --bind '{}' /proc", tree.root().display());
-    let mut command = in_mount_namespace(&setup, env!("CARGO_BIN_EXE_mfe-watchdog"));
+    let mut command = in_mount_namespace(&setup, BINARY);
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
     let service = Service::start_with(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");

@@ -5,11 +5,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 use super::{Till, eventually};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
 
 /// What a command has said and how it has ended.
 #[derive(Debug)]
@@ -80,10 +83,7 @@ pub fn in_mount_namespace(setup: &str, program: impl AsRef<OsStr>) -> Command {
 pub fn binary_for_everybody(till: &Till) -> PathBuf {
     fs::set_permissions(till.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = till.path().join("bin/mfe-watchdog");
-    super::install_program(
-        std::path::Path::new(env!("CARGO_BIN_EXE_mfe-watchdog")),
-        &copy,
-    );
+    super::install_program(Path::new(BINARY), &copy);
     copy
 }
 

@@ -10,7 +10,9 @@ mod till;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-pub use command::{Guard, Output, binary_for_everybody, in_mount_namespace, is_root, output};
+pub use command::{
+    BINARY, Guard, Output, binary_for_everybody, in_mount_namespace, is_root, output,
+};
 pub use debian::install;
 pub use service::{Service, clean, mfe_watchdog};
 pub use systemd::Systemd;

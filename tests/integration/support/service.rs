@@ -11,11 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Till, eventually};
+use super::{BINARY, Till, eventually};
 
 /// The binary, in an environment without anything of the one that runs the tests.
 pub fn mfe_watchdog() -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_mfe-watchdog")))
+    clean(Command::new(BINARY))
 }
 
 /// Takes out of a command's environment what would change the service's behaviour.

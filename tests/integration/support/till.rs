@@ -76,6 +76,22 @@ impl Till {
         }
     }
 
+    /// A till with one program, `comunicador`, whose start script becomes the program; it is looked
+    /// at every 100 ms.
+    pub fn with_program() -> (Self, Program) {
+        Self::with_program_every("100ms")
+    }
+
+    /// The same, with another interval.
+    pub fn with_program_every(interval: &str) -> (Self, Program) {
+        let till = Self::new();
+        let program = till.program('C');
+        let script = till.script("start.sh", &format!("exec {}", program.command()));
+        let section = section("comunicador", &program.name, &script);
+        till.configure(&format!("interval = \"{interval}\"\n{section}"));
+        (till, program)
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
