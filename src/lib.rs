@@ -12,10 +12,12 @@
 //! | [`launcher`] | runs start programs and reaps them |
 //! | [`service`] | the running service: tasks, signals, systemd |
 //! | [`status`] | the published status: form, file, reading |
+//! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
 
 pub mod cli;
 pub mod config;
+pub mod event;
 pub mod journal;
 pub mod launcher;
 mod printable;

@@ -171,6 +171,44 @@ impl<'i> Section<'i> {
         (is_empty || !sections.is_empty()).then_some(sections)
     }
 
+    /// Takes the list `key` of tables apart, each begun by `[[key]]`, in the order of the file.
+    #[expect(dead_code, reason = "checks and hooks, which are lists, come next")]
+    pub(super) fn take_list(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems<'_>,
+    ) -> Vec<Section<'i>> {
+        let Some((offset, value)) = self.take_value(key) else {
+            return Vec::new();
+        };
+        let path = self.path(key);
+        let mut sections = Vec::new();
+        match value.into_inner() {
+            DeValue::Array(values) => {
+                for (index, value) in values.into_iter().enumerate() {
+                    let offset = value.span().start;
+                    match value.into_inner() {
+                        DeValue::Table(table) => {
+                            let prefix = format!("{path}[{}].", index + 1);
+                            sections.push(Section::new(prefix, offset, table));
+                        }
+                        _ => problems.add(
+                            offset,
+                            &path,
+                            format!("must be sections, each begun by [[{path}]]"),
+                        ),
+                    }
+                }
+            }
+            _ => problems.add(
+                offset,
+                &path,
+                format!("must be sections, each begun by [[{path}]], with two brackets"),
+            ),
+        }
+        sections
+    }
+
     /// Ends the section: what nobody took is unknown.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
         for (key, offset, _) in &self.entries {

@@ -21,10 +21,11 @@ use tokio::time::sleep_until;
 use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
+use crate::event::{Kind, Message};
 use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::status::{State, Status};
-use crate::supervision::{Published, Slot, say, supervise};
+use crate::supervision::{Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
 
@@ -58,14 +59,12 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
     let mut service = Service::new(options)?;
-    say!(
-        info,
-        Startup,
-        "watching over {} ({source})",
-        names(&settings)
+    say(
+        Kind::Startup,
+        format!("watching over {} ({source})", names(&settings)),
     );
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
-        say!(warn, LegacyWatcher, "{warning}");
+        say(Kind::LegacyWatcher, warning);
     }
     let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
     service.apply(settings, &in_flight);
@@ -96,13 +95,17 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         }
     }
     service.send(&[NotifyState::Stopping]);
-    say!(
-        info,
-        Shutdown,
+    say(
+        Kind::Shutdown,
         "stopping; the programs that run are left running, and nobody restarts them until the \
-         service is started again"
+         service is started again",
     );
     Ok(())
+}
+
+/// Tells what has happened to the service itself.
+fn say(kind: Kind, text: impl Into<String>) {
+    Message::of_service(kind, text).record();
 }
 
 /// The keys of the processes that an earlier run of the service was starting when it ended, if that
@@ -246,20 +249,18 @@ impl Service {
         }
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
-                say!(
-                    info,
-                    Reloaded,
-                    "reloaded: watching over {} ({source})",
-                    names(&settings)
+                let names = names(&settings);
+                say(
+                    Kind::Reloaded,
+                    format!("reloaded: watching over {names} ({source})"),
                 );
                 self.apply(settings, &HashSet::new());
             }
             Err(refused) => {
                 for line in refused.lines() {
-                    say!(
-                        error,
-                        ReloadFailed,
-                        "the old configuration stays in force: {line}"
+                    say(
+                        Kind::ReloadFailed,
+                        format!("the old configuration stays in force: {line}"),
                     );
                 }
             }
@@ -358,9 +359,12 @@ impl Service {
     ) {
         match result {
             Err(error) if self.degraded.insert(what) => {
-                say!(warn, Degraded, "{}; supervision goes on", message(error));
+                let message = message(error);
+                say(Kind::Degraded, format!("{message}; supervision goes on"));
             }
-            Ok(_) if self.degraded.remove(what) => say!(info, Restored, "{what} works again"),
+            Ok(_) if self.degraded.remove(what) => {
+                say(Kind::Restored, format!("{what} works again"));
+            }
             _ => {}
         }
     }

@@ -9,10 +9,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 use tracing::debug;
 
-use super::event::record;
 use super::machine::{
     Action, Event, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
 };
+use super::message::message;
 use crate::config::ProcessSettings;
 use crate::launcher::StartProgram;
 use crate::process::{ExitWatches, LookError, ProcessTable};
@@ -206,7 +206,7 @@ impl Supervisor {
         self.watches.set(self.machine.alive(), &mut self.table);
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
-            record(&self.process, report, start_program);
+            message(&self.process, report, start_program).record();
         }
         self.publish(&reports, has_looked);
     }

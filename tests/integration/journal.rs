@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use mfe_watchdog::supervision::Kind;
+use mfe_watchdog::event::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
@@ -473,39 +473,33 @@ fn pinned(kind: Kind) -> (&'static str, &'static str) {
         Kind::Shutdown => ("shutdown", "5ee99d69543b4988a4d73642c9c62067"),
         Kind::Reloaded => ("reloaded", "2f61a6f5d4bb414997a847bfeba531a2"),
         Kind::ReloadFailed => ("reload_failed", "f6e24796b34a4f38837fddbdcdb962e0"),
+        Kind::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
+        Kind::UnsafeCommand => ("unsafe_command", "e330a7b7d8cc4c6ebf7d37b163f49724"),
         Kind::Degraded => ("degraded", "b6c00e465f82428aa69a322a3107b33d"),
         Kind::Restored => ("restored", "3e5215ff2c96468eac6a4f6cb8fe8fde"),
+        Kind::HookFailed => ("hook_failed", "632755c525124b829a278447cfcf6fee"),
         Kind::Up => ("up", "5db11d844e1a4cd693473ad33378d9d2"),
         Kind::Adopted => ("adopted", "bb41da226d2c48a1a5708c22afac065f"),
         Kind::Down => ("down", "916f5179aff047be88f666177ee0fb02"),
         Kind::Starting => ("starting", "9f741005b2db4556b225b684aa43bcc4"),
         Kind::Restarted => ("restarted", "1439a30c18f24f51a2de30e97d823636"),
         Kind::StartFailed => ("start_failed", "244e294d88794f1cbfb59d96032ff91a"),
+        Kind::CrashLoop => ("crash_loop", "a23a593adc804a638a73d161701f0b31"),
+        Kind::Unhealthy => ("unhealthy", "83c6ac6f6d1a4d1aaf87e19c2cd910db"),
+        Kind::Killed => ("killed", "7042c46e31cc4824a9a2b9e4b087ee2d"),
+        Kind::Stuck => ("stuck", "31829a8dd9b94a7e9fe17ca75a173d25"),
+        Kind::Recovered => ("recovered", "edcc55cf389e46809ceb1647c10cc4f8"),
+        Kind::Impostor => ("impostor", "e31617220e5e47dea2f23e58262c05ac"),
+        Kind::Duplicate => ("duplicate", "118a0ac07775477fa580b1eaf60bfa98"),
+        Kind::DryRun => ("dry_run", "096f14ee97514c2589d7acf949eeaeb7"),
         Kind::Unknown => ("unknown", "c0c6bbcfc3f84a25986a08fd5148fb2a"),
-        Kind::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
     }
 }
 
 #[test]
 fn names_and_ids_of_events_never_change() {
-    let kinds = [
-        Kind::Startup,
-        Kind::Shutdown,
-        Kind::Reloaded,
-        Kind::ReloadFailed,
-        Kind::Degraded,
-        Kind::Restored,
-        Kind::Up,
-        Kind::Adopted,
-        Kind::Down,
-        Kind::Starting,
-        Kind::Restarted,
-        Kind::StartFailed,
-        Kind::Unknown,
-        Kind::LegacyWatcher,
-    ];
     let mut seen = std::collections::HashSet::new();
-    for kind in kinds {
+    for kind in Kind::ALL {
         let (name, id) = pinned(kind);
         assert_eq!((kind.name(), kind.message_id()), (name, id));
         assert!(
