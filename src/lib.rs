@@ -11,6 +11,7 @@
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
 //! | [`service`] | the running service: tasks, signals, systemd |
+//! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
@@ -24,5 +25,6 @@ mod printable;
 pub mod process;
 mod published;
 pub mod service;
+pub mod state;
 pub mod status;
 pub mod supervision;

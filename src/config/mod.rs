@@ -4,12 +4,14 @@
 //! can trust. Every problem of a file is reported at once.
 
 pub mod in_force;
+mod policy;
 mod problem;
 mod section;
 mod settings;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
 use crate::process::ProcessName;
+use crate::supervision::Policy;
 use problem::line_ends;
 use section::{Located, Problems, Section};
 
@@ -36,9 +39,6 @@ const MIN_DURATION: Duration = Duration::from_millis(100);
 
 /// The longest time any duration in the file may be.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
-
-/// How long a start may take when the file doesn't say.
-const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 32;
@@ -152,7 +152,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         return None;
     }
     let mut file = Section::new(String::new(), 0, table.into_inner());
-    let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
+    let policy = policy::policy(&mut file, Policy::default(), problems);
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
     let is_any = file.find("process").is_some();
@@ -167,11 +167,11 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut processes = Vec::new();
     for (key, section) in sections.unwrap_or_default() {
         processes.extend(process(
-            key, section, interval, launcher, &mut names, problems,
+            key, section, policy, launcher, &mut names, problems,
         ));
     }
     Some(Settings {
-        interval,
+        policy,
         launcher,
         processes,
     })
@@ -192,7 +192,7 @@ fn syntax(message: &str) -> &str {
 fn process(
     key: String,
     mut section: Section<'_>,
-    interval: Duration,
+    policy: Policy,
     launcher: Launcher,
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
@@ -220,17 +220,14 @@ fn process(
         }
     }
     let start = start(&mut section, problems);
-    let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
-    let start_timeout =
-        duration(&mut section, "start_timeout", problems).unwrap_or(DEFAULT_START_TIMEOUT);
+    let policy = policy::policy(&mut section, policy, problems);
     section.finish(problems);
     Some(ProcessSettings {
         key,
         name: name?.value,
         start: start?,
         launcher,
-        interval,
-        start_timeout,
+        policy,
     })
 }
 
@@ -332,17 +329,22 @@ fn valid_unit(
 }
 
 /// Takes a duration as people write it, within the limits.
-fn duration(
+fn duration_within(
     section: &mut Section<'_>,
     key: &'static str,
+    within: RangeInclusive<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    const EXPECTED: &str = "a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h";
-    let Located { value, offset } = section.take::<String>(key, EXPECTED, problems)?;
+    let [least, most] = [within.start(), within.end()].map(|limit| {
+        let limit = humantime::format_duration(*limit);
+        limit.to_string()
+    });
+    let expected = format!("a duration such as \"10s\" or \"1min 30s\", from {least} to {most}");
+    let Located { value, offset } = section.take::<String>(key, &expected, problems)?;
     match humantime::parse_duration(&value) {
-        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Some(duration),
+        Ok(duration) if within.contains(&duration) => Some(duration),
         _ => {
-            let message = format!("must be {EXPECTED}, not \"{}\"", value.escape_debug());
+            let message = format!("must be {expected}, not \"{}\"", value.escape_debug());
             problems.add(offset, section.path(key), message);
             None
         }
