@@ -18,7 +18,7 @@ use toml::de::DeTable;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
 use problem::line_ends;
 use section::{Located, Problems, Section};
 
@@ -226,7 +226,7 @@ fn process(
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        name: name?.value,
+        target: Target::named(name?.value),
         start: start?,
         launcher,
         interval,

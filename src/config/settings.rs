@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::printable::printable;
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct Settings {
 pub struct ProcessSettings {
     /// Its name in logs, status and metrics: `[a-z0-9_-]{1,32}`.
     pub key: String,
-    /// The name by which it is found in /proc.
-    pub name: ProcessName,
+    /// What it has to be to be found in /proc.
+    pub target: Target,
     /// What brings it up.
     pub start: Start,
     /// How a `command` is started; the same for all processes.
@@ -35,6 +35,14 @@ pub struct ProcessSettings {
     pub interval: Duration,
     /// How long a start may take before it counts as failed, 100 ms to 1 h.
     pub start_timeout: Duration,
+}
+
+impl ProcessSettings {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ProcessName {
+        &self.target.name
+    }
 }
 
 /// What brings a process up.
@@ -81,7 +89,7 @@ impl Settings {
                 Start::Unit(unit) => (None, Some(unit.as_str())),
             };
             let section = ProcessSection {
-                name: process.name.as_str(),
+                name: process.name().as_str(),
                 command,
                 unit,
                 interval: process.interval,

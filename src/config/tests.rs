@@ -34,7 +34,7 @@ fn the_shipped_file_says_what_the_defaults_are() {
         .iter()
         .map(|process| {
             let start = process.start.to_string();
-            (process.key.as_str(), process.name.as_str(), start)
+            (process.key.as_str(), process.name().as_str(), start)
         })
         .collect();
     let script = |name: &str| format!("/opt/sefaz/cco/bin/{name}");
@@ -183,7 +183,7 @@ fn keys_and_names_up_to_their_limits() {
     }
     let longest = "n".repeat(255);
     assert_eq!(
-        parsed(&section("a", &longest)).processes[0].name.as_str(),
+        parsed(&section("a", &longest)).processes[0].name().as_str(),
         longest
     );
     for name in ["", "/", "bin/x", &"n".repeat(256)] {
@@ -284,7 +284,7 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
             let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
             ProcessSettings {
                 key,
-                name,
+                target: Target::named(name),
                 start,
                 launcher,
                 interval,

@@ -120,7 +120,7 @@ fn starts_left_in_flight(runtime_dir: &Path, settings: &Settings) -> HashSet<Str
         let was_starting = status
             .processes
             .iter()
-            .any(|was| was.name == process.name.as_str() && was.state == State::Starting);
+            .any(|was| was.name == process.name().as_str() && was.state == State::Starting);
         // A moment in the future only says that the clock was set.
         was_starting && age.is_none_or(|age| age <= process.start_timeout)
     });
@@ -137,7 +137,7 @@ async fn ping_due(liveness: &Liveness) {
 fn names(settings: &Settings) -> String {
     let each = settings.processes.iter().map(|process| {
         let interval = humantime::format_duration(process.interval);
-        format!("{} every {interval}", process.name)
+        format!("{} every {interval}", process.name())
     });
     list(each)
 }
@@ -224,7 +224,7 @@ impl Service {
         for process in settings.processes {
             let same = before.iter().position(|supervised| {
                 let settings = supervised.settings.borrow();
-                settings.key == process.key && settings.name == process.name
+                settings.key == process.key && settings.name() == process.name()
             });
             let process = Arc::new(process);
             self.processes.push(if let Some(index) = same {

@@ -450,9 +450,9 @@ impl Machine {
         was_unknown: bool,
         actions: &mut Vec<Action>,
     ) {
-        let pid = sighting.alive[0].pid;
+        let pid = sighting.alive[0].id.pid;
         let adopted = || Report::Adopted {
-            pids: sighting.alive.iter().map(|id| id.pid).collect(),
+            pids: sighting.alive.iter().map(|alive| alive.id.pid).collect(),
         };
         let ours_may_have = self.phase == Phase::Starting
             || !matches!(
@@ -461,7 +461,12 @@ impl Machine {
             );
         let report = match self.phase {
             Phase::New => Some(adopted()),
-            Phase::Up if !self.alive.iter().any(|id| sighting.alive.contains(id)) => {
+            Phase::Up
+                if !sighting
+                    .alive
+                    .iter()
+                    .any(|alive| self.alive.contains(&alive.id)) =>
+            {
                 Some(adopted())
             }
             Phase::Up => was_unknown.then_some(Report::Up { pid }),
@@ -476,7 +481,7 @@ impl Machine {
             },
         };
         self.phase = Phase::Up;
-        self.alive.clone_from(&sighting.alive);
+        self.alive = sighting.alive.iter().map(|alive| alive.id).collect();
         self.absence = None;
         self.start_failure = None;
         self.next_look = self.next_cycle(now);

@@ -14,7 +14,7 @@ pub(super) fn message(
     report: &Report,
     start_program: Option<i32>,
 ) -> Message {
-    let name = &process.name;
+    let name = process.name();
     let new = |kind, pid, text: String| Message::of_process(&process.key, kind, pid, text);
     match report {
         Report::Up { pid } => {

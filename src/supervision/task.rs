@@ -41,7 +41,7 @@ impl Slot {
     pub fn new(process: &ProcessSettings, changed: Arc<Notify>) -> Self {
         let status = ProcessStatus {
             key: process.key.clone(),
-            name: process.name.as_str().to_owned(),
+            name: process.name().as_str().to_owned(),
             state: State::Unknown,
             pids: Vec::new(),
             since: SystemTime::now().into(),
@@ -163,10 +163,10 @@ impl Supervisor {
             self.start_program = None;
             return Event::StartEnded(outcome);
         }
-        let name = &self.process.name;
+        let target = &self.process.target;
         let sighting = match self.machine.look() {
-            Look::Whole => self.table.look(name),
-            Look::Confirm => self.table.confirm(name, self.machine.alive()),
+            Look::Whole => self.table.look(target),
+            Look::Confirm => self.table.confirm(target, self.machine.alive()),
         };
         match sighting {
             Ok(sighting) => {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::process::Zombie;
+use crate::process::{Alive, RunState, Zombie};
 
 const SECOND: Duration = Duration::from_secs(1);
 const POLICY: Policy = Policy {
@@ -53,9 +53,11 @@ impl Bench {
     }
 
     fn alive(&mut self, pids: &[i32]) -> Vec<Action> {
-        let alive = pids.iter().map(|pid| id(*pid)).collect();
-        let zombies = Vec::new();
-        self.event(Event::Looked(Sighting { alive, zombies }))
+        let alive = pids.iter().map(|pid| running(id(*pid))).collect();
+        self.event(Event::Looked(Sighting {
+            alive,
+            ..Sighting::default()
+        }))
     }
 
     fn absent(&mut self) -> Vec<Action> {
@@ -77,6 +79,14 @@ impl Bench {
     /// When the next look is due, counted from the epoch.
     fn next_look(&self) -> Duration {
         self.machine.next_look() - self.epoch
+    }
+}
+
+fn running(id: ProcessId) -> Alive {
+    Alive {
+        id,
+        parent: 1,
+        state: RunState::Running,
     }
 }
 
@@ -197,8 +207,8 @@ fn notices_when_another_one_took_its_place() {
         start_time: 2000,
     };
     let sighting = Sighting {
-        alive: vec![reused],
-        zombies: Vec::new(),
+        alive: vec![running(reused)],
+        ..Sighting::default()
     };
     let expected = report(Report::Adopted { pids: vec![300] });
     assert_eq!(
@@ -326,8 +336,8 @@ fn knows_how_a_zombie_died_if_the_kernel_tells() {
             exit_status,
         }];
         let sighting = Sighting {
-            alive: Vec::new(),
             zombies,
+            ..Sighting::default()
         };
         assert_eq!(bench.event(Event::Looked(sighting))[1], down(100, cause));
     }
@@ -341,8 +351,8 @@ fn anothers_zombie_tells_nothing() {
         exit_status: Some(ExitStatus::Signal(11)),
     }];
     let sighting = Sighting {
-        alive: Vec::new(),
         zombies,
+        ..Sighting::default()
     };
     assert_eq!(
         bench.event(Event::Looked(sighting))[1],
@@ -686,8 +696,8 @@ impl World {
     fn look(&mut self) {
         self.now = self.now.max(self.machine.next_look());
         let sighting = Sighting {
-            alive: self.copies.clone(),
-            zombies: Vec::new(),
+            alive: self.copies.iter().copied().map(running).collect(),
+            ..Sighting::default()
         };
         self.take(Event::Looked(sighting));
         let is_up = *self.machine.phase() == Phase::Up;
