@@ -229,7 +229,9 @@ mod tests {
     /// The same but for what milliseconds don't tell.
     fn rounded(mut remembered: Remembered) -> String {
         remembered.memory.backoff = Backoff::default();
-        let begin = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        let begin = Instant::now()
+            .checked_sub(Duration::from_secs(3600))
+            .unwrap();
         let seconds = |time: &mut Option<Instant>| {
             let since = time.map(|time| (time - begin).as_secs_f64().round());
             *time = None;
@@ -288,6 +290,10 @@ mod tests {
         assert_eq!(clock.to_instant(u64::MAX), None);
         assert!(clock.to_instant(0).is_some(), "the boot");
         let soon = clock.milliseconds + 1000;
-        assert!(clock.to_instant(soon).is_some_and(|time| time > clock.instant));
+        assert!(
+            clock
+                .to_instant(soon)
+                .is_some_and(|time| time > clock.instant)
+        );
     }
 }

@@ -20,7 +20,7 @@ use toml::de::DeTable;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
 use crate::supervision::Policy;
 use problem::line_ends;
 use section::{Located, Problems, Section};
@@ -220,11 +220,14 @@ fn process(
         }
     }
     let start = start(&mut section, problems);
-    let policy = policy::policy(&mut section, policy, problems);
+    let policy = Policy {
+        is_unit: matches!(start, Some(Start::Unit(_))),
+        ..policy::policy(&mut section, policy, problems)
+    };
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        name: name?.value,
+        target: Target::named(name?.value),
         start: start?,
         launcher,
         policy,

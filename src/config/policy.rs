@@ -25,7 +25,9 @@ pub(super) fn policy(
 ) -> Policy {
     let mut policy = otherwise;
     let given = ["restart_delay", "restart_delay_max"];
-    let given = given.into_iter().find_map(|key| Some((key, section.find(key)?)));
+    let given = given
+        .into_iter()
+        .find_map(|key| Some((key, section.find(key)?)));
     let mut take = |key, within: RangeInclusive<Duration>, value: &mut Duration| {
         if let Some(given) = duration_within(section, key, within, problems) {
             *value = given;
@@ -36,14 +38,18 @@ pub(super) fn policy(
     take("stop_timeout", FROM_MIN, &mut policy.stop_timeout);
     take("stopped_timeout", FROM_MIN, &mut policy.stopped_timeout);
     take("restart_delay", FROM_ZERO, &mut policy.restart_delay);
-    take("restart_delay_max", FROM_ZERO, &mut policy.restart_delay_max);
+    take(
+        "restart_delay_max",
+        FROM_ZERO,
+        &mut policy.restart_delay_max,
+    );
     take("stable_after", FROM_MIN, &mut policy.stable_after);
     take("crash_loop_window", FROM_MIN, &mut policy.crash_loop_window);
     if let Some((key, offset)) = given
         && policy.restart_delay > policy.restart_delay_max
     {
-        let [delay, max] = [policy.restart_delay, policy.restart_delay_max]
-            .map(humantime::format_duration);
+        let [delay, max] =
+            [policy.restart_delay, policy.restart_delay_max].map(humantime::format_duration);
         let message = format!("restart_delay, {delay}, is longer than restart_delay_max, {max}");
         problems.add(offset, section.path(key), message);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::printable::printable;
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
 use crate::supervision::{Duplicates, Policy};
 
 /// Everything a configuration says, with every default filled in.
@@ -26,14 +26,22 @@ pub struct Settings {
 pub struct ProcessSettings {
     /// Its name in logs, status and metrics: `[a-z0-9_-]{1,32}`.
     pub key: String,
-    /// The name by which it is found in /proc.
-    pub name: ProcessName,
+    /// What it has to be to be found in /proc.
+    pub target: Target,
     /// What brings it up.
     pub start: Start,
     /// How a `command` is started; the same for all processes.
     pub launcher: Launcher,
     /// The rules that its supervision keeps to.
     pub policy: Policy,
+}
+
+impl ProcessSettings {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ProcessName {
+        &self.target.name
+    }
 }
 
 /// What brings a process up.
@@ -80,7 +88,7 @@ impl Settings {
                 Start::Unit(unit) => (None, Some(unit.as_str())),
             };
             let section = ProcessSection {
-                name: process.name.as_str(),
+                name: process.name().as_str(),
                 command,
                 unit,
                 policy: (&process.policy).into(),

@@ -7,6 +7,8 @@ pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// One letter.
     pub(super) state: u8,
+    /// The pid of its parent.
+    pub(super) parent: i32,
     pub(super) threads: i64,
     /// In clock ticks since boot.
     pub(super) start_time: u64,
@@ -36,6 +38,7 @@ impl Stat {
         Some(Self {
             comm,
             state,
+            parent: field(4)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             exit_code,
@@ -66,6 +69,7 @@ mod tests {
             let expected = Stat {
                 comm: comm.to_vec(),
                 state: b'Z',
+                parent: 1,
                 threads: 3,
                 start_time: 4711,
                 exit_code: None,

@@ -10,7 +10,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known of a program's processes beyond that they live.
 #[derive(Debug, Clone, Default)]
-pub struct Copies {
+pub(super) struct Copies {
     /// Those that were seen as somebody's children. They stay family when their parent dies and
     /// the kernel gives them another one.
     family: Vec<ProcessId>,
@@ -29,18 +29,23 @@ struct Surplus {
 
 /// A second copy that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Duplicate {
+pub(super) struct Duplicate {
     /// The second copy.
-    pub id: ProcessId,
+    pub(super) id: ProcessId,
     /// The one that was there before.
-    pub first: ProcessId,
+    pub(super) first: ProcessId,
 }
 
 impl Copies {
     /// Takes in who lives, and returns the second copies that are to be told now: those that are
     /// still there one `interval` after they were first seen. A program that replaces itself by a
     /// new process, or is just being restarted by its vendor's own script, runs twice for a moment.
-    pub fn lives(&mut self, now: Instant, alive: &[Alive], interval: Duration) -> Vec<Duplicate> {
+    pub(super) fn lives(
+        &mut self,
+        now: Instant,
+        alive: &[Alive],
+        interval: Duration,
+    ) -> Vec<Duplicate> {
         let lives = |id: &ProcessId| alive.iter().any(|copy| copy.id == *id);
         self.family.retain(lives);
         for copy in alive {
@@ -79,21 +84,21 @@ impl Copies {
 
     /// The oldest one that is no child of another.
     #[must_use]
-    pub fn first(&self, alive: &[Alive]) -> Option<ProcessId> {
+    pub(super) fn first(&self, alive: &[Alive]) -> Option<ProcessId> {
         let elders = alive.iter().filter(|copy| !self.family.contains(&copy.id));
         let ids = elders.map(|copy| copy.id);
         ids.min_by_key(|id| (id.start_time, id.pid))
     }
 
     /// The second copies that were told.
-    pub fn duplicates(&self) -> impl Iterator<Item = ProcessId> {
+    pub(super) fn duplicates(&self) -> impl Iterator<Item = ProcessId> {
         let told = self.surplus.iter().filter(|surplus| surplus.is_told);
         told.map(|surplus| surplus.id)
     }
 
     /// When a second copy has to be looked at again.
     #[must_use]
-    pub fn next_look(&self, interval: Duration) -> Option<Instant> {
+    pub(super) fn next_look(&self, interval: Duration) -> Option<Instant> {
         let waiting = self.surplus.iter().filter(|surplus| !surplus.is_told);
         waiting
             .map(|surplus| surplus.since + settles(interval))
@@ -102,7 +107,7 @@ impl Copies {
 
     /// Takes in who has the name without being the program, and returns those not yet told.
     /// `is_whole` says that nobody else has it: who is missing may be forgotten.
-    pub fn impostors(&mut self, impostors: &[Impostor], is_whole: bool) -> Vec<Impostor> {
+    pub(super) fn impostors(&mut self, impostors: &[Impostor], is_whole: bool) -> Vec<Impostor> {
         if is_whole {
             self.impostors
                 .retain(|id| impostors.iter().any(|impostor| impostor.id == *id));
@@ -111,14 +116,15 @@ impl Copies {
             .iter()
             .filter(|impostor| !self.impostors.contains(&impostor.id));
         let new: Vec<Impostor> = new.cloned().collect();
-        self.impostors.extend(new.iter().map(|impostor| impostor.id));
+        self.impostors
+            .extend(new.iter().map(|impostor| impostor.id));
         new
     }
 }
 
 /// `id` and those of `alive` that descend from it.
 #[must_use]
-pub fn with_descendants(id: ProcessId, alive: &[Alive]) -> Vec<ProcessId> {
+pub(super) fn with_descendants(id: ProcessId, alive: &[Alive]) -> Vec<ProcessId> {
     let mut family = vec![id];
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {
@@ -252,6 +258,10 @@ mod tests {
         let family = with_descendants(id(100), &alive);
         assert_eq!(family, [id(100), id(101), id(102)]);
         assert_eq!(with_descendants(id(200), &alive), [id(200)]);
-        assert_eq!(with_descendants(id(1), &alive).len(), 5, "pid 1 is its own parent here");
+        assert_eq!(
+            with_descendants(id(1), &alive).len(),
+            5,
+            "pid 1 is its own parent here"
+        );
     }
 }

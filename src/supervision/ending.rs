@@ -21,7 +21,7 @@ enum Step {
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Wait, until this time at the latest.
     Wait(Instant),
     /// Signal these, and wait until this time at the latest.
@@ -34,7 +34,7 @@ pub enum Next {
 
 /// The end of some processes, under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub(super) struct Ending {
     ids: Vec<ProcessId>,
     step: Step,
     deadline: Instant,
@@ -43,7 +43,7 @@ pub struct Ending {
 impl Ending {
     /// systemd has been asked to stop the unit of the processes `ids`.
     #[must_use]
-    pub fn by_unit(ids: Vec<ProcessId>, now: Instant, stop_timeout: Duration) -> Self {
+    pub(super) fn by_unit(ids: Vec<ProcessId>, now: Instant, stop_timeout: Duration) -> Self {
         Self {
             ids,
             step: Step::Unit,
@@ -53,7 +53,7 @@ impl Ending {
 
     /// The processes `ids` have been sent SIGTERM.
     #[must_use]
-    pub fn by_signal(ids: Vec<ProcessId>, now: Instant, stop_timeout: Duration) -> Self {
+    pub(super) fn by_signal(ids: Vec<ProcessId>, now: Instant, stop_timeout: Duration) -> Self {
         Self {
             ids,
             step: Step::Terminate,
@@ -63,13 +63,13 @@ impl Ending {
 
     /// Those that are to end.
     #[must_use]
-    pub fn ids(&self) -> &[ProcessId] {
+    pub(super) fn ids(&self) -> &[ProcessId] {
         &self.ids
     }
 
     /// The strongest means that was used, if it was a signal.
     #[must_use]
-    pub fn signal(&self) -> Option<Stop> {
+    pub(super) fn signal(&self) -> Option<Stop> {
         match self.step {
             Step::Unit => None,
             Step::Terminate => Some(Stop::Terminate),
@@ -79,19 +79,24 @@ impl Ending {
 
     /// Whether nothing has helped so far.
     #[must_use]
-    pub fn is_stuck(&self) -> bool {
+    pub(super) fn is_stuck(&self) -> bool {
         self.step == Step::Stuck
     }
 
     /// systemd says that the unit is stopped: whoever still lives isn't in it.
-    pub fn unit_stopped(&mut self, now: Instant) {
+    pub(super) fn unit_stopped(&mut self, now: Instant) {
         if self.step == Step::Unit {
             self.deadline = now;
         }
     }
 
     /// What to do while those `alive` among them still live.
-    pub fn next(&mut self, now: Instant, alive: Vec<ProcessId>, stop_timeout: Duration) -> Next {
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        alive: Vec<ProcessId>,
+        stop_timeout: Duration,
+    ) -> Next {
         if self.step == Step::Stuck {
             return Next::StillStuck;
         }
@@ -99,7 +104,7 @@ impl Ending {
             return Next::Wait(self.deadline);
         }
         self.deadline = now + stop_timeout;
-        let (step, stop) = match self.step {
+        let (next, stop) = match self.step {
             Step::Unit => (Step::Terminate, Stop::Terminate),
             Step::Terminate => (Step::Kill, Stop::Kill),
             Step::Kill | Step::Stuck => {
@@ -107,7 +112,7 @@ impl Ending {
                 return Next::Stuck(alive);
             }
         };
-        self.step = step;
+        self.step = next;
         Next::Signal(stop, alive, self.deadline)
     }
 }

@@ -251,4 +251,3 @@ pub enum Stop {
     /// SIGKILL.
     Kill,
 }
-
