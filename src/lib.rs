@@ -10,6 +10,7 @@
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
+//! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
 //! | [`service`] | the running service: tasks, signals, systemd |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
@@ -17,6 +18,7 @@
 
 pub mod cli;
 pub mod config;
+mod environment;
 pub mod event;
 pub mod journal;
 pub mod launcher;
@@ -24,5 +26,7 @@ mod printable;
 pub mod process;
 mod published;
 pub mod service;
+mod spawn;
 pub mod status;
+pub mod subprocess;
 pub mod supervision;
