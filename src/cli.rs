@@ -216,11 +216,13 @@ fn describe(status: &Status) -> String {
             let outage = humantime::format_duration(Duration::from_millis(last.outage_ms));
             text += &format!(
                 "{:name_width$}  last restart {}: {}, outage {outage}\n",
-                "", last.at, last.cause
+                "",
+                last.at,
+                printable(&last.cause)
             );
         }
         if let Some(detail) = &process.detail {
-            text += &format!("{:name_width$}  {detail}\n", "");
+            text += &format!("{:name_width$}  {}\n", "", printable(detail));
         }
     }
     text + &format!(

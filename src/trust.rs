@@ -56,7 +56,7 @@ impl Entry {
 }
 
 /// Why something can be changed by somebody it shouldn't be changed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Weakness {
     /// It belongs to this user.
     Owner(u32),
@@ -64,6 +64,8 @@ enum Weakness {
     Everybody,
     /// This group may write to it.
     Group(u32),
+    /// Perhaps it can't: it can't be looked at, and why. A promise of safety it isn't.
+    Unseen(String),
 }
 
 /// Judges what lies in a folder. `trusted` is who else than root may own it: the user that the
@@ -77,8 +79,8 @@ fn weakness(entry: Entry, folder_is_sticky: bool, trusted: u32) -> Option<Weakne
     }
     match entry.kind {
         EntryKind::Link => None,
-        // What lies in such a folder only its own owner can replace, who is judged with it. One
-        // that doesn't exist yet is judged by `Judgement::missing`.
+        // What lies in such a folder only its own owner can replace, who is judged with it. For
+        // what doesn't exist yet there is `weakness_of_absence`.
         EntryKind::Folder if entry.is_sticky() => None,
         _ if entry.mode & 0o002 != 0 => Some(Weakness::Everybody),
         _ if entry.mode & 0o020 != 0 && entry.group != 0 => Some(Weakness::Group(entry.group)),
@@ -97,16 +99,17 @@ fn weakness_of_absence(folder: Entry) -> Option<Weakness> {
 #[derive(Debug)]
 struct Finding {
     path: PathBuf,
-    kind: EntryKind,
-    mode: u32,
-    what: Problem,
+    /// What is there, if it can be looked at.
+    entry: Option<Entry>,
+    weakness: Weakness,
 }
 
-#[derive(Debug)]
-enum Problem {
-    Weak(Weakness),
-    /// It can't be looked at, and why.
-    Unseen(String),
+impl Finding {
+    /// The permission bits that matter: a link has none.
+    fn mode(&self) -> u32 {
+        let entry = self.entry.filter(|entry| entry.kind != EntryKind::Link);
+        entry.map_or(0, |entry| entry.mode)
+    }
 }
 
 /// Who could change `program`, and what to do about it, in a few words fit for a terminal; `None`
@@ -130,13 +133,13 @@ pub fn warning(program: &str) -> Option<String> {
 /// Follows the path of a program and collects everything that is weak.
 fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    let mut note = |path: &Path, entry: Option<Entry>, what: Problem| {
+    let mut note = |path: &Path, entry: Option<Entry>, weakness: Weakness| {
+        // A path may lead through the same folder twice.
         if !findings.iter().any(|finding| finding.path == path) {
             findings.push(Finding {
                 path: path.to_owned(),
-                kind: entry.map_or(EntryKind::File, |entry| entry.kind),
-                mode: entry.map_or(0, |entry| entry.mode),
-                what,
+                entry,
+                weakness,
             });
         }
     };
@@ -152,19 +155,19 @@ fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
             {
                 if let Some((folder, entry)) = folders.last() {
                     if let Some(weakness) = weakness_of_absence(*entry) {
-                        note(folder, Some(*entry), Problem::Weak(weakness));
+                        note(folder, Some(*entry), weakness);
                     }
                 }
                 break;
             }
             Err(error) => {
-                note(&path, None, Problem::Unseen(error.to_string()));
+                note(&path, None, Weakness::Unseen(error.to_string()));
                 break;
             }
         };
         let is_sticky = folders.last().is_some_and(|(_, folder)| folder.is_sticky());
         if let Some(weakness) = weakness(entry, is_sticky, trusted) {
-            note(&path, Some(entry), Problem::Weak(weakness));
+            note(&path, Some(entry), weakness);
         }
         match entry.kind {
             EntryKind::File => break,
@@ -182,7 +185,7 @@ fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
                         }
                     }
                     Err(error) => {
-                        note(&path, None, Problem::Unseen(error.to_string()));
+                        note(&path, None, Weakness::Unseen(error.to_string()));
                         break;
                     }
                 }
@@ -221,16 +224,14 @@ fn names(path: &Path) -> VecDeque<OsString> {
 
 fn describe(finding: &Finding) -> String {
     let path = shown(&finding.path);
-    let mode = finding.mode;
-    match &finding.what {
-        Problem::Weak(Weakness::Owner(uid)) => format!("{path} belongs to {}", user(*uid)),
-        Problem::Weak(Weakness::Everybody) => {
-            format!("{path} can be changed by everybody (mode {mode:04o})")
-        }
-        Problem::Weak(Weakness::Group(gid)) => {
+    let mode = finding.mode();
+    match &finding.weakness {
+        Weakness::Owner(uid) => format!("{path} belongs to {}", user(*uid)),
+        Weakness::Everybody => format!("{path} can be changed by everybody (mode {mode:04o})"),
+        Weakness::Group(gid) => {
             format!("{path} can be changed by the group {gid} (mode {mode:04o})")
         }
-        Problem::Unseen(why) => format!("{path} can't be looked at: {why}"),
+        Weakness::Unseen(why) => format!("{path} can't be looked at: {why}"),
     }
 }
 
@@ -239,7 +240,7 @@ fn describe(finding: &Finding) -> String {
 fn remedy(findings: &[Finding]) -> String {
     let must_move = findings.iter().any(|finding| {
         let is_home = finding.path.starts_with("/home");
-        matches!(finding.what, Problem::Unseen(_)) || is_home || finding.mode & 0o1000 != 0
+        matches!(finding.weakness, Weakness::Unseen(_)) || is_home || finding.mode() & 0o1000 != 0
     });
     if must_move {
         return "move it to where only root can write, such as /usr/local/bin".into();
@@ -251,8 +252,8 @@ fn remedy(findings: &[Finding]) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let foreign = quoted(|finding| matches!(finding.what, Problem::Weak(Weakness::Owner(_))));
-    let writable = quoted(|finding| finding.mode & 0o022 != 0 && finding.kind != EntryKind::Link);
+    let foreign = quoted(|finding| matches!(finding.weakness, Weakness::Owner(_)));
+    let writable = quoted(|finding| finding.mode() & 0o022 != 0);
     let mut commands = Vec::new();
     if !foreign.is_empty() {
         commands.push(format!("chown -h root {foreign}"));
@@ -283,5 +284,70 @@ fn quoted(path: &Path) -> String {
         path
     } else {
         format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: u32 = 1000;
+
+    fn entry(kind: EntryKind, owner: u32, group: u32, mode: u32) -> Entry {
+        Entry {
+            kind,
+            owner,
+            group,
+            mode,
+        }
+    }
+
+    #[test]
+    fn who_can_change_what() {
+        use EntryKind::{File, Folder, Link};
+        for (kind, owner, group, mode, expected) in [
+            (File, 0, 0, 0o755, None),
+            (File, ME, ME, 0o755, None),
+            (File, 7, 0, 0o555, Some(Weakness::Owner(7))),
+            (File, 0, 0, 0o775, None),
+            (File, 0, 7, 0o775, Some(Weakness::Group(7))),
+            (File, 0, 0, 0o757, Some(Weakness::Everybody)),
+            (File, 0, 7, 0o777, Some(Weakness::Everybody)),
+            (File, 0, 0, 0o1757, Some(Weakness::Everybody)),
+            (Folder, 0, 0, 0o1777, None),
+            (Folder, 7, 0, 0o1777, Some(Weakness::Owner(7))),
+            (Folder, 0, 7, 0o2775, Some(Weakness::Group(7))),
+            (Link, 0, 0, 0o777, None),
+            (Link, 7, 7, 0o777, None),
+        ] {
+            let entry = entry(kind, owner, group, mode);
+            assert_eq!(weakness(entry, false, ME), expected, "{entry:?}");
+        }
+        let link = entry(Link, 7, 7, 0o777);
+        assert_eq!(weakness(link, true, ME), Some(Weakness::Owner(7)));
+    }
+
+    #[test]
+    fn what_is_not_there_can_be_put_into_a_sticky_folder() {
+        let of = |mode| weakness_of_absence(entry(EntryKind::Folder, 0, 0, mode));
+        assert_eq!(of(0o1777), Some(Weakness::Everybody));
+        assert_eq!(of(0o1755), None);
+        assert_eq!(of(0o755), None);
+    }
+
+    #[test]
+    fn nobody_is_told_to_close_a_folder_that_is_open_for_good_reason() {
+        let finding = |path: &str, mode, weakness| Finding {
+            path: path.into(),
+            entry: Some(entry(EntryKind::Folder, 0, 0, mode)),
+            weakness,
+        };
+        for finding in [
+            finding("/tmp", 0o1777, Weakness::Everybody),
+            finding("/home/pdv", 0o755, Weakness::Owner(ME)),
+        ] {
+            let remedy = remedy(&[finding]);
+            assert!(remedy.starts_with("move it to"), "{remedy}");
+        }
     }
 }

@@ -130,7 +130,8 @@ impl Hooks {
                 let name = hook.name();
                 let left = lock(&hook.state).queue.len();
                 let text = format!(
-                    "the service ends before the hook {name} does; events that it isn't told of: {left}"
+                    "the service ends before the hook {name} does, which is killed; events that \
+                     it isn't told of: {left}"
                 );
                 Message::of_service(Kind::HookFailed, text).record();
             }

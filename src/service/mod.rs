@@ -8,6 +8,7 @@ mod liveness;
 pub mod lock;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,7 +117,7 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = hooks.finish() => {}
-        () = service.wait_for_hooks(busy_for) => {}
+        never = service.wait_for_hooks(busy_for) => match never {},
     }
     Ok(())
 }
@@ -224,9 +225,8 @@ impl Service {
         }
     }
 
-    /// Has systemd wait for the hooks, which have something to do for as long as `busy_for`; never
-    /// ends.
-    async fn wait_for_hooks(&mut self, busy_for: Option<Duration>) {
+    /// Has systemd wait for the hooks, if they have something to do, for as long as `busy_for`.
+    async fn wait_for_hooks(&mut self, busy_for: Option<Duration>) -> Infallible {
         if let Some(time) = busy_for {
             let status = "stopping; hooks are still told of it";
             let extension = u32::try_from((time + STOP_TIME).as_micros()).unwrap_or(u32::MAX);

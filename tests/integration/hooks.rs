@@ -319,8 +319,9 @@ fn a_hook_that_fails_is_said_once_until_it_works_again() {
     service.wait_for_line("other.sh, run for hook_failed, failed with exit status 8");
     let said = hook_failures(&service);
     assert_eq!(said.len(), 2, "{said:#?}");
-    let words = "flaky.sh, run for reloaded, failed with exit status 7: \\u{1b}[2Jno \\u{202e}line";
-    assert!(said[0].contains(words), "{said:#?}");
+    let expected =
+        "flaky.sh, run for reloaded, failed with exit status 7: \\u{1b}[2Jno \\u{202e}line";
+    assert!(said[0].contains(expected), "{said:#?}");
 
     fs::write(&works, "").unwrap();
     reload(4);
@@ -429,6 +430,30 @@ fn the_end_comes_at_the_hooks_timeout_or_with_a_second_signal() {
         let pid = line.split_whitespace().last().unwrap().to_owned();
         eventually("the hook's end", || (!lives(&pid)).then_some(()));
     }
+}
+
+#[test]
+fn what_the_end_leaves_untold_is_counted() {
+    let stage = Stage::new();
+    let hangs = stage.counter("hangs", "sleep 1000");
+    stage.configure(&[(&["reloaded", "shutdown"], &hangs, "1s")]);
+    let service = stage.till.run();
+    service.wait_for_state("comunicador", "up");
+    for reload in 1..=4 {
+        service.signal(Signal::SIGHUP);
+        eventually(("reload", reload), || {
+            let lines = service.lines();
+            let said = lines
+                .iter()
+                .filter(|line| line.contains("MFE_EVENT=reloaded"));
+            (said.count() == reload).then_some(())
+        });
+    }
+    let (exit, lines) = service.stop(Signal::SIGTERM);
+    assert_eq!(exit.code(), Some(0));
+    let said = "the service ends before the hook ";
+    let said = lines.iter().find(|line| line.contains(said)).expect("said");
+    assert!(said.contains("; events that it isn't told of: "), "{said}");
 }
 
 #[test]
