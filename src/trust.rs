@@ -134,8 +134,10 @@ pub fn warning(program: &str) -> Option<String> {
 fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut note = |path: &Path, entry: Option<Entry>, weakness: Weakness| {
-        // A path may lead through the same folder twice.
-        if !findings.iter().any(|finding| finding.path == path) {
+        // What can't be looked at in a folder that is weak needs no words of its own. And a path may
+        // lead through the same folder twice.
+        let goes_without_saying = matches!(weakness, Weakness::Unseen(_)) && !findings.is_empty();
+        if !goes_without_saying && !findings.iter().any(|finding| finding.path == path) {
             findings.push(Finding {
                 path: path.to_owned(),
                 entry,
@@ -191,7 +193,6 @@ fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
                 }
             }
         }
-        // Nothing can lie in what isn't a folder, so there is always one: the root.
         loop {
             match ahead.pop_front() {
                 Some(name) if name == ".." => {
