@@ -3,12 +3,14 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+mod hook;
 pub mod in_force;
 mod policy;
 mod problem;
 mod section;
 mod settings;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::ops::RangeInclusive;
@@ -17,9 +19,11 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
+use crate::printable::printable;
 use crate::process::{ProcessName, Target};
 use crate::supervision::Policy;
 use problem::line_ends;
@@ -34,11 +38,14 @@ pub const DEFAULT_TEXT: &str = include_str!("default.toml");
 /// A larger file is surely not a configuration and isn't read into memory, in bytes.
 pub const MAX_SIZE: u64 = 1 << 20;
 
-/// The shortest time any duration in the file may be.
+/// The shortest time most durations in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time any duration in the file may be.
+/// The longest time most durations in the file may be.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
+
+/// What most durations may be.
+const FROM_MIN: RangeInclusive<Duration> = MIN_DURATION..=MAX_DURATION;
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 32;
@@ -58,7 +65,7 @@ pub enum Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => f.write_str(&printable(&path.display().to_string())),
             Self::BuiltIn => write!(f, "built-in defaults, {DEFAULT_PATH} doesn't exist"),
         }
     }
@@ -68,16 +75,30 @@ impl std::fmt::Display for Source {
 /// doesn't exist.
 ///
 /// # Errors
-/// Everything that is wrong with the file. A `path` that was named must exist.
+/// Everything that is wrong with the file, unsafe commands included if it refuses those. A `path`
+/// that was named must exist.
 pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-    if path.is_none() && absent {
-        let settings = parse(DEFAULT_TEXT, file)?;
-        return Ok((settings, Source::BuiltIn));
+    let (text, source) = if path.is_none() && absent {
+        (DEFAULT_TEXT.to_owned(), Source::BuiltIn)
+    } else {
+        (read(file)?, Source::File(file.to_owned()))
+    };
+    let (settings, lines) = parse_with_lines(&text, file)?;
+    if settings.refuse_unsafe_commands {
+        let unsafe_commands = settings.unsafe_commands().map(|(key, message)| Problem {
+            line: lines.get(&key).copied(),
+            key,
+            message,
+        });
+        let problems: Vec<_> = unsafe_commands.collect();
+        if !problems.is_empty() {
+            let file = file.to_owned();
+            return Err(ConfigError { file, problems });
+        }
     }
-    let settings = parse(&read(file)?, file)?;
-    Ok((settings, Source::File(file.to_owned())))
+    Ok((settings, source))
 }
 
 /// Reads a file that should be a configuration.
@@ -122,11 +143,20 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse(text: &str, file: &Path) -> Result<Settings, ConfigError> {
+    parse_with_lines(text, file).map(|(settings, _)| settings)
+}
+
+/// The same, with the line of each command by its setting's full name.
+fn parse_with_lines(
+    text: &str,
+    file: &Path,
+) -> Result<(Settings, HashMap<String, usize>), ConfigError> {
     let mut problems = Problems::new(text);
     let settings = parse_text(text, &mut problems);
+    let lines = problems.lines();
     let problems = problems.into_vec();
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok((settings, lines)),
         _ => Err(ConfigError {
             file: file.to_owned(),
             problems,
@@ -155,8 +185,10 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let policy = policy::policy(&mut file, Policy::default(), problems);
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
+    let refuse_unsafe_commands = file.take("refuse_unsafe_commands", "true or false", problems);
     let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
+    let hooks = hook::hooks(&mut file, problems);
     file.finish(problems);
     if !is_any || sections.as_ref().is_some_and(Vec::is_empty) {
         let message = "no process to keep running; write at least one [process.KEY] section";
@@ -173,7 +205,9 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     Some(Settings {
         policy,
         launcher,
+        refuse_unsafe_commands: refuse_unsafe_commands.is_some_and(|located| located.value),
         processes,
+        hooks,
     })
 }
 
@@ -277,23 +311,20 @@ fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start
         }
         _ => {}
     }
-    let command = section.take::<Vec<String>>(
+    let command = command(section, problems);
+    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
+    let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
+    command.map(Start::Command).or(unit)
+}
+
+/// Takes the program that the section has the service run.
+fn command(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    let path = section.path("command");
+    let Located { value, offset } = section.take::<Vec<String>>(
         "command",
         "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
         problems,
-    );
-    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
-    let command =
-        command.and_then(|command| valid_command(command, &section.path("command"), problems));
-    let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
-    command.or(unit)
-}
-
-fn valid_command(
-    Located { value, offset }: Located<Vec<String>>,
-    path: &str,
-    problems: &mut Problems<'_>,
-) -> Option<Start> {
+    )?;
     let message = match value.first() {
         None => "is empty; write the program's absolute path and its arguments".to_owned(),
         Some(program) if !program.starts_with('/') => format!(
@@ -303,7 +334,10 @@ fn valid_command(
         Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
             "holds a NUL character, which no program can be given".to_owned()
         }
-        Some(_) => return Some(Start::Command(value)),
+        Some(_) => {
+            problems.located(offset, path);
+            return Some(value);
+        }
     };
     problems.add(offset, path, message);
     None

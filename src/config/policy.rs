@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::section::{Located, Problems, Section};
-use super::{MAX_DURATION, MIN_DURATION, duration_within};
+use super::{FROM_MIN, MAX_DURATION, duration_within};
 use crate::supervision::{Duplicates, Policy};
 
 /// More restarts than this within any time are a crash loop to everybody.
@@ -13,9 +13,6 @@ const MAX_COUNT: u32 = 1000;
 
 /// A time that may be nothing.
 const FROM_ZERO: RangeInclusive<Duration> = Duration::ZERO..=MAX_DURATION;
-
-/// A time that must be something.
-const FROM_MIN: RangeInclusive<Duration> = MIN_DURATION..=MAX_DURATION;
 
 /// Takes the rules out of a section; what isn't given is as in `otherwise`.
 pub(super) fn policy(

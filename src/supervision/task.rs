@@ -14,6 +14,7 @@ use super::machine::{Action, Event, Look, Machine, Memory, Phase};
 use super::message::message;
 use super::report::{Report, StartFailure, StartOutcome, Stop};
 use crate::config::ProcessSettings;
+use crate::hooks::Hooks;
 use crate::launcher::{StartProgram, UnitStop};
 use crate::printable::list;
 use crate::process::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
@@ -94,9 +95,12 @@ pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     table: ProcessTable,
     slot: Arc<Slot>,
+    hooks: Hooks,
     epoch: Instant,
 ) {
-    Supervisor::new(settings, table, slot, epoch).run().await;
+    Supervisor::new(settings, table, slot, hooks, epoch)
+        .run()
+        .await;
 }
 
 struct Supervisor {
@@ -113,6 +117,7 @@ struct Supervisor {
     look_error: Option<LookError>,
     published: Published,
     slot: Arc<Slot>,
+    hooks: Hooks,
 }
 
 impl Supervisor {
@@ -120,6 +125,7 @@ impl Supervisor {
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
         table: ProcessTable,
         slot: Arc<Slot>,
+        hooks: Hooks,
         epoch: Instant,
     ) -> Self {
         let process = settings.borrow_and_update().clone();
@@ -138,6 +144,7 @@ impl Supervisor {
             look_error: None,
             published,
             slot,
+            hooks,
         }
     }
 
@@ -226,7 +233,9 @@ impl Supervisor {
         self.watches.set(self.machine.alive(), &mut self.table);
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
-            message(&self.process, report, start_program).record();
+            let message = message(&self.process, report, start_program);
+            message.record();
+            self.hooks.tell(&message);
         }
         self.publish(&reports, has_looked);
     }
