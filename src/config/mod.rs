@@ -3,6 +3,7 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+mod check;
 pub mod in_force;
 mod problem;
 mod section;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
@@ -34,7 +36,7 @@ pub const MAX_SIZE: u64 = 1 << 20;
 /// The shortest time any duration in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time any duration in the file may be.
+/// The longest time a duration in the file may be, unless it is the age of something.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// How long a start may take when the file doesn't say.
@@ -197,9 +199,7 @@ fn process(
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
-    let is_key_character =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key_character) {
+    if !is_key(&key) {
         problems.add(
             section.offset(),
             format!("process.{key}"),
@@ -223,6 +223,7 @@ fn process(
     let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
     let start_timeout =
         duration(&mut section, "start_timeout", problems).unwrap_or(DEFAULT_START_TIMEOUT);
+    let checks = check::checks(&mut section, problems);
     section.finish(problems);
     Some(ProcessSettings {
         key,
@@ -231,7 +232,15 @@ fn process(
         launcher,
         interval,
         start_timeout,
+        checks,
     })
+}
+
+/// Whether a text can be a key: 1 to 32 characters out of a-z, 0-9, _ and -.
+fn is_key(text: &str) -> bool {
+    let is_key_character =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    !text.is_empty() && text.len() <= MAX_KEY && text.chars().all(is_key_character)
 }
 
 fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
@@ -249,9 +258,7 @@ fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> St
 fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<ProcessName>> {
     let expected = "the process's exact name, such as \"Comunicador\"";
     let path = section.path("name");
-    if section.find("name").is_none() {
-        problems.add(section.offset(), &path, format!("is missing: {expected}"));
-    }
+    section.require("name", expected, problems);
     let Located { value, offset } = section.take::<String>("name", expected, problems)?;
     if value.is_empty() || value.len() > MAX_NAME || value.contains(['/', '\0']) {
         let message = format!("must be {expected}: 1 to {MAX_NAME} bytes, no path, no NUL");
@@ -277,23 +284,20 @@ fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start
         }
         _ => {}
     }
-    let command = section.take::<Vec<String>>(
-        "command",
-        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
-        problems,
-    );
+    let command = program_and_arguments(section, problems).map(Start::Command);
     let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
-    let command =
-        command.and_then(|command| valid_command(command, &section.path("command"), problems));
     let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
     command.or(unit)
 }
 
-fn valid_command(
-    Located { value, offset }: Located<Vec<String>>,
-    path: &str,
+/// Takes `command`, which can be run.
+fn program_and_arguments(
+    section: &mut Section<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Start> {
+) -> Option<Vec<String>> {
+    let expected =
+        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]";
+    let Located { value, offset } = section.take::<Vec<String>>("command", expected, problems)?;
     let message = match value.first() {
         None => "is empty; write the program's absolute path and its arguments".to_owned(),
         Some(program) if !program.starts_with('/') => format!(
@@ -303,9 +307,9 @@ fn valid_command(
         Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
             "holds a NUL character, which no program can be given".to_owned()
         }
-        Some(_) => return Some(Start::Command(value)),
+        Some(_) => return Some(value),
     };
-    problems.add(offset, path, message);
+    problems.add(offset, section.path("command"), message);
     None
 }
 
@@ -337,16 +341,25 @@ fn duration(
     key: &'static str,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    const EXPECTED: &str = "a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h";
-    let Located { value, offset } = section.take::<String>(key, EXPECTED, problems)?;
-    match humantime::parse_duration(&value) {
-        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Some(duration),
-        _ => {
-            let message = format!("must be {EXPECTED}, not \"{}\"", value.escape_debug());
-            problems.add(offset, section.path(key), message);
-            None
-        }
-    }
+    duration_up_to(section, key, MAX_DURATION, problems)
+}
+
+/// The same for one that may be longer.
+fn duration_up_to(
+    section: &mut Section<'_>,
+    key: &'static str,
+    max: Duration,
+    problems: &mut Problems<'_>,
+) -> Option<Duration> {
+    let expected = format!(
+        "a duration such as \"10s\" or \"1min 30s\", from 100ms to {}",
+        humantime::format_duration(max)
+    );
+    let parse = |text: &str| {
+        let duration = humantime::parse_duration(text).ok()?;
+        (MIN_DURATION..=max).contains(&duration).then_some(duration)
+    };
+    section.take_parsed(key, &expected, parse, problems)
 }
 
 #[cfg(test)]

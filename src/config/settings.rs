@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::check::{CheckSection, CheckSettings};
 use crate::printable::printable;
 use crate::process::ProcessName;
 
@@ -35,6 +36,8 @@ pub struct ProcessSettings {
     pub interval: Duration,
     /// How long a start may take before it counts as failed, 100 ms to 1 h.
     pub start_timeout: Duration,
+    /// Its health checks, in the order of the file.
+    pub checks: Vec<CheckSettings>,
 }
 
 /// What brings a process up.
@@ -86,6 +89,7 @@ impl Settings {
                 unit,
                 interval: process.interval,
                 start_timeout: process.start_timeout,
+                check: process.checks.iter().map(CheckSection::from).collect(),
             };
             (process.key.as_str(), section)
         });
@@ -118,6 +122,8 @@ struct ProcessSection<'a> {
     interval: Duration,
     #[serde(serialize_with = "as_duration")]
     start_timeout: Duration,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    check: Vec<CheckSection<'a>>,
 }
 
 /// A map that keeps the order of the file, which is the order of the status too.
@@ -128,6 +134,6 @@ fn in_order<S: Serializer>(
     serializer.collect_map(sections.iter().map(|(key, section)| (key, section)))
 }
 
-fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }
