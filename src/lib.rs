@@ -11,6 +11,7 @@
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
 //! | [`service`] | the running service: tasks, signals, systemd |
+//! | [`health`] | checks whether what runs is well |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod config;
 pub mod event;
+pub mod health;
 pub mod journal;
 pub mod launcher;
 mod printable;

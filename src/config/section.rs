@@ -162,12 +162,7 @@ impl<'i> Section<'i> {
     }
 
     /// Refuses the setting `key`, if it is given, with a better reason than that it is unknown.
-    pub(super) fn refuse(
-        &mut self,
-        key: &str,
-        message: impl Display,
-        problems: &mut Problems<'_>,
-    ) {
+    pub(super) fn refuse(&mut self, key: &str, message: impl Display, problems: &mut Problems<'_>) {
         if let Some(index) = self.entries.iter().position(|(name, ..)| name == key) {
             let (_, offset, _) = self.entries.swap_remove(index);
             problems.add(offset, self.path(key), message);

@@ -134,6 +134,9 @@ fn in_order<S: Serializer>(
     serializer.collect_map(sections.iter().map(|(key, section)| (key, section)))
 }
 
-pub(super) fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }

@@ -3,12 +3,14 @@
 mod name;
 mod stat;
 mod table;
+mod usage;
 mod watch;
 
 use std::fmt;
 
 pub use name::ProcessName;
 pub use table::{LookError, ProcessTable, Sighting, Zombie};
+pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.
