@@ -10,6 +10,7 @@
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
+//! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
 //! | [`service`] | the running service: tasks, signals, systemd |
 //! | [`health`] | checks whether what runs is well |
 //! | [`status`] | the published status: form, file, reading |
@@ -18,6 +19,7 @@
 
 pub mod cli;
 pub mod config;
+mod environment;
 pub mod event;
 pub mod health;
 pub mod journal;
@@ -26,5 +28,7 @@ mod printable;
 pub mod process;
 mod published;
 pub mod service;
+mod spawn;
 pub mod status;
+pub mod subprocess;
 pub mod supervision;

@@ -1,7 +1,6 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided elsewhere.
 
 mod direct;
-mod environment;
 pub mod exec;
 mod systemd;
 mod unit;

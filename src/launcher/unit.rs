@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::environment;
+use crate::environment;
 use crate::printable::printable;
 use crate::process::{ExitStatus, exit_of};
 use crate::supervision::{StartFailure, StartOutcome};
