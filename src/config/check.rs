@@ -131,7 +131,7 @@ pub struct TimesOfDay {
 }
 
 impl TcpAddress {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let address = match text.strip_prefix("localhost:") {
             Some(port) => Self::Localhost(port.parse().ok()?),
             None => Self::Ip(text.parse().ok()?),
@@ -225,7 +225,7 @@ impl TimesOfDay {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (begin, end) = text.split_once('-')?;
         let (begin, end) = (minute_of_day(begin.trim())?, minute_of_day(end.trim())?);
         (begin != end).then_some(Self { begin, end })
@@ -324,7 +324,7 @@ fn name(
     problems: &mut Problems<'_>,
 ) -> Option<String> {
     let expected = "a name of 1 to 32 characters out of a-z, 0-9, _ and -";
-    let offset = section.find("name")?;
+    let offset = section.find("name").unwrap_or(section.offset());
     let parse = |text: &str| is_key(text).then(|| text.to_owned());
     let name = section.take_parsed("name", expected, parse, problems)?;
     if names.contains(&name) {
@@ -572,4 +572,382 @@ impl<'a> From<&'a CheckSettings> for CheckSection<'a> {
 
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Problem, parse};
+    use super::*;
+
+    const PROCESS: &str = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
+
+    /// A configuration whose checks have these settings.
+    fn with_checks(checks: &[&str]) -> String {
+        let checks = checks
+            .iter()
+            .map(|check| format!("[[process.a.check]]\n{check}\n"));
+        PROCESS.to_owned() + &checks.collect::<String>()
+    }
+
+    fn parsed(checks: &[&str]) -> Vec<CheckSettings> {
+        let text = with_checks(checks);
+        let settings =
+            parse(&text, Path::new("f")).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        settings.processes[0].checks.clone()
+    }
+
+    fn kind(check: &str) -> CheckKind {
+        parsed(&[check])[0].kind.clone()
+    }
+
+    fn refused(checks: &[&str]) -> Vec<Problem> {
+        let text = with_checks(checks);
+        parse(&text, Path::new("f")).expect_err(&text).problems
+    }
+
+    /// The one problem of a check: its line within the check, counted from 1, its key, what is wrong.
+    #[track_caller]
+    fn problem(check: &str) -> (usize, String, String) {
+        let mut problems = refused(&[check]);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let Problem { line, key, message } = problems.remove(0);
+        let key = key.strip_prefix("process.a.check[1].").unwrap();
+        (line.unwrap() - 3, key.to_owned(), message)
+    }
+
+    #[test]
+    fn what_is_not_given_has_defaults() {
+        let checks = parsed(&["kind = \"tcp\"\naddress = \"127.0.0.1:9015\""]);
+        let expected = CheckSettings {
+            name: "tcp".into(),
+            kind: CheckKind::Tcp {
+                address: TcpAddress::Ip("127.0.0.1:9015".parse().unwrap()),
+            },
+            every: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
+            failures: 3,
+            action: CheckAction::Alert,
+        };
+        assert_eq!(checks, [expected]);
+        assert_eq!(parsed(&["kind = \"age\"\nmax = \"7d\""])[0].failures, 1);
+        assert_eq!(parsed(&[]), []);
+    }
+
+    #[test]
+    fn every_kind_with_all_its_settings() {
+        let minute = Duration::from_secs(60);
+        for (check, expected) in [
+            (
+                "kind = \"file\"\npath = \"/logs/*.log\"\nmax_age = \"1y\"",
+                CheckKind::File {
+                    path: "/logs/*.log".into(),
+                    max_age: MAX_AGE,
+                },
+            ),
+            (
+                "kind = \"memory\"\nmax = \"512MiB\"",
+                CheckKind::Memory {
+                    max: ByteSize(512 << 20),
+                },
+            ),
+            (
+                "kind = \"cpu\"\nmax = \"150 %\"\nover = \"2min\"",
+                CheckKind::Cpu {
+                    max: Percent(150),
+                    over: minute * 2,
+                },
+            ),
+            (
+                "kind = \"cpu\"\nmax = \"90%\"",
+                CheckKind::Cpu {
+                    max: Percent(90),
+                    over: minute,
+                },
+            ),
+            (
+                "kind = \"age\"\nmax = \"7d\"\nbetween = \"3:00 - 05:30\"",
+                CheckKind::Age {
+                    max: minute * 60 * 24 * 7,
+                    between: Some(TimesOfDay {
+                        begin: 180,
+                        end: 330,
+                    }),
+                },
+            ),
+            (
+                "kind = \"command\"\ncommand = [\"/c\", \"-x\"]",
+                CheckKind::Command {
+                    command: vec!["/c".into(), "-x".into()],
+                },
+            ),
+        ] {
+            assert_eq!(kind(check), expected, "{check}");
+        }
+        let general = "kind = \"memory\"\nmax = \"1GB\"\nname = \"m-1\"\nevery = \"1min\"\n\
+                       timeout = \"1s\"\nfailures = 1000\naction = \"restart\"";
+        let check = &parsed(&[general])[0];
+        assert_eq!((check.name.as_str(), check.failures), ("m-1", 1000));
+        assert_eq!((check.every, check.timeout), (minute, minute / 60));
+        assert_eq!(check.action, CheckAction::Restart);
+    }
+
+    #[test]
+    fn each_check_has_a_name_of_its_own() {
+        let (tcp, named) = (
+            "kind = \"tcp\"\naddress = \"localhost:1\"",
+            "kind = \"age\"\nmax = \"1d\"\nname = \"tcp-2\"",
+        );
+        let checks = parsed(&[tcp, tcp, named, tcp]);
+        let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names, ["tcp", "tcp-3", "tcp-2", "tcp-4"]);
+
+        let problems = refused(&[named, named]);
+        assert_eq!((problems.len(), problems[0].line), (1, Some(11)));
+        assert_eq!(problems[0].key, "process.a.check[2].name");
+        assert!(
+            problems[0].message.starts_with("another check"),
+            "{problems:?}"
+        );
+        let (line, key, message) = problem(&tcp.replace("kind", "name = \"T\"\nkind"));
+        assert_eq!((line, key.as_str()), (2, "name"));
+        assert!(
+            message.starts_with("must be a name of 1 to 32"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let tcp = |address: &str| format!("kind = \"tcp\"\naddress = \"{address}\"");
+        let candidates = |address: &str| match kind(&tcp(address)) {
+            CheckKind::Tcp { address } => address.candidates().collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let one = |address: &str| vec![address.parse::<SocketAddr>().unwrap()];
+        assert_eq!(candidates("10.0.0.1:80"), one("10.0.0.1:80"));
+        assert_eq!(candidates("[::1]:9015"), one("[::1]:9015"));
+        let both = [one("127.0.0.1:9015"), one("[::1]:9015")].concat();
+        assert_eq!(candidates("localhost:9015"), both);
+        for wrong in [
+            "",
+            "9015",
+            ":9015",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "::1:9015",
+            "localhost",
+            "localhost:0",
+            "localhost:http",
+            "till-3:9015",
+            "127.0.0.1:9015 ",
+        ] {
+            let (line, key, message) = problem(&tcp(wrong));
+            assert_eq!((line, key.as_str()), (3, "address"));
+            let expected = "must be an IP address and a port, such as ";
+            assert!(message.starts_with(expected), "{message}");
+            assert!(
+                message.contains("of host names only localhost"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, expected, shown) in [
+            ("512MiB", 512 << 20, "512MiB"),
+            ("512 mib", 512 << 20, "512MiB"),
+            ("1024KiB", 1 << 20, "1MiB"),
+            ("1500MB", 1_500_000_000, "1500MB"),
+            ("2GB", 2_000_000_000, "2GB"),
+            ("1048577B", 1_048_577, "1048577B"),
+            ("1024GiB", 1 << 40, "1024GiB"),
+        ] {
+            let size = ByteSize::parse(text).unwrap();
+            assert_eq!((size.0, size.to_string().as_str()), (expected, shown));
+        }
+        for wrong in [
+            "",
+            "512",
+            "MiB",
+            "-1MiB",
+            "1.5GiB",
+            "1MiB ",
+            "1TiB",
+            "1M",
+            "1023KiB",
+            "1025GiB",
+            "18446744073709551615GiB",
+            "99999999999999999999B",
+            "５12MiB",
+        ] {
+            let (line, _, message) = problem(&format!("kind = \"memory\"\nmax = \"{wrong}\""));
+            assert_eq!(line, 3);
+            assert!(
+                message.starts_with("must be a size such as"),
+                "{wrong}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_nobody_can_mean() {
+        for (check, key, expected) in [
+            (
+                "kind = \"cpu\"\nmax = \"90\"",
+                "max",
+                "must be a share of one core such as",
+            ),
+            (
+                "kind = \"cpu\"\nmax = \"0%\"",
+                "max",
+                "must be a share of one core such as",
+            ),
+            (
+                "kind = \"cpu\"\nmax = \"10001%\"",
+                "max",
+                "must be a share of one core such as",
+            ),
+            (
+                "kind = \"cpu\"\nmax = 90",
+                "max",
+                "must be a share of one core such as",
+            ),
+            (
+                "kind = \"cpu\"\nover = \"10s\"\nmax = \"9%\"",
+                "over",
+                "must not be shorter than every, 30s",
+            ),
+            (
+                "kind = \"age\"\nmax = \"2y\"",
+                "max",
+                "must be a duration such as",
+            ),
+            (
+                "kind = \"age\"\nmax = \"0s\"",
+                "max",
+                "must be a duration such as",
+            ),
+            (
+                "kind = \"file\"\nmax_age = \"1h\"\npath = \"log\"",
+                "path",
+                "must be a file's absolute path",
+            ),
+            (
+                "kind = \"file\"\nmax_age = \"1h\"\npath = \"/**/log\"",
+                "path",
+                "must be a file's absolute path",
+            ),
+            (
+                "kind = \"file\"\nmax_age = \"1h\"\npath = \"/a[\"",
+                "path",
+                "must be a file's absolute path",
+            ),
+            (
+                "kind = \"command\"\ncommand = [\"check\"]",
+                "command",
+                "the program must be an absolute path",
+            ),
+            ("kind = \"command\"\ncommand = []", "command", "is empty"),
+        ] {
+            let (_, at, message) = problem(check);
+            assert_eq!(at, key, "{check}");
+            assert!(message.starts_with(expected), "{message}");
+        }
+        for times in [
+            "",
+            "03:00",
+            "03:00-",
+            "03:00-03:00",
+            "3-5",
+            "24:00-05:00",
+            "03:60-05:00",
+            "+3:00-05:00",
+            "03:0-05:00",
+            "03:00-05:00-07:00",
+            "003:00-05:00",
+        ] {
+            let check = format!("kind = \"age\"\nmax = \"1d\"\nbetween = \"{times}\"");
+            let (line, key, message) = problem(&check);
+            assert_eq!((line, key.as_str()), (4, "between"));
+            assert!(message.starts_with("must be two times of day"), "{message}");
+        }
+        let tcp = "kind = \"tcp\"\naddress = \"localhost:1\"\n";
+        for (setting, expected) in [
+            ("every = \"99ms\"", "must be a duration such as"),
+            ("timeout = \"2h\"", "must be a duration such as"),
+            ("failures = 0", "must be a number from 1 to 1000, not 0"),
+            (
+                "failures = 1001",
+                "must be a number from 1 to 1000, not 1001",
+            ),
+            (
+                "failures = \"3\"",
+                "must be a number from 1 to 1000, not \"3\"",
+            ),
+            (
+                "action = \"reboot\"",
+                "must be \"alert\" or \"restart\", not \"reboot\"",
+            ),
+        ] {
+            let (line, key, message) = problem(&format!("{tcp}{setting}"));
+            assert_eq!((line, setting.starts_with(&key)), (4, true), "{key}");
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_belongs_to_another_kind_is_said() {
+        let kinds = "\"tcp\", \"file\", \"memory\", \"cpu\", \"age\", \"command\"";
+        assert_eq!(
+            problem("path = \"/x\""),
+            (1, "kind".into(), format!("is missing: {kinds}"))
+        );
+        assert_eq!(
+            problem("kind = \"ping\"\nhost = \"x\""),
+            (2, "kind".into(), format!("must be {kinds}, not \"ping\""))
+        );
+        for (check, key) in [
+            ("kind = \"tcp\"", "address"),
+            ("kind = \"file\"\nmax_age = \"1h\"", "path"),
+            ("kind = \"file\"\npath = \"/x\"", "max_age"),
+            ("kind = \"memory\"", "max"),
+            ("kind = \"cpu\"", "max"),
+            ("kind = \"age\"", "max"),
+            ("kind = \"command\"", "command"),
+        ] {
+            let (line, at, message) = problem(check);
+            assert_eq!((line, at.as_str()), (1, key), "{check}");
+            assert!(message.starts_with("is missing: "), "{message}");
+        }
+        assert_eq!(
+            problem("kind = \"memory\"\nmax = \"1GiB\"\nmax_age = \"1h\""),
+            (
+                4,
+                "max_age".into(),
+                "belongs to checks of kind \"file\", but this one is of kind \"memory\"".into()
+            )
+        );
+        assert_eq!(
+            problem("kind = \"tcp\"\naddress = \"localhost:1\"\nport = 1"),
+            (
+                4,
+                "port".into(),
+                "unknown key; known here: name, kind, every, address, timeout, failures, action"
+                    .into()
+            )
+        );
+        let problems = parse(&format!("{PROCESS}check = {{}}"), Path::new("f"))
+            .unwrap_err()
+            .problems;
+        assert!(
+            problems[0]
+                .message
+                .ends_with("[[process.a.check]], with two brackets"),
+            "{problems:?}"
+        );
+    }
 }

@@ -258,6 +258,54 @@ fn a_large_file_of_mistakes_is_refused_in_no_time() {
     );
 }
 
+fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let age = || (100_u64..=31_557_600_000).prop_map(Duration::from_millis);
+    let address = prop_oneof![
+        any::<(std::net::Ipv4Addr, u16)>().prop_map(|(ip, port)| format!("{ip}:{}", port.max(1))),
+        any::<(std::net::Ipv6Addr, u16)>().prop_map(|(ip, port)| format!("[{ip}]:{}", port.max(1))),
+        (1..=u16::MAX).prop_map(|port| format!("localhost:{port}")),
+    ];
+    let kind = prop_oneof![
+        address.prop_map(|address| CheckKind::Tcp {
+            address: TcpAddress::parse(&address).unwrap(),
+        }),
+        ("/([a-zé \"'?.]|\\*[a-z]|\\[[0-9-]\\]){0,8}", age())
+            .prop_map(|(path, max_age)| CheckKind::File { path, max_age }),
+        (1_u64 << 20..=1 << 40).prop_map(|max| CheckKind::Memory { max: ByteSize(max) }),
+        (1_u64..=1 << 20).prop_map(|max| CheckKind::Memory {
+            max: ByteSize(max << 20)
+        }),
+        (1..=10_000_u32).prop_map(|max| CheckKind::Cpu {
+            max: Percent(max),
+            over: Duration::from_secs(3600),
+        }),
+        (age(), proptest::option::of((0..24_u16, 0..60_u16))).prop_map(|(max, end)| {
+            let times = end.map(|(hour, minute)| format!("00:01-{hour:02}:{minute:02}"));
+            let between = times.and_then(|times| TimesOfDay::parse(&times));
+            CheckKind::Age { max, between }
+        }),
+        proptest::collection::vec("[^\0]{0,8}", 0..3).prop_map(|arguments| {
+            let command = std::iter::once("/check".to_owned()).chain(arguments);
+            CheckKind::Command {
+                command: command.collect(),
+            }
+        }),
+    ];
+    let action = prop_oneof![Just(CheckAction::Alert), Just(CheckAction::Restart)];
+    let name = "[a-z0-9_-]{0,31}";
+    (name, kind, duration(), duration(), 1..=1000_u32, action).prop_map(
+        |(name, kind, every, timeout, failures, action)| CheckSettings {
+            name,
+            kind,
+            every,
+            timeout,
+            failures,
+            action,
+        },
+    )
+}
+
 fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     let text = || proptest::collection::vec(any::<char>(), 0..20);
     let no_nul =
@@ -270,7 +318,8 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         "[a-z0-9@_.-]{0,20}".prop_map(|stem| Start::Unit(format!("u{stem}.service"))),
     ];
     let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
-    let process = (no_nul(), start, duration(), duration());
+    let checks = proptest::collection::vec(arbitrary_check(), 0..4);
+    let process = (no_nul(), start, duration(), duration(), checks);
     let processes = proptest::collection::btree_map("[a-z0-9_-]{1,32}", process, 1..5);
     let launcher = prop_oneof![
         Just(Launcher::Auto),
@@ -279,18 +328,26 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     ];
     (duration(), launcher, processes).prop_map(|(interval, launcher, processes)| {
         let processes = processes.into_iter().enumerate();
-        let processes = processes.map(|(n, (key, (name, start, interval, start_timeout)))| {
-            // The number makes it a name of its own.
-            let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
-            ProcessSettings {
-                key,
-                name,
-                start,
-                launcher,
-                interval,
-                start_timeout,
-            }
-        });
+        let processes = processes.map(
+            |(n, (key, (name, start, interval, start_timeout, checks)))| {
+                // The number makes it a name of its own.
+                let checks = checks.into_iter().enumerate();
+                let checks = checks.map(|(n, check)| CheckSettings {
+                    name: format!("{}{n}", check.name),
+                    ..check
+                });
+                let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
+                ProcessSettings {
+                    key,
+                    name,
+                    start,
+                    launcher,
+                    interval,
+                    start_timeout,
+                    checks: checks.collect(),
+                }
+            },
+        );
         Settings {
             interval,
             launcher,

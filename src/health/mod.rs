@@ -91,15 +91,18 @@ impl Checks {
     ) -> bool {
         let is_same_subject = subject.len() == self.subject.len()
             && subject.iter().all(|id| self.subject.contains(id));
-        if is_same_subject && settings == self.settings {
+        let is_same = is_same_subject && settings == self.settings;
+        if is_same && self.running.is_some() {
             return false;
         }
+        let was_running = self.running.is_some();
         self.clear();
+        if settings.is_empty() || subject.is_empty() {
+            return was_running;
+        }
         self.settings.extend_from_slice(settings);
         self.subject.extend_from_slice(subject);
-        if !settings.is_empty() && !subject.is_empty() {
-            self.running = Some(self.begin(begin));
-        }
+        self.running = Some(self.begin(begin));
         true
     }
 
