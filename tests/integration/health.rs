@@ -417,7 +417,10 @@ async fn a_program_never_runs_beside_itself() {
 #[tokio::test]
 async fn a_program_that_floods_its_output_holds_nobody_up() {
     let till = Till::new();
-    let check = command(&till, "exec yes") + "\ntimeout = \"1s\"";
+    let check = command(
+        &till,
+        "cat /dev/zero & cat /dev/zero & cat /dev/zero & exec cat /dev/zero",
+    ) + "\ntimeout = \"1s\"";
     let mut checks = checks(&[&check], &[myself()]);
     let longest_pause = async {
         let mut longest = Duration::ZERO;
