@@ -146,6 +146,15 @@ impl TcpAddress {
         }
     }
 
+    /// Whether it is on this machine only, and not to be reached from elsewhere.
+    #[must_use]
+    pub fn is_loopback(self) -> bool {
+        match self {
+            Self::Ip(address) => address.ip().is_loopback(),
+            Self::Localhost(_) => true,
+        }
+    }
+
     /// The addresses that it stands for; one of them is enough.
     pub fn candidates(self) -> impl Iterator<Item = SocketAddr> {
         let (first, second) = match self {
@@ -695,15 +704,15 @@ mod tests {
 
     #[test]
     fn each_check_has_a_name_of_its_own() {
-        let (tcp, named) = (
+        let (tcp, given) = (
             "kind = \"tcp\"\naddress = \"localhost:1\"",
             "kind = \"age\"\nmax = \"1d\"\nname = \"tcp-2\"",
         );
-        let checks = parsed(&[tcp, tcp, named, tcp]);
+        let checks = parsed(&[tcp, tcp, given, tcp]);
         let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
         assert_eq!(names, ["tcp", "tcp-3", "tcp-2", "tcp-4"]);
 
-        let problems = refused(&[named, named]);
+        let problems = refused(&[given, given]);
         assert_eq!((problems.len(), problems[0].line), (1, Some(11)));
         assert_eq!(problems[0].key, "process.a.check[2].name");
         assert!(
@@ -857,6 +866,10 @@ mod tests {
             assert_eq!(at, key, "{check}");
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn times_and_numbers_that_nobody_can_mean() {
         for times in [
             "",
             "03:00",

@@ -217,7 +217,7 @@ impl Probe {
     /// Takes no longer than `limit`. Looking into /proc or at the clock waits for nobody.
     async fn probe(&mut self, subject: &[ProcessId], limit: Duration) -> Finding {
         match self {
-            Self::Tcp(address) => tcp::probe(*address, limit).await,
+            Self::Tcp(address) => tcp::probe(*address, subject, limit).await,
             Self::File(file) => file.probe(limit).await,
             Self::Memory(max) => usage::memory(subject, *max),
             Self::Cpu(cpu) => cpu.probe(subject),

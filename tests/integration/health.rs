@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpSocket;
 
-use crate::support::{DEADLINE, Guard, Till, eventually, in_mount_namespace};
+use crate::support::{DEADLINE, Guard, Till, eventually, in_mount_namespace, is_root};
 
 /// The `[[process.KEY.check]]` sections of checks, each made every 100 ms.
 fn check_sections(key: &str, checks: &[&str]) -> String {
@@ -143,6 +143,24 @@ async fn a_port_that_nobody_listens_on_fails_until_somebody_does() {
     passed(&mut checks).await;
     drop(listener);
     failure(&mut checks).await;
+}
+
+#[tokio::test]
+async fn a_process_in_another_network_is_not_to_be_judged_from_this_one() {
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let elsewhere = Guard(command.args(["--net", "sleep", "1000"]).spawn().unwrap());
+    let network = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let (here, there) = (std::process::id(), elsewhere.0.id());
+    until("another network", || network(here) != network(there)).await;
+    let mut checks = checks(&[&tcp(address(9018))], &[id(there)]);
+    let verdict = verdict(&mut checks).await;
+    let Outcome::Unknown(why) = verdict.outcome else {
+        panic!("{verdict:?}");
+    };
+    assert!(why.contains("in different networks"), "{why}");
 }
 
 #[tokio::test]
@@ -321,7 +339,8 @@ async fn a_process_may_be_too_old_at_the_time_on_the_clock() {
 fn command(till: &Till, body: &str) -> String {
     let directory = till.path().to_str().unwrap();
     let script = till.script("check.sh", &body.replace("{}", directory));
-    format!("kind = \"command\"\ncommand = [{script:?}]\nfailures = 1")
+    let script = toml::Value::from(script.to_str().unwrap());
+    format!("kind = \"command\"\ncommand = [{script}]\nfailures = 1")
 }
 
 #[tokio::test]
