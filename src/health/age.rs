@@ -1,11 +1,9 @@
 //! Compares how long a process has been running with the longest time it should, at the time of day
 //! when that counts.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
+use tz::TimeZone;
 
 use super::in_words;
 use super::streak::Finding;
@@ -17,21 +15,33 @@ pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesO
     let oldest = subject.iter().min_by_key(|id| id.start_time);
     match oldest.map(|id| id.age()) {
         Some(Ok(age)) => judge(age, max, || {
-            is_time(between, Timestamp::now(), &TimeZone::system())
+            let zone = local_zone(std::env::var("TZ").ok().as_deref());
+            is_time(between, SystemTime::now(), &zone)
         }),
         Some(Err(error)) => Finding::Unknown(format!("its age can't be told: {error}")),
         None => Finding::Nothing,
     }
 }
 
-/// Whether the age counts at `now` in the time zone `zone`. The machine's zone is UTC where it can't
-/// be read.
-fn is_time(between: Option<TimesOfDay>, now: Timestamp, zone: &TimeZone) -> bool {
-    let minute = |time: Time| {
-        let (hour, minute) = (time.hour().unsigned_abs(), time.minute().unsigned_abs());
-        u16::from(hour) * 60 + u16::from(minute)
-    };
-    between.is_none_or(|between| between.contains(minute(zone.to_datetime(now).time())))
+/// The machine's time zone, as tzset(3) finds it with `tz` as $TZ; UTC where it can't be read.
+fn local_zone(tz: Option<&str>) -> TimeZone {
+    let zone = tz.map_or_else(TimeZone::local, TimeZone::from_posix_tz);
+    zone.unwrap_or_else(|_| TimeZone::utc())
+}
+
+/// Whether the age counts at `now` in the time zone `zone`.
+fn is_time(between: Option<TimesOfDay>, now: SystemTime, zone: &TimeZone) -> bool {
+    between.is_none_or(|between| between.contains(minute_of_day(now, zone)))
+}
+
+/// What the clock on the wall shows, in minutes since midnight.
+fn minute_of_day(now: SystemTime, zone: &TimeZone) -> u16 {
+    // A clock from before 1970 was never set.
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0));
+    let offset = zone.find_local_time_type(seconds);
+    let local = seconds + offset.map_or(0, |offset| i64::from(offset.ut_offset()));
+    u16::try_from(local.rem_euclid(24 * 60 * 60) / 60).unwrap_or(0)
 }
 
 /// At a time that doesn't count there is nothing to say of one that is too old.
@@ -67,7 +77,11 @@ mod tests {
 
     /// Whether it is time at a moment, written in UTC.
     fn is_in(times_of_day: &str, moment: &str, zone: &TimeZone) -> bool {
-        is_time(times(times_of_day), moment.parse().unwrap(), zone)
+        is_time(
+            times(times_of_day),
+            humantime::parse_rfc3339(moment).unwrap(),
+            zone,
+        )
     }
 
     #[test]
@@ -82,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_time_is_local() {
-        let fortaleza = TimeZone::posix("<-03>3").unwrap();
+        let fortaleza = TimeZone::from_posix_tz("<-03>3").unwrap();
         for (moment, expected) in [
             ("2026-03-01T05:59:59Z", false),
             ("2026-03-01T06:00:00Z", true),
@@ -94,9 +108,9 @@ mod tests {
                 expected,
                 "{moment}"
             );
-            assert!(!is_in("03:00-05:00", moment, &TimeZone::UTC));
+            assert!(!is_in("03:00-05:00", moment, &TimeZone::utc()));
         }
-        assert!(is_time(None, Timestamp::now(), &fortaleza));
+        assert!(is_time(None, SystemTime::now(), &fortaleza));
     }
 
     #[test]
@@ -112,22 +126,34 @@ mod tests {
         ] {
             let moment = format!("2026-03-01T{time}:00Z");
             assert_eq!(
-                is_in("23:00-01:00", &moment, &TimeZone::UTC),
+                is_in("23:00-01:00", &moment, &TimeZone::utc()),
                 expected,
                 "{time}"
             );
         }
-        assert!(is_in("23:00-00:00", "2026-03-01T23:59:59Z", &TimeZone::UTC));
+        assert!(is_in(
+            "23:00-00:00",
+            "2026-03-01T23:59:59Z",
+            &TimeZone::utc()
+        ));
         assert!(!is_in(
             "23:00-00:00",
             "2026-03-01T00:00:00Z",
-            &TimeZone::UTC
+            &TimeZone::utc()
         ));
     }
 
     #[test]
+    fn where_the_zone_cannot_be_read_it_is_utc() {
+        for tz in ["", "nonsense", ":/nonexistent/zone", "/dev/null"] {
+            assert_eq!(local_zone(Some(tz)), TimeZone::utc(), "{tz}");
+        }
+        assert_ne!(local_zone(Some("<-03>3")), TimeZone::utc());
+    }
+
+    #[test]
     fn when_clocks_change_the_time_on_the_wall_counts() {
-        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let berlin = TimeZone::from_posix_tz("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         // In spring there is no 02:30: at 01:00 UTC the clock goes from 02:00 to 03:00.
         assert!(!is_in("02:15-02:45", "2026-03-29T00:59:59Z", &berlin));
         assert!(!is_in("02:15-02:45", "2026-03-29T01:00:00Z", &berlin));
