@@ -82,7 +82,9 @@ pub fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(EXIT_CONFIG)
         } else {
-            eprintln!("mfe-watchdog: {error:#}");
+            // It may name anything, a file by whatever name for example.
+            let error = printable(&format!("{error:#}"));
+            eprintln!("mfe-watchdog: {error}");
             ExitCode::FAILURE
         }
     })
@@ -114,9 +116,11 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
+    for (key, warning) in settings.unsafe_commands() {
+        eprintln!("{source}: {key}: warning: {warning}");
+    }
     let text = settings.to_toml().context("the settings can't be shown")?;
-    // A file's name may hold a line end, which would end the comment.
-    print(&format!("# {}\n{text}", printable(&source.to_string())))
+    print(&format!("# {source}\n{text}"))
 }
 
 fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -214,11 +218,13 @@ fn describe(status: &Status) -> String {
             let outage = humantime::format_duration(Duration::from_millis(last.outage_ms));
             text += &format!(
                 "{:name_width$}  last restart {}: {}, outage {outage}\n",
-                "", last.at, last.cause
+                "",
+                last.at,
+                printable(&last.cause)
             );
         }
         if let Some(detail) = &process.detail {
-            text += &format!("{:name_width$}  {detail}\n", "");
+            text += &format!("{:name_width$}  {}\n", "", printable(detail));
         }
     }
     text + &format!(

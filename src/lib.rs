@@ -10,9 +10,11 @@
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
+//! | [`health`] | checks whether what runs is well |
+//! | [`hooks`] | tells configured programs of events |
+//! | [`trust`] | judges whether somebody else could change a program |
 //! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
 //! | [`service`] | the running service: tasks, signals, systemd |
-//! | [`health`] | checks whether what runs is well |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
@@ -22,6 +24,7 @@ pub mod config;
 mod environment;
 pub mod event;
 pub mod health;
+pub mod hooks;
 pub mod journal;
 pub mod launcher;
 mod printable;
@@ -32,3 +35,4 @@ mod spawn;
 pub mod status;
 pub mod subprocess;
 pub mod supervision;
+pub mod trust;

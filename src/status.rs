@@ -188,7 +188,10 @@ impl Status {
 impl fmt::Display for ProcessStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", printable(&self.name))?;
-        match (&self.state, &self.detail) {
+        // The file may have been written by anybody: a line end would begin another assignment to
+        // systemd.
+        let detail = self.detail.as_deref().map(printable);
+        match (&self.state, &detail) {
             (State::Up, _) => {
                 write!(f, "up (pid {})", list(&self.pids))
             }

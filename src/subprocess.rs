@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::{Pid, pipe2, read};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -198,11 +198,12 @@ impl Child {
         let _ = killpg(self.pid, Signal::SIGKILL);
     }
 
-    /// Takes what is still in the pipe, without waiting for more.
-    fn read_rest(&mut self, output: &mut Vec<u8>) {
+    /// Takes what is still in the pipe, without waiting for more. The runtime isn't asked: it may
+    /// not have heard yet that there is something.
+    fn read_rest(&self, output: &mut Vec<u8>) {
         let mut buffer = [0; 512];
         while output.len() < OUTPUT_MAX {
-            match self.output.try_read(&mut buffer) {
+            match read(&self.output, &mut buffer) {
                 Ok(length) if length > 0 => keep_head(output, &buffer[..length]),
                 _ => break,
             }
@@ -251,13 +252,13 @@ async fn exchange(
     output: &Receiver,
     head: &mut Vec<u8>,
 ) -> Infallible {
-    let write = async {
+    let give = async {
         if let Some((mut pipe, input)) = input {
             // One that doesn't read, or has closed the pipe, doesn't want to know.
             let _ = pipe.write_all(&input).await;
         }
     };
-    let read = async {
+    let take = async {
         let mut buffer = [0; 4096];
         while output.readable().await.is_ok() {
             match output.try_read(&mut buffer) {
@@ -273,7 +274,7 @@ async fn exchange(
             }
         }
     };
-    tokio::join!(write, read);
+    tokio::join!(give, take);
     pending().await
 }
 
@@ -356,6 +357,16 @@ mod tests {
         let much = vec![b'x'; 1 << 20];
         assert_eq!(run("exit 0", much.clone(), LONG).await, exited(0, ""));
         assert_eq!(run("exec 0<&-", much, LONG).await, exited(0, ""));
+    }
+
+    #[tokio::test]
+    async fn the_last_words_are_heard() {
+        for _ in 0..50 {
+            assert_eq!(
+                run("echo last", Vec::new(), LONG).await,
+                exited(0, "last\n")
+            );
+        }
     }
 
     #[tokio::test]

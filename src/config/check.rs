@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::section::{Located, Problems, Section};
 use super::settings::as_duration;
-use super::{duration, duration_up_to, is_key, program_and_arguments};
+use super::{command, duration, duration_up_to, is_key};
+
+/// The list's name in a process's section.
+const LIST: &str = "check";
 
 /// How often a check is made when the file doesn't say.
 const DEFAULT_EVERY: Duration = Duration::from_secs(30);
@@ -309,9 +312,14 @@ impl Kind {
     }
 }
 
+/// What the full names of the settings of a process's check at `index` begin with.
+pub(super) fn path(process: &str, index: usize) -> String {
+    Section::path_of_item(&format!("process.{process}.{LIST}"), index)
+}
+
 /// Takes the `check` sections of a process.
 pub(super) fn checks(process: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<CheckSettings> {
-    let mut sections = process.take_list("check", problems);
+    let mut sections = process.take_list(LIST, problems);
     // Names that are given come first: one that isn't given must be another.
     let mut names = Vec::new();
     let given: Vec<Option<String>> = sections
@@ -374,7 +382,7 @@ fn check(
         Kind::Memory => memory(&mut section, problems),
         Kind::Cpu => cpu(&mut section, every, problems),
         Kind::Age => age(&mut section, problems),
-        Kind::Command => command(&mut section, problems),
+        Kind::Command => program(&mut section, problems),
     };
     let timeout = duration(&mut section, "timeout", problems).unwrap_or(DEFAULT_TIMEOUT);
     let failures = failures(&mut section, problems).unwrap_or(match kind {
@@ -482,10 +490,10 @@ fn age(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKi
     Some(CheckKind::Age { max: max?, between })
 }
 
-fn command(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
+fn program(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
     let expected = "the program that checks, and its arguments, such as [\"/usr/bin/check\"]";
     section.require("command", expected, problems);
-    let command = program_and_arguments(section, problems)?;
+    let command = command(section, problems)?;
     Some(CheckKind::Command { command })
 }
 
@@ -724,6 +732,24 @@ mod tests {
         assert!(
             message.starts_with("must be a name of 1 to 32"),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_checks_is_one_that_the_service_runs() {
+        let text = with_checks(&[
+            "kind = \"age\"\nmax = \"1d\"",
+            "kind = \"command\"\ncommand = [\"/c\", \"-x\"]",
+        ]);
+        let settings = parse(&text, Path::new("f")).unwrap();
+        let commands: Vec<_> = settings.commands().collect();
+        let expected = [
+            ("process.a.command", "/a"),
+            ("process.a.check[2].command", "/c"),
+        ];
+        assert_eq!(
+            commands,
+            expected.map(|(key, program)| (key.to_owned(), program))
         );
     }
 

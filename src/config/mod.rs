@@ -4,11 +4,13 @@
 //! can trust. Every problem of a file is reported at once.
 
 mod check;
+mod hook;
 pub mod in_force;
 mod problem;
 mod section;
 mod settings;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -17,9 +19,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
+pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
+use crate::printable::printable;
 use crate::process::ProcessName;
 use problem::line_ends;
 use section::{Located, Problems, Section};
@@ -60,7 +64,7 @@ pub enum Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => f.write_str(&printable(&path.display().to_string())),
             Self::BuiltIn => write!(f, "built-in defaults, {DEFAULT_PATH} doesn't exist"),
         }
     }
@@ -70,16 +74,30 @@ impl std::fmt::Display for Source {
 /// doesn't exist.
 ///
 /// # Errors
-/// Everything that is wrong with the file. A `path` that was named must exist.
+/// Everything that is wrong with the file, unsafe commands included if it refuses those. A `path`
+/// that was named must exist.
 pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-    if path.is_none() && absent {
-        let settings = parse(DEFAULT_TEXT, file)?;
-        return Ok((settings, Source::BuiltIn));
+    let (text, source) = if path.is_none() && absent {
+        (DEFAULT_TEXT.to_owned(), Source::BuiltIn)
+    } else {
+        (read(file)?, Source::File(file.to_owned()))
+    };
+    let (settings, lines) = parse_with_lines(&text, file)?;
+    if settings.refuse_unsafe_commands {
+        let unsafe_commands = settings.unsafe_commands().map(|(key, message)| Problem {
+            line: lines.get(&key).copied(),
+            key,
+            message,
+        });
+        let problems: Vec<_> = unsafe_commands.collect();
+        if !problems.is_empty() {
+            let file = file.to_owned();
+            return Err(ConfigError { file, problems });
+        }
     }
-    let settings = parse(&read(file)?, file)?;
-    Ok((settings, Source::File(file.to_owned())))
+    Ok((settings, source))
 }
 
 /// Reads a file that should be a configuration.
@@ -124,11 +142,20 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse(text: &str, file: &Path) -> Result<Settings, ConfigError> {
+    parse_with_lines(text, file).map(|(settings, _)| settings)
+}
+
+/// The same, with the line of each command by its setting's full name.
+fn parse_with_lines(
+    text: &str,
+    file: &Path,
+) -> Result<(Settings, HashMap<String, usize>), ConfigError> {
     let mut problems = Problems::new(text);
     let settings = parse_text(text, &mut problems);
+    let lines = problems.lines();
     let problems = problems.into_vec();
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok((settings, lines)),
         _ => Err(ConfigError {
             file: file.to_owned(),
             problems,
@@ -157,8 +184,10 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
+    let refuse_unsafe_commands = file.take("refuse_unsafe_commands", "true or false", problems);
     let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
+    let hooks = hook::hooks(&mut file, problems);
     file.finish(problems);
     if !is_any || sections.as_ref().is_some_and(Vec::is_empty) {
         let message = "no process to keep running; write at least one [process.KEY] section";
@@ -175,7 +204,9 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     Some(Settings {
         interval,
         launcher,
+        refuse_unsafe_commands: refuse_unsafe_commands.is_some_and(|located| located.value),
         processes,
+        hooks,
     })
 }
 
@@ -284,20 +315,20 @@ fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start
         }
         _ => {}
     }
-    let command = program_and_arguments(section, problems).map(Start::Command);
+    let command = command(section, problems);
     let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
     let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
-    command.or(unit)
+    command.map(Start::Command).or(unit)
 }
 
-/// Takes `command`, which can be run.
-fn program_and_arguments(
-    section: &mut Section<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<Vec<String>> {
-    let expected =
-        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]";
-    let Located { value, offset } = section.take::<Vec<String>>("command", expected, problems)?;
+/// Takes the program that the section has the service run.
+fn command(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    let path = section.path("command");
+    let Located { value, offset } = section.take::<Vec<String>>(
+        "command",
+        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
+        problems,
+    )?;
     let message = match value.first() {
         None => "is empty; write the program's absolute path and its arguments".to_owned(),
         Some(program) if !program.starts_with('/') => format!(
@@ -307,9 +338,12 @@ fn program_and_arguments(
         Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
             "holds a NUL character, which no program can be given".to_owned()
         }
-        Some(_) => return Some(value),
+        Some(_) => {
+            problems.located(offset, path);
+            return Some(value);
+        }
     };
-    problems.add(offset, section.path("command"), message);
+    problems.add(offset, path, message);
     None
 }
 

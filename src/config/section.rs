@@ -1,6 +1,7 @@
 //! Walks one table of a configuration file and collects every problem in it, where serde alone
 //! would stop at the first; what the values mean is decided by its caller.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -18,12 +19,32 @@ const EXCERPT: usize = 60;
 pub(super) struct Problems<'i> {
     text: &'i str,
     found: Vec<(usize, Problem)>,
+    /// Where settings stand whose values are to be judged later, by their full names.
+    located: Vec<(usize, String)>,
 }
 
 impl<'i> Problems<'i> {
     pub(super) fn new(text: &'i str) -> Self {
-        let found = Vec::new();
-        Self { text, found }
+        Self {
+            text,
+            found: Vec::new(),
+            located: Vec::new(),
+        }
+    }
+
+    /// Remembers where the setting `key` stands: its value is fine in itself, but something may
+    /// turn out to be wrong with what it names.
+    pub(super) fn located(&mut self, offset: usize, key: String) {
+        self.located.push((offset, key));
+    }
+
+    /// The lines of the settings that were to be remembered, by their full names.
+    pub(super) fn lines(&self) -> HashMap<String, usize> {
+        let text = self.text.as_bytes();
+        let located = self.located.iter();
+        located
+            .map(|(offset, key)| (key.clone(), 1 + line_ends(&text[..*offset])))
+            .collect()
     }
 
     /// Notes a problem at byte `offset` of the text.
@@ -205,6 +226,12 @@ impl<'i> Section<'i> {
         (is_empty || !sections.is_empty()).then_some(sections)
     }
 
+    /// What the full names of the settings in the list `path` begin with, for the table at `index`:
+    /// people count from 1.
+    pub(super) fn path_of_item(path: &str, index: usize) -> String {
+        format!("{path}[{}].", index + 1)
+    }
+
     /// Takes the list `key` of tables apart, each begun by `[[key]]`, in the order of the file.
     pub(super) fn take_list(
         &mut self,
@@ -222,7 +249,7 @@ impl<'i> Section<'i> {
                     let offset = value.span().start;
                     match value.into_inner() {
                         DeValue::Table(table) => {
-                            let prefix = format!("{path}[{}].", index + 1);
+                            let prefix = Self::path_of_item(&path, index);
                             sections.push(Section::new(prefix, offset, table));
                         }
                         _ => problems.add(

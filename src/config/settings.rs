@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::check::{CheckSection, CheckSettings};
+use super::check::{self, CheckKind, CheckSection, CheckSettings};
+use super::hook::{self, HookSection, HookSettings};
 use crate::printable::printable;
 use crate::process::ProcessName;
+use crate::trust;
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +19,13 @@ pub struct Settings {
     pub interval: Duration,
     /// How a `command` is started.
     pub launcher: Launcher,
+    /// Whether a configuration is refused one of whose commands somebody other than root could
+    /// change.
+    pub refuse_unsafe_commands: bool,
     /// The processes to keep running, in the order of the file; at least one.
     pub processes: Vec<ProcessSettings>,
+    /// The programs that are told of events, in the order of the file.
+    pub hooks: Vec<HookSettings>,
 }
 
 /// One process to keep running.
@@ -73,6 +80,38 @@ pub enum Launcher {
 }
 
 impl Settings {
+    /// Every program that the service runs, with the full name of the setting that gives it. A
+    /// `unit` is systemd's to run.
+    pub fn commands(&self) -> impl Iterator<Item = (String, &str)> {
+        let processes = self.processes.iter().flat_map(|process| {
+            let key = &process.key;
+            let start = match &process.start {
+                Start::Command(command) => Some((format!("process.{key}.command"), command)),
+                Start::Unit(_) => None,
+            };
+            let checks = process.checks.iter().enumerate();
+            let checks = checks.filter_map(move |(index, check)| match &check.kind {
+                CheckKind::Command { command } => {
+                    Some((check::path(key, index) + "command", command))
+                }
+                _ => None,
+            });
+            start.into_iter().chain(checks)
+        });
+        let hooks = self.hooks.iter().enumerate();
+        let hooks = hooks.map(|(index, hook)| (hook::path(index) + "command", &hook.command));
+        processes
+            .chain(hooks)
+            .filter_map(|(key, command)| Some((key, command.first()?.as_str())))
+    }
+
+    /// Those of them that somebody else could change, at this moment: the setting's full name, and
+    /// who could change what and what to do about it.
+    pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, String)> {
+        self.commands()
+            .filter_map(|(key, program)| Some((key, trust::warning(program)?)))
+    }
+
     /// The settings as a configuration file with nothing left out.
     ///
     /// # Errors
@@ -96,7 +135,9 @@ impl Settings {
         toml::to_string(&File {
             interval: self.interval,
             launcher: self.launcher,
+            refuse_unsafe_commands: self.refuse_unsafe_commands,
             process: processes.collect(),
+            hook: self.hooks.iter().map(HookSection::from).collect(),
         })
     }
 }
@@ -107,8 +148,11 @@ struct File<'a> {
     #[serde(serialize_with = "as_duration")]
     interval: Duration,
     launcher: Launcher,
+    refuse_unsafe_commands: bool,
     #[serde(serialize_with = "in_order")]
     process: Vec<(&'a str, ProcessSection<'a>)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hook: Vec<HookSection<'a>>,
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Kind;
 
 const FILE: &str = "/a/config.toml";
 
@@ -306,6 +307,106 @@ fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
     )
 }
 
+#[test]
+fn hooks_are_read_with_their_defaults() {
+    let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
+    let settings = parsed(&format!(
+        "{process}[[hook]]\non = [\"restarted\", \"hook_failed\"]\ncommand = [\"/b\", \"c\"]\n\
+         [[hook]]\non = [\"up\"]\ncommand = [\"/d\"]\ntimeout = \"1min\"\n"
+    ));
+    let hook = |on: &[Kind], command: &[&str], timeout| HookSettings {
+        on: on.to_vec(),
+        command: command.iter().map(|&word| word.into()).collect(),
+        timeout: Duration::from_secs(timeout),
+    };
+    let first = hook(&[Kind::Restarted, Kind::HookFailed], &["/b", "c"], 10);
+    assert_eq!(settings.hooks, [first, hook(&[Kind::Up], &["/d"], 60)]);
+    let commands: Vec<_> = settings.commands().collect();
+    let expected = [
+        ("process.a.command", "/a"),
+        ("hook[1].command", "/b"),
+        ("hook[2].command", "/d"),
+    ];
+    assert_eq!(
+        commands,
+        expected.map(|(key, program)| (key.into(), program))
+    );
+    assert!(parsed(process).hooks.is_empty());
+    assert!(!settings.refuse_unsafe_commands);
+}
+
+#[test]
+fn hooks_nobody_can_mean() {
+    let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
+    let good = "on = [\"up\"]\ncommand = [\"/b\"]\n";
+    for (text, line, key, message) in [
+        (
+            "[[hook]]\ncommand = [\"/b\"]\n",
+            4,
+            "hook[1].on",
+            "is missing: a list of events",
+        ),
+        (
+            "[[hook]]\non = [\"up\"]\n",
+            4,
+            "hook[1].command",
+            "is missing: give the program",
+        ),
+        (
+            "[[hook]]\non = []\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "is empty; write",
+        ),
+        (
+            "[[hook]]\non = \"up\"\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "must be a list of events",
+        ),
+        (
+            "[[hook]]\non = [\"up\", \"Up\"]\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "\"Up\" is no event; known: startup, shutdown, ",
+        ),
+        (
+            &format!("[[hook]]\n{good}timeout = \"2h\"\n"),
+            7,
+            "hook[1].timeout",
+            "must be a duration",
+        ),
+        (
+            &format!("[[hook]]\n{good}[[hook]]\n{good}x = 1\n"),
+            10,
+            "hook[2].x",
+            "unknown key",
+        ),
+        (
+            &format!("[hook]\n{good}"),
+            4,
+            "hook",
+            "must be sections, each begun by [[hook]]",
+        ),
+        (
+            "[[hook]]\non = [\"up\"]\ncommand = [\"b\"]\n",
+            6,
+            "hook[1].command",
+            "the program must be an absolute path",
+        ),
+    ] {
+        let problems = refused(&format!("{process}{text}"));
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        let problem = &problems[0];
+        assert_eq!(
+            (problem.line, problem.key.as_str()),
+            (Some(line), key),
+            "{text}"
+        );
+        assert!(problem.message.starts_with(message), "{}", problem.message);
+    }
+}
+
 fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     let text = || proptest::collection::vec(any::<char>(), 0..20);
     let no_nul =
@@ -326,7 +427,22 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         Just(Launcher::Systemd),
         Just(Launcher::Direct)
     ];
-    (duration(), launcher, processes).prop_map(|(interval, launcher, processes)| {
+    let hook = (
+        proptest::sample::subsequence(Kind::ALL.to_vec(), 1..=Kind::ALL.len()),
+        (no_nul(), proptest::collection::vec(no_nul(), 0..3)),
+        duration(),
+    );
+    let hook = hook.prop_map(|(on, (program, arguments), timeout)| HookSettings {
+        on,
+        command: std::iter::once(format!("/{program}"))
+            .chain(arguments)
+            .collect(),
+        timeout,
+    });
+    let hooks = proptest::collection::vec(hook, 0..3);
+    let top = (duration(), launcher, any::<bool>());
+    (top, processes, hooks).prop_map(|(top, processes, hooks)| {
+        let (interval, launcher, refuse_unsafe_commands) = top;
         let processes = processes.into_iter().enumerate();
         let processes = processes.map(
             |(n, (key, (name, start, interval, start_timeout, checks)))| {
@@ -351,7 +467,9 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         Settings {
             interval,
             launcher,
+            refuse_unsafe_commands,
             processes: processes.collect(),
+            hooks,
         }
     })
 }
@@ -366,7 +484,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic_or_refuse_without_a_reason(
-        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|command|unit|interval|launcher|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
+        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|command|unit|interval|launcher|hook|on|timeout|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
     ) {
         if let Err(error) = parse(&text, Path::new(FILE)) {
             prop_assert!(!error.problems.is_empty());

@@ -8,20 +8,23 @@ mod liveness;
 pub mod lock;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::event::{Kind, Message};
+use crate::hooks::Hooks;
 use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::status::{State, Status};
@@ -37,6 +40,9 @@ pub struct Options {
     /// Where status and lock are kept.
     pub runtime_dir: PathBuf,
 }
+
+/// What systemd is asked to allow the service for its end on top of what its hooks may take.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// What the service reacts to.
 enum Event {
@@ -58,13 +64,13 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
-    let mut service = Service::new(options)?;
-    say(
+    let mut service = Service::new(options, &settings)?;
+    service.say(
         Kind::Startup,
         format!("watching over {} ({source})", names(&settings)),
     );
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
-        say(Kind::LegacyWatcher, warning);
+        service.say(Kind::LegacyWatcher, warning);
     }
     let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
     service.apply(settings, &in_flight);
@@ -95,17 +101,25 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         }
     }
     service.send(&[NotifyState::Stopping]);
-    say(
+    // From here on nothing is started any more, not even for a death noticed in this very moment.
+    for supervised in service.processes.drain(..) {
+        supervised.task.abort();
+    }
+    service.say(
         Kind::Shutdown,
         "stopping; the programs that run are left running, and nobody restarts them until the \
          service is started again",
     );
+    let hooks = service.hooks.clone();
+    let busy_for = hooks.busy_for();
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = hooks.finish() => {}
+        never = service.wait_for_hooks(busy_for) => match never {},
+    }
     Ok(())
-}
-
-/// Tells what has happened to the service itself.
-fn say(kind: Kind, text: impl Into<String>) {
-    Message::of_service(kind, text).record();
 }
 
 /// The keys of the processes that an earlier run of the service was starting when it ended, if that
@@ -146,6 +160,7 @@ fn names(settings: &Settings) -> String {
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
     slot: Arc<Slot>,
+    task: AbortHandle,
 }
 
 struct Service {
@@ -162,12 +177,15 @@ struct Service {
     status_line: String,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
+    /// The commands that somebody else could change, as was said.
+    unsafe_commands: Vec<(String, String)>,
+    hooks: Hooks,
     /// Held for as long as the service lives.
     lock: Option<Lock>,
 }
 
 impl Service {
-    fn new(options: Options) -> anyhow::Result<Self> {
+    fn new(options: Options, settings: &Settings) -> anyhow::Result<Self> {
         let started = Instant::now();
         let mut service = Self {
             started,
@@ -179,11 +197,51 @@ impl Service {
             ready_pending: true,
             status_line: String::new(),
             degraded: HashSet::new(),
+            unsafe_commands: Vec::new(),
+            hooks: Hooks::new(&settings.hooks),
             lock: None,
             options,
         };
         service.claim_runtime_dir()?;
         Ok(service)
+    }
+
+    /// Tells what has happened to the service itself.
+    fn say(&self, kind: Kind, text: impl Into<String>) {
+        let message = Message::of_service(kind, text);
+        message.record();
+        self.hooks.tell(&message);
+    }
+
+    /// Says which commands somebody else could change, unless that was said before.
+    fn say_unsafe_commands(&mut self, settings: &Settings) {
+        let found: Vec<_> = settings.unsafe_commands().collect();
+        let before = std::mem::replace(&mut self.unsafe_commands, found);
+        for news in &self.unsafe_commands {
+            if !before.contains(news) {
+                let (key, warning) = news;
+                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+            }
+        }
+    }
+
+    /// Has systemd wait for the hooks, if they have something to do, for as long as `busy_for`.
+    async fn wait_for_hooks(&mut self, busy_for: Option<Duration>) -> Infallible {
+        if let Some(time) = busy_for {
+            let status = "stopping; hooks are still told of it";
+            let extension = u32::try_from((time + STOP_TIME).as_micros()).unwrap_or(u32::MAX);
+            self.send(&[
+                NotifyState::Status(status),
+                NotifyState::ExtendTimeoutUsec(extension),
+            ]);
+        }
+        loop {
+            ping_due(&self.liveness).await;
+            if !self.is_anothers_watchdog {
+                self.send(&[NotifyState::Watchdog]);
+            }
+            self.liveness.pinged(Instant::now());
+        }
     }
 
     /// Takes the runtime directory for this service alone. Where that can't be done, a till
@@ -219,6 +277,7 @@ impl Service {
             let directory = directory.display();
             format!("the settings in force can't be written to {directory}: {error}")
         });
+        self.say_unsafe_commands(&settings);
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {
@@ -236,8 +295,14 @@ impl Service {
                 let (settings, receiver) = watch::channel(process);
                 let table = ProcessTable::new("/proc");
                 let inherits = in_flight.contains(&settings.borrow().key);
-                tokio::spawn(supervise(receiver, table, slot.clone(), epoch, inherits));
-                Supervised { settings, slot }
+                let hooks = self.hooks.clone();
+                let task = supervise(receiver, table, slot.clone(), hooks, epoch, inherits);
+                let task = tokio::spawn(task).abort_handle();
+                Supervised {
+                    settings,
+                    slot,
+                    task,
+                }
             });
         }
     }
@@ -250,7 +315,8 @@ impl Service {
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
                 let names = names(&settings);
-                say(
+                self.hooks.set(&settings.hooks);
+                self.say(
                     Kind::Reloaded,
                     format!("reloaded: watching over {names} ({source})"),
                 );
@@ -258,7 +324,7 @@ impl Service {
             }
             Err(refused) => {
                 for line in refused.lines() {
-                    say(
+                    self.say(
                         Kind::ReloadFailed,
                         format!("the old configuration stays in force: {line}"),
                     );
@@ -360,10 +426,10 @@ impl Service {
         match result {
             Err(error) if self.degraded.insert(what) => {
                 let message = message(error);
-                say(Kind::Degraded, format!("{message}; supervision goes on"));
+                self.say(Kind::Degraded, format!("{message}; supervision goes on"));
             }
             Ok(_) if self.degraded.remove(what) => {
-                say(Kind::Restored, format!("{what} works again"));
+                self.say(Kind::Restored, format!("{what} works again"));
             }
             _ => {}
         }

@@ -14,6 +14,7 @@ use super::machine::{
 };
 use super::message::message;
 use crate::config::ProcessSettings;
+use crate::hooks::Hooks;
 use crate::launcher::StartProgram;
 use crate::process::{ExitWatches, LookError, ProcessTable};
 use crate::status::{LastRestart, ProcessStatus, State};
@@ -82,10 +83,11 @@ pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     table: ProcessTable,
     slot: Arc<Slot>,
+    hooks: Hooks,
     epoch: Instant,
     inherits_start: bool,
 ) {
-    let mut supervisor = Supervisor::new(settings, table, slot, epoch);
+    let mut supervisor = Supervisor::new(settings, table, slot, hooks, epoch);
     if inherits_start {
         supervisor.machine = supervisor.machine.inheriting_start();
     }
@@ -103,6 +105,7 @@ struct Supervisor {
     look_error: Option<LookError>,
     published: Published,
     slot: Arc<Slot>,
+    hooks: Hooks,
 }
 
 impl Supervisor {
@@ -110,6 +113,7 @@ impl Supervisor {
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
         table: ProcessTable,
         slot: Arc<Slot>,
+        hooks: Hooks,
         epoch: Instant,
     ) -> Self {
         let process = settings.borrow_and_update().clone();
@@ -124,6 +128,7 @@ impl Supervisor {
             look_error: None,
             published: slot.get(),
             slot,
+            hooks,
         }
     }
 
@@ -206,7 +211,9 @@ impl Supervisor {
         self.watches.set(self.machine.alive(), &mut self.table);
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
-            message(&self.process, report, start_program).record();
+            let message = message(&self.process, report, start_program);
+            message.record();
+            self.hooks.tell(&message);
         }
         self.publish(&reports, has_looked);
     }
