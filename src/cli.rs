@@ -104,12 +104,14 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     journal::init();
     // One thread: everything the service does is short, and an idle till has better uses for
     // memory than a pool of workers.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the event loop can't be set up")?
-        .block_on(service::run(settings, &source, options))?;
-    Ok(ExitCode::SUCCESS)
+        .context("the event loop can't be set up")?;
+    let result = runtime.block_on(service::run(settings, &source, options));
+    // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {

@@ -10,6 +10,7 @@
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
+//! | [`health`] | checks whether what runs is well |
 //! | [`hooks`] | tells configured programs of events |
 //! | [`trust`] | judges whether somebody else could change a program |
 //! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod config;
 mod environment;
 pub mod event;
+pub mod health;
 pub mod hooks;
 pub mod journal;
 pub mod launcher;

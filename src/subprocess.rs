@@ -18,7 +18,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::environment::Variable;
 use crate::printable::printable;
@@ -28,6 +28,10 @@ use crate::spawn::{Stdio, not_run, spawn};
 /// What is kept of a program's output, in bytes; the rest is read and thrown away, so that the
 /// program doesn't wait for a reader.
 const OUTPUT_MAX: usize = 4096;
+
+/// The pause after each reading of output that is thrown away. `readable` never yields while there is
+/// something to read, so a program that floods its output would have the runtime for itself.
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 
 /// More than this isn't shown of a line, in characters.
 const LINE_MAX: usize = 200;
@@ -259,7 +263,12 @@ async fn exchange(
         while output.readable().await.is_ok() {
             match output.try_read(&mut buffer) {
                 Ok(0) => break,
-                Ok(length) => keep_head(head, &buffer[..length]),
+                Ok(length) => {
+                    keep_head(head, &buffer[..length]);
+                    if head.len() == OUTPUT_MAX {
+                        sleep(FLOOD_PAUSE).await;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }

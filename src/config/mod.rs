@@ -3,6 +3,7 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+mod check;
 mod hook;
 pub mod in_force;
 mod policy;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
 pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
@@ -41,7 +43,7 @@ pub const MAX_SIZE: u64 = 1 << 20;
 /// The shortest time most durations in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time most durations in the file may be.
+/// The longest time a duration in the file may be, unless it is the age of something.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// What most durations may be.
@@ -231,9 +233,7 @@ fn process(
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
-    let is_key_character =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key_character) {
+    if !is_key(&key) {
         problems.add(
             section.offset(),
             format!("process.{key}"),
@@ -258,6 +258,7 @@ fn process(
         is_unit: matches!(start, Some(Start::Unit(_))),
         ..policy::policy(&mut section, policy, problems)
     };
+    let checks = check::checks(&mut section, problems);
     section.finish(problems);
     Some(ProcessSettings {
         key,
@@ -265,7 +266,15 @@ fn process(
         start: start?,
         launcher,
         policy,
+        checks,
     })
+}
+
+/// Whether a text can be a key: 1 to 32 characters out of a-z, 0-9, _ and -.
+fn is_key(text: &str) -> bool {
+    let is_key_character =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    !text.is_empty() && text.len() <= MAX_KEY && text.chars().all(is_key_character)
 }
 
 fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
@@ -283,9 +292,7 @@ fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> St
 fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<ProcessName>> {
     let expected = "the process's exact name, such as \"Comunicador\"";
     let path = section.path("name");
-    if section.find("name").is_none() {
-        problems.add(section.offset(), &path, format!("is missing: {expected}"));
-    }
+    section.require("name", expected, problems);
     let Located { value, offset } = section.take::<String>("name", expected, problems)?;
     if value.is_empty() || value.len() > MAX_NAME || value.contains(['/', '\0']) {
         let message = format!("must be {expected}: 1 to {MAX_NAME} bytes, no path, no NUL");
@@ -366,7 +373,7 @@ fn valid_unit(
 }
 
 /// Takes a duration as people write it, within the limits.
-fn duration_within(
+fn duration(
     section: &mut Section<'_>,
     key: &'static str,
     within: RangeInclusive<Duration>,
@@ -377,15 +384,11 @@ fn duration_within(
         limit.to_string()
     });
     let expected = format!("a duration such as \"10s\" or \"1min 30s\", from {least} to {most}");
-    let Located { value, offset } = section.take::<String>(key, &expected, problems)?;
-    match humantime::parse_duration(&value) {
-        Ok(duration) if within.contains(&duration) => Some(duration),
-        _ => {
-            let message = format!("must be {expected}, not \"{}\"", value.escape_debug());
-            problems.add(offset, section.path(key), message);
-            None
-        }
-    }
+    let parse = |text: &str| {
+        let duration = humantime::parse_duration(text).ok()?;
+        within.contains(&duration).then_some(duration)
+    };
+    section.take_parsed(key, &expected, parse, problems)
 }
 
 #[cfg(test)]

@@ -156,6 +156,40 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// Takes the text `key` as what `parse` makes of it; a text of which it makes nothing is a
+    /// problem that names `expected`.
+    pub(super) fn take_parsed<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        problems: &mut Problems<'_>,
+    ) -> Option<T> {
+        let Located { value, offset } = self.take::<String>(key, expected, problems)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            let message = format!("must be {expected}, not \"{}\"", value.escape_debug());
+            problems.add(offset, self.path(key), message);
+        }
+        parsed
+    }
+
+    /// Notes a problem that names `expected` unless the setting `key` is given.
+    pub(super) fn require(&self, key: &str, expected: &str, problems: &mut Problems<'_>) {
+        if self.find(key).is_none() {
+            let message = format!("is missing: {expected}");
+            problems.add(self.offset, self.path(key), message);
+        }
+    }
+
+    /// Refuses the setting `key`, if it is given, with a better reason than that it is unknown.
+    pub(super) fn refuse(&mut self, key: &str, message: impl Display, problems: &mut Problems<'_>) {
+        if let Some(index) = self.entries.iter().position(|(name, ..)| name == key) {
+            let (_, offset, _) = self.entries.swap_remove(index);
+            problems.add(offset, self.path(key), message);
+        }
+    }
+
     /// Takes the table `key` apart into named sub-sections, in the order of the file; `None` when
     /// there is no such table, or nothing but problems in it.
     pub(super) fn take_sections(

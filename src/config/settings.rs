@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::check::{self, CheckKind, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
 use crate::printable::printable;
 use crate::process::{ProcessName, Target};
@@ -41,6 +42,8 @@ pub struct ProcessSettings {
     pub launcher: Launcher,
     /// The rules that its supervision keeps to.
     pub policy: Policy,
+    /// Its health checks, in the order of the file.
+    pub checks: Vec<CheckSettings>,
 }
 
 impl ProcessSettings {
@@ -87,11 +90,20 @@ impl Settings {
     /// Every program that the service runs, with the full name of the setting that gives it. A
     /// `unit` is systemd's to run.
     pub fn commands(&self) -> impl Iterator<Item = (String, &str)> {
-        let processes = self.processes.iter().filter_map(|process| {
-            let Start::Command(command) = &process.start else {
-                return None;
+        let processes = self.processes.iter().flat_map(|process| {
+            let key = &process.key;
+            let start = match &process.start {
+                Start::Command(command) => Some((format!("process.{key}.command"), command)),
+                Start::Unit(_) => None,
             };
-            Some((format!("process.{}.command", process.key), command))
+            let checks = process.checks.iter().enumerate();
+            let checks = checks.filter_map(move |(index, check)| match &check.kind {
+                CheckKind::Command { command } => {
+                    Some((check::path(key, index) + "command", command))
+                }
+                _ => None,
+            });
+            start.into_iter().chain(checks)
         });
         let hooks = self.hooks.iter().enumerate();
         let hooks = hooks.map(|(index, hook)| (hook::path(index) + "command", &hook.command));
@@ -122,6 +134,7 @@ impl Settings {
                 command,
                 unit,
                 policy: (&process.policy).into(),
+                check: process.checks.iter().map(CheckSection::from).collect(),
             };
             (process.key.as_str(), section)
         });
@@ -157,6 +170,8 @@ struct ProcessSection<'a> {
     unit: Option<&'a str>,
     #[serde(flatten)]
     policy: PolicySection,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    check: Vec<CheckSection<'a>>,
 }
 
 /// A policy as the file has it.

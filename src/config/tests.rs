@@ -376,6 +376,54 @@ fn arbitrary_policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let age = || (100_u64..=31_557_600_000).prop_map(Duration::from_millis);
+    let address = prop_oneof![
+        any::<(std::net::Ipv4Addr, u16)>().prop_map(|(ip, port)| format!("{ip}:{}", port.max(1))),
+        any::<(std::net::Ipv6Addr, u16)>().prop_map(|(ip, port)| format!("[{ip}]:{}", port.max(1))),
+        (1..=u16::MAX).prop_map(|port| format!("localhost:{port}")),
+    ];
+    let kind = prop_oneof![
+        address.prop_map(|address| CheckKind::Tcp {
+            address: TcpAddress::parse(&address).unwrap(),
+        }),
+        ("/([a-zé \"'?.]|\\*[a-z]|\\[[0-9-]\\]){0,8}", age())
+            .prop_map(|(path, max_age)| CheckKind::File { path, max_age }),
+        (1_u64 << 20..=1 << 40).prop_map(|max| CheckKind::Memory { max: ByteSize(max) }),
+        (1_u64..=1 << 20).prop_map(|max| CheckKind::Memory {
+            max: ByteSize(max << 20)
+        }),
+        (1..=10_000_u32).prop_map(|max| CheckKind::Cpu {
+            max: Percent(max),
+            over: Duration::from_secs(3600),
+        }),
+        (age(), proptest::option::of((0..24_u16, 0..60_u16))).prop_map(|(max, end)| {
+            let times = end.map(|(hour, minute)| format!("00:01-{hour:02}:{minute:02}"));
+            let between = times.and_then(|times| TimesOfDay::parse(&times));
+            CheckKind::Age { max, between }
+        }),
+        proptest::collection::vec("[^\0]{0,8}", 0..3).prop_map(|arguments| {
+            let command = std::iter::once("/check".to_owned()).chain(arguments);
+            CheckKind::Command {
+                command: command.collect(),
+            }
+        }),
+    ];
+    let action = prop_oneof![Just(CheckAction::Alert), Just(CheckAction::Restart)];
+    let name = "[a-z0-9_-]{0,31}";
+    (name, kind, duration(), duration(), 1..=1000_u32, action).prop_map(
+        |(name, kind, every, timeout, failures, action)| CheckSettings {
+            name,
+            kind,
+            every,
+            timeout,
+            failures,
+            action,
+        },
+    )
+}
+
 #[test]
 fn hooks_are_read_with_their_defaults() {
     let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
@@ -487,7 +535,8 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         }),
         "[a-z0-9@_.-]{0,20}".prop_map(|stem| Start::Unit(format!("u{stem}.service"))),
     ];
-    let process = (no_nul(), start, arbitrary_policy());
+    let checks = proptest::collection::vec(arbitrary_check(), 0..4);
+    let process = (no_nul(), start, arbitrary_policy(), checks);
     let processes = proptest::collection::btree_map("[a-z0-9_-]{1,32}", process, 1..5);
     let launcher = prop_oneof![
         Just(Launcher::Auto),
@@ -512,8 +561,13 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     (top, processes, hooks).prop_map(|(top, processes, hooks)| {
         let (policy, launcher, refuse_unsafe_commands) = top;
         let processes = processes.into_iter().enumerate();
-        let processes = processes.map(|(n, (key, (name, start, policy)))| {
+        let processes = processes.map(|(n, (key, (name, start, policy, checks)))| {
             // The number makes it a name of its own.
+            let checks = checks.into_iter().enumerate();
+            let checks = checks.map(|(n, check)| CheckSettings {
+                name: format!("{}{n}", check.name),
+                ..check
+            });
             let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
             let is_unit = matches!(start, Start::Unit(_));
             ProcessSettings {
@@ -522,6 +576,7 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
                 start,
                 launcher,
                 policy: Policy { is_unit, ..policy },
+                checks: checks.collect(),
             }
         });
         Settings {

@@ -5,6 +5,7 @@ mod signal;
 mod stat;
 mod table;
 mod target;
+mod usage;
 mod watch;
 
 use std::fmt;
@@ -13,6 +14,7 @@ pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
 pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
 pub use target::{CmdlinePattern, ExePattern, Target, User};
+pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.

@@ -9,9 +9,12 @@ pub(super) struct Stat {
     pub(super) state: u8,
     /// The pid of its parent.
     pub(super) parent: i32,
+    /// In user and kernel mode, in clock ticks.
+    pub(super) cpu_time: u64,
     pub(super) threads: i64,
     /// In clock ticks since boot.
     pub(super) start_time: u64,
+    pub(super) resident_pages: u64,
     /// As wait(2) has it; since Linux 3.5.
     pub(super) exit_code: Option<i32>,
 }
@@ -28,6 +31,7 @@ impl Stat {
         // The fields are counted from 1, and the name is the second.
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
+        let number = |number: usize| field(number)?.parse::<u64>().ok();
         let &[state] = field(3)?.as_bytes() else {
             return None;
         };
@@ -39,8 +43,10 @@ impl Stat {
             comm,
             state,
             parent: field(4)?.parse().ok()?,
+            cpu_time: number(14)?.checked_add(number(15)?)?,
             threads: field(20)?.parse().ok()?,
-            start_time: field(22)?.parse().ok()?,
+            start_time: number(22)?,
+            resident_pages: number(24)?,
             exit_code,
         })
     }
@@ -70,8 +76,10 @@ mod tests {
                 comm: comm.to_vec(),
                 state: b'Z',
                 parent: 1,
+                cpu_time: 3,
                 threads: 3,
                 start_time: 4711,
+                resident_pages: 210,
                 exit_code: None,
             };
             assert_eq!(Stat::parse(&text), Some(expected));

@@ -20,7 +20,7 @@ const SECTIONS: &str = "must be sections, each begun by [process.KEY]";
 const KNOWN: &str =
     "unknown key; known here: interval, launcher, refuse_unsafe_commands, process, hook";
 const KNOWN_OF_PROCESS: &str =
-    "unknown key; known here: name, command, unit, interval, start_timeout";
+    "unknown key; known here: name, command, unit, interval, start_timeout, check";
 
 fn check(file: &Path) -> Output {
     output(mfe_watchdog().args([
