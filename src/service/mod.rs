@@ -6,6 +6,7 @@ pub mod daemon;
 mod legacy;
 mod liveness;
 pub mod lock;
+mod notifier;
 
 use std::collections::HashSet;
 use std::fs;
@@ -22,12 +23,14 @@ use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::event::{Kind, Message};
+use crate::journal;
 use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::status::{State, Status};
 use crate::supervision::{Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
+use notifier::Notifier;
 
 /// What the service was told on its command line; all paths are absolute.
 #[derive(Debug, Clone)]
@@ -160,6 +163,7 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
+    notifier: Notifier,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
     /// Held for as long as the service lives.
@@ -178,6 +182,7 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
+            notifier: Notifier::from_environment(),
             degraded: HashSet::new(),
             lock: None,
             options,
@@ -343,10 +348,12 @@ impl Service {
     }
 
     fn send(&mut self, news: &[NotifyState<'_>]) {
-        let sent = sd_notify::notify(news);
+        let sent = self.notifier.send(news);
         self.check("notifying systemd", &sent, |error| {
             format!("systemd can't be notified: {error}")
         });
+        // At least once per cycle, and after everything else.
+        journal::catch_up();
     }
 
     /// Says once that something about the service itself doesn't work, and once that it does
