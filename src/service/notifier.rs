@@ -10,6 +10,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use sd_notify::NotifyState;
 
 /// The way to systemd.
