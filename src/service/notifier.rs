@@ -57,14 +57,13 @@ impl Notifier {
 fn send(address: &SocketAddr, text: &str) -> io::Result<()> {
     // A new one each time: systemd may have been re-executed and its socket with it.
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
     socket.connect_addr(address)?;
-    match socket.send(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(io::Error::new(
-            error.kind(),
+    match rustix::net::send(&socket, text.as_bytes(), SendFlags::DONTWAIT) {
+        Err(Errno::AGAIN) => Err(io::Error::new(
+            ErrorKind::WouldBlock,
             "it doesn't read what it is sent",
         )),
-        sent => sent.map(drop),
+        sent => Ok(sent.map(drop)?),
     }
 }
 
