@@ -4,7 +4,8 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use random::Random;
 
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;
@@ -12,6 +13,8 @@ mod config;
 mod process_table;
 #[path = "../../fuzz/bodies/published.rs"]
 mod published;
+#[path = "../shared/random.rs"]
+mod random;
 
 /// Repeats a run; without it each run is another one.
 const SEED: &str = "MFE_FUZZ_SEED";
@@ -40,8 +43,8 @@ fn what_is_published() {
 fn smoke(target: &str, run: fn(&[u8])) {
     let corpus = corpus(target);
     assert!(!corpus.is_empty(), "no corpus of {target}");
-    let seed = seed();
-    let mut random = Random(seed);
+    let seed = random::seed(SEED);
+    let mut random = Random::new(seed);
     for input in &corpus {
         run_one(target, seed, run, input);
     }
@@ -62,14 +65,6 @@ fn run_one(target: &str, seed: u64, run: fn(&[u8]), input: &[u8]) {
         "{target} fails; to repeat it: {SEED}={seed}, with this input:\n{}",
         input.escape_ascii()
     );
-}
-
-fn seed() -> u64 {
-    if let Ok(seed) = std::env::var(SEED) {
-        return seed.parse().expect(SEED);
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::from(now.subsec_nanos()) ^ now.as_secs()
 }
 
 /// The target's inputs, in the order of their names, for a seed is to mean the same everywhere.
@@ -121,29 +116,5 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
             input.extend(&other[from..]);
         }
         _ => input.truncate(begin),
-    }
-}
-
-/// xorshift64*: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // Zero would stay zero.
-        let mut x = self.0.max(1);
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.0 = x;
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// A number below `bound`, which is small.
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from((self.next() >> 33) % bound.max(1) as u64).unwrap()
-    }
-
-    fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
     }
 }
