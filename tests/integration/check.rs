@@ -17,10 +17,18 @@ const COMMAND: &str = "must be a list of a program's absolute path and its argum
 const NO_PROCESS: &str =
     "1: process: no process to keep running; write at least one [process.KEY] section";
 const SECTIONS: &str = "must be sections, each begun by [process.KEY]";
-const KNOWN: &str =
-    "unknown key; known here: interval, launcher, refuse_unsafe_commands, process, hook";
-const KNOWN_OF_PROCESS: &str =
-    "unknown key; known here: name, command, unit, interval, start_timeout, check";
+const KNOWN: &str = "unknown key; known here: interval, start_timeout, stop_timeout, stopped_timeout, restart_burst, \
+     restart_delay, restart_delay_max, stable_after, crash_loop_restarts, crash_loop_window, \
+     duplicates, dry_run, launcher, refuse_unsafe_commands, process, hook";
+const KNOWN_OF_PROCESS: &str = "unknown key; known here: name, command, unit, interval, start_timeout, stop_timeout, stopped_timeout, restart_burst, \
+     restart_delay, restart_delay_max, stable_after, crash_loop_restarts, crash_loop_window, \
+     duplicates, dry_run, check";
+
+/// The rules of supervision as they are without any of one's own, but for the interval.
+const RULES: &str = "start_timeout = \"30s\"\nstop_timeout = \"10s\"\nstopped_timeout = \"30s\"\n\
+                     restart_burst = 3\nrestart_delay = \"1s\"\nrestart_delay_max = \"1m\"\n\
+                     stable_after = \"1m\"\ncrash_loop_restarts = 5\ncrash_loop_window = \"5m\"\n\
+                     duplicates = \"warn\"\ndry_run = false\n";
 
 fn check(file: &Path) -> Output {
     output(mfe_watchdog().args([
@@ -409,18 +417,19 @@ fn every_default_is_filled_in() {
     let expected = format!(
         "# {}\n\
          interval = \"10s\"\n\
+         {RULES}\
          launcher = \"auto\"\n\
          refuse_unsafe_commands = false\n\n\
          [process.z]\n\
          name = \"Z\"\n\
          command = [\"/z\", \"\", \"a b\"]\n\
          interval = \"10s\"\n\
-         start_timeout = \"30s\"\n\n\
+         {RULES}\n\
          [process.a]\n\
          name = \"A\"\n\
          unit = \"a.service\"\n\
          interval = \"1m 30s\"\n\
-         start_timeout = \"30s\"\n",
+         {RULES}",
         file.display()
     );
     assert_eq!(checked.stdout, expected);
