@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::printable::printable;
-use crate::process::{ProcessName, Target};
+use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target};
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,18 @@ impl Settings {
                 Start::Command(command) => (Some(command.as_slice()), None),
                 Start::Unit(unit) => (None, Some(unit.as_str())),
             };
+            let Target {
+                name,
+                exe,
+                cmdline,
+                user,
+                namesakes: _,
+            } = &process.target;
             let section = ProcessSection {
-                name: process.name().as_str(),
+                name: name.as_str(),
+                exe: exe.as_ref().map(ExePattern::as_str),
+                cmdline: cmdline.as_ref().map(CmdlinePattern::as_str),
+                user: user.as_ref().map(|user| user.name.as_str()),
                 command,
                 unit,
                 interval: process.interval,
@@ -118,6 +128,12 @@ struct File<'a> {
 #[derive(Serialize)]
 struct ProcessSection<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmdline: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
