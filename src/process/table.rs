@@ -698,7 +698,22 @@ fn decimal(text: &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_YOUNG, young_between};
+    use super::{Impostor, MAX_YOUNG, ProcessId, Sighting, young_between};
+
+    #[test]
+    fn an_impostor_that_is_met_twice_in_a_look_is_one() {
+        let impostor = |pid| Impostor {
+            id: ProcessId { pid, start_time: 1 },
+            user: "root".into(),
+            path: "/x".into(),
+        };
+        let mut sighting = Sighting {
+            impostors: vec![impostor(3), impostor(2), impostor(3)],
+            ..Sighting::default()
+        };
+        sighting.sort();
+        assert_eq!(sighting.impostors, [impostor(2), impostor(3)]);
+    }
 
     #[test]
     fn young_are_the_pids_after_the_last_one() {
