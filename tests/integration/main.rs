@@ -10,6 +10,7 @@ mod budget;
 mod check;
 mod clock;
 mod demo;
+mod identity;
 mod journal;
 mod no_pidfd;
 mod notify;
