@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
@@ -30,6 +31,9 @@ const ARGUMENTS_WITH_A_NAME: usize = 3;
 
 /// More of a process's arguments than this isn't read, in bytes.
 const CMDLINE_MAX: u64 = 64 * 1024;
+
+/// The pause before the next reading when a process is just becoming another program.
+const BECOMING: Duration = Duration::from_millis(5);
 
 /// For how many looks a process is young.
 const YOUNG_LOOKS: usize = 3;
@@ -96,7 +100,7 @@ pub struct Impostor {
     pub id: ProcessId,
     /// Its user: the name in /etc/passwd, or the number; printable.
     pub user: String,
-    /// The path of its program; printable.
+    /// The path of its program, or its name in brackets where that can't be told; printable.
     pub path: String,
 }
 
@@ -124,6 +128,8 @@ enum Unreadable {
     Malformed,
     /// The table lacks pid 1, so it isn't whole.
     Incomplete,
+    /// A living process has no arguments.
+    NoArguments,
 }
 
 /// The same kind of failure, though perhaps met at another process: not worth a new message.
@@ -144,6 +150,10 @@ impl fmt::Display for LookError {
             Unreadable::Incomplete => write!(
                 f,
                 "{path} doesn't show every process: pid 1 is missing (mounted with hidepid?)"
+            ),
+            Unreadable::NoArguments => write!(
+                f,
+                "{path} is still empty, though the process lives: which program it is can't be told"
             ),
         }
     }
@@ -185,6 +195,9 @@ pub struct ProcessTable {
     path: String,
     /// The last pid handed out at each of the latest looks, the oldest first.
     last_pids: VecDeque<i32>,
+    /// A process that was met while it was becoming another program, since the last [`Self::scan`]
+    /// began.
+    becoming: Option<i32>,
 }
 
 impl ProcessTable {
@@ -197,6 +210,7 @@ impl ProcessTable {
             buffer: vec![0; 4 * 1024],
             path: String::new(),
             last_pids: VecDeque::with_capacity(YOUNG_LOOKS),
+            becoming: None,
         }
     }
 
@@ -212,19 +226,29 @@ impl ProcessTable {
         let mut sighting = self.scan(&root, target)?;
         for _ in 1..MAX_SCANS {
             let now = self.last_pid(&root);
-            let undisturbed = now.is_some() && now == before;
+            let undisturbed = now.is_some() && now == before && self.becoming.is_none();
             if undisturbed || !sighting.alive.is_empty() {
                 break;
+            }
+            if self.becoming.is_some() {
+                std::thread::sleep(BECOMING);
             }
             // Whoever was there before has been met, or has died. Its heirs are among the new pids,
             // unless the kernel has begun anew with the lowest.
             sighting = match young_between(before, now) {
-                Some(young) => self.examine_all(&root, young, &[], target, sighting)?,
-                None => self.scan(&root, target)?,
+                Some(young) if self.becoming.is_none() => {
+                    self.examine_all(&root, young, &[], target, sighting)?
+                }
+                _ => self.scan(&root, target)?,
             };
             before = now;
         }
-        Ok(sighting)
+        match self.becoming {
+            Some(pid) if sighting.alive.is_empty() => {
+                Err(self.error(&format!("{pid}/cmdline"), Unreadable::NoArguments))
+            }
+            _ => Ok(sighting),
+        }
     }
 
     /// The same, at the price of a few small reads while nothing has happened: confirms that the
@@ -319,6 +343,7 @@ impl ProcessTable {
 
     /// Reads the whole table once.
     fn scan(&mut self, root: &OwnedFd, target: &Target) -> Result<Sighting, LookError> {
+        self.becoming = None;
         let mut sighting = Sighting::default();
         let mut saw_init = false;
         // The directory's buffer is lent out while its entries are examined.
@@ -415,7 +440,14 @@ impl ProcessTable {
                 state: run_state(state, status.tracer),
             })),
             Some(false) => self.impostor(root, id, &program, target),
-            None => Ok(Met::Nobody),
+            None => {
+                // The kernel sets the name of a new program before its arguments: there is a moment
+                // without any. One that has ended has no exe either.
+                if self.exe(root, &program)?.is_some() {
+                    self.becoming = Some(pid);
+                }
+                Ok(Met::Nobody)
+            }
         }
     }
 
@@ -495,8 +527,6 @@ impl ProcessTable {
             }
         }
         if let Some(pattern) = &target.cmdline {
-            // The kernel sets the name of a new program before its arguments: there is a moment
-            // without any.
             match self.cmdline(root, program)? {
                 Some(cmdline) if cmdline.is_empty() => return Ok(None),
                 Some(cmdline) if pattern.matches(&cmdline) => {}

@@ -613,19 +613,51 @@ fn who_is_of_another_section_is_no_impostor() {
 }
 
 #[test]
-fn what_is_becoming_another_program_or_ending_is_nobody() {
+fn what_is_ending_is_nobody() {
     let tree = Tree::new();
-    tree.add(20, &Entry::new("Monitor"));
+    tree.add(20, &Entry::new("Monitor").runs("/", b""));
     tree.remove("20/exe");
-    let ending = tree.look_for(&with_exe("/x")).unwrap();
-    assert_eq!(ending, Sighting::default(), "or a thread of the kernel's");
-    tree.add(30, &Entry::new("Monitor").runs("/usr/lib/jvm/java", b""));
-    let target = with_cmdline("monitor[.]jar");
-    let becoming = tree.look_for(&target).unwrap();
-    assert_eq!(becoming.impostors.len(), 1, "20 has arguments, 30 has none");
-    assert_eq!(becoming.impostors[0].path, "[Monitor]");
+    for target in [with_exe("/x"), with_cmdline("x")] {
+        let sighting = tree.look_for(&target).unwrap();
+        assert_eq!(sighting, Sighting::default(), "or a thread of the kernel's");
+    }
+    tree.write("20/cmdline", "a\0");
+    let sighting = tree.look_for(&with_cmdline("x")).unwrap();
+    assert_eq!(sighting.impostors[0].path, "[Monitor]");
     tree.remove("20/cmdline");
-    assert_eq!(tree.look_for(&target).unwrap(), Sighting::default());
+    let sighting = tree.look_for(&with_cmdline("x")).unwrap();
+    assert_eq!(sighting, Sighting::default());
+}
+
+#[test]
+fn what_is_becoming_another_program_is_waited_for() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor").runs("/usr/lib/jvm/java", b""));
+    let target = with_cmdline("monitor[.]jar");
+    assert_eq!(
+        tree.look_for(&target).unwrap_err(),
+        format!(
+            "{}/20/cmdline is still empty, though the process lives: which program it is can't be \
+             told",
+            tree.root().display()
+        )
+    );
+    // It is of no interest where another one is met, or to whom it isn't anyway.
+    let java = |cmdline| Entry::new("Monitor").runs("/usr/lib/jvm/java", cmdline);
+    tree.add(30, &java(b"java\0-jar\0monitor.jar\0"));
+    assert_eq!(tree.met(&target), (vec![30], vec![]));
+    fs::remove_dir_all(tree.root().join("30")).unwrap();
+    let of_somebody = Target {
+        user: User::find("7").unwrap(),
+        ..target.clone()
+    };
+    assert_eq!(tree.met(&of_somebody), (vec![], vec![20]));
+
+    let cmdline = tree.root().join("20/cmdline");
+    let mut table = ProcessTable::new(tree.root());
+    assert!(table.look(&target).is_err());
+    fs::write(cmdline, b"java\0-jar\0monitor.jar\0").unwrap();
+    assert_eq!(table.look(&target).unwrap().alive.len(), 1);
 }
 
 #[test]
