@@ -295,6 +295,42 @@ fn a_program_that_nothing_can_interrupt() {
 }
 
 #[test]
+fn a_program_whose_main_thread_has_ended_is_still_told() {
+    install("python3");
+    let till = Till::new();
+    let name = unique('P');
+    let program = till.path().join("bin").join(&name);
+    symlink("/usr/bin/python3", &program).unwrap();
+    let script = "import ctypes, sys, threading\n\
+        threading.Thread(target=sys.stdin.read).start()\n\
+        ctypes.CDLL(None).pthread_exit(None)\n";
+    let mut command = Command::new(&program);
+    command.args([
+        OsStr::new("-c"),
+        OsStr::new(script),
+        till.path().as_os_str(),
+    ]);
+    command.stdin(std::process::Stdio::piped());
+    let child = spawn(&mut command);
+    let status = format!("/proc/{}/status", child.id());
+    eventually("the main thread has ended", || {
+        let status = fs::read_to_string(&status).unwrap();
+        status.contains("State:\tZ").then_some(())
+    });
+    let arguments = till.path().display().to_string();
+    let is = |exe: &str, cmdline: &str| Target {
+        exe: Some(ExePattern::new(exe).unwrap()),
+        cmdline: Some(CmdlinePattern::new(cmdline).unwrap()),
+        ..named(&name)
+    };
+    let target = is("/usr/bin/python3*", &arguments);
+    assert_eq!(pids(&look(&target)), (vec![pid(&child)], vec![]));
+    let another = is("/usr/bin/perl*", &arguments);
+    assert_eq!(pids(&look(&another)), (vec![], vec![pid(&child)]));
+    end(child);
+}
+
+#[test]
 fn a_signal_reaches_its_process_and_no_other() {
     let till = Till::new();
     let program = till.program('T');
