@@ -154,7 +154,13 @@ fn the_user_tells_the_real_one_from_a_strangers() {
     let till = Till::new();
     let name = unique('U');
     let program = copy(&till, "everybody", &name);
-    fs::set_permissions(till.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let everybodys = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    everybodys(till.path(), 0o755);
+    let starts = till.path().join(format!("{name}.starts"));
+    fs::write(&starts, "").unwrap();
+    everybodys(&starts, 0o666);
     let of_nobody = spawn(Command::new(&program).arg(till.path()).uid(65534));
     let of_root = run(&till, &program, &[]);
     let of = |user: &str| Target {
@@ -241,6 +247,8 @@ fn a_program_that_is_stopped_is_told_from_one_that_is_debugged() {
     assert_eq!(state(), RunState::Running);
     debugger.kill().unwrap();
     debugger.wait().unwrap();
+    // What it held back may be lost with it.
+    signal(Signal::SIGSTOP);
     eventually("stopped", || (state() == RunState::Stopped).then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
