@@ -15,6 +15,7 @@
 //! | [`trust`] | judges whether somebody else could change a program |
 //! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
 //! | [`service`] | the running service: tasks, signals, systemd |
+//! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
@@ -32,6 +33,7 @@ pub mod process;
 mod published;
 pub mod service;
 mod spawn;
+pub mod state;
 pub mod status;
 pub mod subprocess;
 pub mod supervision;

@@ -1,10 +1,16 @@
-//! Replaces the files that the service publishes in its runtime directory; what is in them is
-//! decided elsewhere.
+//! Replaces and reads the files that the service publishes in its runtime directory; what is in them
+//! is decided elsewhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use anyhow::Context;
+use nix::libc;
+
+/// A larger file isn't ours, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
 
 /// Puts `content` in place of the file `name` of `directory`; a reader sees the one or the other,
 /// whole.
@@ -34,6 +40,33 @@ fn create(path: &Path) -> io::Result<File> {
         }
         created => created,
     }
+}
+
+/// Reads the file `name` of `directory`; `None` when there is none. A link in its place is not
+/// followed, and nothing but a regular file is waited for or read.
+pub(crate) fn read(directory: &Path, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let path = directory.join(name);
+    let open = OpenOptions::new()
+        .read(true)
+        // Opening a FIFO would wait for somebody to write.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path);
+    let unreadable = || format!("{} can't be read", path.display());
+    let file = match open {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.with_context(unreadable)?,
+    };
+    if !file.metadata().with_context(unreadable)?.is_file() {
+        anyhow::bail!("{} isn't a regular file", path.display());
+    }
+    let mut text = Vec::new();
+    file.take(MAX_SIZE + 1)
+        .read_to_end(&mut text)
+        .with_context(unreadable)?;
+    if text.len() as u64 > MAX_SIZE {
+        anyhow::bail!("{} is larger than any file of this service", path.display());
+    }
+    Ok(Some(text))
 }
 
 #[cfg(test)]

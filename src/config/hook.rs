@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::section::{Located, Problems, Section};
 use super::settings::as_duration;
-use super::{command, duration};
+use super::{FROM_MIN, command, duration_within};
 use crate::event::Kind;
 use crate::printable::list;
 
@@ -67,7 +67,8 @@ fn hook(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<HookSet
         problems.add(section.offset(), section.path("command"), message);
     }
     let command = command(&mut section, problems);
-    let timeout = duration(&mut section, "timeout", problems).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout =
+        duration_within(&mut section, "timeout", FROM_MIN, problems).unwrap_or(DEFAULT_TIMEOUT);
     section.finish(problems);
     Some(HookSettings {
         on: on?,

@@ -6,6 +6,7 @@
 mod check;
 mod hook;
 pub mod in_force;
+mod policy;
 mod problem;
 mod section;
 mod settings;
@@ -13,6 +14,7 @@ mod settings;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
 use crate::printable::printable;
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
+use crate::supervision::Policy;
 use problem::line_ends;
 use section::{Located, Problems, Section};
 
@@ -37,14 +40,14 @@ pub const DEFAULT_TEXT: &str = include_str!("default.toml");
 /// A larger file is surely not a configuration and isn't read into memory, in bytes.
 pub const MAX_SIZE: u64 = 1 << 20;
 
-/// The shortest time any duration in the file may be.
+/// The shortest time most durations in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time a duration in the file may be, unless it is the age of something.
+/// The longest time most durations in the file may be.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
 
-/// How long a start may take when the file doesn't say.
-const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What most durations may be.
+const FROM_MIN: RangeInclusive<Duration> = MIN_DURATION..=MAX_DURATION;
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 32;
@@ -181,7 +184,7 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         return None;
     }
     let mut file = Section::new(String::new(), 0, table.into_inner());
-    let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
+    let policy = policy::policy(&mut file, Policy::default(), problems);
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
     let refuse_unsafe_commands = file.take("refuse_unsafe_commands", "true or false", problems);
@@ -198,11 +201,11 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut processes = Vec::new();
     for (key, section) in sections.unwrap_or_default() {
         processes.extend(process(
-            key, section, interval, launcher, &mut names, problems,
+            key, section, policy, launcher, &mut names, problems,
         ));
     }
     Some(Settings {
-        interval,
+        policy,
         launcher,
         refuse_unsafe_commands: refuse_unsafe_commands.is_some_and(|located| located.value),
         processes,
@@ -225,7 +228,7 @@ fn syntax(message: &str) -> &str {
 fn process(
     key: String,
     mut section: Section<'_>,
-    interval: Duration,
+    policy: Policy,
     launcher: Launcher,
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
@@ -251,18 +254,18 @@ fn process(
         }
     }
     let start = start(&mut section, problems);
-    let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
-    let start_timeout =
-        duration(&mut section, "start_timeout", problems).unwrap_or(DEFAULT_START_TIMEOUT);
+    let policy = Policy {
+        is_unit: matches!(start, Some(Start::Unit(_))),
+        ..policy::policy(&mut section, policy, problems)
+    };
     let checks = check::checks(&mut section, problems);
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        name: name?.value,
+        target: Target::named(name?.value),
         start: start?,
         launcher,
-        interval,
-        start_timeout,
+        policy,
         checks,
     })
 }
@@ -370,28 +373,20 @@ fn valid_unit(
 }
 
 /// Takes a duration as people write it, within the limits.
-fn duration(
+fn duration_within(
     section: &mut Section<'_>,
     key: &'static str,
+    within: RangeInclusive<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    duration_up_to(section, key, MAX_DURATION, problems)
-}
-
-/// The same for one that may be longer.
-fn duration_up_to(
-    section: &mut Section<'_>,
-    key: &'static str,
-    max: Duration,
-    problems: &mut Problems<'_>,
-) -> Option<Duration> {
-    let expected = format!(
-        "a duration such as \"10s\" or \"1min 30s\", from 100ms to {}",
-        humantime::format_duration(max)
-    );
+    let [least, most] = [within.start(), within.end()].map(|limit| {
+        let limit = humantime::format_duration(*limit);
+        limit.to_string()
+    });
+    let expected = format!("a duration such as \"10s\" or \"1min 30s\", from {least} to {most}");
     let parse = |text: &str| {
         let duration = humantime::parse_duration(text).ok()?;
-        (MIN_DURATION..=max).contains(&duration).then_some(duration)
+        within.contains(&duration).then_some(duration)
     };
     section.take_parsed(key, &expected, parse, problems)
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Kind;
+use crate::supervision::Duplicates;
 
 const FILE: &str = "/a/config.toml";
 
@@ -28,14 +29,14 @@ fn with_interval(interval: &str) -> String {
 #[test]
 fn the_shipped_file_says_what_the_defaults_are() {
     let settings = parsed(DEFAULT_TEXT);
-    assert_eq!(settings.interval, Duration::from_secs(10));
+    assert_eq!(settings.policy.interval, Duration::from_secs(10));
     assert_eq!(settings.launcher, Launcher::Auto);
     let each: Vec<_> = settings
         .processes
         .iter()
         .map(|process| {
             let start = process.start.to_string();
-            (process.key.as_str(), process.name.as_str(), start)
+            (process.key.as_str(), process.name().as_str(), start)
         })
         .collect();
     let script = |name: &str| format!("/opt/sefaz/cco/bin/{name}");
@@ -47,8 +48,8 @@ fn the_shipped_file_says_what_the_defaults_are() {
         ]
     );
     for process in &settings.processes {
-        assert_eq!(process.interval, Duration::from_secs(10));
-        assert_eq!(process.start_timeout, Duration::from_secs(30));
+        assert_eq!(process.policy.interval, Duration::from_secs(10));
+        assert_eq!(process.policy.start_timeout, Duration::from_secs(30));
     }
 }
 
@@ -66,7 +67,11 @@ fn durations_as_people_write_them() {
         ("60min", 3_600_000),
     ] {
         let settings = parsed(&with_interval(&format!("{text:?}")));
-        assert_eq!(settings.interval, Duration::from_millis(expected), "{text}");
+        assert_eq!(
+            settings.policy.interval,
+            Duration::from_millis(expected),
+            "{text}"
+        );
     }
 }
 
@@ -118,6 +123,79 @@ fn durations_nobody_can_mean() {
 }
 
 #[test]
+fn every_rule_may_stand_at_the_top_and_in_a_section() {
+    let rules = "interval = \"1s\"\nstart_timeout = \"2s\"\nstop_timeout = \"3s\"\n\
+        stopped_timeout = \"4s\"\nrestart_burst = 0\nrestart_delay = \"0s\"\n\
+        restart_delay_max = \"5s\"\nstable_after = \"6s\"\ncrash_loop_restarts = 7\n\
+        crash_loop_window = \"8s\"\nduplicates = \"stop-newest\"\ndry_run = true\n";
+    let second = Duration::from_secs(1);
+    let expected = Policy {
+        interval: second,
+        start_timeout: 2 * second,
+        stop_timeout: 3 * second,
+        stopped_timeout: 4 * second,
+        restart_burst: 0,
+        restart_delay: Duration::ZERO,
+        restart_delay_max: 5 * second,
+        stable_after: 6 * second,
+        crash_loop_restarts: 7,
+        crash_loop_window: 8 * second,
+        duplicates: Duplicates::StopNewest,
+        dry_run: true,
+        is_unit: false,
+    };
+    let section = |key: &str| format!("[process.{key}]\nname = \"{key}\"\ncommand = [\"/a\"]\n");
+    let settings = parsed(&format!("{rules}{}", section("a")));
+    assert_eq!(settings.policy, expected);
+    assert_eq!(settings.processes[0].policy, expected);
+    let settings = parsed(&format!("{}{rules}{}", section("a"), section("b")));
+    assert_eq!(settings.policy, Policy::default());
+    assert_eq!(settings.processes[0].policy, expected);
+    assert_eq!(settings.processes[1].policy, Policy::default());
+}
+
+#[test]
+fn a_rule_that_cannot_be_is_refused() {
+    for (rule, message) in [
+        (
+            "restart_burst = -1",
+            "must be a number from 0 to 1000, not -1",
+        ),
+        (
+            "restart_burst = \"3\"",
+            "must be a number from 0 to 1000, not \"3\"",
+        ),
+        (
+            "crash_loop_restarts = 1",
+            "must be a number from 2 to 1000, not 1",
+        ),
+        ("dry_run = 1", "must be true or false, not 1"),
+        (
+            "duplicates = \"kill\"",
+            "must be \"warn\" or \"stop-newest\", not \"kill\"",
+        ),
+        (
+            "restart_delay = \"2min\"",
+            "restart_delay, 2m, is longer than restart_delay_max, 1m",
+        ),
+        (
+            "restart_delay_max = \"500ms\"",
+            "restart_delay, 1s, is longer than restart_delay_max, 500ms",
+        ),
+        (
+            "restart_delay = \"-1s\"",
+            "must be a duration such as \"10s\" or \"1min 30s\", from 0s to 1h, not \"-1s\"",
+        ),
+    ] {
+        let text = format!("{rule}\n[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n");
+        let problems = refused(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].line, Some(1), "{rule}");
+        assert_eq!(problems[0].message, message);
+    }
+}
+
+#[test]
 fn an_interval_of_its_own_goes_over_the_global_one() {
     let settings = parsed(
         "interval = \"20s\"\n\
@@ -126,9 +204,12 @@ fn an_interval_of_its_own_goes_over_the_global_one() {
     );
     let of = |index: usize| {
         let process: &ProcessSettings = &settings.processes[index];
-        (process.interval.as_secs(), process.start_timeout.as_secs())
+        (
+            process.policy.interval.as_secs(),
+            process.policy.start_timeout.as_secs(),
+        )
     };
-    assert_eq!(settings.interval.as_secs(), 20);
+    assert_eq!(settings.policy.interval.as_secs(), 20);
     assert_eq!((of(0), of(1)), ((1, 2), (20, 30)));
 }
 
@@ -184,7 +265,7 @@ fn keys_and_names_up_to_their_limits() {
     }
     let longest = "n".repeat(255);
     assert_eq!(
-        parsed(&section("a", &longest)).processes[0].name.as_str(),
+        parsed(&section("a", &longest)).processes[0].name().as_str(),
         longest
     );
     for name in ["", "/", "bin/x", &"n".repeat(256)] {
@@ -307,6 +388,42 @@ fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
     )
 }
 
+fn arbitrary_policy() -> impl Strategy<Value = Policy> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let delay = (0_u64..=3_600_000).prop_map(Duration::from_millis);
+    let duplicates = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
+    let times = (
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+    );
+    let rest = (delay, 0..=1000_u32, 2..=1000_u32, duplicates, any::<bool>());
+    (times, rest).prop_map(
+        |(times, (delay, restart_burst, crash_loop_restarts, duplicates, dry_run))| {
+            let (interval, start_timeout, stop_timeout, stopped_timeout, stable_after, window) =
+                times;
+            Policy {
+                interval,
+                start_timeout,
+                stop_timeout,
+                stopped_timeout,
+                restart_burst,
+                restart_delay: delay / 2,
+                restart_delay_max: delay,
+                stable_after,
+                crash_loop_restarts,
+                crash_loop_window: window,
+                duplicates,
+                dry_run,
+                is_unit: false,
+            }
+        },
+    )
+}
+
 #[test]
 fn hooks_are_read_with_their_defaults() {
     let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
@@ -418,15 +535,15 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         }),
         "[a-z0-9@_.-]{0,20}".prop_map(|stem| Start::Unit(format!("u{stem}.service"))),
     ];
-    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
     let checks = proptest::collection::vec(arbitrary_check(), 0..4);
-    let process = (no_nul(), start, duration(), duration(), checks);
+    let process = (no_nul(), start, arbitrary_policy(), checks);
     let processes = proptest::collection::btree_map("[a-z0-9_-]{1,32}", process, 1..5);
     let launcher = prop_oneof![
         Just(Launcher::Auto),
         Just(Launcher::Systemd),
         Just(Launcher::Direct)
     ];
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
     let hook = (
         proptest::sample::subsequence(Kind::ALL.to_vec(), 1..=Kind::ALL.len()),
         (no_nul(), proptest::collection::vec(no_nul(), 0..3)),
@@ -440,32 +557,30 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         timeout,
     });
     let hooks = proptest::collection::vec(hook, 0..3);
-    let top = (duration(), launcher, any::<bool>());
+    let top = (arbitrary_policy(), launcher, any::<bool>());
     (top, processes, hooks).prop_map(|(top, processes, hooks)| {
-        let (interval, launcher, refuse_unsafe_commands) = top;
+        let (policy, launcher, refuse_unsafe_commands) = top;
         let processes = processes.into_iter().enumerate();
-        let processes = processes.map(
-            |(n, (key, (name, start, interval, start_timeout, checks)))| {
-                // The number makes it a name of its own.
-                let checks = checks.into_iter().enumerate();
-                let checks = checks.map(|(n, check)| CheckSettings {
-                    name: format!("{}{n}", check.name),
-                    ..check
-                });
-                let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
-                ProcessSettings {
-                    key,
-                    name,
-                    start,
-                    launcher,
-                    interval,
-                    start_timeout,
-                    checks: checks.collect(),
-                }
-            },
-        );
+        let processes = processes.map(|(n, (key, (name, start, policy, checks)))| {
+            // The number makes it a name of its own.
+            let checks = checks.into_iter().enumerate();
+            let checks = checks.map(|(n, check)| CheckSettings {
+                name: format!("{}{n}", check.name),
+                ..check
+            });
+            let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
+            let is_unit = matches!(start, Start::Unit(_));
+            ProcessSettings {
+                key,
+                target: Target::named(name),
+                start,
+                launcher,
+                policy: Policy { is_unit, ..policy },
+                checks: checks.collect(),
+            }
+        });
         Settings {
-            interval,
+            policy,
             launcher,
             refuse_unsafe_commands,
             processes: processes.collect(),

@@ -1,15 +1,19 @@
 //! What a process is and how it is found in /proc; what to do about it is decided elsewhere.
 
 mod name;
+mod signal;
 mod stat;
 mod table;
+mod target;
 mod usage;
 mod watch;
 
 use std::fmt;
 
 pub use name::ProcessName;
-pub use table::{LookError, ProcessTable, Sighting, Zombie};
+pub use signal::{SignalError, Signalled, signal};
+pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
+pub use target::{CmdlinePattern, ExePattern, Target, User};
 pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};
 

@@ -7,6 +7,8 @@ pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// One letter.
     pub(super) state: u8,
+    /// The pid of its parent.
+    pub(super) parent: i32,
     /// In user and kernel mode, in clock ticks.
     pub(super) cpu_time: u64,
     pub(super) threads: i64,
@@ -40,6 +42,7 @@ impl Stat {
         Some(Self {
             comm,
             state,
+            parent: field(4)?.parse().ok()?,
             cpu_time: number(14)?.checked_add(number(15)?)?,
             threads: field(20)?.parse().ok()?,
             start_time: number(22)?,
@@ -72,6 +75,7 @@ mod tests {
             let expected = Stat {
                 comm: comm.to_vec(),
                 state: b'Z',
+                parent: 1,
                 cpu_time: 3,
                 threads: 3,
                 start_time: 4711,

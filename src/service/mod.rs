@@ -27,8 +27,9 @@ use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::printable::list;
 use crate::process::ProcessTable;
-use crate::status::{State, Status};
-use crate::supervision::{Published, Slot, supervise};
+use crate::state::{self, Remembered};
+use crate::status::Status;
+use crate::supervision::{Memory, Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
 
@@ -72,8 +73,8 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
-    service.apply(settings, &in_flight);
+    let remembered = service.remembered();
+    service.apply(settings, remembered);
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -122,25 +123,6 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     Ok(())
 }
 
-/// The keys of the processes that an earlier run of the service was starting when it ended, if that
-/// may still go on: a second start beside it could bring up a second copy.
-fn starts_left_in_flight(runtime_dir: &Path, settings: &Settings) -> HashSet<String> {
-    // Without a status there is no earlier run that anybody knows of.
-    let Ok(Some(status)) = Status::read(runtime_dir) else {
-        return HashSet::new();
-    };
-    let age = status.updated_at.age(SystemTime::now());
-    let in_flight = settings.processes.iter().filter(|process| {
-        let was_starting = status
-            .processes
-            .iter()
-            .any(|was| was.name == process.name.as_str() && was.state == State::Starting);
-        // A moment in the future only says that the clock was set.
-        was_starting && age.is_none_or(|age| age <= process.start_timeout)
-    });
-    in_flight.map(|process| process.key.clone()).collect()
-}
-
 async fn ping_due(liveness: &Liveness) {
     match liveness.next_ping() {
         Some(time) => sleep_until(time.into()).await,
@@ -150,8 +132,8 @@ async fn ping_due(liveness: &Liveness) {
 
 fn names(settings: &Settings) -> String {
     let each = settings.processes.iter().map(|process| {
-        let interval = humantime::format_duration(process.interval);
-        format!("{} every {interval}", process.name)
+        let interval = humantime::format_duration(process.policy.interval);
+        format!("{} every {interval}", process.name())
     });
     list(each)
 }
@@ -175,6 +157,8 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
+    /// What was last written for the next run of the service.
+    written: Vec<Arc<Memory>>,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
     /// The commands that somebody else could change, as was said.
@@ -196,6 +180,7 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
+            written: Vec::new(),
             degraded: HashSet::new(),
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
@@ -268,9 +253,20 @@ impl Service {
         Ok(())
     }
 
-    /// Puts settings to use: processes that stay keep their task and all it knows. `in_flight` has
-    /// the keys of those that an earlier run of the service may have left in their start.
-    fn apply(&mut self, settings: Settings, in_flight: &HashSet<String>) {
+    /// What an earlier run of the service remembered. A file that can't be used is no reason not to
+    /// run: it was set aside, and all begins anew.
+    fn remembered(&self) -> Vec<Remembered> {
+        state::read(&self.options.runtime_dir).unwrap_or_else(|error| {
+            let text =
+                format!("what was remembered of restarts is lost: {error:#}; it is set aside");
+            self.say(Kind::Degraded, text);
+            Vec::new()
+        })
+    }
+
+    /// Puts settings to use: processes that stay keep their task and all it knows. `remembered` is
+    /// what an earlier run of the service has left to know.
+    fn apply(&mut self, settings: Settings, mut remembered: Vec<Remembered>) {
         let directory = self.options.runtime_dir.clone();
         let published = in_force::publish(&settings, &directory);
         self.check("publishing the settings", &published, |error| {
@@ -283,7 +279,7 @@ impl Service {
         for process in settings.processes {
             let same = before.iter().position(|supervised| {
                 let settings = supervised.settings.borrow();
-                settings.key == process.key && settings.name == process.name
+                settings.key == process.key && settings.name() == process.name()
             });
             let process = Arc::new(process);
             self.processes.push(if let Some(index) = same {
@@ -291,12 +287,16 @@ impl Service {
                 supervised.settings.send_replace(process);
                 supervised
             } else {
-                let slot = Arc::new(Slot::new(&process, self.changed.clone()));
+                let same = |remembered: &Remembered| {
+                    remembered.key == process.key && remembered.name == process.name().as_str()
+                };
+                let index = remembered.iter().position(same);
+                let remembered = index.map(|index| remembered.swap_remove(index));
+                let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
                 let (settings, receiver) = watch::channel(process);
                 let table = ProcessTable::new("/proc");
-                let inherits = in_flight.contains(&settings.borrow().key);
                 let hooks = self.hooks.clone();
-                let task = supervise(receiver, table, slot.clone(), hooks, epoch, inherits);
+                let task = supervise(receiver, table, slot.clone(), hooks, epoch);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,
@@ -320,7 +320,7 @@ impl Service {
                     Kind::Reloaded,
                     format!("reloaded: watching over {names} ({source})"),
                 );
-                self.apply(settings, &HashSet::new());
+                self.apply(settings, Vec::new());
             }
             Err(refused) => {
                 for line in refused.lines() {
@@ -355,6 +355,8 @@ impl Service {
             format!("the status can't be written to {directory}: {error}")
         });
 
+        self.remember(&published);
+
         let mut news = Vec::new();
         if self.ready_pending
             && published
@@ -374,6 +376,30 @@ impl Service {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Writes what the next run of the service has to know, if that has changed.
+    fn remember(&mut self, published: &[Published]) {
+        let memories: Vec<Arc<Memory>> = published.iter().map(|one| one.memory.clone()).collect();
+        if memories == self.written {
+            return;
+        }
+        let remembered = published.iter().map(|one| Remembered {
+            key: one.status.key.clone(),
+            name: one.status.name.clone(),
+            memory: Memory::clone(&one.memory),
+            last_restart: one.status.last_restart.clone(),
+        });
+        let remembered: Vec<Remembered> = remembered.collect();
+        let directory = self.options.runtime_dir.clone();
+        let written = state::write(&directory, &remembered);
+        self.check("writing the state", &written, |error| {
+            let directory = directory.display();
+            format!("what is to be remembered of restarts can't be written to {directory}: {error}")
+        });
+        if written.is_ok() {
+            self.written = memories;
+        }
     }
 
     fn published(&self) -> Vec<Published> {
