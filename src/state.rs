@@ -206,21 +206,22 @@ mod tests {
     use super::*;
 
     fn all_that_can_be_remembered() -> Remembered {
-        let now = Instant::now();
         let second = Duration::from_secs(1);
+        let before = Instant::now();
+        let now = before + second;
         Remembered {
             key: "comunicador".into(),
             name: "Comunicador".into(),
             memory: Memory {
                 restarts: 7,
-                backoff: Backoff::remembered(5, [now - second, now].into(), true),
+                backoff: Backoff::remembered(5, [before, now].into(), true),
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
                 alive: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,
                 }],
-                up_since: Some(now - second),
+                up_since: Some(before),
             },
             last_restart: None,
         }

@@ -3,14 +3,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::section::{Located, Problems, Section};
 use super::settings::as_duration;
-use super::{FROM_MIN, MIN_DURATION, command, duration_within, is_key};
+use super::{FROM_MIN, MIN_DURATION, command, duration, is_key};
 
 /// The list's name in a process's section.
 const LIST: &str = "check";
@@ -32,9 +31,6 @@ const MAX_FAILURES: u32 = 1000;
 
 /// The longest age of a file or of a process: a year, as humantime has it.
 const MAX_AGE: Duration = Duration::from_secs(31_557_600);
-
-/// What the age of a file or of a process may be.
-const AGES: RangeInclusive<Duration> = MIN_DURATION..=MAX_AGE;
 
 /// The most a share of one core can be: a hundred cores, in percent.
 const MAX_PERCENT: u32 = 10_000;
@@ -259,7 +255,7 @@ impl fmt::Display for TimesOfDay {
 /// A time such as 03:00, in minutes from midnight.
 fn minute_of_day(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
-    let number = |text: &str, digits: RangeInclusive<usize>, end: u16| {
+    let number = |text: &str, digits: std::ops::RangeInclusive<usize>, end: u16| {
         let is_number = digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let number = is_number.then(|| text.parse::<u16>().ok()).flatten()?;
         (number < end).then_some(number)
@@ -379,7 +375,7 @@ fn check(
     // What else the section may hold depends on it.
     let kind = section.take_parsed("kind", &expected, Kind::parse, problems)?;
     let name = name(kind);
-    let every = duration_within(&mut section, "every", FROM_MIN, problems).unwrap_or(DEFAULT_EVERY);
+    let every = duration(&mut section, "every", FROM_MIN, problems).unwrap_or(DEFAULT_EVERY);
     let settings = match kind {
         Kind::Tcp => tcp(&mut section, problems),
         Kind::File => file(&mut section, problems),
@@ -388,8 +384,7 @@ fn check(
         Kind::Age => age(&mut section, problems),
         Kind::Command => program(&mut section, problems),
     };
-    let timeout =
-        duration_within(&mut section, "timeout", FROM_MIN, problems).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = duration(&mut section, "timeout", FROM_MIN, problems).unwrap_or(DEFAULT_TIMEOUT);
     let failures = failures(&mut section, problems).unwrap_or(match kind {
         // Nobody grows younger.
         Kind::Age => 1,
@@ -444,7 +439,7 @@ fn file(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckK
     let path = section.take_parsed("path", expected, parse, problems);
     let expected = "the longest time without a change, such as \"10min\"";
     section.require("max_age", expected, problems);
-    let max_age = duration_within(section, "max_age", AGES, problems);
+    let max_age = duration(section, "max_age", MIN_DURATION..=MAX_AGE, problems);
     Some(CheckKind::File {
         path: path?,
         max_age: max_age?,
@@ -471,7 +466,7 @@ fn cpu(
     section.require("max", expected, problems);
     let max = section.take_parsed("max", expected, Percent::parse, problems);
     let offset = section.find("over");
-    let over = duration_within(section, "over", FROM_MIN, problems);
+    let over = duration(section, "over", FROM_MIN, problems);
     let (offset, over) = (
         offset.unwrap_or(section.offset()),
         over.unwrap_or(DEFAULT_OVER),
@@ -489,7 +484,7 @@ fn cpu(
 fn age(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
     let expected = "the longest time since the start, such as \"7d\"";
     section.require("max", expected, problems);
-    let max = duration_within(section, "max", AGES, problems);
+    let max = duration(section, "max", MIN_DURATION..=MAX_AGE, problems);
     let expected = "two times of day, such as \"03:00-05:00\"";
     let between = section.take_parsed("between", expected, TimesOfDay::parse, problems);
     Some(CheckKind::Age { max: max?, between })

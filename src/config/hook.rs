@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::section::{Located, Problems, Section};
 use super::settings::as_duration;
-use super::{FROM_MIN, command, duration_within};
+use super::{FROM_MIN, command, duration};
 use crate::event::Kind;
 use crate::printable::list;
 
@@ -67,8 +67,7 @@ fn hook(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<HookSet
         problems.add(section.offset(), section.path("command"), message);
     }
     let command = command(&mut section, problems);
-    let timeout =
-        duration_within(&mut section, "timeout", FROM_MIN, problems).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = duration(&mut section, "timeout", FROM_MIN, problems).unwrap_or(DEFAULT_TIMEOUT);
     section.finish(problems);
     Some(HookSettings {
         on: on?,

@@ -43,7 +43,7 @@ pub const MAX_SIZE: u64 = 1 << 20;
 /// The shortest time most durations in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time most durations in the file may be.
+/// The longest time a duration in the file may be, unless it is the age of something.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// What most durations may be.
@@ -373,7 +373,7 @@ fn valid_unit(
 }
 
 /// Takes a duration as people write it, within the limits.
-fn duration_within(
+fn duration(
     section: &mut Section<'_>,
     key: &'static str,
     within: RangeInclusive<Duration>,

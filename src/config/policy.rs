@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::section::{Located, Problems, Section};
-use super::{FROM_MIN, MAX_DURATION, duration_within};
+use super::{FROM_MIN, MAX_DURATION, duration};
 use crate::supervision::{Duplicates, Policy};
 
 /// More restarts than this within any time are a crash loop to everybody.
@@ -26,7 +26,7 @@ pub(super) fn policy(
         .into_iter()
         .find_map(|key| Some((key, section.find(key)?)));
     let mut take = |key, within: RangeInclusive<Duration>, value: &mut Duration| {
-        if let Some(given) = duration_within(section, key, within, problems) {
+        if let Some(given) = duration(section, key, within, problems) {
             *value = given;
         }
     };

@@ -340,6 +340,42 @@ fn a_large_file_of_mistakes_is_refused_in_no_time() {
     );
 }
 
+fn arbitrary_policy() -> impl Strategy<Value = Policy> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let delay = (0_u64..=3_600_000).prop_map(Duration::from_millis);
+    let duplicates = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
+    let times = (
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+    );
+    let rest = (delay, 0..=1000_u32, 2..=1000_u32, duplicates, any::<bool>());
+    (times, rest).prop_map(
+        |(times, (delay, restart_burst, crash_loop_restarts, duplicates, dry_run))| {
+            let (interval, start_timeout, stop_timeout, stopped_timeout, stable_after, window) =
+                times;
+            Policy {
+                interval,
+                start_timeout,
+                stop_timeout,
+                stopped_timeout,
+                restart_burst,
+                restart_delay: delay / 2,
+                restart_delay_max: delay,
+                stable_after,
+                crash_loop_restarts,
+                crash_loop_window: window,
+                duplicates,
+                dry_run,
+                is_unit: false,
+            }
+        },
+    )
+}
+
 fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
     let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
     let age = || (100_u64..=31_557_600_000).prop_map(Duration::from_millis);
@@ -384,42 +420,6 @@ fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
             timeout,
             failures,
             action,
-        },
-    )
-}
-
-fn arbitrary_policy() -> impl Strategy<Value = Policy> {
-    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
-    let delay = (0_u64..=3_600_000).prop_map(Duration::from_millis);
-    let duplicates = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
-    let times = (
-        duration(),
-        duration(),
-        duration(),
-        duration(),
-        duration(),
-        duration(),
-    );
-    let rest = (delay, 0..=1000_u32, 2..=1000_u32, duplicates, any::<bool>());
-    (times, rest).prop_map(
-        |(times, (delay, restart_burst, crash_loop_restarts, duplicates, dry_run))| {
-            let (interval, start_timeout, stop_timeout, stopped_timeout, stable_after, window) =
-                times;
-            Policy {
-                interval,
-                start_timeout,
-                stop_timeout,
-                stopped_timeout,
-                restart_burst,
-                restart_delay: delay / 2,
-                restart_delay_max: delay,
-                stable_after,
-                crash_loop_restarts,
-                crash_loop_window: window,
-                duplicates,
-                dry_run,
-                is_unit: false,
-            }
         },
     )
 }

@@ -6,6 +6,7 @@ pub mod daemon;
 mod legacy;
 mod liveness;
 pub mod lock;
+mod notifier;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use tracing::warn;
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
+use crate::journal;
 use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};
@@ -32,6 +34,7 @@ use crate::status::Status;
 use crate::supervision::{Memory, Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
+use notifier::Notifier;
 
 /// What the service was told on its command line; all paths are absolute.
 #[derive(Debug, Clone)]
@@ -159,6 +162,7 @@ struct Service {
     status_line: String,
     /// What was last written for the next run of the service.
     written: Vec<Arc<Memory>>,
+    notifier: Notifier,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
     /// The commands that somebody else could change, as was said.
@@ -181,6 +185,7 @@ impl Service {
             ready_pending: true,
             status_line: String::new(),
             written: Vec::new(),
+            notifier: Notifier::from_environment(),
             degraded: HashSet::new(),
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
@@ -435,10 +440,12 @@ impl Service {
     }
 
     fn send(&mut self, news: &[NotifyState<'_>]) {
-        let sent = sd_notify::notify(news);
+        let sent = self.notifier.send(news);
         self.check("notifying systemd", &sent, |error| {
             format!("systemd can't be notified: {error}")
         });
+        // At least once per cycle, and after everything else.
+        journal::catch_up();
     }
 
     /// Says once that something about the service itself doesn't work, and once that it does

@@ -14,6 +14,8 @@ pub(super) struct Copies {
     /// Those that were seen as somebody's children. They stay family when their parent dies and
     /// the kernel gives them another one.
     family: Vec<ProcessId>,
+    /// The first one, when it was last looked at.
+    first: Option<ProcessId>,
     /// Second copies, with the time at which each was first seen.
     surplus: Vec<Surplus>,
     /// Impostors that were told.
@@ -54,7 +56,8 @@ impl Copies {
                 self.family.push(copy.id);
             }
         }
-        let Some(first) = self.first(alive) else {
+        self.first = self.first_of(alive);
+        let Some(first) = self.first else {
             self.surplus.clear();
             return Vec::new();
         };
@@ -82,9 +85,13 @@ impl Copies {
         told
     }
 
-    /// The oldest one that is no child of another.
+    /// The oldest one that is no child of another, as of the last look.
     #[must_use]
-    pub(super) fn first(&self, alive: &[Alive]) -> Option<ProcessId> {
+    pub(super) fn first(&self) -> Option<ProcessId> {
+        self.first
+    }
+
+    fn first_of(&self, alive: &[Alive]) -> Option<ProcessId> {
         let elders = alive.iter().filter(|copy| !self.family.contains(&copy.id));
         let ids = elders.map(|copy| copy.id);
         ids.min_by_key(|id| (id.start_time, id.pid))
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_the_first_whatever_its_pid() {
-        let copies = Copies::default();
+        let mut copies = Copies::default();
         let young = Alive {
             id: ProcessId {
                 pid: 5,
@@ -226,8 +233,10 @@ mod tests {
             },
             ..copy(5, 1)
         };
-        assert_eq!(copies.first(&[young, copy(100, 1)]), Some(id(100)));
-        assert_eq!(copies.first(&[]), None);
+        copies.lives(Instant::now(), &[young, copy(100, 1)], INTERVAL);
+        assert_eq!(copies.first(), Some(id(100)));
+        copies.lives(Instant::now(), &[], INTERVAL);
+        assert_eq!(copies.first(), None);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum Event {
         /// The check's name.
         check: String,
     },
+    /// All health checks begin anew: what they had found before is void.
+    ChecksBegin,
     /// The settings have changed.
     Reconfigured(Policy),
 }
@@ -331,6 +333,12 @@ impl Machine {
         &self.alive
     }
 
+    /// The one of them that is no child of another and has lived longest.
+    #[must_use]
+    pub fn first(&self) -> Option<ProcessId> {
+        self.copies.first()
+    }
+
     /// The pids of second copies.
     pub fn duplicates(&self) -> impl Iterator<Item = i32> {
         self.copies.duplicates().map(|id| id.pid)
@@ -410,6 +418,7 @@ impl Machine {
                 }
             }
             Event::CheckPassed { check } => self.well(check, &mut actions),
+            Event::ChecksBegin => self.checks_begin_anew(&mut actions),
             Event::Reconfigured(policy) => {
                 self.policy = policy;
                 self.not_before = self.not_before.min(now + self.backoff.delay(&policy));

@@ -91,6 +91,9 @@ pub(super) fn message(
             let text = match what {
                 Recovery::CrashLoop => format!("{name} no longer dies again and again"),
                 Recovery::Check(check) => format!("{name} is well again ({check})"),
+                Recovery::Void(check) => {
+                    format!("{name} is taken to be well until its checks have been made ({check})")
+                }
             };
             new(Kind::Recovered, *pid, text)
         }

@@ -227,6 +227,8 @@ pub enum Recovery {
     CrashLoop,
     /// A check of this name had failed.
     Check(String),
+    /// The same; it hasn't passed, but begins anew.
+    Void(String),
 }
 
 /// What would have been done.

@@ -1,7 +1,7 @@
 //! Supervises one process: looks when the machine wants to, does what the machine decides, and
 //! publishes where things stand. It decides nothing itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -13,7 +13,9 @@ use tracing::debug;
 use super::machine::{Action, Event, Look, Machine, Memory, Phase};
 use super::message::message;
 use super::report::{Report, StartFailure, StartOutcome, Stop};
-use crate::config::ProcessSettings;
+use crate::config::{CheckAction, ProcessSettings};
+use crate::event::{Kind, Message};
+use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::launcher::{StartProgram, UnitStop};
 use crate::printable::list;
@@ -109,6 +111,9 @@ struct Supervisor {
     table: ProcessTable,
     machine: Machine,
     watches: ExitWatches,
+    checks: Checks,
+    /// The checks that couldn't be made, as was said.
+    unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
     unit_stop: Option<UnitStop>,
     /// When the next start comes, by the clock that decides and by the one that people read.
@@ -129,6 +134,7 @@ impl Supervisor {
         epoch: Instant,
     ) -> Self {
         let process = settings.borrow_and_update().clone();
+        let checks = Checks::new(&process.key);
         let published = slot.get();
         let memory = Memory::clone(&published.memory);
         let machine = Machine::new(process.policy, epoch, Instant::now()).remembering(memory);
@@ -138,6 +144,8 @@ impl Supervisor {
             table,
             machine,
             watches: ExitWatches::default(),
+            checks,
+            unknown_checks: HashSet::new(),
             start_program: None,
             unit_stop: None,
             next_start: None,
@@ -157,6 +165,10 @@ impl Supervisor {
                     Event::StartEnded(outcome)
                 }
                 () = self.watches.any_exit() => Event::ExitNoticed,
+                verdict = self.checks.changed() => match self.judged(verdict) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 () = unit_stopped(&mut self.unit_stop) => {
                     self.unit_stop = None;
                     Event::UnitStopEnded
@@ -231,13 +243,78 @@ impl Supervisor {
             program.succeeded();
         }
         self.watches.set(self.machine.alive(), &mut self.table);
+        if self.set_checks() {
+            let actions = self.machine.handle(Instant::now(), Event::ChecksBegin);
+            reports.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Report(report) => Some(report),
+                _ => None,
+            }));
+        }
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
-            let message = message(&self.process, report, start_program);
-            message.record();
-            self.hooks.tell(&message);
+            self.tell(&message(&self.process, report, start_program));
         }
         self.publish(&reports, has_looked);
+    }
+
+    fn tell(&self, message: &Message) {
+        message.record();
+        self.hooks.tell(message);
+    }
+
+    /// Has the process's health checked while it is up. Says whether all checks have begun anew.
+    fn set_checks(&mut self) -> bool {
+        match (self.machine.checks_begin(), self.machine.first()) {
+            (Some(begin), Some(first)) => {
+                let settings = &self.process.checks;
+                self.checks.set(settings, &[first], begin)
+            }
+            _ => {
+                self.checks.clear();
+                false
+            }
+        }
+    }
+
+    /// What a check's verdict means to the machine. A check that couldn't be made says nothing about
+    /// the process: that is only told.
+    fn judged(&mut self, verdict: Verdict) -> Option<Event> {
+        let Verdict {
+            check,
+            action,
+            outcome,
+        } = verdict;
+        let name = self.process.name();
+        match outcome {
+            Outcome::Failed(finding) => Some(Event::CheckFailed {
+                check,
+                finding,
+                is_reason_to_restart: action == CheckAction::Restart,
+            }),
+            Outcome::Passed => {
+                if self.unknown_checks.remove(&check) {
+                    let text = format!("whether {name} is well is known again ({check})");
+                    self.tell(&Message::of_process(
+                        &self.process.key,
+                        Kind::Restored,
+                        None,
+                        text,
+                    ));
+                }
+                Some(Event::CheckPassed { check })
+            }
+            Outcome::Unknown(why) => {
+                let text = format!("whether {name} is well can't be told ({check}): {why}");
+                self.tell(&Message::of_process(
+                    &self.process.key,
+                    Kind::Degraded,
+                    None,
+                    text,
+                ));
+                self.unknown_checks.insert(check);
+                None
+            }
+        }
     }
 
     fn start(&mut self) -> Event {

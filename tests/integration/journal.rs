@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -20,6 +20,9 @@ const SETUP: &str = "mount -t tmpfs none /run\n\
                      mkdir -p /run/systemd/journal\n\
                      mount --bind \"$JOURNAL\" /run/systemd/journal\n\
                      unset JOURNAL";
+
+/// What other people's messages say.
+const FILLER: &str = "something else";
 
 type Message = BTreeMap<String, String>;
 
@@ -46,6 +49,17 @@ impl Journal {
         let mut command = in_mount_namespace(&format!("{SETUP}\n{setup}"), BINARY);
         command.env("JOURNAL", till.path().join("journal"));
         Service::start_with(till, &mut command)
+    }
+
+    /// Lets others send messages until the queue is full.
+    fn fill(&self) {
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        other
+            .connect_addr(&self.socket.local_addr().unwrap())
+            .unwrap();
+        let filler = format!("MESSAGE={FILLER}\n");
+        while other.send(filler.as_bytes()).is_ok() {}
     }
 
     /// Everything it was sent so far.
@@ -448,8 +462,8 @@ fn on_a_terminal_there_is_colour_unless_refused() {
 #[test]
 fn nobody_listening_is_no_reason_to_stop() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let unread = || std::io::pipe().unwrap().1;
-    let stderrs: [Stdio; 2] = [full().into(), unread().into()];
+    let closed = || std::io::pipe().unwrap().1;
+    let stderrs: [Stdio; 2] = [full().into(), closed().into()];
     for stderr in stderrs {
         let till = Till::new();
         let program = till.program('L');
@@ -464,6 +478,92 @@ fn nobody_listening_is_no_reason_to_stop() {
         }
         assert!(service.0.try_wait().unwrap().is_none(), "it still runs");
     }
+}
+
+/// How many messages a text says are missing.
+fn missing(text: &str) -> Option<usize> {
+    let (_, rest) = text.split_once(" was full: ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// Kills a program so often, each time once it is back.
+fn kill_times(program: &Program, times: usize) {
+    let started = program.starts().len();
+    for kills in 1..=times {
+        program.kill();
+        eventually("restarted", || {
+            (program.starts().len() == started + kills).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
+    let (till, program, journal) = till_with_journal();
+    let service = Journal::run(&till, "");
+    journal.wait_for("up", 1);
+    service.wait_for("up", "comunicador");
+    for round in 1..=2 {
+        journal.fill();
+        kill_times(&program, 3);
+        // Down, starting, restarted, three times: all are on stderr.
+        eventually("told on stderr", || {
+            (service.count("restarted", "comunicador") == 3 * round).then_some(())
+        });
+        assert!(journal.of_process("comunicador").len() < 3 + 9 * round);
+        // It was read just now, and is told without anything else having happened.
+        journal.wait_for("degraded", round);
+    }
+    kill_times(&program, 1);
+    journal.wait_for("restarted", 1);
+    let messages = journal.messages();
+    let told: Vec<&str> = messages
+        .iter()
+        .map(|message| message["MESSAGE"].as_str())
+        .filter(|message| *message != FILLER)
+        .collect();
+    let missing: Vec<usize> = told.iter().copied().filter_map(missing).collect();
+    assert_eq!(missing.len(), 2, "{told:#?}");
+    let (_, lines) = service.stop(Signal::SIGTERM);
+    journal.wait_for("shutdown", 1);
+    assert_eq!(
+        lines.len(),
+        told.len() + 1 + missing.iter().sum::<usize>(),
+        "{lines:#?} on stderr, {told:#?} in the journal"
+    );
+}
+
+#[test]
+fn a_journal_that_is_full_at_the_start_is_told_what_it_lacks() {
+    let (till, program, journal) = till_with_journal();
+    journal.fill();
+    let service = Journal::run(&till, "");
+    service.wait_for("up", "comunicador");
+    kill_times(&program, 2);
+    service.wait_for("restarted", "comunicador");
+    assert!(journal.of_process("comunicador").is_empty());
+    let first = journal.wait_for("degraded", 1);
+    assert!(missing(&first["MESSAGE"]).unwrap() >= 4, "{first:#?}");
+}
+
+#[test]
+fn a_full_pipe_on_stderr_holds_up_nothing_and_is_told_what_it_lacks() {
+    let till = Till::new();
+    let program = till.program('L');
+    let script = start_script(&till, &program);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let filler = vec![b'\n'; size.try_into().unwrap()];
+    writer.write_all(&filler).unwrap();
+    let mut service = start_with_stderr(&till, &mut mfe_watchdog(), writer);
+    eventually("started", || (!program.starts().is_empty()).then_some(()));
+    kill_times(&program, 3);
+    assert!(service.0.try_wait().unwrap().is_none(), "it still runs");
+    reader.read_exact(&mut filler.clone()).unwrap();
+    let line = std::io::BufReader::new(reader).lines().next();
+    let line = line.unwrap().unwrap();
+    assert!(missing(&line).unwrap() >= 10, "{line}");
 }
 
 /// What stands in journals and in other people's filters: it must never change.

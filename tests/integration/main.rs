@@ -10,6 +10,7 @@ mod budget;
 mod check;
 mod clock;
 mod demo;
+mod fuzz;
 mod health;
 mod hooks;
 mod journal;

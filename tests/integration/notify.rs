@@ -1,13 +1,16 @@
 //! What systemd hears: readiness, status, watchdog pings, reloads, the end.
 
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{BINARY, Service, Systemd, Till, in_mount_namespace, mfe_watchdog, section};
+use crate::support::{
+    BINARY, DEADLINE, Service, Systemd, Till, eventually, in_mount_namespace, mfe_watchdog, section,
+};
 
 fn command(till: &Till) -> Command {
     let mut command = mfe_watchdog();
@@ -181,6 +184,63 @@ fn a_socket_that_nobody_reads_is_said_once_and_disturbs_nothing() {
         .iter()
         .filter(|line| line.contains("systemd can't be notified"));
     assert_eq!(said.count(), 1, "{lines:#?}");
+}
+
+#[test]
+fn a_socket_that_is_full_holds_up_nothing_and_is_told_everything_once_it_is_read() {
+    let (till, program) = Till::with_program();
+    let path = till.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    other.connect(&path).unwrap();
+    while other.send(b"WATCHDOG=1\n").is_ok() {}
+
+    let mut command = command(&till);
+    command.env("WATCHDOG_USEC", "60000000");
+    let service = Service::start_with(&till, &mut command);
+    service.wait_for_state("comunicador", "up");
+    for kills in 1..=3 {
+        program.kill();
+        service.wait_for_restarts("comunicador", kills);
+    }
+    let said = service.wait_for_line("systemd can't be notified");
+    assert!(said.contains("it doesn't read what it is sent"), "{said}");
+
+    socket.set_nonblocking(true).unwrap();
+    let mut heard = String::new();
+    let up = format!("STATUS={} up (pid {})\n", program.name, program.pid());
+    eventually("all of it", || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            heard += std::str::from_utf8(&buffer[..length]).unwrap();
+        }
+        (heard.contains("READY=1\n") && heard.ends_with("WATCHDOG=1\n") && heard.contains(&up))
+            .then_some(())
+    });
+    service.wait_for_line("notifying systemd works again");
+    let lines = service.lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("MFE_EVENT=degraded"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
+}
+
+#[test]
+fn a_socket_in_the_abstract_namespace_is_served_too() {
+    let (till, _program) = Till::with_program();
+    let name = till.path().to_str().unwrap();
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let _service = Service::start_with(
+        &till,
+        command(&till).env("NOTIFY_SOCKET", format!("@{name}")),
+    );
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap();
+    let heard = std::str::from_utf8(&buffer[..length]).unwrap();
+    assert!(heard.contains("READY=1\n"), "{heard}");
 }
 
 /// One stuck look stops the pings: a FIFO in the place of a /proc file hangs whoever opens it.

@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A program that the tests run, and the package it comes in.
-const TOOLS: [(&str, &str); 7] = [
+/// A file that the tests need, and the package it comes in.
+const TOOLS: [(&str, &str); 8] = [
     ("/usr/sbin/debootstrap", "debootstrap"),
     ("/usr/bin/systemd-nspawn", "systemd-container"),
     ("/usr/bin/dpkg-buildpackage", "dpkg-dev"),
@@ -19,6 +19,7 @@ const TOOLS: [(&str, &str); 7] = [
         "build-essential",
     ),
     ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/share/doc/libfaketime", "libfaketime"),
 ];
 
 /// What a command may take, in seconds, unless it is known to take long.

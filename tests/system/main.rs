@@ -4,11 +4,14 @@
 
 mod arguments;
 mod cases;
+mod chaos;
 mod container;
 mod host;
 mod janitor;
 mod mirror;
 mod package;
+#[path = "../shared/random.rs"]
+mod random;
 mod report;
 mod till;
 mod trees;
@@ -23,7 +26,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 
 use arguments::Arguments;
-use cases::{HOST_CASES, HostCase, TILL_CASES, TillCase};
+use cases::{CHAOS_CASES, HOST_CASES, HostCase, TILL_CASES, TillCase};
 use package::Packages;
 use report::{Outcome, Report};
 use till::Till;
@@ -35,6 +38,10 @@ const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "forky"];
 
 /// The column of the cases that need the package and no container.
 const HOST: &str = "package";
+
+/// The column of chaos, and the suite it runs on.
+const CHAOS: &str = "chaos";
+const CHAOS_SUITE: &str = "bookworm";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
@@ -64,10 +71,34 @@ fn main() -> ExitCode {
     report.finish()
 }
 
+/// A container, and what is to be run in it.
+struct Machine {
+    /// Its column.
+    name: &'static str,
+    suite: &'static str,
+    cases: Vec<&'static TillCase>,
+}
+
+impl Machine {
+    fn new(
+        arguments: &Arguments,
+        name: &'static str,
+        suite: &'static str,
+        cases: &'static [TillCase],
+    ) -> Self {
+        let selected = |case: &&TillCase| arguments.selects(&self::name(name, case.name));
+        Self {
+            name,
+            suite,
+            cases: cases.iter().filter(selected).collect(),
+        }
+    }
+}
+
 /// What the command line asks for.
 struct Selection {
     host: Vec<&'static HostCase>,
-    suites: Vec<(&'static str, Vec<&'static TillCase>)>,
+    machines: Vec<Machine>,
     all: usize,
 }
 
@@ -77,29 +108,21 @@ impl Selection {
             .iter()
             .filter(|case| arguments.selects(&name(HOST, case.name)))
             .collect();
-        let suites = SUITES.map(|suite| {
-            let cases = TILL_CASES
-                .iter()
-                .filter(|case| arguments.selects(&name(suite, case.name)));
-            (suite, cases.collect::<Vec<_>>())
-        });
+        let suites = SUITES.map(|suite| Machine::new(arguments, suite, suite, TILL_CASES));
+        let chaos = Machine::new(arguments, CHAOS, CHAOS_SUITE, CHAOS_CASES);
+        let machines = suites.into_iter().chain([chaos]);
         Self {
             host,
-            suites: suites
-                .into_iter()
-                .filter(|(_, cases)| !cases.is_empty())
+            machines: machines
+                .filter(|machine| !machine.cases.is_empty())
                 .collect(),
-            all: HOST_CASES.len() + SUITES.len() * TILL_CASES.len(),
+            all: HOST_CASES.len() + SUITES.len() * TILL_CASES.len() + CHAOS_CASES.len(),
         }
     }
 
     fn count(&self) -> usize {
-        self.host.len()
-            + self
-                .suites
-                .iter()
-                .map(|(_, cases)| cases.len())
-                .sum::<usize>()
+        let cases = self.machines.iter().map(|machine| machine.cases.len());
+        self.host.len() + cases.sum::<usize>()
     }
 
     fn left_out(&self) -> usize {
@@ -110,9 +133,9 @@ impl Selection {
         for case in &self.host {
             println!("{}: test", name(HOST, case.name));
         }
-        for (suite, cases) in &self.suites {
-            for case in cases {
-                println!("{}: test", name(suite, case.name));
+        for machine in &self.machines {
+            for case in &machine.cases {
+                println!("{}: test", name(machine.name, case.name));
             }
         }
         println!("\n{} tests, 0 benchmarks", self.count());
@@ -128,7 +151,13 @@ fn run(selection: &Selection, report: &mut Report) -> Result<()> {
     // First of all, so that whatever comes after is cleaned up after.
     let scene = janitor::Scene::open()?;
     host::install_tools()?;
-    let suites: Vec<_> = selection.suites.iter().map(|(suite, _)| *suite).collect();
+    let mut suites: Vec<_> = selection
+        .machines
+        .iter()
+        .map(|machine| machine.suite)
+        .collect();
+    suites.sort_unstable();
+    suites.dedup();
     let needs_toolchain_tree = selection.host.iter().any(|case| case.needs_toolchain_tree);
     let trees = Trees::new()?;
     let (packages, prepared) = thread::scope(|scope| {
@@ -146,9 +175,9 @@ fn run(selection: &Selection, report: &mut Report) -> Result<()> {
 
     let (outcomes, arrived) = channel();
     thread::scope(|scope| {
-        for (suite, cases) in &selection.suites {
+        for machine in &selection.machines {
             let (outcomes, scene, trees, packages) = (outcomes.clone(), &scene, &trees, &packages);
-            scope.spawn(move || run_suite(suite, cases, scene, trees, packages, &outcomes));
+            scope.spawn(move || run_machine(machine, scene, trees, packages, &outcomes));
         }
         let (outcomes, scene, trees, packages) = (outcomes, &scene, &trees, &packages);
         scope.spawn(move || {
@@ -166,22 +195,22 @@ fn run(selection: &Selection, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn run_suite(
-    suite: &'static str,
-    cases: &[&'static TillCase],
+fn run_machine(
+    machine: &Machine,
     scene: &janitor::Scene,
     trees: &Trees,
     packages: &Packages,
     outcomes: &Sender<Outcome>,
 ) {
+    let Machine { name, suite, cases } = machine;
     let started = Instant::now();
-    let till = caught(|| Till::boot(suite, scene, &trees.path(suite), packages));
+    let till = caught(|| Till::boot(name, scene, &trees.path(suite), packages));
     let till = match till {
         Ok(till) => till,
         Err(error) => {
             for case in cases {
                 let error = anyhow!("no machine to run it on: {error:#}");
-                send(outcomes, suite, case.name, started, Err(error));
+                send(outcomes, name, case.name, started, Err(error));
             }
             return;
         }
@@ -193,11 +222,11 @@ fn run_suite(
             (case.run)(&till)
         });
         let result = result.map_err(|error| error.context(till.what_it_says()));
-        send(outcomes, suite, case.name, started, result);
+        send(outcomes, name, case.name, started, result);
     }
     if let Err(error) = till.power_off() {
         // Nothing is lost: the scene's end takes the container away.
-        eprintln!("{suite}: the container did not power off: {error:#}");
+        eprintln!("{name}: the container did not power off: {error:#}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cases::{HOST_CASES, TILL_CASES};
-use crate::{HOST, SUITES};
+use crate::cases::{CHAOS_CASES, HOST_CASES, TILL_CASES};
+use crate::{CHAOS, HOST, SUITES};
 
 /// How one case ended on one suite.
 pub(crate) struct Outcome {
@@ -109,6 +109,11 @@ impl Report {
             &cells,
             &SUITES,
             &TILL_CASES.iter().map(|case| case.name).collect::<Vec<_>>(),
+        );
+        print_rows(
+            &cells,
+            &[CHAOS],
+            &CHAOS_CASES.iter().map(|case| case.name).collect::<Vec<_>>(),
         );
         print_rows(
             &cells,

@@ -24,7 +24,7 @@ const STATUS: &str = "/run/mfe-watchdog/status.json";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Where the runs of start scripts are counted.
-const STARTS: &str = "/var/lib/till-starts";
+pub(crate) const STARTS: &str = "/var/lib/till-starts";
 
 /// One of the vendor's programs.
 #[derive(Clone, Copy)]
@@ -70,7 +70,7 @@ pub(crate) enum Script {
 }
 
 /// A process inside, identified for as long as the machine runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
     start_time: u64,
@@ -85,12 +85,12 @@ pub(crate) struct Till {
 impl Till {
     /// Boots a machine, without the package.
     pub(crate) fn boot(
-        suite: &str,
+        name: &str,
         scene: &Scene,
         base: &Path,
         packages: &Packages,
     ) -> Result<Self> {
-        let container = Container::boot(suite, base, scene)?;
+        let container = Container::boot(name, base, scene)?;
         for (name, deb) in [
             ("current", &packages.current),
             ("older", &packages.older),
@@ -183,6 +183,10 @@ impl Till {
 
     pub(crate) fn write(&self, path: &str, content: &str, mode: u32) -> Result<()> {
         self.container.write(path, content.as_bytes(), mode)
+    }
+
+    pub(crate) fn write_bytes(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
+        self.container.write(path, content, mode)
     }
 
     pub(crate) fn read(&self, path: &str) -> Option<String> {

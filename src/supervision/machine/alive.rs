@@ -122,7 +122,7 @@ impl Machine {
 
     /// Notes whether the process is stopped, and for how long.
     fn is_stopped(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
-        let first = self.copies.first(alive);
+        let first = self.copies.first();
         let first = alive.iter().find(|copy| Some(copy.id) == first);
         if first.is_none_or(|copy| copy.state != RunState::Stopped) {
             self.stopped_since = None;
@@ -230,6 +230,16 @@ impl Machine {
             let report = self.recovered(Recovery::Check(check));
             actions.push(Action::Report(report));
         }
+    }
+
+    /// What checks had found is void. Whether the process is stopped is not for them to say.
+    pub(super) fn checks_begin_anew(&mut self, actions: &mut Vec<Action>) {
+        let stopped = self.troubles.remove_entry(STOPPED);
+        for (check, _) in std::mem::take(&mut self.troubles) {
+            let report = self.recovered(Recovery::Void(check));
+            actions.push(Action::Report(report));
+        }
+        self.troubles.extend(stopped);
     }
 
     fn recovered(&self, what: Recovery) -> Report {

@@ -303,13 +303,12 @@ fn a_process_that_has_lived_long_enough_begins_anew() {
     while bench.now < stable {
         assert!(bench.machine.next_look() <= stable);
         bench.now = bench.machine.next_look();
-        let expected = match bench.now == stable {
-            true => vec![report(Report::Recovered {
-                pid: Some(206),
-                what: Recovery::CrashLoop,
-            })],
-            false => vec![],
-        };
+        let mut expected = Vec::new();
+        if bench.now == stable {
+            let what = Recovery::CrashLoop;
+            let pid = Some(206);
+            expected.push(report(Report::Recovered { pid, what }));
+        }
         assert_eq!(bench.alive(&[206]), expected);
     }
     assert_eq!(bench.absent()[0], Action::Start, "all is forgotten");
@@ -617,10 +616,7 @@ fn a_second_copy_is_told_and_ended_only_if_that_is_wanted() {
     });
     let mut bench = Bench::up();
     assert_eq!(bench.alive(&[100, 101]), []);
-    assert_eq!(
-        bench.after(10 * SECOND).alive(&[100, 101]),
-        [duplicate.clone()]
-    );
+    assert_eq!(bench.after(10 * SECOND).alive(&[100, 101]), [duplicate]);
     assert_eq!(bench.machine.duplicates().collect::<Vec<_>>(), [101]);
     assert_eq!(bench.after(10 * SECOND).alive(&[100, 101]), []);
 

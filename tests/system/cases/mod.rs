@@ -9,6 +9,7 @@ mod units;
 
 use anyhow::Result;
 
+use crate::chaos;
 use crate::janitor::Scene;
 use crate::package::Packages;
 use crate::till::Till;
@@ -70,6 +71,9 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     installation::old_init_system_helpers,
     operation::reboot,
 ];
+
+/// Run on a machine of its own, beside all others.
+pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];
 
 pub(crate) const HOST_CASES: &[HostCase] = &[
     HostCase {

@@ -142,7 +142,7 @@ pub(super) fn program_is_outside_the_sandbox(till: &Till) -> Result<()> {
             .trim()
             .to_owned())
     };
-    for (name, of_service) in [("NoNewPrivs", "1"), ("CapBnd", "0000000000080000")] {
+    for (name, of_service) in [("NoNewPrivs", "1"), ("CapBnd", "0000000000080020")] {
         let value = field(service, name)?;
         ensure!(value == of_service, "the service has {name} {value}");
         let (program, system) = (field(comunicador.pid, name)?, field(1, name)?);

@@ -1,11 +1,22 @@
 //! Where messages go: to systemd's journal with all their fields, and as readable lines to stderr
 //! where somebody else is listening there. What the messages say is decided elsewhere.
+//!
+//! Nothing here ever waits: a journal that is stopped or a pipe that nobody reads must not hold up
+//! the service, which has one thread. What can't be written at once is counted instead, and the
+//! count is told where the messages are missing.
+
+mod gate;
+mod native;
+mod stderr;
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -16,6 +27,12 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::status::Timestamp;
+
+pub use gate::catch_up;
+
+use gate::{Catch, Gate, Gated};
+use native::{Native, NativeLayer};
+use stderr::{Stderr, StderrWriter};
 
 /// Begins to send messages on. `RUST_LOG` says which, such as `debug` or `mfe_watchdog=trace`;
 /// without it, level info and above.
@@ -28,26 +45,51 @@ pub fn init() {
         Some(Err(error)) => (Targets::new().with_default(Level::INFO), Some(error)),
         None => (Targets::new().with_default(Level::INFO), None),
     };
-    // An error means that there is no journal.
-    let journal = tracing_journald::layer().ok().map(|layer| {
-        layer
-            .with_field_prefix(None)
-            .with_syslog_identifier("mfe-watchdog".into())
-    });
-    let lines = (journal.is_none() || !stderr_is_journal()).then(|| {
-        tracing_subscriber::fmt::layer()
+    let (native, unusable) = match Native::open() {
+        Ok(native) => (native, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut gates: Vec<Arc<dyn Catch>> = Vec::new();
+    let lines = (native.is_none() || !stderr_is_journal()).then(|| {
+        let gate = Arc::new(Gate::new(Stderr::new()));
+        gates.push(gate.clone());
+        let layer = tracing_subscriber::fmt::layer()
             .event_format(Lines)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .with_writer(std::io::stderr)
+            .with_writer(StderrWriter(gate.clone()))
+            // Said on stderr, it would wait after all.
+            .log_internal_errors(false);
+        Gated { gate, layer }
+    });
+    let journal = native.map(|native| {
+        let gate = Arc::new(Gate::new(native));
+        gates.push(gate.clone());
+        let layer = NativeLayer(gate.clone());
+        Gated { gate, layer }
     });
     tracing_subscriber::registry()
         .with(filter)
         .with(journal)
         .with(lines)
         .init();
+    gate::know(gates);
     if let Some(error) = refused {
         tracing::warn!("RUST_LOG isn't understood ({error}); logging at level info");
     }
+    if let Some(error) = unusable {
+        tracing::warn!("systemd's journal can't be written to: {error}; logging to stderr only");
+    }
+}
+
+/// Whether something can be written to a descriptor now without waiting. An error of the other side
+/// counts as room: the attempt to write ends at once then.
+fn has_room(descriptor: impl AsFd) -> bool {
+    let mut asked = [PollFd::new(&descriptor, PollFlags::OUT)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    matches!(poll(&mut asked, Some(&at_once)), Ok(1..))
 }
 
 /// Whether systemd has connected stderr to the journal (systemd.exec(5), `$JOURNAL_STREAM`): then

@@ -1,0 +1,50 @@
+//! Any bytes as one of the files in the runtime directory. The first line of the input names the
+//! file.
+
+use std::fs;
+use std::path::Path;
+
+use mfe_watchdog::config::in_force;
+use mfe_watchdog::status::{FILE_NAME, Status};
+
+pub(crate) fn run(data: &[u8]) {
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    thread_local! {
+        static DIRECTORY: tempfile::TempDir =
+            tempfile::tempdir().expect("a temporary directory");
+    }
+    DIRECTORY.with(|directory| {
+        let directory = directory.path();
+        let (file, content) = (&data[..end], &data[end + 1..]);
+        let write = |name: &str| {
+            fs::write(directory.join(name), content).expect("the input is written");
+        };
+        match file {
+            b"in-force.toml" => {
+                write("in-force.toml");
+                let _ = in_force::published(directory);
+            }
+            _ => {
+                write(FILE_NAME);
+                status(directory);
+            }
+        }
+    });
+}
+
+/// What was understood is understood again once it was written.
+fn status(directory: &Path) {
+    let Ok(Some(status)) = Status::read(directory) else {
+        return;
+    };
+    let _ = (status.line(), status.is_all_up());
+    status.write(directory).expect("a status can be written");
+    let once = Status::read(directory).expect("it was written");
+    let once = once.expect("it was written");
+    once.write(directory).expect("a status can be written");
+    let twice = Status::read(directory).expect("it was written");
+    // Not the first one: times are kept to the millisecond only.
+    assert_eq!(twice, Some(once));
+}

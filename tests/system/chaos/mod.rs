@@ -1,0 +1,228 @@
+//! Chaos: for five minutes everything that can go wrong does, at random and side by side, on a
+//! machine of its own. What is done follows from a seed ([`plan`]), what is seen is judged by rules
+//! ([`oracle`]): never a copy too many, every absence ended by exactly one start, and in the end
+//! everything up and nothing left behind.
+//!
+//! `MFE_CHAOS_SEED` repeats a run, `MFE_CHAOS_SECONDS` makes it shorter or longer.
+
+mod oracle;
+mod plan;
+mod stage;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::random;
+use crate::till::{PROGRAMS, SERVICE, Till};
+use crate::wait::wait_for;
+use oracle::Oracle;
+use plan::{Blow, Plan, Step, Trouble, Which};
+
+/// Repeats a run.
+const SEED: &str = "MFE_CHAOS_SEED";
+
+/// How long it lasts, in seconds.
+const SECONDS: &str = "MFE_CHAOS_SECONDS";
+const DEFAULT_SECONDS: u64 = 300;
+
+/// Between two samples of the process table.
+const SAMPLE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a service that has been through a lot may hold more than a new one, in KiB.
+const GROWTH_KIB: usize = 2048;
+
+pub(crate) fn chaos(till: &Till) -> Result<()> {
+    let seed = random::seed(SEED);
+    let seconds = match std::env::var(SECONDS) {
+        Ok(seconds) => seconds
+            .parse()
+            .with_context(|| format!("{SECONDS}={seconds}"))?,
+        Err(_) => DEFAULT_SECONDS,
+    };
+    println!("chaos for {seconds} s; to repeat it: {SEED}={seed}");
+    run(till, seed, Duration::from_secs(seconds)).map_err(|error| {
+        // In the report of what failed, too.
+        error.context(format!("to repeat it: {SEED}={seed} {SECONDS}={seconds}"))
+    })
+}
+
+fn run(till: &Till, seed: u64, length: Duration) -> Result<()> {
+    stage::prepare(till)?;
+    till.start()?;
+    for program in &PROGRAMS {
+        till.wait_up(program)?;
+    }
+    let fresh = stage::held(till)?;
+
+    let begin = Instant::now();
+    let oracle = Mutex::new(Oracle::default());
+    let over = AtomicBool::new(false);
+    let done = thread::scope(|scope| {
+        let watching = scope.spawn(|| sample(till, &oracle, begin, &over));
+        let done = storm(till, &oracle, seed, begin, length);
+        over.store(true, Ordering::Relaxed);
+        let sampled = watching.join().map_err(|_| anyhow!("the sampler panicked"));
+        done.and_then(|steps| sampled?.map(|()| steps))
+    });
+    let oracle = oracle
+        .into_inner()
+        .map_err(|_| anyhow!("the sampler panicked"))?;
+    let steps = done?;
+    ensure!(
+        oracle.violations().is_empty(),
+        "{}",
+        oracle.violations().join("\n")
+    );
+    println!("chaos: {steps} steps, {} samples", oracle.samples());
+    aftermath(till, &oracle, &fresh)
+}
+
+fn lock(oracle: &Mutex<Oracle>) -> Result<std::sync::MutexGuard<'_, Oracle>> {
+    oracle.lock().map_err(|_| anyhow!("the sampler panicked"))
+}
+
+fn sample(till: &Till, oracle: &Mutex<Oracle>, begin: Instant, over: &AtomicBool) -> Result<()> {
+    while !over.load(Ordering::Relaxed) {
+        let copies = stage::copies(till)?;
+        lock(oracle)?.sample(begin.elapsed(), copies);
+        thread::sleep(SAMPLE_PAUSE);
+    }
+    Ok(())
+}
+
+/// Does what the plan says until time is up, and ends what lasts. Gives the number of steps.
+fn storm(
+    till: &Till,
+    oracle: &Mutex<Oracle>,
+    seed: u64,
+    begin: Instant,
+    length: Duration,
+) -> Result<usize> {
+    let mut plan = Plan::new(seed);
+    let mut steps = 0;
+    let mut is_frozen = false;
+    let mut history = Vec::new();
+    let done = (|| {
+        while begin.elapsed() < length {
+            let (pause, step) = plan.next();
+            thread::sleep(pause);
+            history.push(format!("{:.1?} {step:?}", begin.elapsed()));
+            steps += 1;
+            match step {
+                Step::Begin(trouble) => stage::begin(till, trouble)?,
+                Step::End(trouble) => stage::end(till, trouble)?,
+                Step::Blow(blow) => strike(till, oracle, blow, is_frozen)?,
+            }
+            if let Step::Begin(Trouble::SystemctlFrozen) | Step::End(Trouble::SystemctlFrozen) =
+                step
+            {
+                is_frozen = matches!(step, Step::Begin(_));
+                lock(oracle)?.excuse(begin.elapsed(), is_frozen);
+            }
+            let oracle = lock(oracle)?;
+            ensure!(
+                oracle.violations().is_empty(),
+                "{}",
+                oracle.violations().join("\n")
+            );
+        }
+        Ok(steps)
+    })();
+    for trouble in plan.left() {
+        // Without this nobody could say what went wrong.
+        stage::end(till, trouble)?;
+    }
+    lock(oracle)?.excuse(begin.elapsed(), false);
+    done.map_err(|error: anyhow::Error| {
+        let last = &history[history.len().saturating_sub(15)..];
+        error.context(format!("the last steps:\n{}", last.join("\n")))
+    })
+}
+
+fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow, is_frozen: bool) -> Result<()> {
+    match blow {
+        Blow::Kill(which) => {
+            // Nobody can come back, so there may be nobody to kill.
+            if is_frozen && stage::copies(till)?[which].is_empty() {
+                return Ok(());
+            }
+            let process = stage::the_copy(till, which)?;
+            lock(oracle)?.will_be_absent(which);
+            stage::kill(till, process)
+        }
+        Blow::Rename(which) if !is_frozen => {
+            stage::the_copy(till, which)?;
+            lock(oracle)?.will_be_absent(which);
+            let stray = stage::rename(till, which)?;
+            stage::the_copy(till, which)?;
+            stage::kill(till, stray)
+        }
+        Blow::Stop(which) if !is_frozen => {
+            let process = stage::the_copy(till, which)?;
+            stage::stop_for_a_moment(till, process)
+        }
+        Blow::Duplicate(which) if !is_frozen => second_copy(till, oracle, which, false),
+        Blow::Zombie(which) if !is_frozen => second_copy(till, oracle, which, true),
+        Blow::Rename(_) | Blow::Stop(_) | Blow::Duplicate(_) | Blow::Zombie(_) => Ok(()),
+        service => stage::strike_service(till, service),
+    }
+}
+
+/// Starts a second copy and ends it again: nothing may come of it.
+fn second_copy(till: &Till, oracle: &Mutex<Oracle>, which: Which, zombie: bool) -> Result<()> {
+    let first = stage::the_copy(till, which)?;
+    lock(oracle)?.extra(which, 1);
+    let second = stage::start_copy(till, &PROGRAMS[which], &[first], zombie)?;
+    thread::sleep(Duration::from_millis(300));
+    stage::kill(till, second)?;
+    wait_for("the second copy is gone", stage::PATIENCE, || {
+        Ok((!till.processes(&PROGRAMS[which])?.contains(&second)).then_some(()))
+    })?;
+    ensure!(
+        till.processes(&PROGRAMS[which])? == [first],
+        "the first copy was not left alone"
+    );
+    lock(oracle)?.extra(which, 0);
+    Ok(())
+}
+
+/// After it all: everything up, every start accounted for, nothing left behind.
+fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
+    for program in &PROGRAMS {
+        till.wait_up_for(program, stage::PATIENCE)?;
+    }
+    till.status_exits(0)?;
+    for (which, program) in PROGRAMS.iter().enumerate() {
+        let (starts, expected) = (till.starts(program), oracle.starts(which));
+        ensure!(
+            starts == expected,
+            "{} was started {starts} times, not {expected}",
+            program.name
+        );
+        // A journal that was stopped lacks messages, and says how many; so does a service that was
+        // killed before it could tell.
+        let starting = till.events(Some(program), "starting")?.len();
+        println!(
+            "chaos: {} started {starts} times, {starting} of them told",
+            program.name
+        );
+    }
+    let held = wait_for("the service has come to rest", stage::PATIENCE, || {
+        let held = stage::held(till)?;
+        Ok((held.children == 0 && held.descriptors <= fresh.descriptors).then_some(held))
+    });
+    let held = held.with_context(|| format!("at first {fresh:?}, now {:?}", stage::held(till)))?;
+    ensure!(
+        held.kib <= fresh.kib + GROWTH_KIB,
+        "the service has grown: {fresh:?}, {held:?}"
+    );
+    let left = till.sh("ps -e -o stat=,comm= | grep -E '^Z|systemctl' || true")?;
+    ensure!(left.is_empty(), "left behind: {left}");
+    ensure!(till.is_active()?, "{SERVICE} is not active");
+    println!("chaos: at first {fresh:?}, at last {held:?}");
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Judges what was seen against what was done: copies, absences, counts. It looks at nothing itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::plan::Which;
+use crate::till::Process;
+
+/// How long a program may be away while nothing lasts that keeps it away.
+const ABSENCE_MAX: Duration = Duration::from_secs(45);
+
+/// What is known of one program.
+#[derive(Default)]
+struct Program {
+    /// How often chaos has left no copy of it.
+    absences: usize,
+    /// Copies that chaos itself has started and that may live now.
+    extra: usize,
+    /// The copies of the last sample.
+    before: BTreeSet<Process>,
+    /// When it was last seen, in the run's own time.
+    last_seen: Duration,
+}
+
+#[derive(Default)]
+pub(super) struct Oracle {
+    programs: [Program; 2],
+    /// Until when nobody can be started, and so nobody can be missed.
+    excused_until: Duration,
+    is_excused: bool,
+    violations: Vec<String>,
+    samples: usize,
+}
+
+impl Oracle {
+    /// Chaos is about to leave no copy of a program.
+    pub(super) fn will_be_absent(&mut self, which: Which) {
+        self.programs[which].absences += 1;
+    }
+
+    /// Chaos is about to start a copy, or has made sure that one it started is gone.
+    pub(super) fn extra(&mut self, which: Which, extra: usize) {
+        self.programs[which].extra = extra;
+    }
+
+    /// From now on, or no longer, starts can't succeed.
+    pub(super) fn excuse(&mut self, now: Duration, is_excused: bool) {
+        self.is_excused = is_excused;
+        self.excused_until = now;
+    }
+
+    /// A sample of the process table. One sample is no snapshot: who dies and who is born while it
+    /// is taken may be in it together. Who is in two samples in a row lived all the time between
+    /// them, and so do all that are in both.
+    pub(super) fn sample(&mut self, now: Duration, copies: [Vec<Process>; 2]) {
+        self.samples += 1;
+        for (which, copies) in copies.into_iter().enumerate() {
+            let program = &mut self.programs[which];
+            let copies: BTreeSet<Process> = copies.into_iter().collect();
+            let together = copies.intersection(&program.before).count();
+            if together > 1 + program.extra {
+                let copies = &copies;
+                self.violations.push(format!(
+                    "at {now:.1?} program {which} had {together} copies: {copies:?}"
+                ));
+            }
+            if copies.is_empty() {
+                let since = program.last_seen.max(self.excused_until);
+                if !self.is_excused && now > since + ABSENCE_MAX {
+                    self.violations.push(format!(
+                        "program {which} was gone from {:.1?} to {now:.1?}",
+                        program.last_seen
+                    ));
+                    program.last_seen = now;
+                }
+            } else {
+                program.last_seen = now;
+            }
+            program.before = copies;
+        }
+    }
+
+    /// How often a program must have been started in all.
+    pub(super) fn starts(&self, which: Which) -> usize {
+        1 + self.programs[which].absences
+    }
+
+    pub(super) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    pub(super) fn samples(&self) -> usize {
+        self.samples
+    }
+}

@@ -1,0 +1,309 @@
+//! Does to a till what the plan says, and undoes what lasts.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::plan::{Blow, Trouble, Which};
+use crate::host;
+use crate::till::{PROGRAMS, Process, Program, SERVICE, STARTS, Till, by_command, config};
+use crate::wait::wait_for;
+
+/// Where things of the test are inside the machine.
+const FOLDER: &str = "/opt/chaos";
+
+/// How long anything may take that is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that takes another name when it is asked to, and otherwise does nothing.
+const STANDIN: &str = r#"#!/usr/bin/perl
+$SIG{USR1} = sub { $0 = "somebody else" };
+sleep 1000 while 1;
+"#;
+
+/// Sends to the journal until it takes no more.
+const FILL_JOURNAL: &str = r#"use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
+connect($s, sockaddr_un("/run/systemd/journal/socket"));
+1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);"#;
+
+/// Starts processes as fast as it can, bounded by its control group.
+const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
+    -p CPUQuota=40% -p RuntimeMaxSec=20 sh -c 'while :; do (sleep 0.01; true) & done'";
+
+/// The chaos till: service and programs as the package has them, but for the wall clock, which is
+/// the service's own.
+pub(super) fn prepare(till: &Till) -> Result<()> {
+    for program in &PROGRAMS {
+        till.sh(&format!("mkdir -p {STARTS} $(dirname {})", program.path()))?;
+        till.write(&program.path(), STANDIN, 0o755)?;
+        let body = format!(
+            "#!/bin/sh\necho started >> {STARTS}/{}\nexec {}\n",
+            program.key,
+            program.path()
+        );
+        till.write(program.script, &body, 0o755)?;
+    }
+    // The shipped program is static and takes no library; the same code, linked dynamically, takes
+    // libfaketime, which shows it another wall clock. The machine's own can't be set: all
+    // containers share it.
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_mfe-watchdog"))?;
+    till.write_bytes(&format!("{FOLDER}/mfe-watchdog"), &binary, 0o755)?;
+    let library = std::fs::read(faketime()?).context("libfaketime")?;
+    till.write_bytes(&format!("{FOLDER}/libfaketime.so.1"), &library, 0o644)?;
+    till.write(
+        &format!("{FOLDER}/systemctl"),
+        "#!/bin/sh\nexec sleep 600\n",
+        0o755,
+    )?;
+    set_clock(till, 0)?;
+    till.drop_in(
+        SERVICE,
+        &format!(
+            "[Service]\nWatchdogSec=5s\nExecStart=\nExecStart={FOLDER}/mfe-watchdog run\n\
+             Environment=LD_PRELOAD={FOLDER}/libfaketime.so.1 FAKETIME_NO_CACHE=1\n\
+             Environment=FAKETIME_TIMESTAMP_FILE={FOLDER}/clock\n\
+             Environment=FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1\n"
+        ),
+    )?;
+    configure(till, "200ms")
+}
+
+fn faketime() -> Result<PathBuf> {
+    let files = host::output(Command::new("dpkg").args(["-L", "libfaketime"]))?;
+    let library = files
+        .lines()
+        .find(|file| file.ends_with("/libfaketime.so.1"));
+    Ok(library
+        .context("no libfaketime.so.1 in its package")?
+        .into())
+}
+
+fn configure(till: &Till, interval: &str) -> Result<()> {
+    let programs = PROGRAMS.map(|program| by_command(&program)).concat();
+    till.configure(&config(
+        interval,
+        &format!("{programs}start_timeout = \"3s\"\n"),
+    ))
+}
+
+fn set_clock(till: &Till, days: i32) -> Result<()> {
+    till.write(&format!("{FOLDER}/clock"), &format!("{days:+}d\n"), 0o644)
+}
+
+/// The living copies of both programs.
+pub(super) fn copies(till: &Till) -> Result<[Vec<Process>; 2]> {
+    let [comunicador, monitor] = &PROGRAMS;
+    Ok([till.processes(comunicador)?, till.processes(monitor)?])
+}
+
+/// Waits until there is one copy of a program.
+pub(super) fn the_copy(till: &Till, which: Which) -> Result<Process> {
+    let program = &PROGRAMS[which];
+    wait_for(&format!("there is one {}", program.name), PATIENCE, || {
+        let copies = till.processes(program)?;
+        Ok((copies.len() == 1).then(|| copies[0]))
+    })
+}
+
+pub(super) fn kill(till: &Till, process: Process) -> Result<()> {
+    till.signal("KILL", process.pid)
+}
+
+/// Has a program take another name and live on; gives the process.
+pub(super) fn rename(till: &Till, which: Which) -> Result<Process> {
+    let process = the_copy(till, which)?;
+    // Before it has set up its handler, the signal would be its end.
+    wait_for("the stand-in listens", PATIENCE, || {
+        let status = till.read(&format!("/proc/{}/status", process.pid));
+        let caught = status.and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigCgt:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        });
+        // SIGUSR1 is 10.
+        Ok(caught
+            .is_some_and(|caught| caught & (1 << 9) != 0)
+            .then_some(()))
+    })?;
+    till.signal("USR1", process.pid)?;
+    wait_for("the stand-in has another name", PATIENCE, || {
+        Ok((!till.processes(&PROGRAMS[which])?.contains(&process)).then_some(()))
+    })?;
+    Ok(process)
+}
+
+/// Starts a copy of a program as somebody would whose shell looks after it, or, as `zombie`, under a
+/// parent that never asks how it ended. Gives the copy, once there is one more than `before`.
+pub(super) fn start_copy(
+    till: &Till,
+    program: &Program,
+    before: &[Process],
+    zombie: bool,
+) -> Result<Process> {
+    let path = program.path();
+    let line = if zombie {
+        format!("setsid sh -c '{path} & exec sleep 8' >/dev/null 2>&1 </dev/null &")
+    } else {
+        format!("setsid {path} >/dev/null 2>&1 </dev/null &")
+    };
+    till.sh(&line)?;
+    wait_for(&format!("a second {}", program.name), PATIENCE, || {
+        let mut copies = till.processes(program)?.into_iter();
+        Ok(copies.find(|copy| !before.contains(copy)))
+    })
+}
+
+pub(super) fn stop_for_a_moment(till: &Till, process: Process) -> Result<()> {
+    till.sh(&format!(
+        "kill -STOP {pid}; sleep 1; kill -CONT {pid}",
+        pid = process.pid
+    ))?;
+    Ok(())
+}
+
+/// What concerns the service and not a program.
+pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
+    match blow {
+        Blow::KillService | Blow::FreezeService => {
+            let signal = if blow == Blow::KillService {
+                "KILL"
+            } else {
+                "STOP"
+            };
+            let service = service(till)?;
+            till.signal(signal, service)?;
+            wait_for("another watchdog is ready", PATIENCE, || {
+                Ok(main_pid(till)?.filter(|pid| *pid != service))
+            })?;
+        }
+        Blow::ReloadGood => {
+            configure(till, "300ms")?;
+            reload(till)?;
+            configure(till, "200ms")?;
+            reload(till)?;
+        }
+        Blow::ReloadBad => {
+            till.configure("interval = \"soon\"\n")?;
+            let refused = till.sh("! mfe-watchdog check >/dev/null 2>&1");
+            reload(till)?;
+            configure(till, "200ms")?;
+            refused?;
+        }
+        Blow::SetClock(days) => set_clock(till, days)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// As a person does, but without systemctl, which may be frozen.
+fn reload(till: &Till) -> Result<()> {
+    till.signal("HUP", service(till)?)
+}
+
+/// The service's pid, read from where systemd has put it: systemctl may be frozen.
+fn main_pid(till: &Till) -> Result<Option<i32>> {
+    let pids = till.sh(&format!(
+        "cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs \
+         /sys/fs/cgroup/unified/system.slice/{SERVICE}/cgroup.procs \
+         /sys/fs/cgroup/systemd/system.slice/{SERVICE}/cgroup.procs 2>/dev/null || true"
+    ))?;
+    let pids = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let name = |pid: &i32| till.read(&format!("/proc/{pid}/comm"));
+    Ok(pids
+        .into_iter()
+        .find(|pid| name(pid).as_deref() == Some("mfe-watchdog\n")))
+}
+
+/// Waits until the service lives and can take signals.
+pub(super) fn service(till: &Till) -> Result<i32> {
+    wait_for("the service runs", PATIENCE, || {
+        let Some(pid) = main_pid(till)? else {
+            return Ok(None);
+        };
+        // Ready: it has its handlers, and has looked.
+        let is_ready = till.status().is_some_and(|status| status["pid"] == pid);
+        let takes_hup = till
+            .read(&format!("/proc/{pid}/status"))
+            .and_then(|status| {
+                let line = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("SigCgt:"))?;
+                u64::from_str_radix(line.trim(), 16).ok()
+            })
+            .is_some_and(|caught| caught & 1 != 0);
+        Ok((takes_hup || is_ready).then_some(pid))
+    })
+}
+
+pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
+    match trouble {
+        Trouble::JournalStopped => {
+            till.sh("pkill -STOP -x systemd-journal")?;
+            till.ok(&["perl", "-e", FILL_JOURNAL])?;
+        }
+        Trouble::RunFull => {
+            // As large as what is in it and a little more, then no more at all.
+            till.sh("used=$(df --output=used -k /run | tail -1)
+                mount -o remount,size=$((used + 64))k /run
+                dd if=/dev/zero of=/run/chaos bs=1k 2>/dev/null || true")?;
+        }
+        Trouble::SystemctlFrozen => {
+            till.sh(&format!(
+                "mount --bind {FOLDER}/systemctl /usr/bin/systemctl"
+            ))?;
+        }
+        Trouble::ForkBomb => {
+            till.sh(FORK_BOMB)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
+    let line = match trouble {
+        Trouble::JournalStopped => "pkill -CONT -x systemd-journal",
+        Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
+        Trouble::SystemctlFrozen => "umount /usr/bin/systemctl",
+        // It may have ended by itself; without systemctl, which may be frozen.
+        Trouble::ForkBomb => {
+            "for procs in /sys/fs/cgroup/system.slice/bomb.service \
+                 /sys/fs/cgroup/unified/system.slice/bomb.service; do
+                 for round in 1 2 3 4 5; do kill -KILL $(cat $procs/cgroup.procs 2>/dev/null); done
+             done 2>/dev/null; true"
+        }
+    };
+    till.sh(line)?;
+    Ok(())
+}
+
+/// What the service holds, for comparison.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) descriptors: usize,
+    pub(super) kib: usize,
+    pub(super) children: usize,
+}
+
+pub(super) fn held(till: &Till) -> Result<Held> {
+    let pid = service(till)?;
+    let said = till.sh(&format!(
+        "ls /proc/{pid}/fd | wc -l; awk '/^VmRSS/ {{print $2}}' /proc/{pid}/status
+        cat /proc/{pid}/task/*/children | wc -w"
+    ))?;
+    let numbers: Vec<usize> = said
+        .lines()
+        .filter_map(|line| line.trim().parse().ok())
+        .collect();
+    let [descriptors, kib, children] = numbers[..] else {
+        anyhow::bail!("not three numbers: {said}");
+    };
+    ensure!(descriptors > 0, "no descriptors at all: {said}");
+    Ok(Held {
+        descriptors,
+        kib,
+        children,
+    })
+}
