@@ -1,4 +1,5 @@
-//! What a process is and how it is found in /proc; what to do about it is decided elsewhere.
+//! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
+//! elsewhere.
 
 mod name;
 mod signal;

@@ -32,7 +32,8 @@ const ARGUMENTS_WITH_A_NAME: usize = 3;
 /// More of a process's arguments than this isn't read, in bytes.
 const CMDLINE_MAX: u64 = 64 * 1024;
 
-/// The pause before the next reading when a process is just becoming another program.
+/// The pause before the next reading when a process is just becoming another program. The service's
+/// one thread stands still meanwhile, once or twice in a look.
 const BECOMING: Duration = Duration::from_millis(5);
 
 /// For how many looks a process is young.

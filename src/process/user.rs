@@ -29,8 +29,8 @@ impl User {
     /// When /etc/passwd can't be read.
     pub fn find(name: &str) -> io::Result<Option<Self>> {
         let uid = match name.parse() {
-            Ok(uid) => Some(uid),
-            Err(_) => uid_of(&passwd()?, name),
+            Ok(uid) if !name.starts_with('+') => Some(uid),
+            _ => uid_of(&passwd()?, name),
         };
         Ok(uid.map(|uid| Self {
             name: name.to_owned(),
@@ -118,6 +118,7 @@ mod tests {
             None,
             "no number of a user"
         );
+        assert_eq!(User::find("+5").unwrap(), None);
         assert_eq!(User::find("root").unwrap().unwrap().uid, 0);
         assert_eq!(name_of(0), "root");
     }
