@@ -266,10 +266,12 @@ impl Machine {
     /// a storm of starts, nor a start beside one that is still in flight.
     #[must_use]
     pub fn remembering(self, memory: Memory) -> Self {
+        // Nobody waits longer than the rules of today allow.
+        let latest = self.next_look + memory.backoff.delay(&self.policy);
         Self {
             restarts: memory.restarts,
             backoff: memory.backoff.clone(),
-            not_before: memory.not_before.unwrap_or(self.epoch),
+            not_before: memory.not_before.map_or(self.epoch, |time| time.min(latest)),
             memory: Some(memory),
             ..self
         }
