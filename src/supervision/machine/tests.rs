@@ -1316,7 +1316,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     /// Never two starts in flight, never a start while one is up or not yet gone or after a failed
     /// look, no wait beyond the cap and none that shrinks before the process is stable, no SIGKILL
