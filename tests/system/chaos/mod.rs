@@ -132,10 +132,12 @@ fn storm(
         }
         Ok(steps)
     })();
-    for trouble in plan.left() {
-        // Without this nobody could say what went wrong.
-        stage::end(till, trouble)?;
-    }
+    // Even after a failure: nobody could say what went wrong otherwise.
+    let ended: Result<Vec<()>> = plan
+        .left()
+        .map(|trouble| stage::end(till, trouble))
+        .collect();
+    let done = done.and_then(|steps| ended.map(|_| steps));
     lock(oracle)?.excuse(begin.elapsed(), false);
     done.map_err(|error: anyhow::Error| {
         let last = &history[history.len().saturating_sub(15)..];
@@ -159,7 +161,7 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow, is_frozen: bool) -> R
             lock(oracle)?.will_be_absent(which);
             let stray = stage::rename(till, which)?;
             stage::the_copy(till, which)?;
-            stage::kill(till, stray)
+            stage::kill_stray(till, stray)
         }
         Blow::Stop(which) if !is_frozen => {
             let process = stage::the_copy(till, which)?;
@@ -220,7 +222,7 @@ fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
         held.kib <= fresh.kib + GROWTH_KIB,
         "the service has grown: {fresh:?}, {held:?}"
     );
-    let left = till.sh("ps -e -o stat=,comm= | grep -E '^Z|systemctl' || true")?;
+    let left = stage::left_behind(till)?;
     ensure!(left.is_empty(), "left behind: {left}");
     ensure!(till.is_active()?, "{SERVICE} is not active");
     println!("chaos: at first {fresh:?}, at last {held:?}");

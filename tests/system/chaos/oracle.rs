@@ -16,6 +16,9 @@ struct Program {
     absences: usize,
     /// Copies that chaos itself has started and that may live now.
     extra: usize,
+    /// The most of them since the last sample, and in the time before it: a sample takes a moment,
+    /// and is judged after it was taken.
+    most_extra: [usize; 2],
     /// The copies of the last sample.
     before: BTreeSet<Process>,
     /// When it was last seen, in the run's own time.
@@ -40,7 +43,9 @@ impl Oracle {
 
     /// Chaos is about to start a copy, or has made sure that one it started is gone.
     pub(super) fn extra(&mut self, which: Which, extra: usize) {
-        self.programs[which].extra = extra;
+        let program = &mut self.programs[which];
+        program.extra = extra;
+        program.most_extra[0] = program.most_extra[0].max(extra);
     }
 
     /// From now on, or no longer, starts can't succeed.
@@ -58,7 +63,9 @@ impl Oracle {
             let program = &mut self.programs[which];
             let copies: BTreeSet<Process> = copies.into_iter().collect();
             let together = copies.intersection(&program.before).count();
-            if together > 1 + program.extra {
+            let [since, before] = program.most_extra;
+            program.most_extra = [program.extra, since];
+            if together > 1 + since.max(before) {
                 let copies = &copies;
                 self.violations.push(format!(
                     "at {now:.1?} program {which} had {together} copies: {copies:?}"

@@ -111,6 +111,12 @@ pub(super) fn kill(till: &Till, process: Process) -> Result<()> {
     till.signal("KILL", process.pid)
 }
 
+/// Ends a program that has taken another name, unless the restart of its unit has done so.
+pub(super) fn kill_stray(till: &Till, stray: Process) -> Result<()> {
+    till.sh(&format!("kill -KILL {} 2>/dev/null || true", stray.pid))?;
+    Ok(())
+}
+
 /// Has a program take another name and live on; gives the process.
 pub(super) fn rename(till: &Till, which: Which) -> Result<Process> {
     let process = the_copy(till, which)?;
@@ -241,7 +247,7 @@ pub(super) fn service(till: &Till) -> Result<i32> {
 pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
     match trouble {
         Trouble::JournalStopped => {
-            till.sh("pkill -STOP -x systemd-journal")?;
+            signal_journal(till, "STOP")?;
             till.ok(&["perl", "-e", FILL_JOURNAL])?;
         }
         Trouble::RunFull => {
@@ -264,7 +270,7 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
 
 pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     let line = match trouble {
-        Trouble::JournalStopped => "pkill -CONT -x systemd-journal",
+        Trouble::JournalStopped => return signal_journal(till, "CONT"),
         Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
         Trouble::SystemctlFrozen => "umount /usr/bin/systemctl",
         // It may have ended by itself; without systemctl, which may be frozen.
@@ -277,6 +283,25 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     };
     till.sh(line)?;
     Ok(())
+}
+
+fn signal_journal(till: &Till, signal: &str) -> Result<()> {
+    const JOURNAL: Program = Program {
+        key: "journal",
+        name: "systemd-journal",
+        script: "",
+    };
+    let journal = till.processes(&JOURNAL)?;
+    ensure!(journal.len() == 1, "the journal is {journal:?}");
+    till.signal(signal, journal[0].pid)
+}
+
+/// Processes of the machine that nobody should find there.
+pub(super) fn left_behind(till: &Till) -> Result<String> {
+    till.sh(
+        "for stat in /proc/[0-9]*/stat; do cat $stat; done 2>/dev/null |
+        grep -E '^[0-9]+ \\((.*\\) Z|systemctl\\))' || true",
+    )
 }
 
 /// What the service holds, for comparison.
