@@ -39,7 +39,7 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
         till.sh(&format!("mkdir -p {STARTS} $(dirname {})", program.path()))?;
         till.write(&program.path(), STANDIN, 0o755)?;
         let body = format!(
-            "#!/bin/sh\necho started >> {STARTS}/{}\nexec {}\n",
+            "#!/bin/sh\necho $$ >> {STARTS}/{}\nexec {}\n",
             program.key,
             program.path()
         );
@@ -90,6 +90,16 @@ fn configure(till: &Till, interval: &str) -> Result<()> {
 
 fn set_clock(till: &Till, days: i32) -> Result<()> {
     till.write(&format!("{FOLDER}/clock"), &format!("{days:+}d\n"), 0o644)
+}
+
+/// The pids of all copies of a program that the service had started, in order: the start script
+/// becomes the program.
+pub(super) fn started(till: &Till, program: &Program) -> Vec<String> {
+    let pids = till.read(&format!("{STARTS}/{}", program.key));
+    pids.unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The living copies of both programs.
