@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use mfe_watchdog::process::{ProcessName, ProcessTable};
+use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
 
 fn main() {
     divan::main();
@@ -12,20 +12,21 @@ fn main() {
 
 #[divan::bench]
 fn look(bencher: Bencher<'_, '_>) {
-    let name = ProcessName::new("nobody has this name");
+    let target = Target::named(ProcessName::new("nobody has this name"));
     let mut table = ProcessTable::new("/proc");
-    bencher.bench_local(|| table.look(black_box(&name)).expect("a look at /proc"));
+    bencher.bench_local(|| table.look(black_box(&target)).expect("a look at /proc"));
 }
 
 #[divan::bench]
 fn confirm(bencher: Bencher<'_, '_>) {
     let own = procfs::process::Process::myself().and_then(|process| process.stat());
-    let name = ProcessName::new(own.expect("a look at /proc").comm);
+    let target = Target::named(ProcessName::new(own.expect("a look at /proc").comm));
     let mut table = ProcessTable::new("/proc");
-    let known = table.look(&name).expect("a look at /proc").alive;
+    let found = table.look(&target).expect("a look at /proc").alive;
+    let known: Vec<ProcessId> = found.iter().map(|alive| alive.id).collect();
     bencher.bench_local(|| {
         table
-            .confirm(black_box(&name), &known)
+            .confirm(black_box(&target), &known)
             .expect("a look at /proc")
     });
 }

@@ -82,7 +82,9 @@ pub fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(EXIT_CONFIG)
         } else {
-            eprintln!("mfe-watchdog: {error:#}");
+            // It may name anything, a file by whatever name for example.
+            let error = printable(&format!("{error:#}"));
+            eprintln!("mfe-watchdog: {error}");
             ExitCode::FAILURE
         }
     })
@@ -102,19 +104,23 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     journal::init();
     // One thread: everything the service does is short, and an idle till has better uses for
     // memory than a pool of workers.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the event loop can't be set up")?
-        .block_on(service::run(settings, &source, options))?;
-    Ok(ExitCode::SUCCESS)
+        .context("the event loop can't be set up")?;
+    let result = runtime.block_on(service::run(settings, &source, options));
+    // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
+    for (key, warning) in settings.unsafe_commands() {
+        eprintln!("{source}: {key}: warning: {warning}");
+    }
     let text = settings.to_toml().context("the settings can't be shown")?;
-    // A file's name may hold a line end, which would end the comment.
-    print(&format!("# {}\n{text}", printable(&source.to_string())))
+    print(&format!("# {source}\n{text}"))
 }
 
 fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -212,11 +218,13 @@ fn describe(status: &Status) -> String {
             let outage = humantime::format_duration(Duration::from_millis(last.outage_ms));
             text += &format!(
                 "{:name_width$}  last restart {}: {}, outage {outage}\n",
-                "", last.at, last.cause
+                "",
+                last.at,
+                printable(&last.cause)
             );
         }
         if let Some(detail) = &process.detail {
-            text += &format!("{:name_width$}  {detail}\n", "");
+            text += &format!("{:name_width$}  {}\n", "", printable(detail));
         }
     }
     text + &format!(

@@ -6,6 +6,8 @@
 
 use tracing::{error, info, warn};
 
+use crate::printable::printable;
+
 /// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -88,6 +90,12 @@ impl Kind {
         Self::Unknown,
     ];
 
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name, the value of `MFE_EVENT`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -143,9 +151,12 @@ pub struct Message {
     pub cause: Option<&'static str>,
     /// How long it was gone, in milliseconds.
     pub outage_ms: Option<u64>,
-    /// What a person reads; fit for a terminal.
+    /// What a person reads; fit for a terminal, at most [`MAX_TEXT`] bytes and an ellipsis.
     pub text: String,
 }
+
+/// More than this isn't told of a text, in bytes: a configured command may be as long as the file.
+pub const MAX_TEXT: usize = 4096;
 
 impl Message {
     /// About the service itself.
@@ -157,7 +168,7 @@ impl Message {
             pid: None,
             cause: None,
             outage_ms: None,
-            text: text.into(),
+            text: fit(&text.into()),
         }
     }
 
@@ -202,5 +213,40 @@ impl Message {
             | Kind::Duplicate => tell!(warn),
             _ => tell!(info),
         }
+    }
+}
+
+/// Foreign text may be in any message, however it came there: here all of it is made harmless.
+fn fit(text: &str) -> String {
+    let mut text = printable(text);
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("Restarted"), None);
+    }
+
+    #[test]
+    fn whatever_the_text_is_it_is_harmless_and_bounded() {
+        let text = |text: &str| Message::of_service(Kind::Startup, text).text;
+        assert_eq!(text("a\n\u{202e}b"), "a\\n\\u{202e}b");
+        assert_eq!(text("é").as_str(), "é");
+        let long = text(&"é".repeat(MAX_TEXT));
+        assert_eq!(long, "é".repeat(MAX_TEXT / 2) + "…");
+        let odd = text(&("a".to_owned() + &"é".repeat(MAX_TEXT)));
+        assert_eq!(odd.len(), MAX_TEXT - 1 + "…".len());
     }
 }

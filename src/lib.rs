@@ -10,19 +10,31 @@
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
+//! | [`health`] | checks whether what runs is well |
+//! | [`hooks`] | tells configured programs of events |
+//! | [`trust`] | judges whether somebody else could change a program |
+//! | [`subprocess`] | runs helper programs, within a time, for what comes of them |
 //! | [`service`] | the running service: tasks, signals, systemd |
+//! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | [`journal`] | where messages go |
 
 pub mod cli;
 pub mod config;
+mod environment;
 pub mod event;
+pub mod health;
+pub mod hooks;
 pub mod journal;
 pub mod launcher;
 mod printable;
 pub mod process;
 mod published;
 pub mod service;
+mod spawn;
+pub mod state;
 pub mod status;
+pub mod subprocess;
 pub mod supervision;
+pub mod trust;

@@ -2,7 +2,6 @@
 //! a process stands is decided elsewhere.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -11,13 +10,10 @@ use anyhow::Context;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::printable::{list, printable};
-use crate::published::replace;
+use crate::published;
 
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
-
-/// A larger file isn't ours, in bytes.
-const MAX_SIZE: u64 = 1 << 20;
 
 /// Everything the service publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +43,11 @@ pub struct ProcessStatus {
     pub pids: Vec<i32>,
     /// Since when it is in this state.
     pub since: Timestamp,
-    /// How often it was brought back since the service started.
+    /// How often it was brought back since the machine was booted or the service was last stopped.
     pub restarts: u64,
+    /// When the next start comes, if it has to wait.
+    #[serde(default)]
+    pub next_start: Option<Timestamp>,
     /// The last time it was brought back.
     pub last_restart: Option<LastRestart>,
     /// What a person should know about the state, if anything.
@@ -65,6 +64,12 @@ pub enum State {
     Starting,
     /// It is gone, and the last start failed.
     Down,
+    /// It dies again and again: the next start waits.
+    Backoff,
+    /// It lives, but isn't well.
+    Unhealthy,
+    /// It is to end, and can't be killed.
+    Stuck,
     /// It couldn't be looked at.
     Unknown,
 }
@@ -75,6 +80,9 @@ impl fmt::Display for State {
             Self::Up => "up",
             Self::Starting => "starting",
             Self::Down => "down",
+            Self::Backoff => "backoff",
+            Self::Unhealthy => "unhealthy",
+            Self::Stuck => "stuck",
             Self::Unknown => "unknown",
         })
     }
@@ -143,7 +151,7 @@ impl Status {
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        replace(directory, FILE_NAME, &text)
+        published::replace(directory, FILE_NAME, &text)
     }
 
     /// Reads what was last published in `directory`; `None` when nothing ever was.
@@ -151,21 +159,13 @@ impl Status {
     /// # Errors
     /// When there is something that can't be read or isn't a status.
     pub fn read(directory: &Path) -> anyhow::Result<Option<Self>> {
-        let path = directory.join(FILE_NAME);
-        let text = match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // Reading a FIFO would wait for somebody to write.
-            Ok(metadata) if !metadata.is_file() => {
-                anyhow::bail!("{} isn't a regular file", path.display())
-            }
-            Ok(metadata) if metadata.len() > MAX_SIZE => {
-                anyhow::bail!("{} is larger than any status", path.display())
-            }
-            _ => fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?,
+        let Some(text) = published::read(directory, FILE_NAME)? else {
+            return Ok(None);
         };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .with_context(|| format!("{} isn't a status of this service", path.display()))
+        serde_json::from_slice(&text).map(Some).with_context(|| {
+            let path = directory.join(FILE_NAME);
+            format!("{} isn't a status of this service", path.display())
+        })
     }
 
     /// Whether every process runs.
@@ -188,7 +188,10 @@ impl Status {
 impl fmt::Display for ProcessStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", printable(&self.name))?;
-        match (&self.state, &self.detail) {
+        // The file may have been written by anybody: a line end would begin another assignment to
+        // systemd.
+        let detail = self.detail.as_deref().map(printable);
+        match (&self.state, &detail) {
             (State::Up, _) => {
                 write!(f, "up (pid {})", list(&self.pids))
             }

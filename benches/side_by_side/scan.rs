@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mfe_watchdog::process::{ProcessName, ProcessTable};
+use mfe_watchdog::process::{ProcessName, ProcessTable, Target};
 
 use crate::figures::{Samples, show, verdict};
 
@@ -22,10 +22,10 @@ for _ in range(int(sys.argv[1])):
 
 pub(crate) fn compare(looks: usize, processes: usize) -> anyhow::Result<()> {
     println!("\none look at {processes} processes");
-    let name = ProcessName::new(NOBODY);
+    let target = Target::named(ProcessName::new(NOBODY));
     let mut table = ProcessTable::new("/proc");
     let ours = time(looks, || {
-        table.look(black_box(&name))?;
+        table.look(black_box(&target))?;
         Ok(())
     })?;
     let ours = print("mfe-watchdog", &ours)?;

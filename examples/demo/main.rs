@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mfe_watchdog::process::{ProcessName, ProcessTable};
+use mfe_watchdog::process::{ProcessName, ProcessTable, Target};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
@@ -82,14 +82,14 @@ async fn demo() -> anyhow::Result<ExitCode> {
 fn refuse_real_programs() -> anyhow::Result<()> {
     let mut table = ProcessTable::new("/proc");
     for name in [COMUNICADOR, MONITOR] {
-        let sighting = table.look(&ProcessName::new(name));
+        let sighting = table.look(&Target::named(ProcessName::new(name)));
         let sighting = sighting.with_context(|| format!("whether {name} runs can't be told"))?;
-        if let Some(id) = sighting.alive.first() {
+        if let Some(alive) = sighting.alive.first() {
             anyhow::bail!(
                 "{name} already runs on this machine (pid {pid}). If this is a till, it is the \
                  real one: the demo won't mix with it and has started nothing.\n\
                  Run the demo on another machine, or once {name} has ended.",
-                pid = id.pid
+                pid = alive.id.pid
             );
         }
     }

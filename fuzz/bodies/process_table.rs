@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::process::{ProcessName, ProcessTable};
+use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
 
 /// The process whose files are as they should be, but for the one that the input replaces.
 const PID: i32 = 50;
@@ -35,6 +35,10 @@ pub(crate) fn run(data: &[u8]) {
     ROOT.with(|root| look(root.path(), file, content));
 }
 
+fn target() -> Target {
+    Target::named(ProcessName::new("Comunicador"))
+}
+
 /// A /proc with pid 1 and one more.
 fn tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a temporary directory");
@@ -50,7 +54,7 @@ fn tree() -> tempfile::TempDir {
     for (file, content) in FILES {
         write(&format!("{PID}/{file}"), content);
     }
-    let found = ProcessTable::new(root.path()).look(&ProcessName::new("Comunicador"));
+    let found = ProcessTable::new(root.path()).look(&target());
     let found = found.expect("a whole table").alive;
     assert_eq!(found.len(), 1, "without any change it is found");
     root
@@ -64,13 +68,14 @@ fn look(root: &Path, file: &[u8], content: &[u8]) {
     let (path, usual) = usual.unwrap_or_else(|| (root.join("loadavg"), "0.00 0.00 0.00 1/1 50\n"));
     fs::write(&path, content).expect("the input is written");
 
-    let name = ProcessName::new("Comunicador");
+    let target = target();
     let mut table = ProcessTable::new(root);
     // Any answer will do, but for one about a process that isn't there.
-    if let Ok(sighting) = table.look(&name) {
-        let only = sighting.alive.iter().all(|found| found.pid == PID);
+    if let Ok(sighting) = table.look(&target) {
+        let only = sighting.alive.iter().all(|found| found.id.pid == PID);
         assert!(only, "{sighting:?}");
-        let again = table.confirm(&name, &sighting.alive);
+        let known: Vec<ProcessId> = sighting.alive.iter().map(|found| found.id).collect();
+        let again = table.confirm(&target, &known);
         if let Ok(again) = again {
             assert_eq!(again.alive, sighting.alive, "nothing has changed");
         }

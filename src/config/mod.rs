@@ -3,22 +3,31 @@
 //! Two stages: what the file says (`section`), then [`Settings`] that the rest of the program
 //! can trust. Every problem of a file is reported at once.
 
+mod check;
+mod hook;
 pub mod in_force;
+mod policy;
 mod problem;
 mod section;
 mod settings;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
+pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
-use crate::process::ProcessName;
+use crate::printable::printable;
+use crate::process::{ProcessName, Target};
+use crate::supervision::Policy;
 use problem::line_ends;
 use section::{Located, Problems, Section};
 
@@ -31,14 +40,14 @@ pub const DEFAULT_TEXT: &str = include_str!("default.toml");
 /// A larger file is surely not a configuration and isn't read into memory, in bytes.
 pub const MAX_SIZE: u64 = 1 << 20;
 
-/// The shortest time any duration in the file may be.
+/// The shortest time most durations in the file may be.
 const MIN_DURATION: Duration = Duration::from_millis(100);
 
-/// The longest time any duration in the file may be.
+/// The longest time a duration in the file may be, unless it is the age of something.
 const MAX_DURATION: Duration = Duration::from_secs(3600);
 
-/// How long a start may take when the file doesn't say.
-const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What most durations may be.
+const FROM_MIN: RangeInclusive<Duration> = MIN_DURATION..=MAX_DURATION;
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 32;
@@ -58,7 +67,7 @@ pub enum Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => f.write_str(&printable(&path.display().to_string())),
             Self::BuiltIn => write!(f, "built-in defaults, {DEFAULT_PATH} doesn't exist"),
         }
     }
@@ -68,16 +77,30 @@ impl std::fmt::Display for Source {
 /// doesn't exist.
 ///
 /// # Errors
-/// Everything that is wrong with the file. A `path` that was named must exist.
+/// Everything that is wrong with the file, unsafe commands included if it refuses those. A `path`
+/// that was named must exist.
 pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-    if path.is_none() && absent {
-        let settings = parse(DEFAULT_TEXT, file)?;
-        return Ok((settings, Source::BuiltIn));
+    let (text, source) = if path.is_none() && absent {
+        (DEFAULT_TEXT.to_owned(), Source::BuiltIn)
+    } else {
+        (read(file)?, Source::File(file.to_owned()))
+    };
+    let (settings, lines) = parse_with_lines(&text, file)?;
+    if settings.refuse_unsafe_commands {
+        let unsafe_commands = settings.unsafe_commands().map(|(key, message)| Problem {
+            line: lines.get(&key).copied(),
+            key,
+            message,
+        });
+        let problems: Vec<_> = unsafe_commands.collect();
+        if !problems.is_empty() {
+            let file = file.to_owned();
+            return Err(ConfigError { file, problems });
+        }
     }
-    let settings = parse(&read(file)?, file)?;
-    Ok((settings, Source::File(file.to_owned())))
+    Ok((settings, source))
 }
 
 /// Reads a file that should be a configuration.
@@ -122,11 +145,20 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse(text: &str, file: &Path) -> Result<Settings, ConfigError> {
+    parse_with_lines(text, file).map(|(settings, _)| settings)
+}
+
+/// The same, with the line of each command by its setting's full name.
+fn parse_with_lines(
+    text: &str,
+    file: &Path,
+) -> Result<(Settings, HashMap<String, usize>), ConfigError> {
     let mut problems = Problems::new(text);
     let settings = parse_text(text, &mut problems);
+    let lines = problems.lines();
     let problems = problems.into_vec();
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok((settings, lines)),
         _ => Err(ConfigError {
             file: file.to_owned(),
             problems,
@@ -152,11 +184,13 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         return None;
     }
     let mut file = Section::new(String::new(), 0, table.into_inner());
-    let interval = duration(&mut file, "interval", problems).unwrap_or(Duration::from_secs(10));
+    let policy = policy::policy(&mut file, Policy::default(), problems);
     let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
+    let refuse_unsafe_commands = file.take("refuse_unsafe_commands", "true or false", problems);
     let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
+    let hooks = hook::hooks(&mut file, problems);
     file.finish(problems);
     if !is_any || sections.as_ref().is_some_and(Vec::is_empty) {
         let message = "no process to keep running; write at least one [process.KEY] section";
@@ -167,13 +201,15 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let mut processes = Vec::new();
     for (key, section) in sections.unwrap_or_default() {
         processes.extend(process(
-            key, section, interval, launcher, &mut names, problems,
+            key, section, policy, launcher, &mut names, problems,
         ));
     }
     Some(Settings {
-        interval,
+        policy,
         launcher,
+        refuse_unsafe_commands: refuse_unsafe_commands.is_some_and(|located| located.value),
         processes,
+        hooks,
     })
 }
 
@@ -192,14 +228,12 @@ fn syntax(message: &str) -> &str {
 fn process(
     key: String,
     mut section: Section<'_>,
-    interval: Duration,
+    policy: Policy,
     launcher: Launcher,
     names: &mut Vec<(String, ProcessName)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
-    let is_key_character =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key_character) {
+    if !is_key(&key) {
         problems.add(
             section.offset(),
             format!("process.{key}"),
@@ -220,18 +254,27 @@ fn process(
         }
     }
     let start = start(&mut section, problems);
-    let interval = duration(&mut section, "interval", problems).unwrap_or(interval);
-    let start_timeout =
-        duration(&mut section, "start_timeout", problems).unwrap_or(DEFAULT_START_TIMEOUT);
+    let policy = Policy {
+        is_unit: matches!(start, Some(Start::Unit(_))),
+        ..policy::policy(&mut section, policy, problems)
+    };
+    let checks = check::checks(&mut section, problems);
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        name: name?.value,
+        target: Target::named(name?.value),
         start: start?,
         launcher,
-        interval,
-        start_timeout,
+        policy,
+        checks,
     })
+}
+
+/// Whether a text can be a key: 1 to 32 characters out of a-z, 0-9, _ and -.
+fn is_key(text: &str) -> bool {
+    let is_key_character =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    !text.is_empty() && text.len() <= MAX_KEY && text.chars().all(is_key_character)
 }
 
 fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
@@ -249,9 +292,7 @@ fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> St
 fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<ProcessName>> {
     let expected = "the process's exact name, such as \"Comunicador\"";
     let path = section.path("name");
-    if section.find("name").is_none() {
-        problems.add(section.offset(), &path, format!("is missing: {expected}"));
-    }
+    section.require("name", expected, problems);
     let Located { value, offset } = section.take::<String>("name", expected, problems)?;
     if value.is_empty() || value.len() > MAX_NAME || value.contains(['/', '\0']) {
         let message = format!("must be {expected}: 1 to {MAX_NAME} bytes, no path, no NUL");
@@ -277,23 +318,20 @@ fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start
         }
         _ => {}
     }
-    let command = section.take::<Vec<String>>(
+    let command = command(section, problems);
+    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
+    let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
+    command.map(Start::Command).or(unit)
+}
+
+/// Takes the program that the section has the service run.
+fn command(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    let path = section.path("command");
+    let Located { value, offset } = section.take::<Vec<String>>(
         "command",
         "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
         problems,
-    );
-    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
-    let command =
-        command.and_then(|command| valid_command(command, &section.path("command"), problems));
-    let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
-    command.or(unit)
-}
-
-fn valid_command(
-    Located { value, offset }: Located<Vec<String>>,
-    path: &str,
-    problems: &mut Problems<'_>,
-) -> Option<Start> {
+    )?;
     let message = match value.first() {
         None => "is empty; write the program's absolute path and its arguments".to_owned(),
         Some(program) if !program.starts_with('/') => format!(
@@ -303,7 +341,10 @@ fn valid_command(
         Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
             "holds a NUL character, which no program can be given".to_owned()
         }
-        Some(_) => return Some(Start::Command(value)),
+        Some(_) => {
+            problems.located(offset, path);
+            return Some(value);
+        }
     };
     problems.add(offset, path, message);
     None
@@ -335,18 +376,19 @@ fn valid_unit(
 fn duration(
     section: &mut Section<'_>,
     key: &'static str,
+    within: RangeInclusive<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    const EXPECTED: &str = "a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h";
-    let Located { value, offset } = section.take::<String>(key, EXPECTED, problems)?;
-    match humantime::parse_duration(&value) {
-        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Some(duration),
-        _ => {
-            let message = format!("must be {EXPECTED}, not \"{}\"", value.escape_debug());
-            problems.add(offset, section.path(key), message);
-            None
-        }
-    }
+    let [least, most] = [within.start(), within.end()].map(|limit| {
+        let limit = humantime::format_duration(*limit);
+        limit.to_string()
+    });
+    let expected = format!("a duration such as \"10s\" or \"1min 30s\", from {least} to {most}");
+    let parse = |text: &str| {
+        let duration = humantime::parse_duration(text).ok()?;
+        within.contains(&duration).then_some(duration)
+    };
+    section.take_parsed(key, &expected, parse, problems)
 }
 
 #[cfg(test)]

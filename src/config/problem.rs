@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::printable::printable;
+
 /// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
 /// file.
 const SHOWN_AT_MOST: usize = 25;
@@ -50,7 +52,7 @@ impl ConfigError {
     /// The lines a person reads, one per problem.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let hidden = self.problems.len().saturating_sub(SHOWN_AT_MOST);
-        let more = (hidden > 0).then(|| format!("{}: {hidden} more problems", self.file.display()));
+        let more = (hidden > 0).then(|| format!("{}: {hidden} more problems", self.file()));
         self.problems
             .iter()
             .take(SHOWN_AT_MOST)
@@ -58,8 +60,12 @@ impl ConfigError {
             .chain(more)
     }
 
+    fn file(&self) -> String {
+        printable(&self.file.display().to_string())
+    }
+
     fn line(&self, problem: &Problem) -> String {
-        let file = self.file.display();
+        let file = self.file();
         let line = problem
             .line
             .map(|line| format!(":{line}"))

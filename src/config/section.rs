@@ -1,6 +1,7 @@
 //! Walks one table of a configuration file and collects every problem in it, where serde alone
 //! would stop at the first; what the values mean is decided by its caller.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -18,12 +19,32 @@ const EXCERPT: usize = 60;
 pub(super) struct Problems<'i> {
     text: &'i str,
     found: Vec<(usize, Problem)>,
+    /// Where settings stand whose values are to be judged later, by their full names.
+    located: Vec<(usize, String)>,
 }
 
 impl<'i> Problems<'i> {
     pub(super) fn new(text: &'i str) -> Self {
-        let found = Vec::new();
-        Self { text, found }
+        Self {
+            text,
+            found: Vec::new(),
+            located: Vec::new(),
+        }
+    }
+
+    /// Remembers where the setting `key` stands: its value is fine in itself, but something may
+    /// turn out to be wrong with what it names.
+    pub(super) fn located(&mut self, offset: usize, key: String) {
+        self.located.push((offset, key));
+    }
+
+    /// The lines of the settings that were to be remembered, by their full names.
+    pub(super) fn lines(&self) -> HashMap<String, usize> {
+        let text = self.text.as_bytes();
+        let located = self.located.iter();
+        located
+            .map(|(offset, key)| (key.clone(), 1 + line_ends(&text[..*offset])))
+            .collect()
     }
 
     /// Notes a problem at byte `offset` of the text.
@@ -135,6 +156,40 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// Takes the text `key` as what `parse` makes of it; a text of which it makes nothing is a
+    /// problem that names `expected`.
+    pub(super) fn take_parsed<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        problems: &mut Problems<'_>,
+    ) -> Option<T> {
+        let Located { value, offset } = self.take::<String>(key, expected, problems)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            let message = format!("must be {expected}, not \"{}\"", value.escape_debug());
+            problems.add(offset, self.path(key), message);
+        }
+        parsed
+    }
+
+    /// Notes a problem that names `expected` unless the setting `key` is given.
+    pub(super) fn require(&self, key: &str, expected: &str, problems: &mut Problems<'_>) {
+        if self.find(key).is_none() {
+            let message = format!("is missing: {expected}");
+            problems.add(self.offset, self.path(key), message);
+        }
+    }
+
+    /// Refuses the setting `key`, if it is given, with a better reason than that it is unknown.
+    pub(super) fn refuse(&mut self, key: &str, message: impl Display, problems: &mut Problems<'_>) {
+        if let Some(index) = self.entries.iter().position(|(name, ..)| name == key) {
+            let (_, offset, _) = self.entries.swap_remove(index);
+            problems.add(offset, self.path(key), message);
+        }
+    }
+
     /// Takes the table `key` apart into named sub-sections, in the order of the file; `None` when
     /// there is no such table, or nothing but problems in it.
     pub(super) fn take_sections(
@@ -171,8 +226,13 @@ impl<'i> Section<'i> {
         (is_empty || !sections.is_empty()).then_some(sections)
     }
 
+    /// What the full names of the settings in the list `path` begin with, for the table at `index`:
+    /// people count from 1.
+    pub(super) fn path_of_item(path: &str, index: usize) -> String {
+        format!("{path}[{}].", index + 1)
+    }
+
     /// Takes the list `key` of tables apart, each begun by `[[key]]`, in the order of the file.
-    #[expect(dead_code, reason = "checks and hooks, which are lists, come next")]
     pub(super) fn take_list(
         &mut self,
         key: &'static str,
@@ -189,7 +249,7 @@ impl<'i> Section<'i> {
                     let offset = value.span().start;
                     match value.into_inner() {
                         DeValue::Table(table) => {
-                            let prefix = format!("{path}[{}].", index + 1);
+                            let prefix = Self::path_of_item(&path, index);
                             sections.push(Section::new(prefix, offset, table));
                         }
                         _ => problems.add(

@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::check::{self, CheckKind, CheckSection, CheckSettings};
+use super::hook::{self, HookSection, HookSettings};
 use crate::printable::printable;
-use crate::process::ProcessName;
+use crate::process::{ProcessName, Target};
+use crate::supervision::{Duplicates, Policy};
+use crate::trust;
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The time between two looks at a process that has no interval of its own.
-    pub interval: Duration,
+    /// The rules for processes that have none of their own.
+    pub policy: Policy,
     /// How a `command` is started.
     pub launcher: Launcher,
+    /// Whether a configuration is refused one of whose commands somebody other than root could
+    /// change.
+    pub refuse_unsafe_commands: bool,
     /// The processes to keep running, in the order of the file; at least one.
     pub processes: Vec<ProcessSettings>,
+    /// The programs that are told of events, in the order of the file.
+    pub hooks: Vec<HookSettings>,
 }
 
 /// One process to keep running.
@@ -25,16 +34,24 @@ pub struct Settings {
 pub struct ProcessSettings {
     /// Its name in logs, status and metrics: `[a-z0-9_-]{1,32}`.
     pub key: String,
-    /// The name by which it is found in /proc.
-    pub name: ProcessName,
+    /// What it has to be to be found in /proc.
+    pub target: Target,
     /// What brings it up.
     pub start: Start,
     /// How a `command` is started; the same for all processes.
     pub launcher: Launcher,
-    /// The time between two looks, 100 ms to 1 h.
-    pub interval: Duration,
-    /// How long a start may take before it counts as failed, 100 ms to 1 h.
-    pub start_timeout: Duration,
+    /// The rules that its supervision keeps to.
+    pub policy: Policy,
+    /// Its health checks, in the order of the file.
+    pub checks: Vec<CheckSettings>,
+}
+
+impl ProcessSettings {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ProcessName {
+        &self.target.name
+    }
 }
 
 /// What brings a process up.
@@ -70,6 +87,38 @@ pub enum Launcher {
 }
 
 impl Settings {
+    /// Every program that the service runs, with the full name of the setting that gives it. A
+    /// `unit` is systemd's to run.
+    pub fn commands(&self) -> impl Iterator<Item = (String, &str)> {
+        let processes = self.processes.iter().flat_map(|process| {
+            let key = &process.key;
+            let start = match &process.start {
+                Start::Command(command) => Some((format!("process.{key}.command"), command)),
+                Start::Unit(_) => None,
+            };
+            let checks = process.checks.iter().enumerate();
+            let checks = checks.filter_map(move |(index, check)| match &check.kind {
+                CheckKind::Command { command } => {
+                    Some((check::path(key, index) + "command", command))
+                }
+                _ => None,
+            });
+            start.into_iter().chain(checks)
+        });
+        let hooks = self.hooks.iter().enumerate();
+        let hooks = hooks.map(|(index, hook)| (hook::path(index) + "command", &hook.command));
+        processes
+            .chain(hooks)
+            .filter_map(|(key, command)| Some((key, command.first()?.as_str())))
+    }
+
+    /// Those of them that somebody else could change, at this moment: the setting's full name, and
+    /// who could change what and what to do about it.
+    pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, String)> {
+        self.commands()
+            .filter_map(|(key, program)| Some((key, trust::warning(program)?)))
+    }
+
     /// The settings as a configuration file with nothing left out.
     ///
     /// # Errors
@@ -81,18 +130,20 @@ impl Settings {
                 Start::Unit(unit) => (None, Some(unit.as_str())),
             };
             let section = ProcessSection {
-                name: process.name.as_str(),
+                name: process.name().as_str(),
                 command,
                 unit,
-                interval: process.interval,
-                start_timeout: process.start_timeout,
+                policy: (&process.policy).into(),
+                check: process.checks.iter().map(CheckSection::from).collect(),
             };
             (process.key.as_str(), section)
         });
         toml::to_string(&File {
-            interval: self.interval,
+            policy: (&self.policy).into(),
             launcher: self.launcher,
+            refuse_unsafe_commands: self.refuse_unsafe_commands,
             process: processes.collect(),
+            hook: self.hooks.iter().map(HookSection::from).collect(),
         })
     }
 }
@@ -100,11 +151,14 @@ impl Settings {
 /// The form of the file, for writing it.
 #[derive(Serialize)]
 struct File<'a> {
-    #[serde(serialize_with = "as_duration")]
-    interval: Duration,
+    #[serde(flatten)]
+    policy: PolicySection,
     launcher: Launcher,
+    refuse_unsafe_commands: bool,
     #[serde(serialize_with = "in_order")]
     process: Vec<(&'a str, ProcessSection<'a>)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hook: Vec<HookSection<'a>>,
 }
 
 #[derive(Serialize)]
@@ -114,10 +168,54 @@ struct ProcessSection<'a> {
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'a str>,
+    #[serde(flatten)]
+    policy: PolicySection,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    check: Vec<CheckSection<'a>>,
+}
+
+/// A policy as the file has it.
+#[derive(Serialize)]
+struct PolicySection {
     #[serde(serialize_with = "as_duration")]
     interval: Duration,
     #[serde(serialize_with = "as_duration")]
     start_timeout: Duration,
+    #[serde(serialize_with = "as_duration")]
+    stop_timeout: Duration,
+    #[serde(serialize_with = "as_duration")]
+    stopped_timeout: Duration,
+    restart_burst: u32,
+    #[serde(serialize_with = "as_duration")]
+    restart_delay: Duration,
+    #[serde(serialize_with = "as_duration")]
+    restart_delay_max: Duration,
+    #[serde(serialize_with = "as_duration")]
+    stable_after: Duration,
+    crash_loop_restarts: u32,
+    #[serde(serialize_with = "as_duration")]
+    crash_loop_window: Duration,
+    duplicates: Duplicates,
+    dry_run: bool,
+}
+
+impl From<&Policy> for PolicySection {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            interval: policy.interval,
+            start_timeout: policy.start_timeout,
+            stop_timeout: policy.stop_timeout,
+            stopped_timeout: policy.stopped_timeout,
+            restart_burst: policy.restart_burst,
+            restart_delay: policy.restart_delay,
+            restart_delay_max: policy.restart_delay_max,
+            stable_after: policy.stable_after,
+            crash_loop_restarts: policy.crash_loop_restarts,
+            crash_loop_window: policy.crash_loop_window,
+            duplicates: policy.duplicates,
+            dry_run: policy.dry_run,
+        }
+    }
 }
 
 /// A map that keeps the order of the file, which is the order of the status too.
@@ -128,6 +226,9 @@ fn in_order<S: Serializer>(
     serializer.collect_map(sections.iter().map(|(key, section)| (key, section)))
 }
 
-fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }

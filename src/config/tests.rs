@@ -6,6 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Kind;
+use crate::supervision::Duplicates;
 
 const FILE: &str = "/a/config.toml";
 
@@ -27,14 +29,14 @@ fn with_interval(interval: &str) -> String {
 #[test]
 fn the_shipped_file_says_what_the_defaults_are() {
     let settings = parsed(DEFAULT_TEXT);
-    assert_eq!(settings.interval, Duration::from_secs(10));
+    assert_eq!(settings.policy.interval, Duration::from_secs(10));
     assert_eq!(settings.launcher, Launcher::Auto);
     let each: Vec<_> = settings
         .processes
         .iter()
         .map(|process| {
             let start = process.start.to_string();
-            (process.key.as_str(), process.name.as_str(), start)
+            (process.key.as_str(), process.name().as_str(), start)
         })
         .collect();
     let script = |name: &str| format!("/opt/sefaz/cco/bin/{name}");
@@ -46,8 +48,8 @@ fn the_shipped_file_says_what_the_defaults_are() {
         ]
     );
     for process in &settings.processes {
-        assert_eq!(process.interval, Duration::from_secs(10));
-        assert_eq!(process.start_timeout, Duration::from_secs(30));
+        assert_eq!(process.policy.interval, Duration::from_secs(10));
+        assert_eq!(process.policy.start_timeout, Duration::from_secs(30));
     }
 }
 
@@ -65,7 +67,11 @@ fn durations_as_people_write_them() {
         ("60min", 3_600_000),
     ] {
         let settings = parsed(&with_interval(&format!("{text:?}")));
-        assert_eq!(settings.interval, Duration::from_millis(expected), "{text}");
+        assert_eq!(
+            settings.policy.interval,
+            Duration::from_millis(expected),
+            "{text}"
+        );
     }
 }
 
@@ -117,6 +123,79 @@ fn durations_nobody_can_mean() {
 }
 
 #[test]
+fn every_rule_may_stand_at_the_top_and_in_a_section() {
+    let rules = "interval = \"1s\"\nstart_timeout = \"2s\"\nstop_timeout = \"3s\"\n\
+        stopped_timeout = \"4s\"\nrestart_burst = 0\nrestart_delay = \"0s\"\n\
+        restart_delay_max = \"5s\"\nstable_after = \"6s\"\ncrash_loop_restarts = 7\n\
+        crash_loop_window = \"8s\"\nduplicates = \"stop-newest\"\ndry_run = true\n";
+    let second = Duration::from_secs(1);
+    let expected = Policy {
+        interval: second,
+        start_timeout: 2 * second,
+        stop_timeout: 3 * second,
+        stopped_timeout: 4 * second,
+        restart_burst: 0,
+        restart_delay: Duration::ZERO,
+        restart_delay_max: 5 * second,
+        stable_after: 6 * second,
+        crash_loop_restarts: 7,
+        crash_loop_window: 8 * second,
+        duplicates: Duplicates::StopNewest,
+        dry_run: true,
+        is_unit: false,
+    };
+    let section = |key: &str| format!("[process.{key}]\nname = \"{key}\"\ncommand = [\"/a\"]\n");
+    let settings = parsed(&format!("{rules}{}", section("a")));
+    assert_eq!(settings.policy, expected);
+    assert_eq!(settings.processes[0].policy, expected);
+    let settings = parsed(&format!("{}{rules}{}", section("a"), section("b")));
+    assert_eq!(settings.policy, Policy::default());
+    assert_eq!(settings.processes[0].policy, expected);
+    assert_eq!(settings.processes[1].policy, Policy::default());
+}
+
+#[test]
+fn a_rule_that_cannot_be_is_refused() {
+    for (rule, message) in [
+        (
+            "restart_burst = -1",
+            "must be a number from 0 to 1000, not -1",
+        ),
+        (
+            "restart_burst = \"3\"",
+            "must be a number from 0 to 1000, not \"3\"",
+        ),
+        (
+            "crash_loop_restarts = 1",
+            "must be a number from 2 to 1000, not 1",
+        ),
+        ("dry_run = 1", "must be true or false, not 1"),
+        (
+            "duplicates = \"kill\"",
+            "must be \"warn\" or \"stop-newest\", not \"kill\"",
+        ),
+        (
+            "restart_delay = \"2min\"",
+            "restart_delay, 2m, is longer than restart_delay_max, 1m",
+        ),
+        (
+            "restart_delay_max = \"500ms\"",
+            "restart_delay, 1s, is longer than restart_delay_max, 500ms",
+        ),
+        (
+            "restart_delay = \"-1s\"",
+            "must be a duration such as \"10s\" or \"1min 30s\", from 0s to 1h, not \"-1s\"",
+        ),
+    ] {
+        let text = format!("{rule}\n[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n");
+        let problems = refused(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].line, Some(1), "{rule}");
+        assert_eq!(problems[0].message, message);
+    }
+}
+
+#[test]
 fn an_interval_of_its_own_goes_over_the_global_one() {
     let settings = parsed(
         "interval = \"20s\"\n\
@@ -125,9 +204,12 @@ fn an_interval_of_its_own_goes_over_the_global_one() {
     );
     let of = |index: usize| {
         let process: &ProcessSettings = &settings.processes[index];
-        (process.interval.as_secs(), process.start_timeout.as_secs())
+        (
+            process.policy.interval.as_secs(),
+            process.policy.start_timeout.as_secs(),
+        )
     };
-    assert_eq!(settings.interval.as_secs(), 20);
+    assert_eq!(settings.policy.interval.as_secs(), 20);
     assert_eq!((of(0), of(1)), ((1, 2), (20, 30)));
 }
 
@@ -183,7 +265,7 @@ fn keys_and_names_up_to_their_limits() {
     }
     let longest = "n".repeat(255);
     assert_eq!(
-        parsed(&section("a", &longest)).processes[0].name.as_str(),
+        parsed(&section("a", &longest)).processes[0].name().as_str(),
         longest
     );
     for name in ["", "/", "bin/x", &"n".repeat(256)] {
@@ -258,6 +340,190 @@ fn a_large_file_of_mistakes_is_refused_in_no_time() {
     );
 }
 
+fn arbitrary_policy() -> impl Strategy<Value = Policy> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let delay = (0_u64..=3_600_000).prop_map(Duration::from_millis);
+    let duplicates = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
+    let times = (
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+    );
+    let rest = (delay, 0..=1000_u32, 2..=1000_u32, duplicates, any::<bool>());
+    (times, rest).prop_map(
+        |(times, (delay, restart_burst, crash_loop_restarts, duplicates, dry_run))| {
+            let (interval, start_timeout, stop_timeout, stopped_timeout, stable_after, window) =
+                times;
+            Policy {
+                interval,
+                start_timeout,
+                stop_timeout,
+                stopped_timeout,
+                restart_burst,
+                restart_delay: delay / 2,
+                restart_delay_max: delay,
+                stable_after,
+                crash_loop_restarts,
+                crash_loop_window: window,
+                duplicates,
+                dry_run,
+                is_unit: false,
+            }
+        },
+    )
+}
+
+fn arbitrary_check() -> impl Strategy<Value = CheckSettings> {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let age = || (100_u64..=31_557_600_000).prop_map(Duration::from_millis);
+    let address = prop_oneof![
+        any::<(std::net::Ipv4Addr, u16)>().prop_map(|(ip, port)| format!("{ip}:{}", port.max(1))),
+        any::<(std::net::Ipv6Addr, u16)>().prop_map(|(ip, port)| format!("[{ip}]:{}", port.max(1))),
+        (1..=u16::MAX).prop_map(|port| format!("localhost:{port}")),
+    ];
+    let kind = prop_oneof![
+        address.prop_map(|address| CheckKind::Tcp {
+            address: TcpAddress::parse(&address).unwrap(),
+        }),
+        ("/([a-zé \"'?.]|\\*[a-z]|\\[[0-9-]\\]){0,8}", age())
+            .prop_map(|(path, max_age)| CheckKind::File { path, max_age }),
+        (1_u64 << 20..=1 << 40).prop_map(|max| CheckKind::Memory { max: ByteSize(max) }),
+        (1_u64..=1 << 20).prop_map(|max| CheckKind::Memory {
+            max: ByteSize(max << 20)
+        }),
+        (1..=10_000_u32).prop_map(|max| CheckKind::Cpu {
+            max: Percent(max),
+            over: Duration::from_secs(3600),
+        }),
+        (age(), proptest::option::of((0..24_u16, 0..60_u16))).prop_map(|(max, end)| {
+            let times = end.map(|(hour, minute)| format!("00:01-{hour:02}:{minute:02}"));
+            let between = times.and_then(|times| TimesOfDay::parse(&times));
+            CheckKind::Age { max, between }
+        }),
+        proptest::collection::vec("[^\0]{0,8}", 0..3).prop_map(|arguments| {
+            let command = std::iter::once("/check".to_owned()).chain(arguments);
+            CheckKind::Command {
+                command: command.collect(),
+            }
+        }),
+    ];
+    let action = prop_oneof![Just(CheckAction::Alert), Just(CheckAction::Restart)];
+    let name = "[a-z0-9_-]{0,31}";
+    (name, kind, duration(), duration(), 1..=1000_u32, action).prop_map(
+        |(name, kind, every, timeout, failures, action)| CheckSettings {
+            name,
+            kind,
+            every,
+            timeout,
+            failures,
+            action,
+        },
+    )
+}
+
+#[test]
+fn hooks_are_read_with_their_defaults() {
+    let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
+    let settings = parsed(&format!(
+        "{process}[[hook]]\non = [\"restarted\", \"hook_failed\"]\ncommand = [\"/b\", \"c\"]\n\
+         [[hook]]\non = [\"up\"]\ncommand = [\"/d\"]\ntimeout = \"1min\"\n"
+    ));
+    let hook = |on: &[Kind], command: &[&str], timeout| HookSettings {
+        on: on.to_vec(),
+        command: command.iter().map(|&word| word.into()).collect(),
+        timeout: Duration::from_secs(timeout),
+    };
+    let first = hook(&[Kind::Restarted, Kind::HookFailed], &["/b", "c"], 10);
+    assert_eq!(settings.hooks, [first, hook(&[Kind::Up], &["/d"], 60)]);
+    let commands: Vec<_> = settings.commands().collect();
+    let expected = [
+        ("process.a.command", "/a"),
+        ("hook[1].command", "/b"),
+        ("hook[2].command", "/d"),
+    ];
+    assert_eq!(
+        commands,
+        expected.map(|(key, program)| (key.into(), program))
+    );
+    assert!(parsed(process).hooks.is_empty());
+    assert!(!settings.refuse_unsafe_commands);
+}
+
+#[test]
+fn hooks_nobody_can_mean() {
+    let process = "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n";
+    let good = "on = [\"up\"]\ncommand = [\"/b\"]\n";
+    for (text, line, key, message) in [
+        (
+            "[[hook]]\ncommand = [\"/b\"]\n",
+            4,
+            "hook[1].on",
+            "is missing: a list of events",
+        ),
+        (
+            "[[hook]]\non = [\"up\"]\n",
+            4,
+            "hook[1].command",
+            "is missing: give the program",
+        ),
+        (
+            "[[hook]]\non = []\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "is empty; write",
+        ),
+        (
+            "[[hook]]\non = \"up\"\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "must be a list of events",
+        ),
+        (
+            "[[hook]]\non = [\"up\", \"Up\"]\ncommand = [\"/b\"]\n",
+            5,
+            "hook[1].on",
+            "\"Up\" is no event; known: startup, shutdown, ",
+        ),
+        (
+            &format!("[[hook]]\n{good}timeout = \"2h\"\n"),
+            7,
+            "hook[1].timeout",
+            "must be a duration",
+        ),
+        (
+            &format!("[[hook]]\n{good}[[hook]]\n{good}x = 1\n"),
+            10,
+            "hook[2].x",
+            "unknown key",
+        ),
+        (
+            &format!("[hook]\n{good}"),
+            4,
+            "hook",
+            "must be sections, each begun by [[hook]]",
+        ),
+        (
+            "[[hook]]\non = [\"up\"]\ncommand = [\"b\"]\n",
+            6,
+            "hook[1].command",
+            "the program must be an absolute path",
+        ),
+    ] {
+        let problems = refused(&format!("{process}{text}"));
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        let problem = &problems[0];
+        assert_eq!(
+            (problem.line, problem.key.as_str()),
+            (Some(line), key),
+            "{text}"
+        );
+        assert!(problem.message.starts_with(message), "{}", problem.message);
+    }
+}
+
 fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     let text = || proptest::collection::vec(any::<char>(), 0..20);
     let no_nul =
@@ -269,32 +535,56 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         }),
         "[a-z0-9@_.-]{0,20}".prop_map(|stem| Start::Unit(format!("u{stem}.service"))),
     ];
-    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
-    let process = (no_nul(), start, duration(), duration());
+    let checks = proptest::collection::vec(arbitrary_check(), 0..4);
+    let process = (no_nul(), start, arbitrary_policy(), checks);
     let processes = proptest::collection::btree_map("[a-z0-9_-]{1,32}", process, 1..5);
     let launcher = prop_oneof![
         Just(Launcher::Auto),
         Just(Launcher::Systemd),
         Just(Launcher::Direct)
     ];
-    (duration(), launcher, processes).prop_map(|(interval, launcher, processes)| {
+    let duration = || (100_u64..=3_600_000).prop_map(Duration::from_millis);
+    let hook = (
+        proptest::sample::subsequence(Kind::ALL.to_vec(), 1..=Kind::ALL.len()),
+        (no_nul(), proptest::collection::vec(no_nul(), 0..3)),
+        duration(),
+    );
+    let hook = hook.prop_map(|(on, (program, arguments), timeout)| HookSettings {
+        on,
+        command: std::iter::once(format!("/{program}"))
+            .chain(arguments)
+            .collect(),
+        timeout,
+    });
+    let hooks = proptest::collection::vec(hook, 0..3);
+    let top = (arbitrary_policy(), launcher, any::<bool>());
+    (top, processes, hooks).prop_map(|(top, processes, hooks)| {
+        let (policy, launcher, refuse_unsafe_commands) = top;
         let processes = processes.into_iter().enumerate();
-        let processes = processes.map(|(n, (key, (name, start, interval, start_timeout)))| {
+        let processes = processes.map(|(n, (key, (name, start, policy, checks)))| {
             // The number makes it a name of its own.
+            let checks = checks.into_iter().enumerate();
+            let checks = checks.map(|(n, check)| CheckSettings {
+                name: format!("{}{n}", check.name),
+                ..check
+            });
             let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
+            let is_unit = matches!(start, Start::Unit(_));
             ProcessSettings {
                 key,
-                name,
+                target: Target::named(name),
                 start,
                 launcher,
-                interval,
-                start_timeout,
+                policy: Policy { is_unit, ..policy },
+                checks: checks.collect(),
             }
         });
         Settings {
-            interval,
+            policy,
             launcher,
+            refuse_unsafe_commands,
             processes: processes.collect(),
+            hooks,
         }
     })
 }
@@ -309,7 +599,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic_or_refuse_without_a_reason(
-        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|command|unit|interval|launcher|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
+        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|command|unit|interval|launcher|hook|on|timeout|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
     ) {
         if let Err(error) = parse(&text, Path::new(FILE)) {
             prop_assert!(!error.problems.is_empty());

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::unistd::execve;
 
-use super::environment;
+use crate::environment;
 use crate::printable::printable;
 
 /// Replaces this process by `command`.
@@ -20,7 +20,7 @@ use crate::printable::printable;
 /// When the command can't be run.
 pub fn exec(command: &[String]) -> anyhow::Result<Infallible> {
     let arguments = environment::c_strings(command.iter().map(|argument| argument.clone().into()))?;
-    let environment = environment::for_execution()?;
+    let environment = environment::for_execution(&[])?;
     let program = arguments.first().context("the command is empty")?;
     execve(program, &arguments, &environment).map_err(|errno| {
         let program = printable(&command[0]);

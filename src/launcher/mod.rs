@@ -1,7 +1,6 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided elsewhere.
 
 mod direct;
-mod environment;
 pub mod exec;
 mod systemd;
 mod unit;
@@ -82,5 +81,34 @@ impl StartProgram {
     /// Reaps it whenever it ends, for somebody who no longer cares how.
     pub fn reap(mut self) {
         tokio::spawn(async move { self.ended().await });
+    }
+}
+
+/// A unit's stop under way. Dropping it leaves systemd to finish it.
+#[derive(Debug)]
+pub struct UnitStop(unit::Job);
+
+impl UnitStop {
+    /// Has systemd stop the unit of a process; `None` for one that isn't started as a unit.
+    ///
+    /// # Errors
+    /// When systemctl can't be run.
+    pub fn begin(process: &ProcessSettings) -> Option<Result<Self, StartFailure>> {
+        match &process.start {
+            Start::Unit(unit) => Some(unit::Job::stop(unit).map(Self)),
+            Start::Command(_) => None,
+        }
+    }
+
+    /// Waits until it has ended, well or not: what it has done is seen in the process table. May be
+    /// dropped and called again.
+    pub async fn ended(&mut self) {
+        self.0.ended().await;
+    }
+}
+
+impl Drop for UnitStop {
+    fn drop(&mut self) {
+        self.0.let_go();
     }
 }

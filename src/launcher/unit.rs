@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::environment;
+use crate::environment;
 use crate::printable::printable;
 use crate::process::{ExitStatus, exit_of};
 use crate::supervision::{StartFailure, StartOutcome};
@@ -18,7 +18,7 @@ use crate::supervision::{StartFailure, StartOutcome};
 /// What is kept of systemctl's message, in bytes.
 const MESSAGE_MAX: u64 = 2048;
 
-/// A unit's restart under way.
+/// A unit's restart, or stop, under way.
 #[derive(Debug)]
 pub struct Job {
     pid: i32,
@@ -30,36 +30,57 @@ impl Job {
     /// Begins to restart `unit`. `start` wouldn't do: systemd believes that a unit whose start
     /// script has ended well is still active.
     pub(super) fn restart(unit: &str) -> Result<Self, StartFailure> {
-        Self::begin(unit, false)
+        Self::restart_unit(unit, false)
     }
 
     /// The same for a unit whose start tells nothing (Type=simple): the job goes on until the
     /// unit's main process, the start script, has ended, and tells how.
     pub(super) fn restart_and_follow(unit: &str) -> Result<Self, StartFailure> {
-        Self::begin(unit, true)
+        Self::restart_unit(unit, true)
     }
 
-    fn begin(unit: &str, follow: bool) -> Result<Self, StartFailure> {
+    /// Begins to stop `unit`. Whether that helps is seen in the process table.
+    pub(super) fn stop(unit: &str) -> Result<Self, StartFailure> {
+        let name = unit.to_owned();
+        Self::begin(&["stop", unit], |pid, output| async move {
+            finished(pid, "stop", &name, output)
+        })
+    }
+
+    fn restart_unit(unit: &str, follow: bool) -> Result<Self, StartFailure> {
         // A unit of somebody else's may have a start limit, and be over it: then nothing but
         // this makes systemd start it again. Our own template has none.
         let first = if follow { "restart" } else { "reset-failed" };
-        let child = systemctl(&[first, unit])
-            .map_err(|error| StartFailure::NotRun(format!("systemctl can't be run: {error}")))?;
-        let pid = pid_of(&child);
-        let let_go = Arc::new(Notify::new());
-        let released = let_go.clone();
-        let unit = unit.to_owned();
-        let work = async move {
-            let mut output = output_of(child).await;
+        let name = unit.to_owned();
+        Self::begin(&[first, unit], move |pid, mut output| async move {
             if !follow {
                 // One that can't be reset can't be restarted either, and then it is said.
-                output = match systemctl(&["restart", &unit]) {
+                output = match systemctl(&["restart", &name]) {
                     Ok(child) => output_of(child).await,
                     Err(error) => Err(error),
                 };
             }
-            restarted(pid, &unit, output, follow).await
-        };
+            match finished(pid, "restart", &name, output) {
+                StartOutcome::Exited { .. } if follow => follow_main_process(&name).await,
+                outcome => outcome,
+            }
+        })
+    }
+
+    /// Runs systemctl with `words`, then what follows from its output.
+    fn begin<F>(
+        words: &[&str],
+        then: impl FnOnce(i32, io::Result<Output>) -> F + Send + 'static,
+    ) -> Result<Self, StartFailure>
+    where
+        F: Future<Output = StartOutcome> + Send,
+    {
+        let child = systemctl(words)
+            .map_err(|error| StartFailure::NotRun(format!("systemctl can't be run: {error}")))?;
+        let pid = pid_of(&child);
+        let let_go = Arc::new(Notify::new());
+        let released = let_go.clone();
+        let work = async move { then(pid, output_of(child).await).await };
         let outcome = tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -92,19 +113,18 @@ impl Job {
     }
 }
 
-/// What has come of a `systemctl restart`.
-async fn restarted(pid: i32, unit: &str, output: io::Result<Output>, follow: bool) -> StartOutcome {
+/// What has come of a call of systemctl that was to restart or stop a unit.
+fn finished(pid: i32, verb: &str, unit: &str, output: io::Result<Output>) -> StartOutcome {
     match output {
         Ok(output) if !output.status.success() => {
             let message = String::from_utf8_lossy(&output.stderr);
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = printable(&message);
             let status = output.status;
-            failure(format!("systemctl restart {unit}: {status}: {message}"))
+            failure(format!("systemctl {verb} {unit}: {status}: {message}"))
         }
-        Ok(_) if follow => follow_main_process(unit).await,
         Ok(_) => exited(pid, ExitStatus::Code(0), false),
-        Err(error) => failure(format!("systemctl restart {unit}: {error}")),
+        Err(error) => failure(format!("systemctl {verb} {unit}: {error}")),
     }
 }
 

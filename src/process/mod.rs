@@ -1,14 +1,20 @@
 //! What a process is and how it is found in /proc; what to do about it is decided elsewhere.
 
 mod name;
+mod signal;
 mod stat;
 mod table;
+mod target;
+mod usage;
 mod watch;
 
 use std::fmt;
 
 pub use name::ProcessName;
-pub use table::{LookError, ProcessTable, Sighting, Zombie};
+pub use signal::{SignalError, Signalled, signal};
+pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
+pub use target::{CmdlinePattern, ExePattern, Target, User};
+pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.

@@ -7,9 +7,14 @@ pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// One letter.
     pub(super) state: u8,
+    /// The pid of its parent.
+    pub(super) parent: i32,
+    /// In user and kernel mode, in clock ticks.
+    pub(super) cpu_time: u64,
     pub(super) threads: i64,
     /// In clock ticks since boot.
     pub(super) start_time: u64,
+    pub(super) resident_pages: u64,
     /// As wait(2) has it; since Linux 3.5.
     pub(super) exit_code: Option<i32>,
 }
@@ -26,6 +31,7 @@ impl Stat {
         // The fields are counted from 1, and the name is the second.
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
+        let number = |number: usize| field(number)?.parse::<u64>().ok();
         let &[state] = field(3)?.as_bytes() else {
             return None;
         };
@@ -36,8 +42,11 @@ impl Stat {
         Some(Self {
             comm,
             state,
+            parent: field(4)?.parse().ok()?,
+            cpu_time: number(14)?.checked_add(number(15)?)?,
             threads: field(20)?.parse().ok()?,
-            start_time: field(22)?.parse().ok()?,
+            start_time: number(22)?,
+            resident_pages: number(24)?,
             exit_code,
         })
     }
@@ -66,8 +75,11 @@ mod tests {
             let expected = Stat {
                 comm: comm.to_vec(),
                 state: b'Z',
+                parent: 1,
+                cpu_time: 3,
                 threads: 3,
                 start_time: 4711,
+                resident_pages: 210,
                 exit_code: None,
             };
             assert_eq!(Stat::parse(&text), Some(expected));

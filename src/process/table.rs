@@ -18,7 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::stat::Stat;
-use super::{ExitStatus, ProcessId, ProcessName};
+use super::{ExitStatus, ProcessId, ProcessName, Target};
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
 /// three in a row that all met nobody are an answer.
@@ -36,20 +36,55 @@ const MAX_YOUNG: i32 = 1000;
 /// What a look at the process table has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// The living processes of the name, by pid.
-    pub alive: Vec<ProcessId>,
-    /// The dead ones that their parent hasn't reaped.
+    /// The living processes that are meant, by pid.
+    pub alive: Vec<Alive>,
+    /// The dead ones of the name that their parent hasn't reaped.
     pub zombies: Vec<Zombie>,
+    /// The living ones of the name that nobody means.
+    pub impostors: Vec<Impostor>,
 }
 
 impl Sighting {
     fn add(&mut self, met: Met) {
         match met {
-            Met::Alive(id) => self.alive.push(id),
+            Met::Alive(alive) => self.alive.push(alive),
             Met::Zombie(zombie) => self.zombies.push(zombie),
             Met::Nobody => {}
         }
     }
+}
+
+/// A living process that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alive {
+    /// Which process it is.
+    pub id: ProcessId,
+    /// The pid of its parent, or of whoever inherited it.
+    pub parent: i32,
+    /// Whether it can do its work.
+    pub state: RunState,
+}
+
+/// Whether a living process can do its work (proc(5), /proc/PID/stat field 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunState {
+    /// It runs, or waits for something to do.
+    Running,
+    /// It was stopped by a signal (state T), not by a debugger.
+    Stopped,
+    /// It waits for a device or a disk, and nothing can interrupt it (state D).
+    Uninterruptible,
+}
+
+/// A living process of the name that isn't the one that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Impostor {
+    /// Which process it is.
+    pub id: ProcessId,
+    /// Its user: the name in /etc/passwd, or the number; printable.
+    pub user: String,
+    /// The path of its program; printable.
+    pub path: String,
 }
 
 /// A dead process that its parent hasn't reaped.
@@ -106,7 +141,7 @@ impl std::error::Error for LookError {}
 /// How a process was met in one reading of the table.
 #[derive(Clone, Copy)]
 enum Met {
-    Alive(ProcessId),
+    Alive(Alive),
     Zombie(Zombie),
     /// Another one, or one that vanished meanwhile.
     Nobody,
@@ -143,7 +178,8 @@ impl ProcessTable {
     ///
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
-    pub fn look(&mut self, name: &ProcessName) -> Result<Sighting, LookError> {
+    pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
+        let name = &target.name;
         let root = open_directory(&self.root)?;
         let mut before = self.last_pid(&root);
         let mut sighting = self.scan(&root, name)?;
@@ -170,25 +206,19 @@ impl ProcessTable {
     ///
     /// # Errors
     /// As [`Self::look`].
-    pub fn confirm(
-        &mut self,
-        name: &ProcessName,
-        known: &[ProcessId],
-    ) -> Result<Sighting, LookError> {
+    pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
+        let name = &target.name;
         let root = open_directory(&self.root)?;
         let Some(young) = self.young_pids(&root) else {
-            return self.look(name);
+            return self.look(target);
         };
+        let mut confirmed = Sighting::default();
         for id in known {
             match self.examine(root.as_fd(), id.pid, name)? {
-                Met::Alive(met) if met == *id => {}
-                _ => return self.look(name),
+                Met::Alive(met) if met.id == *id => confirmed.alive.push(met),
+                _ => return self.look(target),
             }
         }
-        let confirmed = Sighting {
-            alive: known.to_owned(),
-            zombies: Vec::new(),
-        };
         self.examine_all(&root, young, known, name, confirmed)
     }
 
@@ -306,7 +336,16 @@ impl ProcessTable {
         if name.is_longer_than_comm() && !self.runs_program(root, pid, name)? {
             return Ok(Met::Nobody);
         }
-        Ok(Met::Alive(id))
+        let state = match stat.state {
+            b'T' => RunState::Stopped,
+            b'D' => RunState::Uninterruptible,
+            _ => RunState::Running,
+        };
+        Ok(Met::Alive(Alive {
+            id,
+            parent: stat.parent,
+            state,
+        }))
     }
 
     /// proc(5), /proc/PID/stat; `None` when the process has vanished.

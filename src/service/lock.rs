@@ -65,7 +65,12 @@ impl Lock {
 /// # Errors
 /// When the lock file is there but can't be asked.
 pub fn holder(directory: &Path) -> io::Result<Option<i32>> {
-    match File::open(directory.join(FILE_NAME)) {
+    let file = OpenOptions::new()
+        .read(true)
+        // Opening a FIFO would wait for somebody to write.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(directory.join(FILE_NAME));
+    match file {
         Ok(file) => holder_of(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -9,25 +9,29 @@ pub mod lock;
 mod notifier;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::event::{Kind, Message};
+use crate::hooks::Hooks;
 use crate::journal;
 use crate::printable::list;
 use crate::process::ProcessTable;
-use crate::status::{State, Status};
-use crate::supervision::{Published, Slot, supervise};
+use crate::state::{self, Remembered};
+use crate::status::Status;
+use crate::supervision::{Memory, Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
 use notifier::Notifier;
@@ -40,6 +44,9 @@ pub struct Options {
     /// Where status and lock are kept.
     pub runtime_dir: PathBuf,
 }
+
+/// What systemd is asked to allow the service for its end on top of what its hooks may take.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// What the service reacts to.
 enum Event {
@@ -61,16 +68,16 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
-    let mut service = Service::new(options)?;
-    say(
+    let mut service = Service::new(options, &settings)?;
+    service.say(
         Kind::Startup,
         format!("watching over {} ({source})", names(&settings)),
     );
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
-        say(Kind::LegacyWatcher, warning);
+        service.say(Kind::LegacyWatcher, warning);
     }
-    let in_flight = starts_left_in_flight(&service.options.runtime_dir, &settings);
-    service.apply(settings, &in_flight);
+    let remembered = service.remembered();
+    service.apply(settings, remembered);
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -98,36 +105,25 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
         }
     }
     service.send(&[NotifyState::Stopping]);
-    say(
+    // From here on nothing is started any more, not even for a death noticed in this very moment.
+    for supervised in service.processes.drain(..) {
+        supervised.task.abort();
+    }
+    service.say(
         Kind::Shutdown,
         "stopping; the programs that run are left running, and nobody restarts them until the \
          service is started again",
     );
+    let hooks = service.hooks.clone();
+    let busy_for = hooks.busy_for();
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = hooks.finish() => {}
+        never = service.wait_for_hooks(busy_for) => match never {},
+    }
     Ok(())
-}
-
-/// Tells what has happened to the service itself.
-fn say(kind: Kind, text: impl Into<String>) {
-    Message::of_service(kind, text).record();
-}
-
-/// The keys of the processes that an earlier run of the service was starting when it ended, if that
-/// may still go on: a second start beside it could bring up a second copy.
-fn starts_left_in_flight(runtime_dir: &Path, settings: &Settings) -> HashSet<String> {
-    // Without a status there is no earlier run that anybody knows of.
-    let Ok(Some(status)) = Status::read(runtime_dir) else {
-        return HashSet::new();
-    };
-    let age = status.updated_at.age(SystemTime::now());
-    let in_flight = settings.processes.iter().filter(|process| {
-        let was_starting = status
-            .processes
-            .iter()
-            .any(|was| was.name == process.name.as_str() && was.state == State::Starting);
-        // A moment in the future only says that the clock was set.
-        was_starting && age.is_none_or(|age| age <= process.start_timeout)
-    });
-    in_flight.map(|process| process.key.clone()).collect()
 }
 
 async fn ping_due(liveness: &Liveness) {
@@ -139,8 +135,8 @@ async fn ping_due(liveness: &Liveness) {
 
 fn names(settings: &Settings) -> String {
     let each = settings.processes.iter().map(|process| {
-        let interval = humantime::format_duration(process.interval);
-        format!("{} every {interval}", process.name)
+        let interval = humantime::format_duration(process.policy.interval);
+        format!("{} every {interval}", process.name())
     });
     list(each)
 }
@@ -149,6 +145,7 @@ fn names(settings: &Settings) -> String {
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
     slot: Arc<Slot>,
+    task: AbortHandle,
 }
 
 struct Service {
@@ -163,15 +160,20 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
+    /// What was last written for the next run of the service.
+    written: Vec<Arc<Memory>>,
     notifier: Notifier,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
+    /// The commands that somebody else could change, as was said.
+    unsafe_commands: Vec<(String, String)>,
+    hooks: Hooks,
     /// Held for as long as the service lives.
     lock: Option<Lock>,
 }
 
 impl Service {
-    fn new(options: Options) -> anyhow::Result<Self> {
+    fn new(options: Options, settings: &Settings) -> anyhow::Result<Self> {
         let started = Instant::now();
         let mut service = Self {
             started,
@@ -182,13 +184,54 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
+            written: Vec::new(),
             notifier: Notifier::from_environment(),
             degraded: HashSet::new(),
+            unsafe_commands: Vec::new(),
+            hooks: Hooks::new(&settings.hooks),
             lock: None,
             options,
         };
         service.claim_runtime_dir()?;
         Ok(service)
+    }
+
+    /// Tells what has happened to the service itself.
+    fn say(&self, kind: Kind, text: impl Into<String>) {
+        let message = Message::of_service(kind, text);
+        message.record();
+        self.hooks.tell(&message);
+    }
+
+    /// Says which commands somebody else could change, unless that was said before.
+    fn say_unsafe_commands(&mut self, settings: &Settings) {
+        let found: Vec<_> = settings.unsafe_commands().collect();
+        let before = std::mem::replace(&mut self.unsafe_commands, found);
+        for news in &self.unsafe_commands {
+            if !before.contains(news) {
+                let (key, warning) = news;
+                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+            }
+        }
+    }
+
+    /// Has systemd wait for the hooks, if they have something to do, for as long as `busy_for`.
+    async fn wait_for_hooks(&mut self, busy_for: Option<Duration>) -> Infallible {
+        if let Some(time) = busy_for {
+            let status = "stopping; hooks are still told of it";
+            let extension = u32::try_from((time + STOP_TIME).as_micros()).unwrap_or(u32::MAX);
+            self.send(&[
+                NotifyState::Status(status),
+                NotifyState::ExtendTimeoutUsec(extension),
+            ]);
+        }
+        loop {
+            ping_due(&self.liveness).await;
+            if !self.is_anothers_watchdog {
+                self.send(&[NotifyState::Watchdog]);
+            }
+            self.liveness.pinged(Instant::now());
+        }
     }
 
     /// Takes the runtime directory for this service alone. Where that can't be done, a till
@@ -215,21 +258,33 @@ impl Service {
         Ok(())
     }
 
-    /// Puts settings to use: processes that stay keep their task and all it knows. `in_flight` has
-    /// the keys of those that an earlier run of the service may have left in their start.
-    fn apply(&mut self, settings: Settings, in_flight: &HashSet<String>) {
+    /// What an earlier run of the service remembered. A file that can't be used is no reason not to
+    /// run: it was set aside, and all begins anew.
+    fn remembered(&self) -> Vec<Remembered> {
+        state::read(&self.options.runtime_dir).unwrap_or_else(|error| {
+            let text =
+                format!("what was remembered of restarts is lost: {error:#}; it is set aside");
+            self.say(Kind::Degraded, text);
+            Vec::new()
+        })
+    }
+
+    /// Puts settings to use: processes that stay keep their task and all it knows. `remembered` is
+    /// what an earlier run of the service has left to know.
+    fn apply(&mut self, settings: Settings, mut remembered: Vec<Remembered>) {
         let directory = self.options.runtime_dir.clone();
         let published = in_force::publish(&settings, &directory);
         self.check("publishing the settings", &published, |error| {
             let directory = directory.display();
             format!("the settings in force can't be written to {directory}: {error}")
         });
+        self.say_unsafe_commands(&settings);
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {
             let same = before.iter().position(|supervised| {
                 let settings = supervised.settings.borrow();
-                settings.key == process.key && settings.name == process.name
+                settings.key == process.key && settings.name() == process.name()
             });
             let process = Arc::new(process);
             self.processes.push(if let Some(index) = same {
@@ -237,12 +292,22 @@ impl Service {
                 supervised.settings.send_replace(process);
                 supervised
             } else {
-                let slot = Arc::new(Slot::new(&process, self.changed.clone()));
+                let same = |remembered: &Remembered| {
+                    remembered.key == process.key && remembered.name == process.name().as_str()
+                };
+                let index = remembered.iter().position(same);
+                let remembered = index.map(|index| remembered.swap_remove(index));
+                let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
                 let (settings, receiver) = watch::channel(process);
                 let table = ProcessTable::new("/proc");
-                let inherits = in_flight.contains(&settings.borrow().key);
-                tokio::spawn(supervise(receiver, table, slot.clone(), epoch, inherits));
-                Supervised { settings, slot }
+                let hooks = self.hooks.clone();
+                let task = supervise(receiver, table, slot.clone(), hooks, epoch);
+                let task = tokio::spawn(task).abort_handle();
+                Supervised {
+                    settings,
+                    slot,
+                    task,
+                }
             });
         }
     }
@@ -255,15 +320,16 @@ impl Service {
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
                 let names = names(&settings);
-                say(
+                self.hooks.set(&settings.hooks);
+                self.say(
                     Kind::Reloaded,
                     format!("reloaded: watching over {names} ({source})"),
                 );
-                self.apply(settings, &HashSet::new());
+                self.apply(settings, Vec::new());
             }
             Err(refused) => {
                 for line in refused.lines() {
-                    say(
+                    self.say(
                         Kind::ReloadFailed,
                         format!("the old configuration stays in force: {line}"),
                     );
@@ -294,6 +360,8 @@ impl Service {
             format!("the status can't be written to {directory}: {error}")
         });
 
+        self.remember(&published);
+
         let mut news = Vec::new();
         if self.ready_pending
             && published
@@ -313,6 +381,30 @@ impl Service {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Writes what the next run of the service has to know, if that has changed.
+    fn remember(&mut self, published: &[Published]) {
+        let memories: Vec<Arc<Memory>> = published.iter().map(|one| one.memory.clone()).collect();
+        if memories == self.written {
+            return;
+        }
+        let remembered = published.iter().map(|one| Remembered {
+            key: one.status.key.clone(),
+            name: one.status.name.clone(),
+            memory: Memory::clone(&one.memory),
+            last_restart: one.status.last_restart.clone(),
+        });
+        let remembered: Vec<Remembered> = remembered.collect();
+        let directory = self.options.runtime_dir.clone();
+        let written = state::write(&directory, &remembered);
+        self.check("writing the state", &written, |error| {
+            let directory = directory.display();
+            format!("what is to be remembered of restarts can't be written to {directory}: {error}")
+        });
+        if written.is_ok() {
+            self.written = memories;
+        }
     }
 
     fn published(&self) -> Vec<Published> {
@@ -367,10 +459,10 @@ impl Service {
         match result {
             Err(error) if self.degraded.insert(what) => {
                 let message = message(error);
-                say(Kind::Degraded, format!("{message}; supervision goes on"));
+                self.say(Kind::Degraded, format!("{message}; supervision goes on"));
             }
             Ok(_) if self.degraded.remove(what) => {
-                say(Kind::Restored, format!("{what} works again"));
+                self.say(Kind::Restored, format!("{what} works again"));
             }
             _ => {}
         }

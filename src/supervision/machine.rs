@@ -3,35 +3,44 @@
 //!
 //! ```text
 //!            look: alive                     look: gone
-//!   New ───────────────────▶ Up ────────────────────────────────┐
-//!    │                       ▲  ◀───────────────┐                │
-//!    │ look: gone            │ look: alive      │ look: alive    ▼
-//!    └───────────────────────┼──────────────── Starting ◀── (start, once)
-//!                            │                  │   ▲
-//!                look: alive │       no success │   │ look: gone, next cycle
-//!                            │                  ▼   │
-//!                            └───────────────  Down ┴─▶ Stopping (our earlier start program
-//!                                                       still runs: TERM, later KILL)
+//!   New ───────────────────▶ Up ─────────────────────────────────┐
+//!    │                       ▲│ ◀───────────────┐                │
+//!    │ look: gone            ││ unhealthy,      │ look: alive    ▼
+//!    │                       ││ to be restarted │       (start, once) ◀──── Backoff: dies again
+//!    └───────────────────────┼┼──────────────▶ Starting             ▲       and again, so it waits
+//!                            ││                 │   ▲               │
+//!                look: alive ││      no success │   │ look: gone, next cycle
+//!                            ││                 ▼   │               │
+//!                            │└─▶ Replacing ── Down ┴─▶ Stopping ───┘
+//!                            │       │  look: gone     (our earlier start program still runs:
+//!                            └───────┘                  TERM, later KILL)
 //! ```
 //!
 //! Only a look that succeeded moves it to a start: every other event merely asks for a look. While
-//! looks fail the phase stays as it is and the state is reported as unknown.
+//! looks fail the phase stays as it is and the state is reported as unknown. The parts of the
+//! decision that stand on their own have modules of their own: how long a restart waits in
+//! [`super::backoff`], who is who in [`super::copies`], how a living process is made to end in
+//! [`super::ending`].
 
-use std::collections::VecDeque;
-use std::fmt;
+mod absent;
+mod alive;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
+use super::copies::Copies;
+use super::ending::Ending;
+use super::policy::Policy;
+use super::report::{Cause, Report, StartFailure, StartOutcome, Stop};
 use crate::process::{ExitStatus, ProcessId, Sighting};
 
-/// The first pause before looking whether a start has succeeded; it doubles up to
+/// The first pause before looking whether a start has succeeded, or an end; it doubles up to
 /// [`LAST_POLL`].
 const FIRST_POLL: Duration = Duration::from_millis(2);
 
-/// The longest pause before looking whether a start has succeeded.
+/// The longest such pause.
 const LAST_POLL: Duration = Duration::from_millis(500);
-
-/// How long an earlier start program has to end after SIGTERM before SIGKILL.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many cycles a process that is up may merely be confirmed, without a look at all processes:
 /// an hour's worth of the default interval.
@@ -40,18 +49,8 @@ const CYCLES_PER_WHOLE_LOOK: u32 = 360;
 /// The longest time without a look at all processes.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(3600);
 
-/// How many starts may come at once, for a sale may be waiting. Those after them come one interval
-/// after the one three before: a program that dies again and again must not take the till with it.
-const START_BURST: usize = 3;
-
-/// The times a process's supervision keeps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// The time between two looks while nothing happens.
-    pub interval: Duration,
-    /// How long after its start a process may appear before the start has failed.
-    pub start_timeout: Duration,
-}
+/// The name under which it is told that a process is stopped.
+const STOPPED: &str = "stopped";
 
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,115 +68,28 @@ pub enum Event {
     },
     /// A start program has ended, or couldn't be run.
     StartEnded(StartOutcome),
+    /// systemd has stopped the unit, or has failed to; only a look can tell.
+    UnitStopEnded,
+    /// A signal couldn't be sent; the text says why.
+    NotSignalled(String),
+    /// A health check has found something wrong.
+    CheckFailed {
+        /// The check's name.
+        check: String,
+        /// What it has found.
+        finding: String,
+        /// Whether the process is to be restarted for it.
+        is_reason_to_restart: bool,
+    },
+    /// A health check that had failed has passed.
+    CheckPassed {
+        /// The check's name.
+        check: String,
+    },
+    /// All health checks begin anew: what they had found before is void.
+    ChecksBegin,
     /// The settings have changed.
     Reconfigured(Policy),
-}
-
-/// How a start program came to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartOutcome {
-    /// It was never run; the text says why.
-    NotRun(StartFailure),
-    /// It ran and ended.
-    Exited {
-        /// The pid it had.
-        pid: i32,
-        /// How it ended.
-        status: ExitStatus,
-        /// Whether it left other processes behind in its process group: they may still be busy
-        /// bringing the program up, even though the start program itself reported a failure.
-        left_running: bool,
-    },
-}
-
-/// Why a start has failed; two equal ones need no second message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartFailure {
-    /// The start program isn't there.
-    NotInstalled(String),
-    /// The start program can't be run: what was tried and the system's own words.
-    NotRun(String),
-    /// The start program reported a failure.
-    Failed(ExitStatus),
-    /// systemd reported a failure, in its own words.
-    Unit(String),
-    /// Nothing of the name appeared in time.
-    TimedOut {
-        /// How long it was waited for.
-        after: Duration,
-        /// What had become of the start program by then.
-        start_program: Fate,
-    },
-}
-
-/// What has become of a start program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It still runs.
-    Running,
-    /// It has ended.
-    Ended(ExitStatus),
-    /// It was run by an earlier run of the service.
-    Unknown,
-}
-
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotInstalled(program) => write!(f, "{program} is not installed"),
-            Self::NotRun(why) | Self::Unit(why) => f.write_str(why),
-            Self::Failed(status) => write!(f, "the start program failed with {status}"),
-            Self::TimedOut {
-                after,
-                start_program,
-            } => {
-                let after = humantime::format_duration(*after);
-                write!(f, "no process of that name appeared within {after}; ")?;
-                match start_program {
-                    Fate::Running => f.write_str("the start program is still running"),
-                    Fate::Ended(status) => write!(f, "the start program ended with {status}"),
-                    Fate::Unknown => f.write_str("it was started before the service was"),
-                }
-            }
-        }
-    }
-}
-
-/// Why a process was found gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// It wasn't running when first looked for.
-    Absent,
-    /// It has ended, and how isn't known: it was no child of ours and has left no trace.
-    Gone,
-    /// It ended by itself, with this status.
-    Exited(i32),
-    /// It was ended by this signal.
-    Killed(i32),
-}
-
-impl Cause {
-    /// Its stable name in the journal and in status files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Gone => "gone",
-            Self::Exited(_) => "exited",
-            Self::Killed(_) => "killed",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Absent => f.write_str("was not running"),
-            Self::Gone => f.write_str("has ended"),
-            Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
-            Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
-        }
-    }
 }
 
 /// What a machine wants done, in this order.
@@ -187,69 +99,48 @@ pub enum Action {
     Start,
     /// Signal the start program that we ran earlier and that still runs.
     StopStartProgram(Stop),
+    /// Have systemd stop the unit.
+    StopUnit,
+    /// Signal these processes, each only if it is still the same one.
+    Signal(Stop, Vec<ProcessId>),
     /// Tell the world about a change.
     Report(Report),
 }
 
-/// How a start program is asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// SIGTERM.
-    Terminate,
-    /// SIGKILL.
-    Kill,
-}
-
-/// A change worth a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// It runs: after a first start, or seen again after looks had failed.
-    Up {
-        /// Its lowest pid.
-        pid: i32,
-    },
-    /// It runs, and somebody else started it.
-    Adopted {
-        /// All its pids.
-        pids: Vec<i32>,
-    },
-    /// It is gone.
-    Down {
-        /// The pid it had, if it was ever seen.
-        pid: Option<i32>,
-        /// Why.
-        cause: Cause,
-    },
-    /// It is being started.
-    Starting,
-    /// It is back.
-    Restarted {
-        /// Its lowest pid.
-        pid: i32,
-        /// Why it had to be restarted.
-        cause: Cause,
-        /// From the moment its absence was noticed until it was seen again.
-        outage: Duration,
-    },
-    /// A start failed, for a reason not yet said.
-    StartFailed(StartFailure),
-    /// A look failed, for a reason not yet said.
-    Unknown(String),
-}
-
 /// Where a process stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not looked at yet.
     New,
     /// At least one process of the name lives.
     Up,
+    /// It lives, and is made to end, to be started anew.
+    Replacing,
     /// A start is in flight.
     Starting,
     /// Our earlier start program must end before the next start.
     Stopping,
-    /// The last start failed, or there were too many of late; the next try comes in its time.
+    /// It has died again and again: the next start waits.
+    Backoff,
+    /// The last start failed; the next try comes in the next cycle.
     Down,
+}
+
+/// What a machine remembers beyond the end of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// How often the process was brought back.
+    pub restarts: u64,
+    /// The deaths that aren't forgotten yet.
+    pub backoff: Backoff,
+    /// When the next start may come at the earliest, if it had to wait.
+    pub not_before: Option<Instant>,
+    /// Until when a start that was in flight may still succeed.
+    pub starting_until: Option<Instant>,
+    /// The processes that were alive.
+    pub alive: Vec<ProcessId>,
+    /// Since when.
+    pub up_since: Option<Instant>,
 }
 
 /// A start in flight.
@@ -263,7 +154,7 @@ struct Attempt {
     hopeless: bool,
 }
 
-/// The time since when a process is gone.
+/// The time since when a process is gone, or is being made to end.
 #[derive(Debug, Clone, Copy)]
 struct Absence {
     since: Instant,
@@ -281,13 +172,31 @@ pub struct Machine {
     look_failure: Option<String>,
     /// The processes that were alive at the last successful look.
     alive: Vec<ProcessId>,
+    copies: Copies,
+    /// Meaningful in `Up`.
+    up_since: Instant,
+    /// Since when the process is stopped (state T), if it is.
+    stopped_since: Option<Instant>,
+    /// What is wrong with the living process, by the name of the check that says so.
+    troubles: BTreeMap<String, String>,
+    /// The end of the living process: there in `Replacing`, and nowhere else.
+    ending: Option<Ending>,
+    /// The ends of second copies.
+    surplus: Vec<Ending>,
+    /// Why the last signal couldn't be sent.
+    signal_failure: Option<String>,
     absence: Option<Absence>,
     /// Meaningful in `Starting`.
     attempt: Attempt,
-    /// Whether an earlier run of the service may have left a start in flight.
-    inherits_start: bool,
-    /// The last [`START_BURST`] starts, the oldest first.
-    recent_starts: VecDeque<Instant>,
+    /// Whether there was a start since the process was last up.
+    has_tried: bool,
+    /// Impostors that have come since then: what we start isn't recognised.
+    misfits: Vec<ProcessId>,
+    /// What an earlier run of the service remembered, until the first look.
+    memory: Option<Memory>,
+    backoff: Backoff,
+    /// When the next start may come at the earliest.
+    not_before: Instant,
     /// The pid of our own start program while it runs.
     start_program: Option<i32>,
     /// Meaningful in `Stopping`: when to lose patience.
@@ -296,6 +205,8 @@ pub struct Machine {
     last_exit: Option<(i32, ExitStatus)>,
     /// Why the last start failed, until the process is up.
     start_failure: Option<StartFailure>,
+    /// Whether it was told that only `dry_run` keeps it from being started.
+    is_dry_run_told: bool,
     restarts: u64,
     next_look: Instant,
     /// From when on a look has to be a whole one.
@@ -321,6 +232,13 @@ impl Machine {
             phase: Phase::New,
             look_failure: None,
             alive: Vec::new(),
+            copies: Copies::default(),
+            up_since: now,
+            stopped_since: None,
+            troubles: BTreeMap::new(),
+            ending: None,
+            surplus: Vec::new(),
+            signal_failure: None,
             absence: None,
             attempt: Attempt {
                 deadline: now,
@@ -328,25 +246,49 @@ impl Machine {
                 ended: None,
                 hopeless: false,
             },
-            inherits_start: false,
-            recent_starts: VecDeque::with_capacity(START_BURST),
+            has_tried: false,
+            misfits: Vec::new(),
+            memory: None,
+            backoff: Backoff::default(),
+            not_before: epoch,
             start_program: None,
             kill_at: now,
             last_exit: None,
             start_failure: None,
+            is_dry_run_told: false,
             restarts: 0,
             next_look: now,
             whole_look_at: now,
         }
     }
 
-    /// The same, for a process that an earlier run of the service was starting when it ended: a
-    /// start may still be in flight, so it is waited for before there is another one.
+    /// The same, with what an earlier run of the service remembered: its own crash must not become
+    /// a storm of starts, nor a start beside one that is still in flight.
     #[must_use]
-    pub fn inheriting_start(self) -> Self {
+    pub fn remembering(self, memory: Memory) -> Self {
         Self {
-            inherits_start: true,
+            restarts: memory.restarts,
+            backoff: memory.backoff.clone(),
+            not_before: memory.not_before.unwrap_or(self.epoch),
+            memory: Some(memory),
             ..self
+        }
+    }
+
+    /// What the next run of the service has to know.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        if let Some(memory) = &self.memory {
+            return memory.clone();
+        }
+        let is = |phase| self.phase == phase;
+        Memory {
+            restarts: self.restarts,
+            backoff: self.backoff.clone(),
+            not_before: is(Phase::Backoff).then_some(self.not_before),
+            starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
+            alive: self.alive.clone(),
+            up_since: is(Phase::Up).then_some(self.up_since),
         }
     }
 
@@ -369,8 +311,8 @@ impl Machine {
 
     /// Where the process stood at the last successful look.
     #[must_use]
-    pub fn phase(&self) -> &Phase {
-        &self.phase
+    pub fn phase(&self) -> Phase {
+        self.phase
     }
 
     /// Why the last look failed; `None` when it succeeded.
@@ -389,6 +331,47 @@ impl Machine {
     #[must_use]
     pub fn alive(&self) -> &[ProcessId] {
         &self.alive
+    }
+
+    /// The one of them that is no child of another and has lived longest.
+    #[must_use]
+    pub fn first(&self) -> Option<ProcessId> {
+        self.copies.first()
+    }
+
+    /// The pids of second copies.
+    pub fn duplicates(&self) -> impl Iterator<Item = i32> {
+        self.copies.duplicates().map(|id| id.pid)
+    }
+
+    /// What is wrong with the living process: the name of a check and what it has found.
+    pub fn troubles(&self) -> impl Iterator<Item = (&str, &str)> {
+        let troubles = self.troubles.iter();
+        troubles.map(|(check, finding)| (check.as_str(), finding.as_str()))
+    }
+
+    /// Whether the process that is to be replaced can't be killed.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.ending.as_ref().is_some_and(Ending::is_stuck)
+    }
+
+    /// When the next start comes, if it has to wait.
+    #[must_use]
+    pub fn next_start(&self) -> Option<Instant> {
+        (self.phase == Phase::Backoff).then_some(self.not_before)
+    }
+
+    /// From when on the process's health is to be checked; `None` unless it is up.
+    #[must_use]
+    pub fn checks_begin(&self) -> Option<Instant> {
+        (self.phase == Phase::Up).then(|| self.up_since + self.policy.start_timeout)
+    }
+
+    /// Whether the process is absent, and only `dry_run` keeps it from being started.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.phase == Phase::Down && self.is_dry_run_told
     }
 
     /// How often the process was brought back after it had been up.
@@ -411,14 +394,34 @@ impl Machine {
             }
             Event::ExitNoticed => {
                 // A failed start still waits for its cycle.
-                if self.phase == Phase::Up {
+                if matches!(self.phase, Phase::Up | Phase::Replacing) {
                     self.look_at_all(now);
                 }
             }
             Event::StartProgramRuns { pid } => self.start_program = Some(pid),
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
+            Event::UnitStopEnded => {
+                if let Some(ending) = &mut self.ending {
+                    ending.unit_stopped(now);
+                    self.look_at_all(now);
+                }
+            }
+            Event::NotSignalled(why) => self.signal_failure = Some(why),
+            Event::CheckFailed {
+                check,
+                finding,
+                is_reason_to_restart,
+            } => {
+                // A process that is gone or going is past having its health judged.
+                if self.phase == Phase::Up {
+                    self.unwell(now, check, finding, is_reason_to_restart, &mut actions);
+                }
+            }
+            Event::CheckPassed { check } => self.well(check, &mut actions),
+            Event::ChecksBegin => self.checks_begin_anew(&mut actions),
             Event::Reconfigured(policy) => {
                 self.policy = policy;
+                self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
                 self.look_at_all(now);
             }
         }
@@ -431,212 +434,25 @@ impl Machine {
     }
 
     fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        if self.look() == Look::Whole {
+        let is_whole = self.look() == Look::Whole;
+        if is_whole {
             let time = self.policy.interval.saturating_mul(CYCLES_PER_WHOLE_LOOK);
             self.whole_look_at = now + time.min(WHOLE_LOOK_MAX);
         }
         let was_unknown = self.look_failure.take().is_some();
+        let impostors = self.copies.impostors(&sighting.impostors, is_whole);
+        if self.has_tried {
+            self.misfits
+                .extend(impostors.iter().map(|impostor| impostor.id));
+        }
         if sighting.alive.is_empty() {
             self.found_absent(now, sighting, actions);
         } else {
             self.found_alive(now, sighting, was_unknown, actions);
         }
-    }
-
-    fn found_alive(
-        &mut self,
-        now: Instant,
-        sighting: &Sighting,
-        was_unknown: bool,
-        actions: &mut Vec<Action>,
-    ) {
-        let pid = sighting.alive[0].pid;
-        let adopted = || Report::Adopted {
-            pids: sighting.alive.iter().map(|id| id.pid).collect(),
-        };
-        let ours_may_have = self.phase == Phase::Starting
-            || !matches!(
-                self.start_failure,
-                None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
-            );
-        let report = match self.phase {
-            Phase::New => Some(adopted()),
-            Phase::Up if !self.alive.iter().any(|id| sighting.alive.contains(id)) => {
-                Some(adopted())
-            }
-            Phase::Up => was_unknown.then_some(Report::Up { pid }),
-            Phase::Starting | Phase::Stopping | Phase::Down if !ours_may_have => Some(adopted()),
-            Phase::Starting | Phase::Stopping | Phase::Down => match self.absence {
-                Some(Absence { cause, since }) if cause != Cause::Absent => {
-                    self.restarts += 1;
-                    let outage = now.saturating_duration_since(since);
-                    Some(Report::Restarted { pid, cause, outage })
-                }
-                _ => Some(Report::Up { pid }),
-            },
-        };
-        self.phase = Phase::Up;
-        self.alive.clone_from(&sighting.alive);
-        self.absence = None;
-        self.start_failure = None;
-        self.next_look = self.next_cycle(now);
-        actions.extend(report.map(Action::Report));
-    }
-
-    fn found_absent(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        match self.phase {
-            Phase::New | Phase::Up => {
-                let cause = self.cause(sighting);
-                let pid = self.alive.first().map(|id| id.pid);
-                self.absence = Some(Absence { since: now, cause });
-                self.alive.clear();
-                let down = Report::Down { pid, cause };
-                if self.phase == Phase::New && self.inherits_start {
-                    actions.extend([down, Report::Starting].map(Action::Report));
-                    self.await_start(now);
-                } else {
-                    self.want_start(now, Some(down), actions);
-                }
-            }
-            Phase::Starting => self.start_awaited(now, actions),
-            Phase::Stopping if self.start_program.is_some() => {
-                if now >= self.kill_at {
-                    actions.push(Action::StopStartProgram(Stop::Kill));
-                    self.kill_at = now + STOP_TIMEOUT;
-                }
-                self.next_look = self.kill_at.min(self.next_cycle(now));
-            }
-            Phase::Stopping | Phase::Down => self.want_start(now, None, actions),
-        }
-    }
-
-    /// Nothing of the name lives yet, and a start is in flight.
-    fn start_awaited(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        match self.attempt.ended {
-            Some(status) if self.attempt.hopeless => {
-                self.start_failed(now, StartFailure::Failed(status), actions);
-            }
-            ended if now >= self.attempt.deadline => {
-                let start_program = match ended {
-                    Some(status) => Fate::Ended(status),
-                    None if self.start_program.is_some() => Fate::Running,
-                    None => Fate::Unknown,
-                };
-                let failure = StartFailure::TimedOut {
-                    after: self.policy.start_timeout,
-                    start_program,
-                };
-                self.start_failed(now, failure, actions);
-            }
-            _ => {
-                self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
-                self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
-            }
-        }
-    }
-
-    /// Nothing of the name lives: starts it, once our earlier start program is out of the way.
-    /// `news` is told after the start, for the till waits for the start, not for the journal.
-    fn want_start(&mut self, now: Instant, news: Option<Report>, actions: &mut Vec<Action>) {
-        if self.start_program.is_some() {
-            self.phase = Phase::Stopping;
-            self.kill_at = now + STOP_TIMEOUT;
-            self.next_look = self.kill_at.min(self.next_cycle(now));
-            actions.push(Action::StopStartProgram(Stop::Terminate));
-            actions.extend(news.map(Action::Report));
-            return;
-        }
-        let allowed_at = self.start_allowed_at();
-        if allowed_at > now {
-            self.phase = Phase::Down;
-            self.next_look = allowed_at;
-            actions.extend(news.map(Action::Report));
-            return;
-        }
-        if self.recent_starts.len() == START_BURST {
-            self.recent_starts.pop_front();
-        }
-        self.recent_starts.push_back(now);
-        self.await_start(now);
-        actions.push(Action::Start);
-        actions.extend(news.map(Action::Report));
-        if self.start_failure.is_none() {
-            actions.push(Action::Report(Report::Starting));
-        }
-    }
-
-    /// From now on a start is in flight.
-    fn await_start(&mut self, now: Instant) {
-        self.phase = Phase::Starting;
-        self.attempt = Attempt {
-            deadline: now + self.policy.start_timeout,
-            poll: FIRST_POLL * 2,
-            ended: None,
-            hopeless: false,
-        };
-        self.next_look = now + FIRST_POLL;
-    }
-
-    /// When the next start may come at the earliest.
-    fn start_allowed_at(&self) -> Instant {
-        match self.recent_starts.front() {
-            Some(first) if self.recent_starts.len() == START_BURST => *first + self.policy.interval,
-            _ => self.epoch,
-        }
-    }
-
-    fn start_ended(&mut self, now: Instant, outcome: StartOutcome, actions: &mut Vec<Action>) {
-        self.start_program = None;
-        match outcome {
-            StartOutcome::NotRun(failure) => {
-                if self.phase == Phase::Starting {
-                    self.start_failed(now, failure, actions);
-                }
-            }
-            StartOutcome::Exited {
-                pid,
-                status,
-                left_running,
-            } => {
-                self.last_exit = Some((pid, status));
-                if self.phase == Phase::Starting {
-                    self.attempt.ended = Some(status);
-                    self.attempt.hopeless = !status.is_success() && !left_running;
-                }
-                // It may have been the process itself, or have brought it up just before.
-                if self.phase != Phase::Down {
-                    self.look_at_all(now);
-                }
-            }
-        }
-    }
-
-    fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
-        self.phase = Phase::Down;
-        self.next_look = self.next_cycle(now);
-        if self.start_failure.as_ref() != Some(&failure) {
-            actions.push(Action::Report(Report::StartFailed(failure.clone())));
-        }
-        self.start_failure = Some(failure);
-    }
-
-    fn cause(&self, sighting: &Sighting) -> Cause {
-        if self.phase == Phase::New {
-            return Cause::Absent;
-        }
-        let was_child = |(pid, _): &(i32, ExitStatus)| self.alive.iter().any(|id| id.pid == *pid);
-        let as_child = self.last_exit.filter(was_child).map(|(_, status)| status);
-        let left_behind = || {
-            let mut zombies = sighting.zombies.iter();
-            zombies
-                .find(|zombie| self.alive.contains(&zombie.id))?
-                .exit_status
-        };
-        match as_child.or_else(left_behind) {
-            Some(ExitStatus::Code(code)) => Cause::Exited(code),
-            Some(ExitStatus::Signal(number)) => Cause::Killed(number),
-            None => Cause::Gone,
-        }
+        self.memory = None;
+        let told = impostors.into_iter().map(Report::Impostor);
+        actions.extend(told.map(Action::Report));
     }
 
     /// The first multiple of the interval after `now`, counted from the epoch.

@@ -1,11 +1,16 @@
 //! Keeps one process running: `machine` decides, `task` looks, starts and says.
 
+mod backoff;
+mod copies;
+mod ending;
 mod machine;
 mod message;
+mod policy;
+mod report;
 mod task;
 
-pub use machine::{
-    Action, Cause, Event, Fate, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
-    Stop,
-};
+pub use backoff::Backoff;
+pub use machine::{Action, Event, Look, Machine, Memory, Phase};
+pub use policy::{Duplicates, Policy};
+pub use report::{Cause, Fate, Intention, Recovery, Report, StartFailure, StartOutcome, Stop};
 pub use task::{Published, Slot, supervise};

@@ -1,22 +1,27 @@
 //! Supervises one process: looks when the machine wants to, does what the machine decides, and
 //! publishes where things stand. It decides nothing itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use rustix::process::Signal;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 use tracing::debug;
 
-use super::machine::{
-    Action, Event, Look, Machine, Phase, Policy, Report, StartFailure, StartOutcome,
-};
+use super::machine::{Action, Event, Look, Machine, Memory, Phase};
 use super::message::message;
-use crate::config::ProcessSettings;
-use crate::launcher::StartProgram;
-use crate::process::{ExitWatches, LookError, ProcessTable};
-use crate::status::{LastRestart, ProcessStatus, State};
+use super::report::{Report, StartFailure, StartOutcome, Stop};
+use crate::config::{CheckAction, ProcessSettings};
+use crate::event::{Kind, Message};
+use crate::health::{Checks, Outcome, Verdict};
+use crate::hooks::Hooks;
+use crate::launcher::{StartProgram, UnitStop};
+use crate::printable::list;
+use crate::process::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
+use crate::state::Remembered;
+use crate::status::{LastRestart, ProcessStatus, State, Timestamp};
 
 /// What a task has last published.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub struct Published {
     pub status: ProcessStatus,
     /// When the task's next look is due; `None` before its first one.
     pub next_look: Option<Instant>,
+    /// What the next run of the service has to know.
+    pub memory: Arc<Memory>,
 }
 
 /// The one thing a task shares with the service.
@@ -35,23 +42,32 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A slot for a process that hasn't been looked at; `changed` is told of every change and of
-    /// every finished cycle.
+    /// A slot for a process that hasn't been looked at, with what an earlier run of the service has
+    /// left to know; `changed` is told of every change and of every finished cycle.
     #[must_use]
-    pub fn new(process: &ProcessSettings, changed: Arc<Notify>) -> Self {
+    pub fn new(
+        process: &ProcessSettings,
+        remembered: Option<Remembered>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let (memory, last_restart) = remembered
+            .map(|remembered| (remembered.memory, remembered.last_restart))
+            .unwrap_or_default();
         let status = ProcessStatus {
             key: process.key.clone(),
-            name: process.name.as_str().to_owned(),
+            name: process.name().as_str().to_owned(),
             state: State::Unknown,
             pids: Vec::new(),
             since: SystemTime::now().into(),
-            restarts: 0,
-            last_restart: None,
+            restarts: memory.restarts,
+            next_start: None,
+            last_restart,
             detail: Some("not looked at yet".into()),
         };
         let published = Mutex::new(Published {
             status,
             next_look: None,
+            memory: Arc::new(memory),
         });
         Self { published, changed }
     }
@@ -76,20 +92,17 @@ impl Slot {
     }
 }
 
-/// Keeps one process running until the sender of `settings` is gone. `inherits_start` says whether
-/// an earlier run of the service may have left a start in flight.
+/// Keeps one process running until the sender of `settings` is gone.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     table: ProcessTable,
     slot: Arc<Slot>,
+    hooks: Hooks,
     epoch: Instant,
-    inherits_start: bool,
 ) {
-    let mut supervisor = Supervisor::new(settings, table, slot, epoch);
-    if inherits_start {
-        supervisor.machine = supervisor.machine.inheriting_start();
-    }
-    supervisor.run().await;
+    Supervisor::new(settings, table, slot, hooks, epoch)
+        .run()
+        .await;
 }
 
 struct Supervisor {
@@ -98,11 +111,18 @@ struct Supervisor {
     table: ProcessTable,
     machine: Machine,
     watches: ExitWatches,
+    checks: Checks,
+    /// The checks that couldn't be made, as was said.
+    unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
+    unit_stop: Option<UnitStop>,
+    /// When the next start comes, by the clock that decides and by the one that people read.
+    next_start: Option<(Instant, Timestamp)>,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     published: Published,
     slot: Arc<Slot>,
+    hooks: Hooks,
 }
 
 impl Supervisor {
@@ -110,20 +130,29 @@ impl Supervisor {
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
         table: ProcessTable,
         slot: Arc<Slot>,
+        hooks: Hooks,
         epoch: Instant,
     ) -> Self {
         let process = settings.borrow_and_update().clone();
-        let machine = Machine::new(policy(&process), epoch, Instant::now());
+        let checks = Checks::new(&process.key);
+        let published = slot.get();
+        let memory = Memory::clone(&published.memory);
+        let machine = Machine::new(process.policy, epoch, Instant::now()).remembering(memory);
         Self {
             settings,
             process,
             table,
             machine,
             watches: ExitWatches::default(),
+            checks,
+            unknown_checks: HashSet::new(),
             start_program: None,
+            unit_stop: None,
+            next_start: None,
             look_error: None,
-            published: slot.get(),
+            published,
             slot,
+            hooks,
         }
     }
 
@@ -136,12 +165,20 @@ impl Supervisor {
                     Event::StartEnded(outcome)
                 }
                 () = self.watches.any_exit() => Event::ExitNoticed,
+                verdict = self.checks.changed() => match self.judged(verdict) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                () = unit_stopped(&mut self.unit_stop) => {
+                    self.unit_stop = None;
+                    Event::UnitStopEnded
+                }
                 changed = self.settings.changed() => {
                     if changed.is_err() {
                         break;
                     }
                     self.process = self.settings.borrow_and_update().clone();
-                    Event::Reconfigured(policy(&self.process))
+                    Event::Reconfigured(self.process.policy)
                 }
                 () = due(self.machine.next_look()) => self.look(),
             };
@@ -163,10 +200,10 @@ impl Supervisor {
             self.start_program = None;
             return Event::StartEnded(outcome);
         }
-        let name = &self.process.name;
+        let target = &self.process.target;
         let sighting = match self.machine.look() {
-            Look::Whole => self.table.look(name),
-            Look::Confirm => self.table.confirm(name, self.machine.alive()),
+            Look::Whole => self.table.look(target),
+            Look::Confirm => self.table.confirm(target, self.machine.alive()),
         };
         match sighting {
             Ok(sighting) => {
@@ -196,6 +233,8 @@ impl Supervisor {
                             program.stop(stop);
                         }
                     }
+                    Action::StopUnit => events.extend(self.stop_unit()),
+                    Action::Signal(stop, ids) => events.extend(self.signal(stop, &ids)),
                     Action::Report(report) => reports.push(report),
                 }
             }
@@ -204,14 +243,82 @@ impl Supervisor {
             program.succeeded();
         }
         self.watches.set(self.machine.alive(), &mut self.table);
+        if self.set_checks() {
+            let actions = self.machine.handle(Instant::now(), Event::ChecksBegin);
+            reports.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Report(report) => Some(report),
+                _ => None,
+            }));
+        }
         for report in &reports {
             let start_program = self.start_program.as_ref().map(StartProgram::pid);
-            message(&self.process, report, start_program).record();
+            self.tell(&message(&self.process, report, start_program));
         }
         self.publish(&reports, has_looked);
     }
 
+    fn tell(&self, message: &Message) {
+        message.record();
+        self.hooks.tell(message);
+    }
+
+    /// Has the process's health checked while it is up. Says whether all checks have begun anew.
+    fn set_checks(&mut self) -> bool {
+        match (self.machine.checks_begin(), self.machine.first()) {
+            (Some(begin), Some(first)) => {
+                let settings = &self.process.checks;
+                self.checks.set(settings, &[first], begin)
+            }
+            _ => {
+                self.checks.clear();
+                false
+            }
+        }
+    }
+
+    /// What a check's verdict means to the machine. A check that couldn't be made says nothing about
+    /// the process: that is only told.
+    fn judged(&mut self, verdict: Verdict) -> Option<Event> {
+        let Verdict {
+            check,
+            action,
+            outcome,
+        } = verdict;
+        let name = self.process.name();
+        match outcome {
+            Outcome::Failed(finding) => Some(Event::CheckFailed {
+                check,
+                finding,
+                is_reason_to_restart: action == CheckAction::Restart,
+            }),
+            Outcome::Passed => {
+                if self.unknown_checks.remove(&check) {
+                    let text = format!("whether {name} is well is known again ({check})");
+                    self.tell(&Message::of_process(
+                        &self.process.key,
+                        Kind::Restored,
+                        None,
+                        text,
+                    ));
+                }
+                Some(Event::CheckPassed { check })
+            }
+            Outcome::Unknown(why) => {
+                let text = format!("whether {name} is well can't be told ({check}): {why}");
+                self.tell(&Message::of_process(
+                    &self.process.key,
+                    Kind::Degraded,
+                    None,
+                    text,
+                ));
+                self.unknown_checks.insert(check);
+                None
+            }
+        }
+    }
+
     fn start(&mut self) -> Event {
+        self.unit_stop = None;
         match StartProgram::run(&self.process) {
             Ok(program) => {
                 let pid = program.pid();
@@ -222,12 +329,41 @@ impl Supervisor {
         }
     }
 
+    fn stop_unit(&mut self) -> Option<Event> {
+        match UnitStop::begin(&self.process) {
+            Some(Ok(stop)) => {
+                self.unit_stop = Some(stop);
+                None
+            }
+            // What systemd can't be asked to stop is ended without it.
+            Some(Err(_)) | None => Some(Event::UnitStopEnded),
+        }
+    }
+
+    fn signal(&mut self, stop: Stop, ids: &[ProcessId]) -> Vec<Event> {
+        // SIGCONT lets a stopped process heed SIGTERM, as systemd does it (systemd.kill(5)).
+        let signals: &[Signal] = match stop {
+            Stop::Terminate => &[Signal::TERM, Signal::CONT],
+            Stop::Kill => &[Signal::KILL],
+        };
+        let mut events = Vec::new();
+        for id in ids {
+            for number in signals {
+                if let Err(error) = signal(*id, *number, &mut self.table) {
+                    events.push(Event::NotSignalled(error.to_string()));
+                }
+            }
+        }
+        events
+    }
+
     fn publish(&mut self, reports: &[Report], has_looked: bool) {
         let now = SystemTime::now();
         let mut status = ProcessStatus {
             state: state(&self.machine),
             pids: self.machine.alive().iter().map(|id| id.pid).collect(),
             restarts: self.machine.restarts(),
+            next_start: self.next_start(now),
             detail: detail(&self.machine),
             ..self.published.status.clone()
         };
@@ -244,13 +380,27 @@ impl Supervisor {
             }
         }
         // While a start is awaited, looks follow each other fast: only their outcome is news.
-        let is_cycle = has_looked && *self.machine.phase() != Phase::Starting;
+        let is_cycle =
+            has_looked && !matches!(self.machine.phase(), Phase::Starting | Phase::Replacing);
         let is_news = is_cycle || status != self.published.status;
-        self.published = Published {
-            status,
-            next_look: Some(self.machine.next_look()),
-        };
+        let memory = self.machine.memory();
+        if memory != *self.published.memory {
+            self.published.memory = Arc::new(memory);
+        }
+        self.published.status = status;
+        self.published.next_look = Some(self.machine.next_look());
         self.slot.set(self.published.clone(), is_news);
+    }
+
+    /// When the next start comes, for people to read: said once, so that it doesn't waver.
+    fn next_start(&mut self, now: SystemTime) -> Option<Timestamp> {
+        let instant = self.machine.next_start()?;
+        let told = self.next_start.filter(|(told, _)| *told == instant);
+        let at = || (now + instant.saturating_duration_since(Instant::now())).into();
+        let (_, at) = *self
+            .next_start
+            .insert(told.unwrap_or_else(|| (instant, at())));
+        Some(at)
     }
 }
 
@@ -268,19 +418,23 @@ async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {
     }
 }
 
-fn policy(process: &ProcessSettings) -> Policy {
-    Policy {
-        interval: process.interval,
-        start_timeout: process.start_timeout,
+async fn unit_stopped(stop: &mut Option<UnitStop>) {
+    match stop {
+        Some(stop) => stop.ended().await,
+        None => std::future::pending().await,
     }
 }
 
 fn state(machine: &Machine) -> State {
     match machine.phase() {
+        _ if machine.is_stuck() => State::Stuck,
         _ if machine.look_failure().is_some() => State::Unknown,
         Phase::New => State::Unknown,
+        Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
         Phase::Up => State::Up,
+        Phase::Replacing => State::Unhealthy,
         Phase::Starting => State::Starting,
+        Phase::Backoff => State::Backoff,
         Phase::Stopping | Phase::Down => State::Down,
     }
 }
@@ -289,12 +443,31 @@ fn detail(machine: &Machine) -> Option<String> {
     if let Some(why) = machine.look_failure() {
         return Some(why.to_owned());
     }
-    match machine.start_failure() {
-        Some(failure @ StartFailure::NotInstalled(_)) => Some(format!("waiting: {failure}")),
-        Some(failure) => Some(failure.to_string()),
-        None if *machine.phase() == Phase::Down => {
-            Some("it dies again and again; the next start comes within one interval".into())
+    match machine.phase() {
+        Phase::Replacing if machine.is_stuck() => {
+            Some("it is to end and can't be killed; no other one is started".into())
         }
-        None => None,
+        Phase::Up | Phase::Replacing => up_detail(machine),
+        Phase::Backoff => Some("it dies again and again, so its next start waits".into()),
+        _ if machine.is_dry_run() => Some("dry run: it would be started".into()),
+        _ => match machine.start_failure()? {
+            failure @ StartFailure::NotInstalled(_) => Some(format!("waiting: {failure}")),
+            failure => Some(failure.to_string()),
+        },
     }
+}
+
+fn up_detail(machine: &Machine) -> Option<String> {
+    let troubles = machine.troubles();
+    let mut lines: Vec<String> = troubles
+        .map(|(check, finding)| format!("{check}: {finding}"))
+        .collect();
+    let duplicates: Vec<i32> = machine.duplicates().collect();
+    if !duplicates.is_empty() {
+        lines.push(format!("runs twice: also as pid {}", list(duplicates)));
+    }
+    if machine.phase() == Phase::Replacing {
+        lines.push("it is being restarted".into());
+    }
+    (!lines.is_empty()).then(|| lines.join("; "))
 }

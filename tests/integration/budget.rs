@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use mfe_watchdog::process::{ProcessName, ProcessTable};
+use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
 
 use crate::support::{
     BINARY, Program, Service, Systemd, Till, clean, eventually, install, is_root,
@@ -85,8 +85,9 @@ const DEATH_TO_START: Budget = &[
 
 /// From reading the configuration to READY=1 with both programs already up: the runtime's and the
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
-/// there never waits, a look for each program, its pidfd.
-const START: usize = 145;
+/// there never waits, a look at each command's file and the folders above it, a look for each
+/// program, its pidfd.
+const START: usize = 153;
 
 /// Allocations of a look that finds one process, however many others there are.
 const LOOK_ALLOCATIONS: u64 = 12;
@@ -175,17 +176,18 @@ fn allocations() {
     let till = Till::new();
     let program = till.program('C');
     let mut child = program.start();
-    let name = ProcessName::new(&program.name);
+    let target = Target::named(ProcessName::new(&program.name));
     let mut table = ProcessTable::new("/proc");
-    let known = table.look(&name).unwrap().alive;
+    let alive = table.look(&target).unwrap().alive;
+    let known: Vec<ProcessId> = alive.iter().map(|alive| alive.id).collect();
     assert_eq!(known.len(), 1);
     // The fewest of many, for a busy machine may ask for a second reading of the table.
     let fewest = |look: &mut dyn FnMut()| {
         let counts = (0..20).map(|_| allocation_counter::measure(&mut *look).count_total);
         counts.min().unwrap()
     };
-    let look = fewest(&mut || drop(table.look(&name).unwrap()));
-    let confirm = fewest(&mut || drop(table.confirm(&name, &known).unwrap()));
+    let look = fewest(&mut || drop(table.look(&target).unwrap()));
+    let confirm = fewest(&mut || drop(table.confirm(&target, &known).unwrap()));
     println!("allocations: {look} in a look, {confirm} in a confirmation");
     assert!(look <= LOOK_ALLOCATIONS, "{look} allocations in a look");
     assert!(

@@ -17,9 +17,10 @@ const COMMAND: &str = "must be a list of a program's absolute path and its argum
 const NO_PROCESS: &str =
     "1: process: no process to keep running; write at least one [process.KEY] section";
 const SECTIONS: &str = "must be sections, each begun by [process.KEY]";
-const KNOWN: &str = "unknown key; known here: interval, launcher, process";
+const KNOWN: &str =
+    "unknown key; known here: interval, launcher, refuse_unsafe_commands, process, hook";
 const KNOWN_OF_PROCESS: &str =
-    "unknown key; known here: name, command, unit, interval, start_timeout";
+    "unknown key; known here: name, command, unit, interval, start_timeout, check";
 
 fn check(file: &Path) -> Output {
     output(mfe_watchdog().args([
@@ -408,7 +409,8 @@ fn every_default_is_filled_in() {
     let expected = format!(
         "# {}\n\
          interval = \"10s\"\n\
-         launcher = \"auto\"\n\n\
+         launcher = \"auto\"\n\
+         refuse_unsafe_commands = false\n\n\
          [process.z]\n\
          name = \"Z\"\n\
          command = [\"/z\", \"\", \"a b\"]\n\

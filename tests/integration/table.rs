@@ -7,7 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use mfe_watchdog::process::{ExitStatus, ProcessId, ProcessName, ProcessTable, Sighting};
+use mfe_watchdog::process::{
+    Alive, ExitStatus, ProcessId, ProcessName, ProcessTable, RunState, Sighting, Target,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proptest::prelude::*;
@@ -58,6 +60,11 @@ impl Entry {
     }
 }
 
+/// Every process called Monitor.
+fn monitor() -> Target {
+    Target::named(ProcessName::new("Monitor"))
+}
+
 impl Tree {
     fn new() -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
@@ -102,13 +109,13 @@ impl Tree {
 
     fn look(&self, name: &str) -> Result<Sighting, String> {
         let mut table = ProcessTable::new(self.root());
-        let looked = table.look(&ProcessName::new(name));
+        let looked = table.look(&Target::named(ProcessName::new(name)));
         looked.map_err(|error| error.to_string())
     }
 
     fn alive(&self, name: &str) -> Vec<i32> {
         let sighting = self.look(name).unwrap();
-        sighting.alive.iter().map(|id| id.pid).collect()
+        sighting.alive.iter().map(|alive| alive.id.pid).collect()
     }
 
     /// Asserts that a look gives no answer, and what it says instead.
@@ -145,9 +152,13 @@ fn names_are_compared_byte_by_byte() {
             continue;
         };
         let sighting = tree.look(name).unwrap();
-        let found = ProcessId {
-            pid,
-            start_time: 4711,
+        let found = Alive {
+            id: ProcessId {
+                pid,
+                start_time: 4711,
+            },
+            parent: 1,
+            state: RunState::Running,
         };
         assert_eq!(sighting.alive, [found], "{name:?}");
         assert_eq!(sighting.zombies, []);
@@ -280,7 +291,7 @@ fn only_directories_with_a_pid_for_a_name_are_processes() {
 fn a_look_that_is_not_whole_is_no_answer() {
     let empty = tempfile::tempdir().unwrap();
     let look = |root: &Path| {
-        let looked = ProcessTable::new(root).look(&ProcessName::new("Monitor"));
+        let looked = ProcessTable::new(root).look(&monitor());
         looked.unwrap_err().to_string()
     };
     let incomplete = " doesn't show every process: pid 1 is missing (mounted with hidepid?)";
@@ -477,7 +488,7 @@ proptest! {
         if !forge_stat {
             tree.write("20/stat", &stat);
         }
-        let looked = ProcessTable::new(tree.root()).look(&name);
+        let looked = ProcessTable::new(tree.root()).look(&Target::named(name.clone()));
         let is_it = comm == name.comm() || forge_comm;
         if let Ok(sighting) = &looked {
             let found = sighting.alive.len() + sighting.zombies.len();
@@ -507,7 +518,7 @@ proptest! {
 /// Looks in the real /proc.
 fn look(name: &str) -> Sighting {
     ProcessTable::new("/proc")
-        .look(&ProcessName::new(name))
+        .look(&Target::named(ProcessName::new(name)))
         .unwrap()
 }
 
@@ -523,7 +534,9 @@ fn a_living_process_is_found_until_it_is_gone() {
         pid,
         start_time: stat.starttime,
     };
-    assert_eq!(look(&program.name).alive, [id]);
+    let alive = look(&program.name).alive;
+    assert_eq!(alive.len(), 1);
+    assert_eq!((alive[0].id, alive[0].parent), (id, stat.ppid));
     assert_eq!(look(&program.name.to_lowercase()), Sighting::default());
     let mut table = ProcessTable::new("/proc");
     assert!(table.contains(id).unwrap());
@@ -572,7 +585,7 @@ fn hostile_names_of_real_processes() {
         let mut child = program.start();
         let alive = look(&name).alive;
         assert_eq!(alive.len(), 1, "{name:?}");
-        assert_eq!(alive[0].pid, i32::try_from(child.id()).unwrap());
+        assert_eq!(alive[0].id.pid, i32::try_from(child.id()).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -610,7 +623,7 @@ fn long_names_of_real_processes() {
         let pid = i32::try_from(child.id()).unwrap();
         eventually(("found", name), || {
             let alive = look(name).alive;
-            (alive.len() == 1 && alive[0].pid == pid).then_some(())
+            (alive.len() == 1 && alive[0].id.pid == pid).then_some(())
         });
     }
     assert_eq!(
@@ -654,7 +667,7 @@ fn a_process_in_a_container_is_not_counted() {
     let mut outside = program.start();
     let alive = look(&program.name).alive;
     assert_eq!(alive.len(), 1);
-    assert_eq!(alive[0].pid, i32::try_from(outside.id()).unwrap());
+    assert_eq!(alive[0].id.pid, i32::try_from(outside.id()).unwrap());
     for child in [&mut outside, &mut container] {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -728,7 +741,7 @@ fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
 struct Confirmed {
     tree: Tree,
     table: ProcessTable,
-    name: ProcessName,
+    target: Target,
     known: Vec<ProcessId>,
 }
 
@@ -739,12 +752,13 @@ impl Confirmed {
         tree.add(100, &Entry::new("Monitor"));
         let mut confirmed = Self {
             table: ProcessTable::new(tree.root()),
-            name: ProcessName::new("Monitor"),
+            target: monitor(),
             known: Vec::new(),
             tree,
         };
         confirmed.last_pid(1000);
-        confirmed.known = confirmed.table.look(&confirmed.name).unwrap().alive;
+        let alive = confirmed.table.look(&confirmed.target).unwrap().alive;
+        confirmed.known = alive.iter().map(|alive| alive.id).collect();
         assert_eq!(confirmed.confirm().unwrap(), [100]);
         confirmed
     }
@@ -755,9 +769,9 @@ impl Confirmed {
     }
 
     fn confirm(&mut self) -> Result<Vec<i32>, String> {
-        let confirmed = self.table.confirm(&self.name, &self.known);
+        let confirmed = self.table.confirm(&self.target, &self.known);
         let sighting = confirmed.map_err(|error| error.to_string())?;
-        Ok(sighting.alive.iter().map(|id| id.pid).collect())
+        Ok(sighting.alive.iter().map(|alive| alive.id.pid).collect())
     }
 }
 

@@ -20,9 +20,10 @@ fn standin() -> &'static Path {
     STANDIN.get_or_init(|| {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/standin.rs");
         // Several test processes may compile it at once: each to a file of its own, the last
-        // rename wins, and all are the same.
+        // rename wins, and all are the same. (The pid is part of the stem, of which rustc makes the
+        // names of its temporary files.)
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let new = target.join(format!("standin.{}", std::process::id()));
+        let new = target.join(format!("standin-{}", std::process::id()));
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let status = Command::new(rustc)
             .args(["--edition=2024", "-Copt-level=1", "-o"])

@@ -1,0 +1,167 @@
+//! Compares how long a process has been running with the longest time it should, at the time of day
+//! when that counts.
+
+use std::time::{Duration, SystemTime};
+
+use tz::TimeZone;
+
+use super::in_words;
+use super::streak::Finding;
+use crate::config::TimesOfDay;
+use crate::process::ProcessId;
+
+/// Whether the oldest of the processes has run for too long.
+pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesOfDay>) -> Finding {
+    let oldest = subject.iter().min_by_key(|id| id.start_time);
+    match oldest.map(|id| id.age()) {
+        Some(Ok(age)) => judge(age, max, || {
+            let zone = local_zone(std::env::var("TZ").ok().as_deref());
+            is_time(between, SystemTime::now(), &zone)
+        }),
+        Some(Err(error)) => Finding::Unknown(format!("its age can't be told: {error}")),
+        None => Finding::Nothing,
+    }
+}
+
+/// The machine's time zone, as tzset(3) finds it with `tz` as $TZ; UTC where it can't be read.
+fn local_zone(tz: Option<&str>) -> TimeZone {
+    let zone = tz.map_or_else(TimeZone::local, TimeZone::from_posix_tz);
+    zone.unwrap_or_else(|_| TimeZone::utc())
+}
+
+/// Whether the age counts at `now` in the time zone `zone`.
+fn is_time(between: Option<TimesOfDay>, now: SystemTime, zone: &TimeZone) -> bool {
+    between.is_none_or(|between| between.contains(minute_of_day(now, zone)))
+}
+
+/// What the clock on the wall shows, in minutes since midnight.
+fn minute_of_day(now: SystemTime, zone: &TimeZone) -> u16 {
+    // A clock from before 1970 was never set.
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0));
+    let offset = zone.find_local_time_type(seconds);
+    let local = seconds + offset.map_or(0, |offset| i64::from(offset.ut_offset()));
+    u16::try_from(local.rem_euclid(24 * 60 * 60) / 60).unwrap_or(0)
+}
+
+/// At a time that doesn't count there is nothing to say of one that is too old.
+fn judge(age: Duration, max: Duration, is_time: impl FnOnce() -> bool) -> Finding {
+    if age <= max {
+        Finding::Well
+    } else if is_time() {
+        let (age, max) = (in_words(age), in_words(max));
+        Finding::Unwell(format!("it has been running for {age}, longer than {max}"))
+    } else {
+        Finding::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CheckKind, parse};
+
+    const DAY: Duration = Duration::from_secs(86400);
+
+    fn times(text: &str) -> Option<TimesOfDay> {
+        let text = format!(
+            "[process.a]\nname = \"A\"\ncommand = [\"/a\"]\n[[process.a.check]]\nkind = \"age\"\n\
+             max = \"1d\"\nbetween = \"{text}\""
+        );
+        let settings = parse(&text, "config.toml".as_ref()).unwrap();
+        match settings.processes[0].checks[0].kind {
+            CheckKind::Age { between, .. } => between,
+            _ => None,
+        }
+    }
+
+    /// Whether it is time at a moment, written in UTC.
+    fn is_in(times_of_day: &str, moment: &str, zone: &TimeZone) -> bool {
+        is_time(
+            times(times_of_day),
+            humantime::parse_rfc3339(moment).unwrap(),
+            zone,
+        )
+    }
+
+    #[test]
+    fn an_age_beyond_the_bound_counts_when_it_is_time() {
+        assert_eq!(judge(DAY, DAY, || true), Finding::Well);
+        assert_eq!(judge(DAY * 2, DAY, || false), Finding::Nothing);
+        assert_eq!(
+            judge(DAY * 7 + DAY / 24, DAY * 7, || true),
+            Finding::Unwell("it has been running for 7days 1h, longer than 7days".into())
+        );
+    }
+
+    #[test]
+    fn the_time_is_local() {
+        let fortaleza = TimeZone::from_posix_tz("<-03>3").unwrap();
+        for (moment, expected) in [
+            ("2026-03-01T05:59:59Z", false),
+            ("2026-03-01T06:00:00Z", true),
+            ("2026-03-01T07:59:59Z", true),
+            ("2026-03-01T08:00:00Z", false),
+        ] {
+            assert_eq!(
+                is_in("03:00-05:00", moment, &fortaleza),
+                expected,
+                "{moment}"
+            );
+            assert!(!is_in("03:00-05:00", moment, &TimeZone::utc()));
+        }
+        assert!(is_time(None, SystemTime::now(), &fortaleza));
+    }
+
+    #[test]
+    fn it_may_go_on_past_midnight() {
+        for (time, expected) in [
+            ("22:59", false),
+            ("23:00", true),
+            ("23:59", true),
+            ("00:00", true),
+            ("00:59", true),
+            ("01:00", false),
+            ("12:00", false),
+        ] {
+            let moment = format!("2026-03-01T{time}:00Z");
+            assert_eq!(
+                is_in("23:00-01:00", &moment, &TimeZone::utc()),
+                expected,
+                "{time}"
+            );
+        }
+        assert!(is_in(
+            "23:00-00:00",
+            "2026-03-01T23:59:59Z",
+            &TimeZone::utc()
+        ));
+        assert!(!is_in(
+            "23:00-00:00",
+            "2026-03-01T00:00:00Z",
+            &TimeZone::utc()
+        ));
+    }
+
+    #[test]
+    fn where_the_zone_cannot_be_read_it_is_utc() {
+        for tz in ["", "nonsense", ":/nonexistent/zone", "/dev/null"] {
+            assert_eq!(local_zone(Some(tz)), TimeZone::utc(), "{tz}");
+        }
+        assert_ne!(local_zone(Some("<-03>3")), TimeZone::utc());
+    }
+
+    #[test]
+    fn when_clocks_change_the_time_on_the_wall_counts() {
+        let berlin = TimeZone::from_posix_tz("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // In spring there is no 02:30: at 01:00 UTC the clock goes from 02:00 to 03:00.
+        assert!(!is_in("02:15-02:45", "2026-03-29T00:59:59Z", &berlin));
+        assert!(!is_in("02:15-02:45", "2026-03-29T01:00:00Z", &berlin));
+        assert!(is_in("02:15-03:15", "2026-03-29T01:00:00Z", &berlin));
+        // In autumn there are two.
+        for moment in ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"] {
+            assert!(is_in("02:15-02:45", moment, &berlin), "{moment}");
+        }
+        assert!(!is_in("02:15-02:45", "2026-10-25T02:30:00Z", &berlin));
+    }
+}

@@ -1,0 +1,62 @@
+//! Asks a program, which says by exit status 0 that all is well.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::no_answer;
+use super::streak::Finding;
+use crate::printable::printable;
+use crate::process::ProcessId;
+use crate::subprocess::{End, Subprocess};
+
+/// One check by a program.
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// The key of the process that is checked.
+    key: Arc<str>,
+    command: Vec<String>,
+    /// The last run, until it is certainly gone.
+    last: Option<Subprocess>,
+}
+
+impl Probe {
+    pub(super) fn new(key: Arc<str>, command: &[String]) -> Self {
+        Self {
+            key,
+            command: command.to_owned(),
+            last: None,
+        }
+    }
+
+    /// Runs the program once.
+    pub(super) async fn probe(&mut self, subject: &[ProcessId], limit: Duration) -> Finding {
+        let deadline = Instant::now() + limit;
+        let program = printable(self.command.first().map_or("", String::as_str));
+        if let Some(last) = &mut self.last {
+            if timeout(limit, last.gone()).await.is_err() {
+                return Finding::Unwell(format!("the last run of {program} can't be killed"));
+            }
+            self.last = None;
+        }
+        let pid = subject.first().map(|id| id.pid.to_string());
+        let variables = [
+            ("MFE_PROCESS", Some(self.key.to_string())),
+            ("MFE_PID", pid),
+        ];
+        let left = deadline.saturating_duration_since(Instant::now());
+        let run = Subprocess::run(&self.command, &variables, Vec::new(), left);
+        let outcome = self.last.insert(run).outcome().await;
+        match &outcome.end {
+            End::Exited(status) if status.is_success() => Finding::Well,
+            End::Exited(status) => {
+                let said = outcome.first_line().map(|line| format!(": {line}"));
+                let said = said.unwrap_or_default();
+                Finding::Unwell(format!("{program} says so ({status}){said}"))
+            }
+            End::TimedOut => Finding::Unwell(no_answer(&program, limit)),
+            End::NotRun(why) => Finding::Unknown(why.clone()),
+        }
+    }
+}

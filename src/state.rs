@@ -1,0 +1,300 @@
+//! What the service remembers beyond its own end, so that its crash can't become a storm of starts:
+//! form, file, reading. What is worth remembering is decided in [`crate::supervision`].
+//!
+//! Times are kept by the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC), which goes on whatever
+//! somebody does to the wall clock, together with the boot (proc(5), random/boot_id) it belongs to.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::process::ProcessId;
+use crate::published;
+use crate::status::LastRestart;
+use crate::supervision::{Backoff, Memory};
+
+/// The file's name in the runtime directory.
+const FILE_NAME: &str = "state.json";
+
+/// What a file that can't be used is renamed to.
+const SET_ASIDE: &str = "state.json.corrupt";
+
+/// The version of the form.
+const VERSION: u32 = 1;
+
+/// One process's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Its key in the configuration.
+    pub key: String,
+    /// Its name in /proc.
+    pub name: String,
+    /// What its machine has to know.
+    pub memory: Memory,
+    /// The last time it was brought back.
+    pub last_restart: Option<LastRestart>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    boot_id: String,
+    processes: Vec<Process>,
+}
+
+/// All times in milliseconds of the monotonic clock.
+#[derive(Debug, Serialize, Deserialize)]
+struct Process {
+    key: String,
+    name: String,
+    restarts: u64,
+    last_restart: Option<LastRestart>,
+    deaths: u32,
+    restarted: Vec<u64>,
+    is_crash_loop: bool,
+    not_before: Option<u64>,
+    starting_until: Option<u64>,
+    alive: Vec<(i32, u64)>,
+    up_since: Option<u64>,
+}
+
+/// Two readings of the one clock, in the two forms that it is known by.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    instant: Instant,
+    milliseconds: u64,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let time = clock_gettime(ClockId::Monotonic);
+        let time = Duration::try_from(time).unwrap_or_default();
+        Self {
+            instant: Instant::now(),
+            milliseconds: milliseconds(time),
+        }
+    }
+
+    fn to_milliseconds(self, instant: Instant) -> u64 {
+        match instant.checked_duration_since(self.instant) {
+            Some(ahead) => self.milliseconds.saturating_add(milliseconds(ahead)),
+            None => self
+                .milliseconds
+                .saturating_sub(milliseconds(self.instant - instant)),
+        }
+    }
+
+    /// `None` for a time that this boot can't have, or is further ahead than anything here waits.
+    fn to_instant(self, time: u64) -> Option<Instant> {
+        if let Some(ahead) = time.checked_sub(self.milliseconds) {
+            let ahead = Duration::from_millis(ahead);
+            return (ahead <= LONGEST_WAIT).then(|| self.instant + ahead);
+        }
+        let ago = Duration::from_millis(self.milliseconds - time);
+        self.instant.checked_sub(ago)
+    }
+}
+
+/// No wait that the configuration allows is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes what is to be remembered into `directory`.
+///
+/// # Errors
+/// When it can't be written; what was there before still is.
+pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
+    let clock = Clock::now();
+    let at = |instant: &Instant| clock.to_milliseconds(*instant);
+    let processes = remembered.iter().map(|remembered| {
+        let Memory {
+            restarts,
+            backoff,
+            not_before,
+            starting_until,
+            alive,
+            up_since,
+        } = &remembered.memory;
+        Process {
+            key: remembered.key.clone(),
+            name: remembered.name.clone(),
+            restarts: *restarts,
+            last_restart: remembered.last_restart.clone(),
+            deaths: backoff.deaths(),
+            restarted: backoff.restarts().map(|time| at(&time)).collect(),
+            is_crash_loop: backoff.is_crash_loop(),
+            not_before: not_before.as_ref().map(at),
+            starting_until: starting_until.as_ref().map(at),
+            alive: alive.iter().map(|id| (id.pid, id.start_time)).collect(),
+            up_since: up_since.as_ref().map(at),
+        }
+    });
+    let file = File {
+        version: VERSION,
+        boot_id: boot_id()?,
+        processes: processes.collect(),
+    };
+    published::replace(directory, FILE_NAME, &serde_json::to_vec(&file)?)
+}
+
+/// Reads what was last written into `directory`; nothing when nothing was in this boot.
+///
+/// # Errors
+/// When there is something that can't be used. It was set aside, so the next one can be written.
+pub fn read(directory: &Path) -> anyhow::Result<Vec<Remembered>> {
+    let path = directory.join(FILE_NAME);
+    let file = published::read(directory, FILE_NAME).and_then(|text| match text {
+        None => Ok(None),
+        Some(text) => serde_json::from_slice::<File>(&text)
+            .map(Some)
+            .with_context(|| format!("{} isn't in this service's form", path.display())),
+    });
+    let file = file.inspect_err(|_| {
+        // A directory in its place can't be renamed over a file; then writing says what is wrong.
+        let _ = fs::rename(&path, directory.join(SET_ASIDE));
+    })?;
+    let clock = Clock::now();
+    let is_of_this_boot = |file: &File| boot_id().is_ok_and(|id| id == file.boot_id);
+    let file = file.filter(|file| file.version == VERSION && is_of_this_boot(file));
+    let processes = file.map(|file| file.processes).unwrap_or_default();
+    Ok(processes
+        .into_iter()
+        .map(|process| remembered(process, clock))
+        .collect())
+}
+
+fn remembered(process: Process, clock: Clock) -> Remembered {
+    let at = |time: Option<u64>| clock.to_instant(time?);
+    let restarted = process.restarted.into_iter().map(Some);
+    let alive = process.alive.into_iter();
+    Remembered {
+        key: process.key,
+        name: process.name,
+        memory: Memory {
+            restarts: process.restarts,
+            backoff: Backoff::remembered(
+                process.deaths,
+                restarted.filter_map(at).collect(),
+                process.is_crash_loop,
+            ),
+            not_before: at(process.not_before),
+            starting_until: at(process.starting_until),
+            alive: alive
+                .map(|(pid, start_time)| ProcessId { pid, start_time })
+                .collect(),
+            up_since: at(process.up_since),
+        },
+        last_restart: process.last_restart,
+    }
+}
+
+fn boot_id() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_that_can_be_remembered() -> Remembered {
+        let second = Duration::from_secs(1);
+        let before = Instant::now();
+        let now = before + second;
+        Remembered {
+            key: "comunicador".into(),
+            name: "Comunicador".into(),
+            memory: Memory {
+                restarts: 7,
+                backoff: Backoff::remembered(5, [before, now].into(), true),
+                not_before: Some(now + second),
+                starting_until: Some(now + 30 * second),
+                alive: vec![ProcessId {
+                    pid: 42,
+                    start_time: 4711,
+                }],
+                up_since: Some(before),
+            },
+            last_restart: None,
+        }
+    }
+
+    /// The same but for what milliseconds don't tell.
+    fn rounded(mut remembered: Remembered) -> String {
+        remembered.memory.backoff = Backoff::default();
+        let begin = Instant::now()
+            .checked_sub(Duration::from_secs(3600))
+            .unwrap();
+        let seconds = |time: &mut Option<Instant>| {
+            let since = time.map(|time| (time - begin).as_secs_f64().round());
+            *time = None;
+            since
+        };
+        let memory = &mut remembered.memory;
+        let times = [
+            seconds(&mut memory.not_before),
+            seconds(&mut memory.starting_until),
+            seconds(&mut memory.up_since),
+        ];
+        format!("{times:?} {remembered:?}")
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(read(directory.path()).unwrap(), []);
+        let remembered = all_that_can_be_remembered();
+        write(directory.path(), std::slice::from_ref(&remembered)).unwrap();
+        let read = read(directory.path()).unwrap().remove(0);
+        let backoff = &read.memory.backoff;
+        assert_eq!((backoff.deaths(), backoff.is_crash_loop()), (5, true));
+        assert_eq!(backoff.restarts().count(), 2);
+        assert_eq!(rounded(read), rounded(remembered));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_set_aside() {
+        for text in ["", "{", "[]", "{\"version\":1}", "\u{0}\u{0}\u{0}"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(FILE_NAME);
+            fs::write(&path, text).unwrap();
+            let error = read(directory.path()).unwrap_err();
+            assert!(error.to_string().contains(FILE_NAME), "{error}");
+            assert!(!path.exists());
+            let aside = fs::read_to_string(directory.path().join(SET_ASIDE)).unwrap();
+            assert_eq!(aside, text);
+            assert_eq!(read(directory.path()).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn another_boot_tells_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), &[all_that_can_be_remembered()]).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(&boot_id().unwrap(), "another")).unwrap();
+        assert_eq!(read(directory.path()).unwrap(), []);
+    }
+
+    #[test]
+    fn a_time_that_no_wait_can_have_is_no_time() {
+        let clock = Clock::now();
+        assert_eq!(clock.to_instant(u64::MAX), None);
+        assert!(clock.to_instant(0).is_some(), "the boot");
+        let soon = clock.milliseconds + 1000;
+        assert!(
+            clock
+                .to_instant(soon)
+                .is_some_and(|time| time > clock.instant)
+        );
+    }
+}

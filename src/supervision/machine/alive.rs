@@ -1,0 +1,337 @@
+//! What the machine decides while a process lives: whether it is well, alone, and long enough up, and
+//! how it is made to end if it isn't.
+
+use std::time::Instant;
+
+use super::{Absence, Action, Machine, Phase};
+use super::{FIRST_POLL, LAST_POLL, STOPPED};
+use crate::process::{Alive, ProcessId, RunState, Sighting};
+use crate::supervision::copies::with_descendants;
+use crate::supervision::ending::{Ending, Next};
+use crate::supervision::policy::Duplicates;
+use crate::supervision::report::{Cause, Intention, Recovery, Report, StartFailure, Stop};
+
+impl Machine {
+    pub(super) fn found_alive(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        was_unknown: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.phase == Phase::Replacing && self.ending_goes_on(now, sighting, actions) {
+            return;
+        }
+        let ids: Vec<ProcessId> = sighting.alive.iter().map(|copy| copy.id).collect();
+        let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
+        let is_same = known(&self.alive);
+        let report = self.report_alive(now, &ids, is_same, was_unknown);
+        let was_restarted = matches!(report, Some(Report::Restarted { .. }));
+        if self.phase != Phase::Up || !is_same {
+            let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
+            self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
+            self.stopped_since = None;
+        }
+        self.phase = Phase::Up;
+        self.alive = ids;
+        self.absence = None;
+        self.start_failure = None;
+        self.has_tried = false;
+        self.misfits.clear();
+        self.is_dry_run_told = false;
+        actions.extend(report.map(Action::Report));
+        if !is_same {
+            self.nothing_is_wrong(actions);
+        }
+        if was_restarted {
+            self.restarts += 1;
+            let crash_loop = self.backoff.restarted(now, &self.policy);
+            actions.extend(
+                crash_loop.map(|(restarts, within)| {
+                    Action::Report(Report::CrashLoop { restarts, within })
+                }),
+            );
+        }
+        self.stays_alive(now, &sighting.alive, actions);
+    }
+
+    /// What there is to tell of processes that live. `is_same` says that one of them is known.
+    fn report_alive(
+        &self,
+        now: Instant,
+        ids: &[ProcessId],
+        is_same: bool,
+        was_unknown: bool,
+    ) -> Option<Report> {
+        let pid = ids[0].pid;
+        let adopted = || Report::Adopted {
+            pids: ids.iter().map(|id| id.pid).collect(),
+        };
+        let ours_may_have = self.phase == Phase::Starting
+            || !matches!(
+                self.start_failure,
+                None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
+            );
+        match self.phase {
+            Phase::New => Some(adopted()),
+            Phase::Up | Phase::Replacing if !is_same => Some(adopted()),
+            Phase::Up | Phase::Replacing => was_unknown.then_some(Report::Up { pid }),
+            _ if !ours_may_have => Some(adopted()),
+            Phase::Starting | Phase::Stopping | Phase::Backoff | Phase::Down => {
+                match self.absence {
+                    Some(Absence { cause, since }) if cause != Cause::Absent => {
+                        let outage = now.saturating_duration_since(since);
+                        Some(Report::Restarted { pid, cause, outage })
+                    }
+                    _ => Some(Report::Up { pid }),
+                }
+            }
+        }
+    }
+
+    /// Everything that is watched while a process lives, and when to look again.
+    fn stays_alive(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
+        let mut next_look = self.next_cycle(now);
+        if !self.backoff.is_fresh() {
+            let stable_at = self.up_since + self.policy.stable_after;
+            if now < stable_at {
+                next_look = next_look.min(stable_at);
+            } else if self.backoff.forget() {
+                let what = Recovery::CrashLoop;
+                actions.push(Action::Report(self.recovered(what)));
+            }
+        }
+        for duplicate in self.copies.lives(now, alive, self.policy.interval) {
+            let will_stop = self.policy.duplicates == Duplicates::StopNewest;
+            actions.push(Action::Report(Report::Duplicate {
+                pid: duplicate.id.pid,
+                first: duplicate.first.pid,
+            }));
+            if will_stop && self.policy.dry_run {
+                let pid = duplicate.id.pid;
+                let intention = Intention::StopDuplicate { pid };
+                actions.push(Action::Report(Report::DryRun(intention)));
+            }
+        }
+        let again = self.copies.next_look(self.policy.interval);
+        next_look = again.map_or(next_look, |again| next_look.min(again));
+        next_look = next_look.min(self.end_duplicates(now, alive, actions));
+        self.next_look = next_look;
+        self.is_stopped(now, alive, actions);
+    }
+
+    /// Notes whether the process is stopped, and for how long.
+    fn is_stopped(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
+        let first = self.copies.first();
+        let first = alive.iter().find(|copy| Some(copy.id) == first);
+        if first.is_none_or(|copy| copy.state != RunState::Stopped) {
+            self.stopped_since = None;
+            self.well(STOPPED.to_owned(), actions);
+            return;
+        }
+        let since = *self.stopped_since.get_or_insert(now);
+        let hung_at = since + self.policy.stopped_timeout;
+        if now < hung_at {
+            self.next_look = self.next_look.min(hung_at);
+        } else if !self.troubles.contains_key(STOPPED) {
+            let time = humantime::format_duration(self.policy.stopped_timeout);
+            let finding = format!("was stopped by a signal and has not gone on for {time}");
+            self.unwell(now, STOPPED.to_owned(), finding, true, actions);
+        }
+    }
+
+    /// Ends second copies if that is wanted, and says when to look at them again.
+    fn end_duplicates(
+        &mut self,
+        now: Instant,
+        alive: &[Alive],
+        actions: &mut Vec<Action>,
+    ) -> Instant {
+        let mut next_look = self.next_cycle(now);
+        if self.policy.duplicates != Duplicates::StopNewest || self.policy.dry_run {
+            self.surplus.clear();
+            return next_look;
+        }
+        let duplicates: Vec<ProcessId> = self.copies.duplicates().collect();
+        let timeout = self.policy.stop_timeout;
+        let mut reports = Vec::new();
+        self.surplus.retain_mut(|ending| {
+            let living = living(ending.ids(), alive);
+            if living.is_empty() {
+                reports.push(killed(ending, Cause::Duplicate));
+                return false;
+            }
+            // The one before it has died meanwhile: now this is the program.
+            if !living.iter().any(|id| duplicates.contains(id)) {
+                return false;
+            }
+            match ending.next(now, living, timeout) {
+                Next::Wait(until) => next_look = next_look.min(until),
+                Next::Signal(stop, ids, until) => {
+                    actions.push(Action::Signal(stop, ids));
+                    next_look = next_look.min(until);
+                }
+                Next::Stuck(ids) => reports.push(Report::Stuck {
+                    pids: pids(&ids),
+                    why: self.signal_failure.take(),
+                }),
+                Next::StillStuck => {}
+            }
+            true
+        });
+        for id in duplicates {
+            let is_ending = self.surplus.iter().any(|ending| ending.ids().contains(&id));
+            if !is_ending {
+                let ids = with_descendants(id, alive);
+                actions.push(Action::Signal(Stop::Terminate, ids.clone()));
+                self.surplus.push(Ending::by_signal(ids, now, timeout));
+                next_look = next_look.min(now + timeout);
+            }
+        }
+        actions.extend(reports.into_iter().map(Action::Report));
+        next_look
+    }
+
+    /// Something is wrong with the living process.
+    pub(super) fn unwell(
+        &mut self,
+        now: Instant,
+        check: String,
+        finding: String,
+        is_reason_to_restart: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let will_restart = is_reason_to_restart && !self.policy.dry_run;
+        actions.push(Action::Report(Report::Unhealthy {
+            pid: self.alive.first().map(|id| id.pid),
+            check: check.clone(),
+            finding: finding.clone(),
+            will_restart,
+        }));
+        self.troubles.insert(check, finding);
+        if will_restart {
+            self.replace(now, Cause::Unhealthy, actions);
+        } else if is_reason_to_restart {
+            actions.push(Action::Report(Report::DryRun(Intention::Restart)));
+        }
+    }
+
+    /// A check passes that may have failed before.
+    pub(super) fn well(&mut self, check: String, actions: &mut Vec<Action>) {
+        if self.troubles.remove(&check).is_some() {
+            let report = self.recovered(Recovery::Check(check));
+            actions.push(Action::Report(report));
+        }
+    }
+
+    /// Another process is up than the one that anything was wrong with.
+    fn nothing_is_wrong(&mut self, actions: &mut Vec<Action>) {
+        for (check, _) in std::mem::take(&mut self.troubles) {
+            let report = self.recovered(Recovery::Check(check));
+            actions.push(Action::Report(report));
+        }
+    }
+
+    /// What checks had found is void. Whether the process is stopped is not for them to say.
+    pub(super) fn checks_begin_anew(&mut self, actions: &mut Vec<Action>) {
+        let stopped = self.troubles.remove_entry(STOPPED);
+        for (check, _) in std::mem::take(&mut self.troubles) {
+            let report = self.recovered(Recovery::Void(check));
+            actions.push(Action::Report(report));
+        }
+        self.troubles.extend(stopped);
+    }
+
+    fn recovered(&self, what: Recovery) -> Report {
+        let pid = self.alive.first().map(|id| id.pid);
+        Report::Recovered { pid, what }
+    }
+
+    /// Makes the living process end, to start it anew.
+    fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
+        let ids = self.alive.clone();
+        let timeout = self.policy.stop_timeout;
+        self.ending = Some(if self.policy.is_unit {
+            actions.push(Action::StopUnit);
+            Ending::by_unit(ids, now, timeout)
+        } else {
+            actions.push(Action::Signal(Stop::Terminate, ids.clone()));
+            Ending::by_signal(ids, now, timeout)
+        });
+        self.phase = Phase::Replacing;
+        self.absence = Some(Absence { since: now, cause });
+        self.signal_failure = None;
+        self.surplus.clear();
+        self.attempt.poll = FIRST_POLL;
+        self.next_look = now + FIRST_POLL;
+    }
+
+    /// Some of the name still live while the process is made to end. Says whether that goes on.
+    fn ending_goes_on(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(mut ending) = self.ending.take() else {
+            return false;
+        };
+        let living = living(ending.ids(), &sighting.alive);
+        if living.is_empty() {
+            let cause = self
+                .absence
+                .map_or(Cause::Unhealthy, |absence| absence.cause);
+            actions.push(Action::Report(killed(&ending, cause)));
+            return false;
+        }
+        if self.policy.dry_run {
+            return false;
+        }
+        self.alive.clone_from(&living);
+        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+        let poll = now + self.attempt.poll;
+        self.next_look = match ending.next(now, living, self.policy.stop_timeout) {
+            Next::Wait(until) => poll.min(until),
+            Next::Signal(stop, ids, until) => {
+                actions.push(Action::Signal(stop, ids));
+                poll.min(until)
+            }
+            Next::Stuck(ids) => {
+                actions.push(Action::Report(Report::Stuck {
+                    pids: pids(&ids),
+                    why: self.signal_failure.take(),
+                }));
+                self.next_cycle(now)
+            }
+            Next::StillStuck => self.next_cycle(now),
+        };
+        self.ending = Some(ending);
+        true
+    }
+}
+
+/// Those of `ids` that still live, and what they have brought forth meanwhile.
+fn living(ids: &[ProcessId], alive: &[Alive]) -> Vec<ProcessId> {
+    let mut living = Vec::new();
+    for copy in alive.iter().filter(|copy| ids.contains(&copy.id)) {
+        for id in with_descendants(copy.id, alive) {
+            if !living.contains(&id) {
+                living.push(id);
+            }
+        }
+    }
+    living
+}
+
+fn pids(ids: &[ProcessId]) -> Vec<i32> {
+    ids.iter().map(|id| id.pid).collect()
+}
+
+/// The end of a living process, as it is told.
+pub(super) fn killed(ending: &Ending, cause: Cause) -> Report {
+    Report::Killed {
+        pids: pids(ending.ids()),
+        signal: ending.signal(),
+        cause,
+    }
+}

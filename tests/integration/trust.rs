@@ -1,0 +1,287 @@
+//! Programs that somebody other than root could change are named, and refused where that is asked
+//! for; at the start, at each reload and by `check`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Output, Till, is_root, mfe_watchdog, output, section};
+
+/// A folder for a vendor's program, in which everything is safe, and the program.
+struct Vendor {
+    till: Till,
+    folder: PathBuf,
+    script: PathBuf,
+}
+
+impl Vendor {
+    fn new() -> Self {
+        let till = Till::new();
+        let folder = till.path().join("sefaz/cco");
+        fs::create_dir_all(&folder).unwrap();
+        let script = folder.join("start.sh");
+        fs::write(&script, "#!/bin/sh\n").unwrap();
+        for path in [till.path(), &till.path().join("sefaz"), &folder, &script] {
+            set_mode(path, 0o755);
+        }
+        Self {
+            till,
+            folder,
+            script,
+        }
+    }
+
+    fn configure(&self, program: &Path, top: &str) {
+        let section = section("comunicador", "MfeNobody", program);
+        self.till
+            .configure(&format!("interval = \"1h\"\n{top}\n{section}"));
+    }
+
+    /// What `check` says of a program.
+    fn check(&self, program: &Path) -> Output {
+        self.configure(program, "");
+        let config = self.till.config();
+        let checked = output(mfe_watchdog().arg("check").arg("--config").arg(config));
+        assert_eq!(checked.code(), 0, "{}", checked.stderr);
+        checked
+    }
+
+    /// Asserts that `check` warns of a program in one line that has all these words.
+    fn assert_warned(&self, program: &Path, words: &[&str]) {
+        let stderr = self.check(program).stderr;
+        let begin = format!(
+            "{}: process.comunicador.command: warning: somebody other than root could change {}, \
+             which the service runs: ",
+            self.till.config().display(),
+            program.display()
+        );
+        assert!(stderr.starts_with(&begin), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        for words in words {
+            assert!(stderr.contains(words), "{words:?} in {stderr}");
+        }
+    }
+
+    fn assert_safe(&self, program: &Path) {
+        assert_eq!(self.check(program).stderr, "");
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_everybody_can_change_is_named_with_what_mends_it() {
+    let vendor = Vendor::new();
+    vendor.assert_safe(&vendor.script);
+    set_mode(&vendor.folder, 0o777);
+    let path = vendor.folder.display();
+    vendor.assert_warned(
+        &vendor.script,
+        &[
+            &format!("{path} can be changed by everybody (mode 0777); "),
+            &format!("mend it with: chmod go-w {path}\n"),
+        ],
+    );
+    // As `chmod 777 -R /opt/sefaz` leaves it.
+    let top = vendor.till.path().join("sefaz");
+    set_mode(&top, 0o777);
+    set_mode(&vendor.script, 0o777);
+    let (top, script) = (top.display(), vendor.script.display());
+    vendor.assert_warned(
+        &vendor.script,
+        &[
+            &format!("{top} can be changed by everybody (mode 0777) (and 2 more on the way to it)"),
+            &format!("mend it with: chmod go-w {top} {path} {script}\n"),
+        ],
+    );
+}
+
+#[test]
+fn the_command_that_mends_it_does() {
+    let vendor = Vendor::new();
+    let odd = vendor.till.path().join("it's (odd)");
+    fs::create_dir(&odd).unwrap();
+    set_mode(&odd, 0o777);
+    let script = odd.join("a b.sh");
+    fs::write(&script, "").unwrap();
+    set_mode(&script, 0o766);
+    let stderr = vendor.check(&script).stderr;
+    let (_, command) = stderr.trim_end().split_once("mend it with: ").unwrap();
+    let mended = output(std::process::Command::new("sh").args(["-c", command]));
+    assert_eq!(mended.code(), 0, "{}", mended.stderr);
+    vendor.assert_safe(&script);
+}
+
+#[test]
+fn groups_other_than_roots_count() {
+    let vendor = Vendor::new();
+    chown(&vendor.script, None, Some(1234)).unwrap_or_else(|error| {
+        assert!(!is_root(), "{error}");
+    });
+    set_mode(&vendor.script, 0o775);
+    if is_root() {
+        let words = "can be changed by the group 1234 (mode 0775)";
+        vendor.assert_warned(&vendor.script, &[words, "chmod go-w"]);
+        chown(&vendor.script, None, Some(0)).unwrap();
+        vendor.assert_safe(&vendor.script);
+    } else {
+        vendor.assert_warned(&vendor.script, &["can be changed by the group"]);
+    }
+}
+
+#[test]
+fn owners_other_than_root_count() {
+    assert!(is_root(), "only root can give a file away");
+    let vendor = Vendor::new();
+    chown(&vendor.folder, Some(54321), None).unwrap();
+    let path = vendor.folder.display();
+    vendor.assert_warned(
+        &vendor.script,
+        &[
+            &format!("{path} belongs to the user 54321; "),
+            &format!("mend it with: chown -h root {path}\n"),
+        ],
+    );
+    chown(&vendor.folder, Some(0), None).unwrap();
+    vendor.assert_safe(&vendor.script);
+    // In a folder that everybody may write to and that is sticky, what root owns is safe and what
+    // anybody else owns isn't.
+    set_mode(&vendor.folder, 0o1777);
+    vendor.assert_safe(&vendor.script);
+    let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    chown(&vendor.script, Some(user.uid.as_raw()), None).unwrap();
+    vendor.assert_warned(
+        &vendor.script,
+        &["start.sh belongs to nobody; mend it with: chown"],
+    );
+}
+
+#[test]
+fn links_are_followed_and_what_they_lie_in_counts() {
+    let vendor = Vendor::new();
+    let links = vendor.till.path().join("links");
+    fs::create_dir(&links).unwrap();
+    set_mode(&links, 0o755);
+    symlink("../sefaz/cco/../cco", links.join("relative")).unwrap();
+    symlink(links.join("relative/start.sh"), links.join("absolute")).unwrap();
+    let link = links.join("absolute");
+    vendor.assert_safe(&link);
+    set_mode(&vendor.folder, 0o777);
+    vendor.assert_warned(&link, &["sefaz/cco can be changed by everybody"]);
+    set_mode(&vendor.folder, 0o755);
+    set_mode(&links, 0o777);
+    vendor.assert_warned(&link, &["links can be changed by everybody"]);
+    // A loop is no program, and no reason to hang.
+    set_mode(&links, 0o755);
+    symlink("loop", links.join("loop")).unwrap();
+    vendor.assert_safe(&links.join("loop"));
+}
+
+#[test]
+fn of_a_program_that_is_not_there_the_folders_count() {
+    let vendor = Vendor::new();
+    let missing = vendor.folder.join("not/yet/start.sh");
+    vendor.assert_safe(&missing);
+    vendor.assert_safe(&vendor.script.join("below/a/file"));
+    set_mode(&vendor.folder, 0o775);
+    set_mode(&vendor.till.path().join("sefaz"), 0o777);
+    vendor.assert_warned(&missing, &["sefaz can be changed by everybody"]);
+    // Into a sticky folder everybody can put what isn't there; /tmp itself is to stay as it is.
+    set_mode(&vendor.till.path().join("sefaz"), 0o755);
+    set_mode(&vendor.folder, 0o1777);
+    vendor.assert_warned(
+        &missing,
+        &["cco can be changed by everybody (mode 1777); move it to where only root can write"],
+    );
+}
+
+#[test]
+fn hooks_count_too_and_units_do_not() {
+    let vendor = Vendor::new();
+    set_mode(&vendor.script, 0o757);
+    let config = vendor.till.config();
+    let text = |refuse: bool| {
+        format!(
+            "refuse_unsafe_commands = {refuse}\n\n[process.a]\nname = \"MfeNobody\"\n\
+             unit = \"mfe-nobody.service\"\n\n[[hook]]\non = [\"startup\"]\ncommand = [\"{}\"]\n",
+            vendor.script.display()
+        )
+    };
+    vendor.till.configure(&text(false));
+    let check = || output(mfe_watchdog().arg("check").arg("--config").arg(&config));
+    let warned = check();
+    assert_eq!(warned.code(), 0);
+    let begin = format!("{}: hook[1].command: warning: somebody", config.display());
+    assert!(warned.stderr.starts_with(&begin), "{}", warned.stderr);
+    vendor.till.configure(&text(true));
+    let refused = check();
+    assert_eq!(refused.code(), 78);
+    let begin = format!(
+        "{}:9: hook[1].command: somebody other than root",
+        config.display()
+    );
+    assert!(refused.stderr.starts_with(&begin), "{}", refused.stderr);
+}
+
+#[test]
+fn refused_where_that_is_asked_for_and_never_put_into_force() {
+    let vendor = Vendor::new();
+    vendor.configure(&vendor.script, "refuse_unsafe_commands = true");
+    let service = vendor.till.run();
+    service.wait_for_line("MFE_EVENT=startup");
+    set_mode(&vendor.folder, 0o777);
+    service.signal(Signal::SIGHUP);
+    let line = service.wait_for_line("MFE_EVENT=reload_failed");
+    let problem = ":5: process.comunicador.command: somebody other than root could change";
+    assert!(line.contains(problem), "{line}");
+    let (_, _) = service.stop(Signal::SIGTERM);
+
+    let runtime_dir = vendor.till.path().join("other-run");
+    let ran = output(
+        mfe_watchdog()
+            .args([
+                "run".as_ref(),
+                "--config".as_ref(),
+                vendor.till.config().as_os_str(),
+            ])
+            .args(["--runtime-dir".as_ref(), runtime_dir.as_os_str()]),
+    );
+    assert_eq!(ran.code(), 78, "{}", ran.stderr);
+    assert!(ran.stderr.contains(problem), "{}", ran.stderr);
+    assert!(!runtime_dir.exists());
+}
+
+#[test]
+fn said_at_the_start_and_again_when_it_has_changed() {
+    let vendor = Vendor::new();
+    set_mode(&vendor.script, 0o757);
+    vendor.configure(&vendor.script, "");
+    let service = vendor.till.run();
+    let line = service.wait_for_line("MFE_EVENT=unsafe_command");
+    assert!(
+        line.contains(" process.comunicador.command: somebody other than root"),
+        "{line}"
+    );
+    let reload = |count: usize| {
+        service.signal(Signal::SIGHUP);
+        crate::support::eventually(("reload", count), || {
+            let lines = service.lines();
+            let of = |event: &str| {
+                let field = format!("MFE_EVENT={event}");
+                lines.iter().filter(|line| line.contains(&field)).count()
+            };
+            (of("reloaded") == count).then(|| of("unsafe_command"))
+        })
+    };
+    assert_eq!(reload(1), 1, "nothing new");
+    set_mode(&vendor.folder, 0o777);
+    reload(2);
+    service.wait_for_line("cco can be changed by everybody");
+    set_mode(&vendor.folder, 0o755);
+    set_mode(&vendor.script, 0o755);
+    assert_eq!(reload(3), 2, "all is well");
+}
