@@ -82,10 +82,10 @@ fn faketime() -> Result<PathBuf> {
 
 fn configure(till: &Till, interval: &str) -> Result<()> {
     let programs = PROGRAMS.map(|program| by_command(&program)).concat();
-    till.configure(&config(
-        interval,
-        &format!("{programs}start_timeout = \"3s\"\n"),
-    ))
+    // Global settings, so before the first section. Without the waiting every death is followed by a
+    // start at once, and all can be counted.
+    let settings = "start_timeout = \"3s\"\nrestart_delay = \"0s\"\n";
+    till.configure(&config(interval, &format!("{settings}{programs}")))
 }
 
 fn set_clock(till: &Till, days: i32) -> Result<()> {
