@@ -23,11 +23,6 @@ $SIG{USR1} = sub { $0 = "somebody else" };
 sleep 1000 while 1;
 "#;
 
-/// Sends to the journal until it takes no more.
-const FILL_JOURNAL: &str = r#"use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
-connect($s, sockaddr_un("/run/systemd/journal/socket"));
-1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);"#;
-
 /// Starts processes as fast as it can, bounded by its control group.
 const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
     -p CPUQuota=40% -p RuntimeMaxSec=20 sh -c 'while :; do (sleep 0.01; true) & done'";
@@ -257,8 +252,7 @@ pub(super) fn service(till: &Till) -> Result<i32> {
 pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
     match trouble {
         Trouble::JournalStopped => {
-            signal_journal(till, "STOP")?;
-            till.ok(&["perl", "-e", FILL_JOURNAL])?;
+            till.freeze_journal()?;
         }
         Trouble::RunFull => {
             // As large as what is in it and a little more, then no more at all.
@@ -280,7 +274,7 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
 
 pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     let line = match trouble {
-        Trouble::JournalStopped => return signal_journal(till, "CONT"),
+        Trouble::JournalStopped => return till.thaw_journal(),
         Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
         Trouble::SystemctlFrozen => "umount /usr/bin/systemctl",
         // It may have ended by itself; without systemctl, which may be frozen.
@@ -293,17 +287,6 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     };
     till.sh(line)?;
     Ok(())
-}
-
-fn signal_journal(till: &Till, signal: &str) -> Result<()> {
-    const JOURNAL: Program = Program {
-        key: "journal",
-        name: "systemd-journal",
-        script: "",
-    };
-    let journal = till.processes(&JOURNAL)?;
-    ensure!(journal.len() == 1, "the journal is {journal:?}");
-    till.signal(signal, journal[0].pid)
 }
 
 /// Processes of the machine that nobody should find there.
