@@ -69,10 +69,14 @@ pub(crate) enum Script {
     Fails,
 }
 
-/// Sends to the journal until it takes no more.
-const FILL_JOURNAL: &str = r#"use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
-connect($s, sockaddr_un("/run/systemd/journal/socket"));
-1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);"#;
+/// Sends to the journal until it takes no more, on many sockets: each has a limit of its own that
+/// comes before the queue's.
+const FILL_JOURNAL: &str = r#"use Socket;
+for (1..20) {
+    socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
+    connect($s, sockaddr_un("/run/systemd/journal/socket"));
+    1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);
+}"#;
 
 /// A process inside, identified for as long as the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -181,7 +181,7 @@ pub(super) fn journal_frozen(till: &Till) -> Result<()> {
         let degraded = till.events(None, "degraded")?;
         Ok(degraded.into_iter().find(|event| {
             let words = event["MESSAGE"].as_str().unwrap_or_default();
-            words.contains("messages before this one are missing")
+            words.contains("missing there before this one: ")
         }))
     })?;
     till.unharmed(&[comunicador, monitor])?;

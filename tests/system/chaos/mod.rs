@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::random;
-use crate::till::{PROGRAMS, Program, SERVICE, Till};
+use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
 use crate::wait::wait_for;
-use oracle::Oracle;
 use plan::{Blow, Plan, Step, Trouble, Which};
+
+type Oracle = oracle::Oracle<Process>;
 
 /// Repeats a run.
 const SEED: &str = "MFE_CHAOS_SEED";
@@ -59,7 +60,7 @@ fn run(till: &Till, seed: u64, length: Duration) -> Result<()> {
     let fresh = stage::held(till)?;
 
     let begin = Instant::now();
-    let oracle = Mutex::new(Oracle::default());
+    let oracle = Mutex::new(Oracle::new());
     let over = AtomicBool::new(false);
     let done = thread::scope(|scope| {
         let watching = scope.spawn(|| sample(till, &oracle, begin, &over));
