@@ -1,10 +1,11 @@
-//! One look at all processes of this machine and the confirmation of one that is known, beside the
-//! procfs crate's way on the same live /proc.
+//! One look at all processes of this machine, the confirmation of one that is known, and the reading
+//! of a stat, beside the procfs crate's way with the same.
 
 use std::hint::black_box;
 
 use divan::Bencher;
-use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
+use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Stat, Target};
+use procfs::FromRead;
 
 fn main() {
     divan::main();
@@ -20,7 +21,8 @@ fn look(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn confirm(bencher: Bencher<'_, '_>) {
     let own = procfs::process::Process::myself().and_then(|process| process.stat());
-    let target = Target::named(ProcessName::new(own.expect("a look at /proc").comm));
+    let name = ProcessName::new(own.expect("a look at /proc").comm);
+    let target = Target::named(name);
     let mut table = ProcessTable::new("/proc");
     let found = table.look(&target).expect("a look at /proc").alive;
     let known: Vec<ProcessId> = found.iter().map(|alive| alive.id).collect();
@@ -29,6 +31,28 @@ fn confirm(bencher: Bencher<'_, '_>) {
             .confirm(black_box(&target), &known)
             .expect("a look at /proc")
     });
+}
+
+#[divan::bench]
+fn parse_stat(bencher: Bencher<'_, '_>) {
+    let text = own_stat();
+    bencher.bench_local(|| {
+        let stat = Stat::parse(black_box(&text));
+        stat.expect("the form of proc(5)").start_time
+    });
+}
+
+#[divan::bench]
+fn procfs_parse_stat(bencher: Bencher<'_, '_>) {
+    let text = own_stat();
+    bencher.bench_local(|| {
+        let stat = procfs::process::Stat::from_read(black_box(text.as_slice()));
+        stat.expect("the form of proc(5)").starttime
+    });
+}
+
+fn own_stat() -> Vec<u8> {
+    std::fs::read("/proc/self/stat").expect("a look at /proc")
 }
 
 #[divan::bench]

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
 use crate::launcher;
+use crate::locale;
 use crate::printable::{list, printable};
 use crate::service::{self, Options, lock};
 use crate::status::{ProcessStatus, Status};
@@ -65,6 +67,7 @@ struct ConfigArgument {
 /// Runs the program as its command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
+    locale::init();
     // A usage error ends the process here, with exit code 2.
     let arguments = Arguments::parse();
     let runtime_dir = arguments
@@ -130,14 +133,13 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match (holder, status) {
         (None, status) => {
             // A file that can't be read changes nothing about that.
-            let since = status
-                .ok()
-                .flatten()
-                .map(|status| format!(" since {} (it was pid {})", status.updated_at, status.pid))
-                .unwrap_or_default();
+            let since = status.ok().flatten().map(|status| {
+                let time = status.updated_at;
+                t!("errors.not_running_since", time = time, pid = status.pid)
+            });
             eprintln!(
-                "mfe-watchdog: the service is not running{since}; nobody restarts the programs.\n\
-                 Start it with: systemctl start mfe-watchdog"
+                "{}",
+                t!("errors.not_running", since = since.unwrap_or_default())
             );
             Ok(ExitCode::from(EXIT_NOT_RUNNING))
         }

@@ -18,7 +18,10 @@
 //! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
+//! | `locale` | which language people are spoken to in |
 //! | [`journal`] | where messages go |
+
+rust_i18n::i18n!("locales", fallback = "en");
 
 pub mod cli;
 pub mod config;
@@ -28,6 +31,7 @@ pub mod health;
 pub mod hooks;
 pub mod journal;
 pub mod launcher;
+mod locale;
 mod printable;
 pub mod process;
 mod published;

@@ -46,7 +46,7 @@ pub struct ProcessStatus {
     /// How often it was brought back since the machine was booted or the service was last stopped.
     pub restarts: u64,
     /// When the next start comes, if it has to wait.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Timestamp>,
     /// The last time it was brought back.
     pub last_restart: Option<LastRestart>,

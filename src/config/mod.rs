@@ -18,6 +18,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
@@ -26,7 +28,7 @@ pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
 use crate::printable::printable;
-use crate::process::{ProcessName, Target};
+use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target, User};
 use crate::supervision::Policy;
 use problem::line_ends;
 use section::{Located, Problems, Section};
@@ -54,6 +56,17 @@ const MAX_KEY: usize = 32;
 
 /// The longest file name Linux knows (`NAME_MAX`), in bytes; a program's name is one.
 const MAX_NAME: usize = 255;
+
+/// What `exe` has to be.
+const EXE: &str = "the absolute path of the program, with * for any part of it, such as \
+                   \"/opt/sefaz/cco/bin/Monitor*\"";
+
+/// What `cmdline` has to be.
+const CMDLINE: &str = "a regular expression that is found in the program's arguments, such as \
+                       \"monitor[.]jar\"";
+
+/// What `user` has to be.
+const USER: &str = "the name or the number of a user, such as \"root\"";
 
 /// Where settings came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,13 +210,19 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         problems.add(0, "process", message);
     }
 
-    let mut names = Vec::new();
+    let mut targets = Vec::new();
     let mut processes = Vec::new();
     for (key, section) in sections.unwrap_or_default() {
         processes.extend(process(
-            key, section, policy, launcher, &mut names, problems,
+            key,
+            section,
+            policy,
+            launcher,
+            &mut targets,
+            problems,
         ));
     }
+    introduce_namesakes(&mut processes);
     Some(Settings {
         policy,
         launcher,
@@ -224,13 +243,27 @@ fn syntax(message: &str) -> &str {
     }
 }
 
-/// Validates one `[process.KEY]` section; `names` are those of the sections before it, by key.
+/// Tells each target of the others that a process of its name may be.
+fn introduce_namesakes(processes: &mut [ProcessSettings]) {
+    let targets: Vec<Target> = processes
+        .iter()
+        .map(|process| process.target.clone())
+        .collect();
+    for (index, process) in processes.iter_mut().enumerate() {
+        let others = targets.iter().enumerate().filter(|(other, target)| {
+            *other != index && target.name.is_indistinguishable_from(process.name())
+        });
+        process.target.namesakes = others.map(|(_, target)| target.clone()).collect();
+    }
+}
+
+/// Validates one `[process.KEY]` section; `targets` are those of the sections before it, by key.
 fn process(
     key: String,
     mut section: Section<'_>,
     policy: Policy,
     launcher: Launcher,
-    names: &mut Vec<(String, ProcessName)>,
+    targets: &mut Vec<(String, Target)>,
     problems: &mut Problems<'_>,
 ) -> Option<ProcessSettings> {
     if !is_key(&key) {
@@ -240,17 +273,17 @@ fn process(
             "a key has 1 to 32 characters out of a-z, 0-9, _ and -",
         );
     }
-    let name = name(&mut section, problems);
-    if let Some(Located { value, offset }) = &name {
+    let target = target(&mut section, problems);
+    if let Some(Located { value, offset }) = &target {
         // One is enough: whoever mends it meets the next.
-        let same = names
+        let same = targets
             .iter()
             .find(|(_, other)| other.is_indistinguishable_from(value));
         if let Some((other_key, other)) = same {
-            let message = not_distinguishable(other_key, other, value);
+            let message = not_distinguishable(other_key, &other.name, &value.name);
             problems.add(*offset, section.path("name"), message);
         } else {
-            names.push((key.clone(), value.clone()));
+            targets.push((key.clone(), value.clone()));
         }
     }
     let start = start(&mut section, problems);
@@ -262,7 +295,7 @@ fn process(
     section.finish(problems);
     Some(ProcessSettings {
         key,
-        target: Target::named(name?.value),
+        target: target?.value,
         start: start?,
         launcher,
         policy,
@@ -279,7 +312,10 @@ fn is_key(text: &str) -> bool {
 
 fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
     if other == name {
-        format!("process.{key} has the same name; give each process a name of its own")
+        format!(
+            "process.{key} has the same name; give each process a name of its own, or each an exe \
+             or a cmdline of its own"
+        )
     } else {
         format!(
             "can't be told from process.{key}, \"{other}\": the kernel keeps only the first {} \
@@ -303,6 +339,95 @@ fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Locate
         value: ProcessName::new(value),
         offset,
     })
+}
+
+/// What the process has to be, and where its name stands; `None` unless all of it is good.
+fn target(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<Target>> {
+    let name = name(section, problems);
+    let exe = optional(section, "exe", EXE, problems, |pattern: String| {
+        valid_exe(&pattern)
+    });
+    let cmdline = optional(section, "cmdline", CMDLINE, problems, |pattern: String| {
+        valid_cmdline(&pattern)
+    });
+    let user = optional(section, "user", USER, problems, valid_user);
+    let Located { value, offset } = name?;
+    let target = Target {
+        exe: exe.ok()?,
+        cmdline: cmdline.ok()?,
+        user: user.ok()?,
+        ..Target::named(value)
+    };
+    Some(Located {
+        value: target,
+        offset,
+    })
+}
+
+/// Takes a setting that may be absent, but if it is there must be good; why it isn't is noted.
+fn optional<V: DeserializeOwned, T>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    expected: &str,
+    problems: &mut Problems<'_>,
+    valid: impl FnOnce(V) -> Result<T, String>,
+) -> Result<Option<T>, Noted> {
+    let is_given = section.find(key).is_some();
+    let Some(Located { value, offset }) = section.take::<V>(key, expected, problems) else {
+        return if is_given { Err(Noted) } else { Ok(None) };
+    };
+    valid(value).map(Some).map_err(|message| {
+        problems.add(offset, section.path(key), message);
+        Noted
+    })
+}
+
+/// A problem that is noted already.
+struct Noted;
+
+fn valid_exe(pattern: &str) -> Result<ExePattern, String> {
+    if !pattern.starts_with(['/', '*']) {
+        return Err(format!("must be {EXE}, not \"{}\"", pattern.escape_debug()));
+    }
+    ExePattern::new(pattern).map_err(|error| {
+        format!(
+            "isn't a pattern: {}, near character {}",
+            error.msg,
+            error.pos + 1
+        )
+    })
+}
+
+fn valid_cmdline(pattern: &str) -> Result<CmdlinePattern, String> {
+    if pattern.is_empty() {
+        return Err(format!("must be {CMDLINE}, not \"\""));
+    }
+    CmdlinePattern::new(pattern).map_err(|error| format!("isn't a regular expression: {error}"))
+}
+
+fn valid_user(user: NameOrNumber) -> Result<User, String> {
+    let name = match user {
+        NameOrNumber::Name(name) => name,
+        NameOrNumber::Number(uid) => uid.to_string(),
+    };
+    let shown = name.escape_debug();
+    match User::find(&name) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(format!(
+            "/etc/passwd has no user \"{shown}\"; must be {USER}"
+        )),
+        Err(error) => Err(format!(
+            "whether there is a user \"{shown}\" can't be told: /etc/passwd can't be read: {error}"
+        )),
+    }
+}
+
+/// A user as people write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NameOrNumber {
+    Name(String),
+    Number(u32),
 }
 
 /// Exactly one of `command` and `unit`.

@@ -4,9 +4,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::section::{Located, Problems, Section};
 use super::{FROM_MIN, MAX_DURATION, duration};
-use crate::supervision::{Duplicates, Policy};
+use crate::supervision::Policy;
 
 /// More restarts than this within any time are a crash loop to everybody.
 const MAX_COUNT: u32 = 1000;
@@ -20,28 +22,38 @@ pub(super) fn policy(
     otherwise: Policy,
     problems: &mut Problems<'_>,
 ) -> Policy {
-    let mut policy = otherwise;
-    let given = ["restart_delay", "restart_delay_max"];
-    let given = given
+    let delays = ["restart_delay", "restart_delay_max"];
+    let given = delays
         .into_iter()
         .find_map(|key| Some((key, section.find(key)?)));
-    let mut take = |key, within: RangeInclusive<Duration>, value: &mut Duration| {
-        if let Some(given) = duration(section, key, within, problems) {
-            *value = given;
-        }
+    let mut rules = Rules { section, problems };
+    let policy = Policy {
+        interval: rules.duration("interval", FROM_MIN, otherwise.interval),
+        start_timeout: rules.duration("start_timeout", FROM_MIN, otherwise.start_timeout),
+        stop_timeout: rules.duration("stop_timeout", FROM_MIN, otherwise.stop_timeout),
+        stopped_timeout: rules.duration("stopped_timeout", FROM_MIN, otherwise.stopped_timeout),
+        restart_burst: rules.count("restart_burst", 0, otherwise.restart_burst),
+        restart_delay: rules.duration("restart_delay", FROM_ZERO, otherwise.restart_delay),
+        restart_delay_max: rules.duration(
+            "restart_delay_max",
+            FROM_ZERO,
+            otherwise.restart_delay_max,
+        ),
+        stable_after: rules.duration("stable_after", FROM_MIN, otherwise.stable_after),
+        crash_loop_restarts: rules.count("crash_loop_restarts", 2, otherwise.crash_loop_restarts),
+        crash_loop_window: rules.duration(
+            "crash_loop_window",
+            FROM_MIN,
+            otherwise.crash_loop_window,
+        ),
+        duplicates: rules.word(
+            "duplicates",
+            "\"warn\" or \"stop-newest\"",
+            otherwise.duplicates,
+        ),
+        dry_run: rules.word("dry_run", "true or false", otherwise.dry_run),
+        is_unit: otherwise.is_unit,
     };
-    take("interval", FROM_MIN, &mut policy.interval);
-    take("start_timeout", FROM_MIN, &mut policy.start_timeout);
-    take("stop_timeout", FROM_MIN, &mut policy.stop_timeout);
-    take("stopped_timeout", FROM_MIN, &mut policy.stopped_timeout);
-    take("restart_delay", FROM_ZERO, &mut policy.restart_delay);
-    take(
-        "restart_delay_max",
-        FROM_ZERO,
-        &mut policy.restart_delay_max,
-    );
-    take("stable_after", FROM_MIN, &mut policy.stable_after);
-    take("crash_loop_window", FROM_MIN, &mut policy.crash_loop_window);
     if let Some((key, offset)) = given
         && policy.restart_delay > policy.restart_delay_max
     {
@@ -50,33 +62,45 @@ pub(super) fn policy(
         let message = format!("restart_delay, {delay}, is longer than restart_delay_max, {max}");
         problems.add(offset, section.path(key), message);
     }
-    let burst = count(section, "restart_burst", 0, problems);
-    policy.restart_burst = burst.unwrap_or(policy.restart_burst);
-    let restarts = count(section, "crash_loop_restarts", 2, problems);
-    policy.crash_loop_restarts = restarts.unwrap_or(policy.crash_loop_restarts);
-    let duplicates: Option<Located<Duplicates>> =
-        section.take("duplicates", "\"warn\" or \"stop-newest\"", problems);
-    policy.duplicates = duplicates.map_or(policy.duplicates, |located| located.value);
-    let dry_run: Option<Located<bool>> = section.take("dry_run", "true or false", problems);
-    policy.dry_run = dry_run.map_or(policy.dry_run, |located| located.value);
     policy
 }
 
-/// A whole number from `least` to [`MAX_COUNT`].
-fn count(
-    section: &mut Section<'_>,
-    key: &'static str,
-    least: u32,
-    problems: &mut Problems<'_>,
-) -> Option<u32> {
-    let expected = format!("a number from {least} to {MAX_COUNT}");
-    let Located { value, offset } = section.take::<i64>(key, &expected, problems)?;
-    match u32::try_from(value) {
-        Ok(value) if (least..=MAX_COUNT).contains(&value) => Some(value),
-        _ => {
-            let message = format!("must be {expected}, not {value}");
-            problems.add(offset, section.path(key), message);
-            None
+/// A section whose rules are being taken.
+struct Rules<'a, 'i, 'p> {
+    section: &'a mut Section<'i>,
+    problems: &'a mut Problems<'p>,
+}
+
+impl Rules<'_, '_, '_> {
+    fn duration(
+        &mut self,
+        key: &'static str,
+        within: RangeInclusive<Duration>,
+        otherwise: Duration,
+    ) -> Duration {
+        duration(self.section, key, within, self.problems).unwrap_or(otherwise)
+    }
+
+    /// A whole number from `least` to [`MAX_COUNT`].
+    fn count(&mut self, key: &'static str, least: u32, otherwise: u32) -> u32 {
+        let expected = format!("a number from {least} to {MAX_COUNT}");
+        let Some(Located { value, offset }) =
+            self.section.take::<i64>(key, &expected, self.problems)
+        else {
+            return otherwise;
+        };
+        match u32::try_from(value) {
+            Ok(value) if (least..=MAX_COUNT).contains(&value) => value,
+            _ => {
+                let message = format!("must be {expected}, not {value}");
+                self.problems.add(offset, self.section.path(key), message);
+                otherwise
+            }
         }
+    }
+
+    fn word<T: DeserializeOwned>(&mut self, key: &'static str, expected: &str, otherwise: T) -> T {
+        let given = self.section.take(key, expected, self.problems);
+        given.map_or(otherwise, |located: Located<T>| located.value)
     }
 }

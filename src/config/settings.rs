@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::check::{self, CheckKind, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
 use crate::printable::printable;
-use crate::process::{ProcessName, Target};
+use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::supervision::{Duplicates, Policy};
 use crate::trust;
 
@@ -129,8 +129,18 @@ impl Settings {
                 Start::Command(command) => (Some(command.as_slice()), None),
                 Start::Unit(unit) => (None, Some(unit.as_str())),
             };
+            let Target {
+                name,
+                exe,
+                cmdline,
+                user,
+                namesakes: _,
+            } = &process.target;
             let section = ProcessSection {
-                name: process.name().as_str(),
+                name: name.as_str(),
+                exe: exe.as_ref().map(ExePattern::as_str),
+                cmdline: cmdline.as_ref().map(CmdlinePattern::as_str),
+                user: user.as_ref().map(|user| user.name.as_str()),
                 command,
                 unit,
                 policy: (&process.policy).into(),
@@ -164,6 +174,12 @@ struct File<'a> {
 #[derive(Serialize)]
 struct ProcessSection<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmdline: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]

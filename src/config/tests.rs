@@ -280,6 +280,33 @@ fn keys_and_names_up_to_their_limits() {
 }
 
 #[test]
+fn targets_know_their_namesakes() {
+    let section = |key: &str, name: &str, rest: &str| {
+        format!("[process.{key}]\nname = {name:?}\ncommand = [\"/a\"]\n{rest}\n")
+    };
+    let settings = parsed(
+        &[
+            section("a", "java", "cmdline = \"a\""),
+            section("b", "other", ""),
+            section("c", "java", "exe = \"/c\""),
+            section("d", "java", "cmdline = \"d\""),
+        ]
+        .concat(),
+    );
+    let target = |index: usize| &settings.processes[index].target;
+    let alone = |index: usize| Target {
+        namesakes: Vec::new(),
+        ..target(index).clone()
+    };
+    assert_eq!(target(0).namesakes, [alone(2), alone(3)]);
+    assert_eq!(target(1).namesakes, []);
+    assert_eq!(target(2).namesakes, [alone(0), alone(3)]);
+    assert_eq!(target(3).namesakes, [alone(0), alone(2)]);
+    let again = parsed(&settings.to_toml().unwrap());
+    assert_eq!(again, settings, "also when written and read");
+}
+
+#[test]
 fn units_of_other_kinds_and_options_are_no_services() {
     let text = |unit: &str| format!("[process.a]\nname = \"A\"\nunit = {unit:?}\n");
     for unit in [
@@ -536,7 +563,13 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
         "[a-z0-9@_.-]{0,20}".prop_map(|stem| Start::Unit(format!("u{stem}.service"))),
     ];
     let checks = proptest::collection::vec(arbitrary_check(), 0..4);
-    let process = (no_nul(), start, arbitrary_policy(), checks);
+    let exe = proptest::option::of(
+        "[/*][a-z0-9*? ]{0,9}".prop_filter("no **", |exe| !exe.contains("**")),
+    );
+    let cmdline = proptest::option::of("[a-z.]{1,9}");
+    let user = proptest::option::of(prop_oneof![Just("root".to_owned()), "[0-9]{1,9}"]);
+    let identity = (no_nul(), exe, cmdline, user);
+    let process = (identity, start, arbitrary_policy(), checks);
     let processes = proptest::collection::btree_map("[a-z0-9_-]{1,32}", process, 1..5);
     let launcher = prop_oneof![
         Just(Launcher::Auto),
@@ -561,7 +594,8 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
     (top, processes, hooks).prop_map(|(top, processes, hooks)| {
         let (policy, launcher, refuse_unsafe_commands) = top;
         let processes = processes.into_iter().enumerate();
-        let processes = processes.map(|(n, (key, (name, start, policy, checks)))| {
+        let processes = processes.map(|(n, (key, (identity, start, policy, checks)))| {
+            let (name, exe, cmdline, user) = identity;
             // The number makes it a name of its own.
             let checks = checks.into_iter().enumerate();
             let checks = checks.map(|(n, check)| CheckSettings {
@@ -572,7 +606,12 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
             let is_unit = matches!(start, Start::Unit(_));
             ProcessSettings {
                 key,
-                target: Target::named(name),
+                target: Target {
+                    exe: exe.map(|exe| ExePattern::new(&exe).unwrap()),
+                    cmdline: cmdline.map(|cmdline| CmdlinePattern::new(&cmdline).unwrap()),
+                    user: user.map(|user| User::find(&user).unwrap().unwrap()),
+                    ..Target::named(name)
+                },
                 start,
                 launcher,
                 policy: Policy { is_unit, ..policy },
@@ -599,7 +638,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic_or_refuse_without_a_reason(
-        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|command|unit|interval|launcher|hook|on|timeout|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
+        text in "(\\[\\[?|\\]\\]?|process|\\.|a|b|=|'|\"|\"\"\"|\\{|\\}|,|/|name|exe|cmdline|user|command|unit|interval|launcher|hook|on|timeout|1|é|\\\\u|#| |\n|\r|\t|\u{0}|\u{feff}){0,60}"
     ) {
         if let Err(error) = parse(&text, Path::new(FILE)) {
             prop_assert!(!error.problems.is_empty());

@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use glob::{MatchOptions, Pattern};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -92,19 +94,33 @@ async fn newest(look: &Look, path: &str) -> Newest {
 
 /// The blocking part.
 fn look_at(path: &str) -> Newest {
-    // Without a wildcard the error says more than the absence of a match.
-    if !path.contains(['*', '?', '[']) {
-        return changed(path.as_ref());
-    }
-    let mut newest = None;
-    let mut failed = None;
-    for entry in glob::glob(path).map_err(io::Error::other)? {
-        match entry
-            .map_err(io::Error::from)
-            .and_then(|path| changed(&path))
-        {
-            Ok(time) => newest = newest.max(time),
-            Err(error) => failed = Some(error),
+    let components: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    newest_below(PathBuf::from("/"), &components)
+}
+
+/// The newest of the files below `path` that match. (The walk that comes with the patterns takes a
+/// folder that it may not enter for an empty one.)
+fn newest_below(mut path: PathBuf, components: &[&str]) -> Newest {
+    let is_pattern = |component: &&str| component.contains(['*', '?', '[']);
+    let plain = components.iter().position(is_pattern);
+    let (plain, rest) = components.split_at(plain.unwrap_or(components.len()));
+    path.extend(plain);
+    let Some((pattern, rest)) = rest.split_first() else {
+        return absent(fs::metadata(&path).and_then(|metadata| metadata.modified()));
+    };
+    let pattern = Pattern::new(pattern).map_err(io::Error::other)?;
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        ..MatchOptions::new()
+    };
+    let (mut newest, mut failed) = (None, None);
+    for entry in absent(fs::read_dir(&path))?.into_iter().flatten() {
+        let entry = entry?;
+        if pattern.matches_with(&entry.file_name().to_string_lossy(), options) {
+            match newest_below(entry.path(), rest) {
+                Ok(time) => newest = newest.max(time),
+                Err(error) => failed = Some(error),
+            }
         }
     }
     match (newest, failed) {
@@ -113,11 +129,14 @@ fn look_at(path: &str) -> Newest {
     }
 }
 
-fn changed(path: &std::path::Path) -> Newest {
-    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
-        Ok(time) => Ok(Some(time)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// That there is nothing is an answer.
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -162,6 +181,9 @@ impl Freshness {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -171,6 +193,64 @@ mod tests {
 
     fn unwell(words: &str) -> Finding {
         Finding::Unwell(words.to_owned())
+    }
+
+    /// What a look finds below a new folder that `setup` has filled: at which second, if at all.
+    fn found(pattern: &str, setup: impl FnOnce(&Path)) -> Result<Option<u64>, io::Error> {
+        let directory = tempfile::tempdir().unwrap();
+        setup(directory.path());
+        let time = look_at(&format!("{}{pattern}", directory.path().display()))?;
+        Ok(time.map(|time| {
+            time.duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        }))
+    }
+
+    fn write(path: PathBuf, second: u64) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(path).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        file.set_modified(time).unwrap();
+    }
+
+    #[test]
+    fn the_newest_match_counts() {
+        let files = |directory: &Path| {
+            write(directory.join("a/x.log"), 1);
+            write(directory.join("b/x.log"), 3);
+            write(directory.join("b/y.log"), 2);
+            write(directory.join("b/.z.log"), 4);
+            write(directory.join("c"), 5);
+        };
+        for (pattern, expected) in [
+            ("/*/x.log", Some(3)),
+            ("/[ab]/y.*", Some(2)),
+            ("/a//?.log", Some(1)),
+            ("/b/.z.log", Some(4)),
+            ("/c", Some(5)),
+            ("/c/x", None),
+            ("/c/*", None),
+            ("/d/*.log", None),
+            ("/*/z.log", None),
+        ] {
+            assert_eq!(found(pattern, files).unwrap(), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_is_not_empty() {
+        // It leads to itself, which not even root can follow.
+        let link = |directory: &Path| symlink("closed", directory.join("closed")).unwrap();
+        for pattern in ["/closed", "/closed/a.log", "/closed/*.log", "/*/a.log"] {
+            let error = found(pattern, link).unwrap_err();
+            assert!(error.to_string().contains("symbolic links"), "{error}");
+        }
+        let both = |directory: &Path| {
+            link(directory);
+            write(directory.join("open/a.log"), 1);
+        };
+        assert_eq!(found("/*/a.log", both).unwrap(), Some(1), "one is enough");
     }
 
     #[test]

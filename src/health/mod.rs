@@ -2,7 +2,7 @@
 //! well; what to do about one that isn't is decided elsewhere.
 //!
 //! Each check is a task of its own, so that one that is slow holds up neither the others nor the
-//! supervision, and none runs beside itself. What decides is pure: [`streak`] for all of them, and a
+//! supervision, and none runs beside itself. What decides is pure: `streak` for all of them, and a
 //! `judge` in each kind's module, whose `probe` is the thin part that touches the world.
 
 mod age;

@@ -24,7 +24,7 @@ fn total(subject: &[ProcessId]) -> Result<Usage, Finding> {
         match id.usage() {
             Ok(Some(usage)) => {
                 total.cpu += usage.cpu;
-                total.resident += usage.resident;
+                total.resident = total.resident.saturating_add(usage.resident);
             }
             // That it is gone is noticed elsewhere.
             Ok(None) => return Err(Finding::Nothing),

@@ -1,4 +1,5 @@
-//! What a process is and how it is found in /proc; what to do about it is decided elsewhere.
+//! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
+//! elsewhere.
 
 mod name;
 mod signal;
@@ -6,15 +7,18 @@ mod stat;
 mod table;
 mod target;
 mod usage;
+mod user;
 mod watch;
 
 use std::fmt;
 
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
+pub use stat::Stat;
 pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
-pub use target::{CmdlinePattern, ExePattern, Target, User};
+pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
+pub use user::User;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.

@@ -65,9 +65,10 @@ pub fn signal(
     signal: Signal,
     table: &mut ProcessTable,
 ) -> Result<Signalled, SignalError> {
-    let pid = match Pid::from_raw(id.pid) {
-        Some(pid) if id.pid > 1 && pid != getpid() => pid,
-        _ => return Err(SignalError::Forbidden(id)),
+    // kill(2) takes anything below 1 for many processes.
+    let pid = (id.pid > 1).then(|| Pid::from_raw(id.pid)).flatten();
+    let Some(pid) = pid.filter(|pid| *pid != getpid()) else {
+        return Err(SignalError::Forbidden(id));
     };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,

@@ -1,4 +1,4 @@
-//! Looks for the processes of a name in /proc; it only reads, and what it can't read it says.
+//! Looks for the processes of a target in /proc; it only reads, and what it can't read it says.
 //!
 //! The kernel gives no snapshot of its process table. A process may end, fork or be renamed while
 //! the table is read, and a program that moves from a high pid to a low one in that time (fork,
@@ -7,18 +7,20 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io;
+use std::fs::{DirEntry, File};
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use procfs::{FromRead, LoadAverage};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::stat::Stat;
-use super::{ExitStatus, ProcessId, ProcessName, Target};
+use super::stat::{Stat, Status};
+use super::{ExitStatus, ProcessId, ProcessName, Target, user};
+use crate::printable::printable;
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
 /// three in a row that all met nobody are an answer.
@@ -26,6 +28,13 @@ const MAX_SCANS: u32 = 3;
 
 /// Arguments that are looked at for a long name: `interpreter [option] script`.
 const ARGUMENTS_WITH_A_NAME: usize = 3;
+
+/// More of a process's arguments than this isn't read, in bytes.
+const CMDLINE_MAX: u64 = 64 * 1024;
+
+/// The pause before the next reading when a process is just becoming another program. The service's
+/// one thread stands still meanwhile, once or twice in a look.
+const BECOMING: Duration = Duration::from_millis(5);
 
 /// For how many looks a process is young.
 const YOUNG_LOOKS: usize = 3;
@@ -40,7 +49,8 @@ pub struct Sighting {
     pub alive: Vec<Alive>,
     /// The dead ones of the name that their parent hasn't reaped.
     pub zombies: Vec<Zombie>,
-    /// The living ones of the name that nobody means.
+    /// The living ones of the name that no target means, by pid. A confirmation meets them only while
+    /// they are young.
     pub impostors: Vec<Impostor>,
 }
 
@@ -49,8 +59,16 @@ impl Sighting {
         match met {
             Met::Alive(alive) => self.alive.push(alive),
             Met::Zombie(zombie) => self.zombies.push(zombie),
+            Met::Impostor(impostor) => self.impostors.push(impostor),
             Met::Nobody => {}
         }
+    }
+
+    /// In order of the pids, and each impostor once, though it may have been met twice.
+    fn sort(&mut self) {
+        self.alive.sort_unstable();
+        self.impostors.sort_unstable_by_key(|impostor| impostor.id);
+        self.impostors.dedup_by_key(|impostor| impostor.id);
     }
 }
 
@@ -83,7 +101,7 @@ pub struct Impostor {
     pub id: ProcessId,
     /// Its user: the name in /etc/passwd, or the number; printable.
     pub user: String,
-    /// The path of its program; printable.
+    /// The path of its program, or its name in brackets where that can't be told; printable.
     pub path: String,
 }
 
@@ -111,6 +129,8 @@ enum Unreadable {
     Malformed,
     /// The table lacks pid 1, so it isn't whole.
     Incomplete,
+    /// A living process has no arguments.
+    NoArguments,
 }
 
 /// The same kind of failure, though perhaps met at another process: not worth a new message.
@@ -132,6 +152,10 @@ impl fmt::Display for LookError {
                 f,
                 "{path} doesn't show every process: pid 1 is missing (mounted with hidepid?)"
             ),
+            Unreadable::NoArguments => write!(
+                f,
+                "{path} is still empty, though the process lives: which program it is can't be told"
+            ),
         }
     }
 }
@@ -139,12 +163,27 @@ impl fmt::Display for LookError {
 impl std::error::Error for LookError {}
 
 /// How a process was met in one reading of the table.
-#[derive(Clone, Copy)]
 enum Met {
     Alive(Alive),
     Zombie(Zombie),
+    Impostor(Impostor),
     /// Another one, or one that vanished meanwhile.
     Nobody,
+}
+
+/// What a living process runs.
+struct Program {
+    pid: i32,
+    /// Where in the directory of the process: nothing, or `task/TID/`.
+    directory: String,
+    uid: Option<u32>,
+}
+
+impl Program {
+    /// The path of one of its files below the table's root.
+    fn file(&self, name: &str) -> String {
+        format!("{}/{}{name}", self.pid, self.directory)
+    }
 }
 
 /// The process table as /proc shows it.
@@ -157,6 +196,9 @@ pub struct ProcessTable {
     path: String,
     /// The last pid handed out at each of the latest looks, the oldest first.
     last_pids: VecDeque<i32>,
+    /// A process that was met while it was becoming another program, since the last [`Self::scan`]
+    /// began.
+    becoming: Option<i32>,
 }
 
 impl ProcessTable {
@@ -169,57 +211,95 @@ impl ProcessTable {
             buffer: vec![0; 4 * 1024],
             path: String::new(),
             last_pids: VecDeque::with_capacity(YOUNG_LOOKS),
+            becoming: None,
         }
     }
 
-    /// Finds all processes of `name` in the watchdog's own PID namespace.
+    /// Finds all processes of `target` in the watchdog's own PID namespace.
     ///
     /// A zombie is dead unless other threads of it live on: then the program still runs.
     ///
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
-        let name = &target.name;
         let root = open_directory(&self.root)?;
         let mut before = self.last_pid(&root);
-        let mut sighting = self.scan(&root, name)?;
+        let mut sighting = self.scan(&root, target)?;
         for _ in 1..MAX_SCANS {
             let now = self.last_pid(&root);
-            let undisturbed = now.is_some() && now == before;
+            let undisturbed = now.is_some() && now == before && self.becoming.is_none();
             if undisturbed || !sighting.alive.is_empty() {
                 break;
+            }
+            if self.becoming.is_some() {
+                std::thread::sleep(BECOMING);
             }
             // Whoever was there before has been met, or has died. Its heirs are among the new pids,
             // unless the kernel has begun anew with the lowest.
             sighting = match young_between(before, now) {
-                Some(young) => self.examine_all(&root, young, &[], name, sighting)?,
-                None => self.scan(&root, name)?,
+                Some(young) if self.becoming.is_none() => {
+                    self.examine_all(&root, young, &[], target, sighting)?
+                }
+                _ => self.scan(&root, target)?,
             };
             before = now;
         }
-        Ok(sighting)
+        match self.becoming {
+            Some(pid) if sighting.alive.is_empty() => {
+                Err(self.error(&format!("{pid}/cmdline"), Unreadable::NoArguments))
+            }
+            _ => Ok(sighting),
+        }
     }
 
     /// The same, at the price of a few small reads while nothing has happened: confirms that the
     /// processes `known` live on, and reads only those that are young besides. A process that takes
-    /// the name long after its birth is met by the next [`Self::look`].
+    /// the name long after its birth is met by the next [`Self::look`], and so is the change of one
+    /// that is known into another program of the same name.
     ///
     /// # Errors
     /// As [`Self::look`].
     pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
-        let name = &target.name;
         let root = open_directory(&self.root)?;
         let Some(young) = self.young_pids(&root) else {
             return self.look(target);
         };
-        let mut confirmed = Sighting::default();
+        let mut confirmed = Sighting {
+            alive: Vec::with_capacity(known.len()),
+            ..Sighting::default()
+        };
         for id in known {
-            match self.examine(root.as_fd(), id.pid, name)? {
-                Met::Alive(met) if met.id == *id => confirmed.alive.push(met),
-                _ => return self.look(target),
+            match self.confirm_one(root.as_fd(), *id, &target.name)? {
+                Some(alive) => confirmed.alive.push(alive),
+                None => return self.look(target),
             }
         }
-        self.examine_all(&root, young, known, name, confirmed)
+        self.examine_all(&root, young, known, target, confirmed)
+    }
+
+    /// A process that is known, if it lives on under its name.
+    fn confirm_one(
+        &mut self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        name: &ProcessName,
+    ) -> Result<Option<Alive>, LookError> {
+        let Some(stat) = self.stat(root, id.pid)? else {
+            return Ok(None);
+        };
+        if stat.start_time != id.start_time || stat.comm != name.comm() || stat.is_dead() {
+            return Ok(None);
+        }
+        let (parent, state) = (stat.parent, stat.state);
+        let tracer = match state {
+            b'T' => match self.status(root, id.pid)? {
+                Some(status) => status.tracer,
+                None => return Ok(None),
+            },
+            _ => None,
+        };
+        let state = run_state(state, tracer);
+        Ok(Some(Alive { id, parent, state }))
     }
 
     /// Adds to a sighting whoever is met under `pids`, but for those that are `known`.
@@ -228,15 +308,15 @@ impl ProcessTable {
         root: &OwnedFd,
         pids: RangeInclusive<i32>,
         known: &[ProcessId],
-        name: &ProcessName,
+        target: &Target,
         mut sighting: Sighting,
     ) -> Result<Sighting, LookError> {
         for pid in pids {
             if known.iter().all(|id| id.pid != pid) {
-                sighting.add(self.examine(root.as_fd(), pid, name)?);
+                sighting.add(self.examine(root.as_fd(), pid, target)?);
             }
         }
-        sighting.alive.sort_unstable();
+        sighting.sort();
         Ok(sighting)
     }
 
@@ -258,19 +338,20 @@ impl ProcessTable {
     /// When it couldn't be looked at.
     pub fn contains(&mut self, id: ProcessId) -> Result<bool, LookError> {
         let root = open_directory(&self.root)?;
-        let stat = self.stat(&root, id.pid)?;
+        let stat = self.stat(root.as_fd(), id.pid)?;
         Ok(stat.is_some_and(|stat| stat.start_time == id.start_time))
     }
 
     /// Reads the whole table once.
-    fn scan(&mut self, root: &OwnedFd, name: &ProcessName) -> Result<Sighting, LookError> {
+    fn scan(&mut self, root: &OwnedFd, target: &Target) -> Result<Sighting, LookError> {
+        self.becoming = None;
         let mut sighting = Sighting::default();
         let mut saw_init = false;
         // The directory's buffer is lent out while its entries are examined.
         let mut entries = std::mem::take(&mut self.entries);
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            sighting.add(table.examine(root.as_fd(), pid, name)?);
+            sighting.add(table.examine(root.as_fd(), pid, target)?);
             Ok(())
         });
         self.entries = entries;
@@ -278,7 +359,7 @@ impl ProcessTable {
         if !saw_init {
             return Err(self.error("", Unreadable::Incomplete));
         }
-        sighting.alive.sort_unstable();
+        sighting.sort();
         Ok(sighting)
     }
 
@@ -305,8 +386,9 @@ impl ProcessTable {
         &mut self,
         root: BorrowedFd<'_>,
         pid: i32,
-        name: &ProcessName,
+        target: &Target,
     ) -> Result<Met, LookError> {
+        let name = &target.name;
         let Some(comm) = self.read(root, pid, "comm")? else {
             return Ok(Met::Nobody);
         };
@@ -320,81 +402,100 @@ impl ProcessTable {
         if stat.comm != name.comm() {
             return Ok(Met::Nobody);
         }
-        if !self.is_process_here(root, pid)? {
-            return Ok(Met::Nobody);
-        }
         let id = ProcessId {
             pid,
             start_time: stat.start_time,
         };
-        if matches!(stat.state, b'Z' | b'X' | b'x') && stat.threads <= 1 {
+        let (parent, state) = (stat.parent, stat.state);
+        let (is_dead, exit_code) = (stat.is_dead(), stat.exit_code);
+        let main_thread_is_dead = stat.main_thread_is_dead();
+        let Some(status) = self.status(root, pid)? else {
+            return Ok(Met::Nobody);
+        };
+        if !is_process_here(pid, &status) {
+            return Ok(Met::Nobody);
+        }
+        if is_dead {
             // Whoever may not trace the process reads a 0 there, which therefore means nothing.
-            let wait_status = stat.exit_code.filter(|status| *status != 0);
+            let wait_status = exit_code.filter(|status| *status != 0);
             let exit_status = wait_status.map(ExitStatus::from_wait_status);
             return Ok(Met::Zombie(Zombie { id, exit_status }));
         }
-        if name.is_longer_than_comm() && !self.runs_program(root, pid, name)? {
+        let directory = if main_thread_is_dead {
+            self.living_thread(root, pid)?
+        } else {
+            String::new()
+        };
+        let program = Program {
+            pid,
+            directory,
+            uid: status.uid,
+        };
+        if !self.has_whole_name(root, &program, name)? {
             return Ok(Met::Nobody);
         }
-        let state = match stat.state {
-            b'T' => RunState::Stopped,
-            b'D' => RunState::Uninterruptible,
-            _ => RunState::Running,
-        };
-        Ok(Met::Alive(Alive {
-            id,
-            parent: stat.parent,
-            state,
-        }))
-    }
-
-    /// proc(5), /proc/PID/stat; `None` when the process has vanished.
-    fn stat(&mut self, root: impl AsFd, pid: i32) -> Result<Option<Stat>, LookError> {
-        let Some(text) = self.read(root.as_fd(), pid, "stat")? else {
-            return Ok(None);
-        };
-        match Stat::parse(text) {
-            Some(stat) => Ok(Some(stat)),
-            None => Err(self.error(&format!("{pid}/stat"), Unreadable::Malformed)),
+        match self.qualifies(root, &program, target)? {
+            Some(true) => Ok(Met::Alive(Alive {
+                id,
+                parent,
+                state: run_state(state, status.tracer),
+            })),
+            Some(false) => self.impostor(root, id, &program, target),
+            None => {
+                // The kernel sets the name of a new program before its arguments: there is a moment
+                // without any. One that has ended has no exe either.
+                if self.exe(root, &program)?.is_some() {
+                    self.becoming = Some(pid);
+                }
+                Ok(Met::Nobody)
+            }
         }
     }
 
-    /// Whether a pid is that of a process, not of a thread, and in the watchdog's own namespace.
-    ///
-    /// /proc answers to a thread's id too, though it doesn't list it: its `Tgid` is another one.
-    /// `NSpid` has one pid for each PID namespace from this one inwards (pid_namespaces(7)): more
-    /// than one means that the process lives in a container.
-    fn is_process_here(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<bool, LookError> {
-        let Some(status) = self.read(root, pid, "status")? else {
-            return Ok(false);
+    /// The directory of a thread that lives, `task/TID/`, in that of its process: of a process whose
+    /// main thread has ended, the kernel shows neither exe nor cmdline itself (proc(5)). Nothing
+    /// when no thread lives any more.
+    fn living_thread(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<String, LookError> {
+        let threads = format!("{pid}/task");
+        let list = || -> io::Result<Vec<String>> {
+            let entries = self.root.join(&threads).read_dir()?;
+            let name = |entry: DirEntry| entry.file_name().to_string_lossy().into_owned();
+            entries.map(|entry| entry.map(name)).collect()
         };
-        let field = |name: &[u8]| {
-            let mut lines = status.split(|byte| *byte == b'\n');
-            let value = lines.find_map(|line| line.strip_prefix(name))?;
-            let words = value.split(u8::is_ascii_whitespace);
-            Some(words.filter(|word| !word.is_empty()).collect::<Vec<_>>())
+        let threads = match list() {
+            Ok(threads) => threads,
+            Err(error) if has_vanished(&error) => Vec::new(),
+            Err(error) => return Err(self.io_error(&threads, &error)),
         };
-        let is_thread = field(b"Tgid:").is_some_and(|tgid| tgid != [pid.to_string().as_bytes()]);
-        // Kernels built without PID namespaces have no such line.
-        let is_inside = field(b"NSpid:").is_some_and(|pids| pids.len() > 1);
-        Ok(!is_thread && !is_inside)
+        for thread in threads {
+            let directory = format!("task/{thread}/");
+            let text = self.read(root, pid, &format!("{directory}stat"))?;
+            let stat = text.and_then(Stat::parse);
+            if stat.is_some_and(|stat| !stat.main_thread_is_dead()) {
+                return Ok(directory);
+            }
+        }
+        Ok(String::new())
     }
 
     /// Whether the file that a process runs has the whole of a long name: its executable, or,
-    /// for a script, the program among its first arguments.
-    fn runs_program(
-        &mut self,
+    /// for a script, the program among its first arguments. Short ones need no look.
+    fn has_whole_name(
+        &self,
         root: BorrowedFd<'_>,
-        pid: i32,
+        program: &Program,
         name: &ProcessName,
     ) -> Result<bool, LookError> {
-        let link = format!("{pid}/exe");
-        let exe = match readlinkat(root, &link, Vec::new()) {
-            Ok(exe) if name.is_base_name_of(exe.as_bytes()) => return Ok(true),
-            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => Ok(()),
-            Err(errno) => Err(errno),
-        };
-        let Some(arguments) = self.read(root, pid, "cmdline")? else {
+        if !name.is_longer_than_comm() {
+            return Ok(true);
+        }
+        let exe = self.exe(root, program);
+        if let Ok(Some(exe)) = &exe {
+            if name.is_base_name_of(exe) {
+                return Ok(true);
+            }
+        }
+        let Some(arguments) = self.cmdline(root, program)? else {
             return Ok(false);
         };
         let mut arguments = arguments
@@ -404,17 +505,124 @@ impl ProcessTable {
             return Ok(true);
         }
         // Neither says so; but one of them may have been closed to us.
-        match exe {
-            Ok(()) => Ok(false),
+        exe.map(|_| false)
+    }
+
+    /// Whether a process of the name is what `target` means; `None` when it has vanished, or is just
+    /// becoming another program.
+    fn qualifies(
+        &self,
+        root: BorrowedFd<'_>,
+        program: &Program,
+        target: &Target,
+    ) -> Result<Option<bool>, LookError> {
+        if let Some(user) = &target.user {
+            if user.uid != self.uid(program)? {
+                return Ok(Some(false));
+            }
+        }
+        if let Some(pattern) = &target.exe {
+            match self.exe(root, program)? {
+                Some(exe) if pattern.matches(&exe) => {}
+                exe => return Ok(exe.map(|_| false)),
+            }
+        }
+        if let Some(pattern) = &target.cmdline {
+            match self.cmdline(root, program)? {
+                Some(cmdline) if cmdline.is_empty() => return Ok(None),
+                Some(cmdline) if pattern.matches(&cmdline) => {}
+                cmdline => return Ok(cmdline.map(|_| false)),
+            }
+        }
+        Ok(Some(true))
+    }
+
+    /// A process of the name that isn't what `target` means: an impostor, unless a namesake of the
+    /// target means it.
+    fn impostor(
+        &self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        program: &Program,
+        target: &Target,
+    ) -> Result<Met, LookError> {
+        for namesake in &target.namesakes {
+            let is_named = self.has_whole_name(root, program, &namesake.name)?;
+            if is_named && self.qualifies(root, program, namesake)? != Some(false) {
+                return Ok(Met::Nobody);
+            }
+        }
+        let path = match self.exe(root, program) {
+            Ok(Some(exe)) => printable(&String::from_utf8_lossy(&exe)),
+            // As ps(1) shows a process whose program can't be told.
+            Ok(None) | Err(_) => format!("[{}]", target.name),
+        };
+        Ok(Met::Impostor(Impostor {
+            id,
+            user: user::name_of(self.uid(program)?),
+            path,
+        }))
+    }
+
+    fn uid(&self, program: &Program) -> Result<u32, LookError> {
+        let status = || format!("{}/status", program.pid);
+        program
+            .uid
+            .ok_or_else(|| self.error(&status(), Unreadable::Malformed))
+    }
+
+    /// proc(5), /proc/PID/stat; `None` when the process has vanished.
+    fn stat(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<Option<Stat<'_>>, LookError> {
+        let Some(length) = self.fill(root, pid, "stat")? else {
+            return Ok(None);
+        };
+        match Stat::parse(&self.buffer[..length]) {
+            Some(stat) => Ok(Some(stat)),
+            None => Err(self.error(&format!("{pid}/stat"), Unreadable::Malformed)),
+        }
+    }
+
+    /// proc(5), /proc/PID/status; `None` when the process has vanished.
+    fn status(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<Option<Status>, LookError> {
+        let text = self.read(root, pid, "status")?;
+        Ok(text.map(Status::parse))
+    }
+
+    /// proc(5), /proc/PID/exe; `None` when the process has vanished, or is one of the kernel's.
+    fn exe(&self, root: BorrowedFd<'_>, program: &Program) -> Result<Option<Vec<u8>>, LookError> {
+        let link = program.file("exe");
+        match readlinkat(root, &link, Vec::new()) {
+            Ok(exe) => Ok(Some(exe.into_bytes())),
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(self.error(&link, Unreadable::Io(errno))),
+        }
+    }
+
+    /// proc(5), /proc/PID/cmdline, up to [`CMDLINE_MAX`]; `None` when the process has vanished.
+    fn cmdline(
+        &self,
+        root: BorrowedFd<'_>,
+        program: &Program,
+    ) -> Result<Option<Vec<u8>>, LookError> {
+        let file = program.file("cmdline");
+        let opened = openat(root, &file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let mut arguments = Vec::new();
+        let read = opened.map_err(io::Error::from).and_then(|opened| {
+            let mut opened = File::from(opened).take(CMDLINE_MAX);
+            opened.read_to_end(&mut arguments)
+        });
+        match read {
+            Ok(_) => Ok(Some(arguments)),
+            Err(error) if has_vanished(&error) => Ok(None),
+            Err(error) => Err(self.io_error(&file, &error)),
         }
     }
 
     /// The last pid that the kernel has handed out (proc(5), /proc/loadavg).
     fn last_pid(&mut self, root: &OwnedFd) -> Option<i32> {
         let length = read_file(root.as_fd(), "loadavg", &mut self.buffer).ok()?;
-        let load = LoadAverage::from_read(&self.buffer[..length]).ok()?;
-        i32::try_from(load.latest_pid).ok()
+        let load = self.buffer[..length].trim_ascii_end();
+        decimal(load.rsplit(|byte| *byte == b' ').next()?)
     }
 
     /// Reads a file of a process; `None` when the process has vanished, which is normal.
@@ -424,14 +632,30 @@ impl ProcessTable {
         pid: i32,
         file: &str,
     ) -> Result<Option<&[u8]>, LookError> {
+        let length = self.fill(root, pid, file)?;
+        Ok(length.map(|length| &self.buffer[..length]))
+    }
+
+    /// Reads a file of a process into the buffer, and says how long it is.
+    fn fill(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        file: &str,
+    ) -> Result<Option<usize>, LookError> {
         self.path.clear();
         // Writing to a String never fails.
         let _ = write!(self.path, "{pid}/{file}");
         match read_file(root, &self.path, &mut self.buffer) {
-            Ok(length) => Ok(Some(&self.buffer[..length])),
+            Ok(length) => Ok(Some(length)),
             Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(self.error(&self.path, Unreadable::Io(errno))),
         }
+    }
+
+    fn io_error(&self, file: &str, error: &io::Error) -> LookError {
+        let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+        self.error(file, Unreadable::Io(errno))
     }
 
     fn error(&self, file: &str, problem: Unreadable) -> LookError {
@@ -439,6 +663,35 @@ impl ProcessTable {
             path: self.root.join(file),
             problem,
         }
+    }
+}
+
+/// Whether a process, or a thread, was gone when one of its files was read.
+fn has_vanished(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::SRCH)
+    )
+}
+
+/// Whether a pid is that of a process, not of a thread, and in the watchdog's own namespace.
+///
+/// /proc answers to a thread's id too, though it doesn't list it: its `Tgid` is another one.
+/// `NSpid` has one pid for each PID namespace from this one inwards (pid_namespaces(7)): more
+/// than one means that the process lives in a container.
+fn is_process_here(pid: i32, status: &Status) -> bool {
+    let is_thread = status.process.is_some_and(|process| process != pid);
+    let is_inside = status.namespaces.is_some_and(|count| count > 1);
+    !is_thread && !is_inside
+}
+
+/// What a state of proc(5) means for the work of a process, and of its debugger, if it has one.
+fn run_state(state: u8, tracer: Option<i32>) -> RunState {
+    match state {
+        // A debugger that holds it has its reasons.
+        b'T' if tracer.unwrap_or(0) == 0 => RunState::Stopped,
+        b'D' => RunState::Uninterruptible,
+        _ => RunState::Running,
     }
 }
 
@@ -476,7 +729,22 @@ fn decimal(text: &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_YOUNG, young_between};
+    use super::{Impostor, MAX_YOUNG, ProcessId, Sighting, young_between};
+
+    #[test]
+    fn an_impostor_that_is_met_twice_in_a_look_is_one() {
+        let impostor = |pid| Impostor {
+            id: ProcessId { pid, start_time: 1 },
+            user: "root".into(),
+            path: "/x".into(),
+        };
+        let mut sighting = Sighting {
+            impostors: vec![impostor(3), impostor(2), impostor(3)],
+            ..Sighting::default()
+        };
+        sighting.sort();
+        assert_eq!(sighting.impostors, [impostor(2), impostor(3)]);
+    }
 
     #[test]
     fn young_are_the_pids_after_the_last_one() {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use glob::{MatchOptions, Pattern};
+use glob::{Pattern, PatternError};
 use regex_lite::Regex;
 
-use super::ProcessName;
+use super::{ProcessName, User};
+use crate::printable::printable;
 
 /// What a process has to be to be the one that is meant: its name, and whatever else is known of it,
 /// so that a stranger's program of the same name doesn't pass for it.
@@ -19,6 +20,8 @@ pub struct Target {
     pub cmdline: Option<CmdlinePattern>,
     /// Whose it is.
     pub user: Option<User>,
+    /// The other targets that a process of this name may be. Whoever is one of them is no impostor.
+    pub namesakes: Vec<Target>,
 }
 
 impl Target {
@@ -30,12 +33,21 @@ impl Target {
             exe: None,
             cmdline: None,
             user: None,
+            namesakes: Vec::new(),
         }
+    }
+
+    /// Whether a process of one name could be taken for both.
+    #[must_use]
+    pub fn is_indistinguishable_from(&self, other: &Self) -> bool {
+        let programs = [self, other].map(|target| (&target.exe, &target.cmdline));
+        let told_apart = programs[0] != programs[1] && !programs.contains(&(&None, &None));
+        self.name.is_indistinguishable_from(&other.name) && !told_apart
     }
 }
 
-/// A glob (glob(7)) that the whole path of a program has to match. `*` and `?` don't match a `/`;
-/// `**` as a whole component matches any number of directories.
+/// A glob that the whole path of a program has to match. `*` and `?` match a `/` too: a pattern that
+/// nothing matches would have the watchdog start what already runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExePattern(Pattern);
 
@@ -43,8 +55,8 @@ impl ExePattern {
     /// A pattern.
     ///
     /// # Errors
-    /// What is wrong with it, and at which character.
-    pub fn new(pattern: &str) -> Result<Self, glob::PatternError> {
+    /// What is wrong with it, and where.
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
         Pattern::new(pattern).map(Self)
     }
 
@@ -54,19 +66,24 @@ impl ExePattern {
         self.0.as_str()
     }
 
-    /// Whether it is the path of such a program.
+    /// Whether it is the path of such a program, as `/proc/PID/exe` links to it. The kernel marks
+    /// the path of a file that an upgrade has replaced with ` (deleted)`.
     #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
-        let options = MatchOptions {
-            require_literal_separator: true,
-            ..MatchOptions::new()
-        };
-        self.0.matches_with(path, options)
+    pub fn matches(&self, exe: &[u8]) -> bool {
+        let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+        self.0.matches(&String::from_utf8_lossy(exe))
     }
 }
 
-/// A regular expression that has to be found somewhere in the arguments of a process, joined by
-/// single spaces.
+/// Fit for a terminal and for the journal.
+impl fmt::Display for ExePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(self.as_str()))
+    }
+}
+
+/// A regular expression that has to match somewhere in the arguments of a process, program name
+/// included, joined by single spaces.
 #[derive(Debug, Clone)]
 pub struct CmdlinePattern(Regex);
 
@@ -85,10 +102,13 @@ impl CmdlinePattern {
         self.0.as_str()
     }
 
-    /// Whether these are the arguments of such a process.
+    /// Whether these are the arguments of such a process, as `/proc/PID/cmdline` has them: each
+    /// ends with a NUL.
     #[must_use]
-    pub fn matches(&self, arguments: &str) -> bool {
-        self.0.is_match(arguments)
+    pub fn matches(&self, cmdline: &[u8]) -> bool {
+        let cmdline = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
+        let joined = String::from_utf8_lossy(cmdline).replace('\0', " ");
+        self.0.is_match(&joined)
     }
 }
 
@@ -100,17 +120,103 @@ impl PartialEq for CmdlinePattern {
 
 impl Eq for CmdlinePattern {}
 
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// As it is configured: a name or a number.
-    pub name: String,
-    /// Its number.
-    pub uid: u32,
+/// Fit for a terminal and for the journal.
+impl fmt::Display for CmdlinePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(self.as_str()))
+    }
 }
 
-impl fmt::Display for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exe(pattern: &str, path: &[u8]) -> bool {
+        ExePattern::new(pattern).unwrap().matches(path)
+    }
+
+    fn cmdline(pattern: &str, arguments: &[u8]) -> bool {
+        CmdlinePattern::new(pattern).unwrap().matches(arguments)
+    }
+
+    #[test]
+    fn a_glob_matches_the_whole_path() {
+        assert!(exe("/opt/x/Monitor", b"/opt/x/Monitor"));
+        assert!(exe("/opt/x/Mon[a-i]tor", b"/opt/x/Monitor"));
+        assert!(exe("/opt/x/Mon?tor", b"/opt/x/Monitor"));
+        assert!(!exe("/opt/x/Monitor", b"/opt/x/Monitor2"));
+        assert!(!exe("/opt/x/Monitor", b"/tmp/opt/x/Monitor"));
+        assert!(!exe("/opt/x/Monitor", b"/opt/x/monitor"));
+        assert!(!exe("/opt/x", b"/opt/x/Monitor"));
+    }
+
+    #[test]
+    fn a_star_matches_any_number_of_directories() {
+        assert!(exe("*/Monitor", b"/opt/x/Monitor"));
+        assert!(exe("/opt/*", b"/opt/x/y/Monitor"));
+        assert!(exe("/opt/**/Monitor", b"/opt/x/y/Monitor"));
+        assert!(exe("/opt/**/Monitor", b"/opt/Monitor"));
+        assert!(exe("/opt/*/.hidden", b"/opt/x/.hidden"));
+        assert!(!exe("/opt/*", b"/usr/opt/Monitor"));
+    }
+
+    #[test]
+    fn a_file_that_an_upgrade_has_replaced_still_counts() {
+        assert!(exe("/opt/x/Monitor", b"/opt/x/Monitor (deleted)"));
+        assert!(!exe("/opt/x/Monitor", b"/opt/x/Monitor(deleted)"));
+        assert!(!exe(
+            "/opt/x/Monitor",
+            b"/opt/x/Monitor (deleted) (deleted)"
+        ));
+    }
+
+    #[test]
+    fn a_path_need_not_be_utf8() {
+        assert!(exe("/opt/*/Monitor", b"/opt/\xe7\xe3o/Monitor"));
+        assert!(exe("/opt/ção/Monitor", "/opt/ção/Monitor".as_bytes()));
+    }
+
+    #[test]
+    fn a_regular_expression_is_searched_in_the_joined_arguments() {
+        let java = b"java\0-jar\0/opt/x/monitor.jar\0--loja 7\0\0";
+        assert!(cmdline(r"monitor\.jar", java));
+        assert!(cmdline("^java -jar /opt", java));
+        assert!(cmdline("--loja 7 $", java), "the last argument is empty");
+        assert!(!cmdline("Monitor", java));
+        assert!(!cmdline(r"\.jar$", java));
+        assert!(cmdline(r"\.jar$", b"java\0-jar\0a.jar\0"));
+        assert!(cmdline("^a b$", b"a\0b"), "a program may rewrite them");
+        assert!(cmdline("loja .* caixa", b"loja\0\xe7\0caixa\0"));
+    }
+
+    #[test]
+    fn namesakes_are_told_apart_by_what_they_run() {
+        let named = |name| Target::named(ProcessName::new(name));
+        let with_exe = |pattern| Target {
+            exe: Some(ExePattern::new(pattern).unwrap()),
+            ..named("java")
+        };
+        let with_cmdline = |pattern| Target {
+            cmdline: Some(CmdlinePattern::new(pattern).unwrap()),
+            ..named("java")
+        };
+        let of_root = Target {
+            user: User::find("0").unwrap(),
+            ..named("java")
+        };
+        for (one, other, is_indistinguishable) in [
+            (named("java"), named("java"), true),
+            (named("java"), named("mono"), false),
+            (named("java"), with_exe("/a"), true),
+            (with_exe("/a"), with_exe("/a"), true),
+            (with_exe("/a"), with_exe("/b"), false),
+            (with_exe("/a"), with_cmdline("a"), false),
+            (with_cmdline("a"), with_cmdline("b"), false),
+            (with_cmdline("a"), with_cmdline("a"), true),
+            (with_cmdline("a"), of_root, true),
+        ] {
+            assert_eq!(one.is_indistinguishable_from(&other), is_indistinguishable);
+            assert_eq!(other.is_indistinguishable_from(&one), is_indistinguishable);
+        }
     }
 }

@@ -34,7 +34,7 @@ impl ProcessId {
             .ok_or_else(|| io::Error::other("it isn't in the form proc(5) describes"))?;
         Ok((stat.start_time == self.start_time).then(|| Usage {
             cpu: ticks(stat.cpu_time),
-            resident: stat.resident_pages * procfs::page_size(),
+            resident: stat.resident_pages.saturating_mul(procfs::page_size()),
         }))
     }
 

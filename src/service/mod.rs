@@ -11,6 +11,7 @@ mod notifier;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -355,12 +356,13 @@ impl Service {
                 .collect(),
         };
         let directory = self.options.runtime_dir.clone();
-        self.check("writing the status", &status.write(&directory), |error| {
+        let written = status
+            .write(&directory)
+            .and_then(|()| self.remember(&published));
+        self.check("writing the status", &written, |error| {
             let directory = directory.display();
             format!("the status can't be written to {directory}: {error}")
         });
-
-        self.remember(&published);
 
         let mut news = Vec::new();
         if self.ready_pending
@@ -384,27 +386,20 @@ impl Service {
     }
 
     /// Writes what the next run of the service has to know, if that has changed.
-    fn remember(&mut self, published: &[Published]) {
+    fn remember(&mut self, published: &[Published]) -> io::Result<()> {
         let memories: Vec<Arc<Memory>> = published.iter().map(|one| one.memory.clone()).collect();
-        if memories == self.written {
-            return;
-        }
-        let remembered = published.iter().map(|one| Remembered {
-            key: one.status.key.clone(),
-            name: one.status.name.clone(),
-            memory: Memory::clone(&one.memory),
-            last_restart: one.status.last_restart.clone(),
-        });
-        let remembered: Vec<Remembered> = remembered.collect();
-        let directory = self.options.runtime_dir.clone();
-        let written = state::write(&directory, &remembered);
-        self.check("writing the state", &written, |error| {
-            let directory = directory.display();
-            format!("what is to be remembered of restarts can't be written to {directory}: {error}")
-        });
-        if written.is_ok() {
+        if memories != self.written {
+            let remembered = published.iter().map(|one| Remembered {
+                key: one.status.key.clone(),
+                name: one.status.name.clone(),
+                memory: Memory::clone(&one.memory),
+                last_restart: one.status.last_restart.clone(),
+            });
+            let remembered: Vec<Remembered> = remembered.collect();
+            state::write(&self.options.runtime_dir, &remembered)?;
             self.written = memories;
         }
+        Ok(())
     }
 
     fn published(&self) -> Vec<Published> {

@@ -17,10 +17,22 @@ const COMMAND: &str = "must be a list of a program's absolute path and its argum
 const NO_PROCESS: &str =
     "1: process: no process to keep running; write at least one [process.KEY] section";
 const SECTIONS: &str = "must be sections, each begun by [process.KEY]";
-const KNOWN: &str =
-    "unknown key; known here: interval, launcher, refuse_unsafe_commands, process, hook";
-const KNOWN_OF_PROCESS: &str =
-    "unknown key; known here: name, command, unit, interval, start_timeout, check";
+const SAME_NAME: &str = "process.a has the same name; give each process a name of its own, or each \
+                         an exe or a cmdline of its own";
+const KNOWN: &str = "unknown key; known here: interval, start_timeout, stop_timeout, \
+                     stopped_timeout, restart_burst, restart_delay, restart_delay_max, \
+                     stable_after, crash_loop_restarts, crash_loop_window, duplicates, dry_run, \
+                     launcher, refuse_unsafe_commands, process, hook";
+const KNOWN_OF_PROCESS: &str = "unknown key; known here: name, exe, cmdline, user, command, unit, \
+                                interval, start_timeout, stop_timeout, stopped_timeout, \
+                                restart_burst, restart_delay, restart_delay_max, stable_after, \
+                                crash_loop_restarts, crash_loop_window, duplicates, dry_run, check";
+
+/// The rules of supervision as they are without any of one's own, but for the interval.
+const RULES: &str = "start_timeout = \"30s\"\nstop_timeout = \"10s\"\nstopped_timeout = \"30s\"\n\
+                     restart_burst = 3\nrestart_delay = \"1s\"\nrestart_delay_max = \"1m\"\n\
+                     stable_after = \"1m\"\ncrash_loop_restarts = 5\ncrash_loop_window = \"5m\"\n\
+                     duplicates = \"warn\"\ndry_run = false\n";
 
 fn check(file: &Path) -> Output {
     output(mfe_watchdog().args([
@@ -272,8 +284,7 @@ fn processes_that_nothing_tells_apart() {
     let two = |first: &str, second: &str, rest: &str| {
         process("a", first, command) + &process("b", second, rest)
     };
-    let same =
-        "5: process.b.name: process.a has the same name; give each process a name of its own";
+    let same: &str = &format!("5: process.b.name: {SAME_NAME}");
     assert_text_refused(two("\"A\"", "\"A\"", command), &[same]);
     assert_text_refused(
         two("\"A\"", "'''A'''", "command = []"),
@@ -299,6 +310,93 @@ fn processes_that_nothing_tells_apart() {
     assert_eq!(check(&file).code(), 0);
     fs::write(&file, two("\"Monitor\"", "\"monitor\"", command)).unwrap();
     assert_eq!(check(&file).code(), 0, "upper case is another name");
+}
+
+#[test]
+fn a_name_may_be_shared_by_programs_that_are_told_apart() {
+    let java = |key: &str, rest: &str| {
+        let rest = format!("{rest}command = [\"/{key}\"]");
+        process(key, "\"java\"", &rest)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let two = |first: &str, second: &str| java("a", first) + &java("b", second);
+    for (first, second) in [
+        ("cmdline = \"a[.]jar\"\n", "cmdline = \"b[.]jar\"\n"),
+        ("exe = \"/a/*\"\n", "exe = \"/b/*\"\n"),
+        ("exe = \"/a/*\"\n", "exe = \"/a/*\"\ncmdline = \"b\"\n"),
+        ("exe = \"/a/*\"\n", "cmdline = \"b\"\n"),
+    ] {
+        fs::write(&file, two(first, second)).unwrap();
+        let checked = check(&file);
+        assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+    }
+    let same = format!("6: process.b.name: {SAME_NAME}");
+    for (first, second) in [
+        ("cmdline = \"a\"\n", ""),
+        ("cmdline = \"a\"\n", "cmdline = \"a\"\n"),
+        ("exe = \"/a\"\n", "user = \"root\"\n"),
+        ("user = 1000\n", "user = \"root\"\n"),
+    ] {
+        assert_text_refused(two(first, second), &[&same]);
+    }
+}
+
+#[test]
+fn what_narrows_a_name() {
+    let exe = "must be the absolute path of the program, with * for any part of it, such as \
+               \"/opt/sefaz/cco/bin/Monitor*\", not";
+    let cmdline = "must be a regular expression that is found in the program's arguments, such as \
+                   \"monitor[.]jar\", not";
+    let user = "the name or the number of a user, such as \"root\"";
+    let nobody = |name: &str| format!("user: /etc/passwd has no user \"{name}\"; must be {user}");
+    for (line, expected) in [
+        ("exe = \"Monitor\"", format!("exe: {exe} \"Monitor\"")),
+        ("exe = \"\"", format!("exe: {exe} \"\"")),
+        (
+            "exe = \"opt/\\u001b*\"",
+            format!("exe: {exe} \"opt/\\u{{1b}}*\""),
+        ),
+        ("exe = [\"/x\"]", format!("exe: {exe} [\"/x\"]")),
+        (
+            "exe = \"/x/[a\"",
+            "exe: isn't a pattern: invalid range pattern, near character 4".into(),
+        ),
+        (
+            "exe = \"/x/y**\"",
+            "exe: isn't a pattern: recursive wildcards must form a single path component, near \
+             character 4"
+                .into(),
+        ),
+        ("cmdline = \"\"", format!("cmdline: {cmdline} \"\"")),
+        ("cmdline = 3", format!("cmdline: {cmdline} 3")),
+        (
+            "cmdline = \"(jar\"",
+            "cmdline: isn't a regular expression: found open group without closing ')'".into(),
+        ),
+        (
+            "user = \"nobody is called so\"",
+            nobody("nobody is called so"),
+        ),
+        ("user = \"\"", nobody("")),
+        ("user = \"-1\"", nobody("-1")),
+        ("user = \"4294967296\"", nobody("4294967296")),
+        ("user = -1", format!("user: must be {user}, not -1")),
+        ("user = true", format!("user: must be {user}, not true")),
+    ] {
+        let text = process("x", "\"x\"", &format!("command = [\"/x\"]\n{line}"));
+        assert_text_refused(text, &[format!("4: process.x.{expected}")]);
+    }
+    let all = "exe = \"x\"\ncmdline = \"[\"\nuser = \"\\n\"\ncommand = [\"/x\"]";
+    assert_text_refused(
+        process("x", "\"x\"", all),
+        &[
+            format!("3: process.x.exe: {exe} \"x\""),
+            "4: process.x.cmdline: isn't a regular expression: found unclosed character class"
+                .into(),
+            format!("5: process.x.{}", nobody("\\n")),
+        ],
+    );
 }
 
 #[test]
@@ -373,8 +471,7 @@ fn many_problems_are_all_said_in_the_order_of_the_file() {
                 .to_owned(),
             format!("6: process.m.start_timeout: {DURATION} \"0s\""),
             format!("10: process.a.retries: {KNOWN_OF_PROCESS}"),
-            "12: process.b.name: process.a has the same name; give each process a name of its own"
-                .to_owned(),
+            format!("12: process.b.name: {SAME_NAME}"),
             format!("14: proces: {KNOWN}"),
         ],
     );
@@ -400,8 +497,9 @@ fn every_default_is_filled_in() {
     let file = directory.path().join("config.toml");
     fs::write(
         &file,
-        "[process.z]\nname = \"Z\"\ncommand = [\"/z\", \"\", \"a b\"]\n\
-         [process.a]\nname = \"A\"\nunit = \"a.service\"\ninterval = \"1min 30s\"\n",
+        "[process.z]\nname = \"Z\"\ncommand = [\"/z\", \"\", \"a b\"]\nuser = 7\n\
+         cmdline = 'a\\.jar'\nexe = \"/z/*\"\n\
+         [process.a]\nname = \"A\"\nunit = \"a.service\"\ninterval = \"1min 30s\"\nuser = \"root\"\n",
     )
     .unwrap();
     let checked = check(&file);
@@ -409,18 +507,23 @@ fn every_default_is_filled_in() {
     let expected = format!(
         "# {}\n\
          interval = \"10s\"\n\
+         {RULES}\
          launcher = \"auto\"\n\
          refuse_unsafe_commands = false\n\n\
          [process.z]\n\
          name = \"Z\"\n\
+         exe = \"/z/*\"\n\
+         cmdline = 'a\\.jar'\n\
+         user = \"7\"\n\
          command = [\"/z\", \"\", \"a b\"]\n\
          interval = \"10s\"\n\
-         start_timeout = \"30s\"\n\n\
+         {RULES}\n\
          [process.a]\n\
          name = \"A\"\n\
+         user = \"root\"\n\
          unit = \"a.service\"\n\
          interval = \"1m 30s\"\n\
-         start_timeout = \"30s\"\n",
+         {RULES}",
         file.display()
     );
     assert_eq!(checked.stdout, expected);

@@ -14,6 +14,7 @@ mod demo;
 mod fuzz;
 mod health;
 mod hooks;
+mod identity;
 mod journal;
 mod no_pidfd;
 mod notify;

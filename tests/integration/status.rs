@@ -389,7 +389,10 @@ fn what_stands_in_the_files_place_is_not_believed() {
         assert_refused(&no_status);
     }
     File::create(&file).unwrap().set_len(1 << 40).unwrap();
-    assert_refused(&format!("{} is larger than any status", file.display()));
+    assert_refused(&format!(
+        "{} is larger than any file of this service",
+        file.display()
+    ));
     let another_pid = good.replacen(&format!(":{},", service.pid()), ":1,", 1);
     assert_ne!(another_pid, good);
     fs::write(&file, another_pid).unwrap();

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use mfe_watchdog::process::{
-    Alive, ExitStatus, ProcessId, ProcessName, ProcessTable, RunState, Sighting, Target,
+    Alive, CmdlinePattern, ExePattern, ExitStatus, Impostor, ProcessId, ProcessName, ProcessTable,
+    RunState, Sighting, Target, User,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,6 +32,8 @@ struct Entry {
     start_time: u64,
     exit_code: u32,
     namespace_pids: &'static str,
+    uid: u32,
+    tracer: i32,
     exe: &'static str,
     cmdline: &'static [u8],
 }
@@ -44,6 +47,8 @@ impl Entry {
             start_time: 4711,
             exit_code: 0,
             namespace_pids: "77",
+            uid: 0,
+            tracer: 0,
             exe: "/opt/x/program",
             cmdline: b"/opt/x/program\0",
         }
@@ -63,6 +68,22 @@ impl Entry {
 /// Every process called Monitor.
 fn monitor() -> Target {
     Target::named(ProcessName::new("Monitor"))
+}
+
+/// Those of them that run such a program.
+fn with_exe(pattern: &str) -> Target {
+    Target {
+        exe: Some(ExePattern::new(pattern).unwrap()),
+        ..monitor()
+    }
+}
+
+/// Those of them that were given such arguments.
+fn with_cmdline(pattern: &str) -> Target {
+    Target {
+        cmdline: Some(CmdlinePattern::new(pattern).unwrap()),
+        ..monitor()
+    }
 }
 
 impl Tree {
@@ -94,8 +115,9 @@ impl Tree {
         let text = [format!("{pid} (").as_bytes(), &entry.comm, rest.as_bytes()].concat();
         self.write(&format!("{pid}/stat"), text);
         let status = format!(
-            "Name:\tescaped\nPid:\t{pid}\nNStgid:\t{0}\nNSpid:\t{0}\nThreads:\t{threads}\n",
-            entry.namespace_pids
+            "Name:\tescaped\nTgid:\t{pid}\nPid:\t{pid}\nTracerPid:\t{}\nUid:\t9\t{}\t9\t9\n\
+             NStgid:\t{2}\nNSpid:\t{2}\nThreads:\t{threads}\n",
+            entry.tracer, entry.uid, entry.namespace_pids
         );
         self.write(&format!("{pid}/status"), status);
         self.write(&format!("{pid}/cmdline"), entry.cmdline);
@@ -108,9 +130,20 @@ impl Tree {
     }
 
     fn look(&self, name: &str) -> Result<Sighting, String> {
-        let mut table = ProcessTable::new(self.root());
-        let looked = table.look(&Target::named(ProcessName::new(name)));
+        self.look_for(&Target::named(ProcessName::new(name)))
+    }
+
+    fn look_for(&self, target: &Target) -> Result<Sighting, String> {
+        let looked = ProcessTable::new(self.root()).look(target);
         looked.map_err(|error| error.to_string())
+    }
+
+    /// The pids of the processes that are meant, and of the impostors.
+    fn met(&self, target: &Target) -> (Vec<i32>, Vec<i32>) {
+        let sighting = self.look_for(target).unwrap();
+        let alive = sighting.alive.iter().map(|alive| alive.id.pid);
+        let impostors = sighting.impostors.iter().map(|impostor| impostor.id.pid);
+        (alive.collect(), impostors.collect())
     }
 
     fn alive(&self, name: &str) -> Vec<i32> {
@@ -471,6 +504,255 @@ fn a_table_that_grows_to_many_processes_is_read_whole() {
     assert_eq!(tree.alive("Monitor"), [32768]);
 }
 
+#[test]
+fn a_strangers_program_of_the_name_is_an_impostor() {
+    let tree = Tree::new();
+    let monitor = |exe, cmdline| Entry::new("Monitor").runs(exe, cmdline);
+    tree.add(20, &monitor("/opt/x/Monitor", b"/opt/x/Monitor\0"));
+    tree.add(30, &monitor("/opt/x/Monitor (deleted)", b""));
+    tree.add(40, &monitor("/tmp/Mon\x1bitor (deleted)", b"x\0"));
+    tree.add(50, &monitor("/opt/x/Monitor/", b"x\0"));
+    tree.add(60, &Entry::new("monitor").runs("/opt/x/Monitor", b""));
+    let mut of_nobody = monitor("/home/x/Monitor", b"x\0");
+    of_nobody.uid = 4_000_000_000;
+    tree.add(70, &of_nobody);
+    let sighting = tree.look_for(&with_exe("/opt/x/Monitor")).unwrap();
+    let alive: Vec<i32> = sighting.alive.iter().map(|alive| alive.id.pid).collect();
+    assert_eq!(alive, [20, 30]);
+    let impostor = |pid, user: &str, path: &str| Impostor {
+        id: ProcessId {
+            pid,
+            start_time: 4711,
+        },
+        user: user.into(),
+        path: path.into(),
+    };
+    assert_eq!(
+        sighting.impostors,
+        [
+            impostor(40, "root", "/tmp/Mon\\u{1b}itor (deleted)"),
+            impostor(50, "root", "/opt/x/Monitor/"),
+            impostor(70, "4000000000", "/home/x/Monitor"),
+        ]
+    );
+    assert_eq!(
+        tree.met(&self::monitor()),
+        (vec![20, 30, 40, 50, 70], vec![])
+    );
+}
+
+#[test]
+fn arguments_tell_programs_apart_that_an_interpreter_runs() {
+    let tree = Tree::new();
+    let java = |cmdline| Entry::new("Monitor").runs("/usr/lib/jvm/java", cmdline);
+    tree.add(20, &java(b"java\0-jar\0monitor.jar\0"));
+    tree.add(30, &java(b"java\0-jar\0other.jar\0"));
+    // Further behind than one read of the other files reaches.
+    let mut long = vec![b'x'; 60_000];
+    long.extend(b"\0monitor.jar\0");
+    tree.add(40, &java(Vec::leak(long)));
+    let mut too_long = vec![b'x'; 70_000];
+    too_long.extend(b"\0monitor.jar\0");
+    tree.add(50, &java(Vec::leak(too_long)));
+    assert_eq!(
+        tree.met(&with_cmdline(r"monitor\.jar")),
+        (vec![20, 40], vec![30, 50])
+    );
+    let both = Target {
+        exe: with_exe("/opt/*").exe,
+        ..with_cmdline("monitor")
+    };
+    assert_eq!(tree.met(&both), (vec![], vec![20, 30, 40, 50]));
+}
+
+#[test]
+fn the_effective_user_counts() {
+    let tree = Tree::new();
+    for (pid, uid) in [(20, 0), (30, 1000), (40, 9)] {
+        let mut entry = Entry::new("Monitor");
+        entry.uid = uid;
+        tree.add(pid, &entry);
+    }
+    let of = |user: &str| Target {
+        user: User::find(user).unwrap(),
+        ..monitor()
+    };
+    assert_eq!(tree.met(&of("1000")), (vec![30], vec![20, 40]));
+    assert_eq!(tree.met(&of("root")), (vec![20], vec![30, 40]));
+    tree.write("40/status", "Name:\tMonitor\n");
+    let message = tree.look_for(&of("root")).unwrap_err();
+    assert!(
+        message.ends_with("40/status isn't in the form proc(5) describes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn who_is_of_another_section_is_no_impostor() {
+    let tree = Tree::new();
+    let java = |cmdline| Entry::new("Monitor").runs("/usr/lib/jvm/java", cmdline);
+    tree.add(20, &java(b"java\0-jar\0a.jar\0"));
+    tree.add(30, &java(b"java\0-jar\0b.jar\0"));
+    tree.add(40, &java(b"java\0-jar\0c.jar\0"));
+    let mut target = with_cmdline("a[.]jar");
+    assert_eq!(tree.met(&target), (vec![20], vec![30, 40]));
+    target.namesakes = vec![with_exe("/opt/*"), with_cmdline("b[.]jar")];
+    assert_eq!(tree.met(&target), (vec![20], vec![40]));
+    // A namesake whose name is longer has to have the whole of it.
+    let tree = Tree::new();
+    let (short, long) = ("abcdefghijklmno", "abcdefghijklmnopq");
+    tree.add(20, &Entry::new(short).runs("/x/abcdefghijklmnopq", b"x\0"));
+    tree.add(30, &Entry::new(short).runs("/x/other", b"x\0"));
+    let named = |name, exe| Target {
+        name: ProcessName::new(name),
+        ..with_exe(exe)
+    };
+    let mut target = named(short, "/opt/*");
+    target.namesakes = vec![named(long, "/x/*")];
+    assert_eq!(tree.met(&target), (vec![], vec![30]));
+}
+
+#[test]
+fn what_is_ending_is_nobody() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor").runs("/", b""));
+    tree.remove("20/exe");
+    for target in [with_exe("/x"), with_cmdline("x")] {
+        let sighting = tree.look_for(&target).unwrap();
+        assert_eq!(sighting, Sighting::default(), "or a thread of the kernel's");
+    }
+    tree.write("20/cmdline", "a\0");
+    let sighting = tree.look_for(&with_cmdline("x")).unwrap();
+    assert_eq!(sighting.impostors[0].path, "[Monitor]");
+    tree.remove("20/cmdline");
+    let sighting = tree.look_for(&with_cmdline("x")).unwrap();
+    assert_eq!(sighting, Sighting::default());
+}
+
+#[test]
+fn what_is_becoming_another_program_is_waited_for() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor").runs("/usr/lib/jvm/java", b""));
+    let target = with_cmdline("monitor[.]jar");
+    assert_eq!(
+        tree.look_for(&target).unwrap_err(),
+        format!(
+            "{}/20/cmdline is still empty, though the process lives: which program it is can't be \
+             told",
+            tree.root().display()
+        )
+    );
+    // It is of no interest where another one is met, or to whom it isn't anyway.
+    let java = |cmdline| Entry::new("Monitor").runs("/usr/lib/jvm/java", cmdline);
+    tree.add(30, &java(b"java\0-jar\0monitor.jar\0"));
+    assert_eq!(tree.met(&target), (vec![30], vec![]));
+    fs::remove_dir_all(tree.root().join("30")).unwrap();
+    let of_somebody = Target {
+        user: User::find("7").unwrap(),
+        ..target.clone()
+    };
+    assert_eq!(tree.met(&of_somebody), (vec![], vec![20]));
+
+    let cmdline = tree.root().join("20/cmdline");
+    let mut table = ProcessTable::new(tree.root());
+    assert!(table.look(&target).is_err());
+    fs::write(cmdline, b"java\0-jar\0monitor.jar\0").unwrap();
+    assert_eq!(table.look(&target).unwrap().alive.len(), 1);
+}
+
+#[test]
+fn a_program_that_cant_be_read_is_neither_the_one_nor_an_impostor() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor"));
+    tree.remove("20/exe");
+    // No link, as a link that may not be read.
+    tree.write("20/exe", "");
+    tree.remove("20/cmdline");
+    fs::create_dir(tree.root().join("20/cmdline")).unwrap();
+    let path = tree.root().join("20").display().to_string();
+    assert_eq!(
+        tree.look_for(&with_exe("/x")).unwrap_err(),
+        format!("{path}/exe can't be read: Invalid argument (os error 22)")
+    );
+    assert_eq!(
+        tree.look_for(&with_cmdline("x")).unwrap_err(),
+        format!("{path}/cmdline can't be read: Is a directory (os error 21)")
+    );
+    // Another user's is none of them, whatever it runs.
+    let target = Target {
+        user: User::find("7").unwrap(),
+        ..with_exe("/x")
+    };
+    assert_eq!(tree.met(&target), (vec![], vec![20]));
+}
+
+#[test]
+fn the_dead_of_the_name_are_found_whatever_they_ran() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor").state('Z', 1));
+    tree.remove("20/exe");
+    let sighting = tree.look_for(&with_exe("/opt/x/Monitor")).unwrap();
+    assert_eq!(sighting.zombies.len(), 1);
+    assert_eq!((sighting.alive, sighting.impostors), (vec![], vec![]));
+}
+
+#[test]
+fn a_process_whose_main_thread_has_ended_is_told_by_another_thread() {
+    let long = "MonitorOfTheFiscalModule";
+    let tree = Tree::new();
+    for (pid, comm) in [(20, "Monitor"), (30, &long[..15])] {
+        tree.add(pid, &Entry::new(comm).state('Z', 3).runs("/", b""));
+        tree.remove(&format!("{pid}/exe"));
+        let threads = Tree(tempfile::tempdir().unwrap());
+        threads.add(pid, &Entry::new(comm).state('Z', 3));
+        threads.add(pid + 1, &Entry::new(comm).state('X', 3));
+        let living = Entry::new(comm).runs("/opt/x/MonitorOfTheFiscalModule", b"a\0--loja\0");
+        threads.add(pid + 2, &living);
+        let task = tree.root().join(format!("{pid}/task"));
+        fs::rename(threads.0.keep(), task).unwrap();
+    }
+    let target = Target {
+        cmdline: with_cmdline("--loja").cmdline,
+        ..with_exe("/opt/x/*")
+    };
+    assert_eq!(tree.met(&target), (vec![20], vec![]));
+    assert_eq!(tree.met(&with_exe("/usr/*")), (vec![], vec![20]));
+    assert_eq!(tree.alive(long), [30]);
+    fs::remove_dir_all(tree.root().join("20/task/22")).unwrap();
+    assert_eq!(tree.met(&target), (vec![], vec![]), "nothing of it lives");
+}
+
+#[test]
+fn who_can_work_and_who_cannot() {
+    let tree = Tree::new();
+    let states = [
+        (20, 'S', 0, RunState::Running),
+        (21, 'R', 0, RunState::Running),
+        (22, 'I', 0, RunState::Running),
+        (23, 'T', 0, RunState::Stopped),
+        (24, 'T', 7, RunState::Running),
+        (25, 't', 7, RunState::Running),
+        (26, 'D', 0, RunState::Uninterruptible),
+        (27, 'D', 7, RunState::Uninterruptible),
+    ];
+    for (pid, state, tracer, _) in states {
+        let mut entry = Entry::new("Monitor").state(state, 1);
+        entry.tracer = tracer;
+        tree.add(pid, &entry);
+    }
+    let expected = states.map(|(pid, _, _, state)| (pid, state));
+    let each = |sighting: &Sighting| -> Vec<_> {
+        let alive = sighting.alive.iter();
+        alive.map(|alive| (alive.id.pid, alive.state)).collect()
+    };
+    let mut table = ProcessTable::new(tree.root());
+    let looked = table.look(&monitor()).unwrap();
+    assert_eq!(each(&looked), expected);
+    let known: Vec<ProcessId> = looked.alive.iter().map(|alive| alive.id).collect();
+    let confirmed = table.confirm(&monitor(), &known).unwrap();
+    assert_eq!(each(&confirmed), expected, "also when it is confirmed");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -799,6 +1081,43 @@ fn a_confirmation_reads_what_is_known_and_what_is_young() {
         confirmed.confirm().unwrap(),
         [100],
         "no longer young, and not known"
+    );
+}
+
+#[test]
+fn a_confirmation_reads_the_stat_of_what_is_known_and_nothing_else() {
+    let mut confirmed = Confirmed::new();
+    for file in ["comm", "status", "exe", "cmdline"] {
+        confirmed.tree.remove(&format!("100/{file}"));
+        fs::create_dir(confirmed.tree.root().join("100").join(file)).unwrap();
+    }
+    assert_eq!(confirmed.confirm().unwrap(), [100]);
+}
+
+#[test]
+fn a_confirmation_meets_young_impostors() {
+    let mut confirmed = Confirmed::new();
+    confirmed.target = with_exe("/opt/x/*");
+    let tree = &confirmed.tree;
+    tree.add(1001, &Entry::new("Monitor").runs("/tmp/Monitor", b""));
+    tree.add(1002, &Entry::new("Monitor"));
+    confirmed.last_pid(1002);
+    let confirm = |confirmed: &mut Confirmed| {
+        let (target, known) = (&confirmed.target, &confirmed.known);
+        confirmed.table.confirm(target, known).unwrap()
+    };
+    let sighting = confirm(&mut confirmed);
+    assert_eq!(sighting.impostors.len(), 1);
+    assert_eq!(sighting.impostors[0].id.pid, 1001);
+    let alive: Vec<i32> = sighting.alive.iter().map(|alive| alive.id.pid).collect();
+    assert_eq!(alive, [100, 1002]);
+    for _ in 0..3 {
+        confirm(&mut confirmed);
+    }
+    assert_eq!(
+        confirm(&mut confirmed).impostors,
+        [],
+        "it isn't looked at for ever"
     );
 }
 

@@ -78,7 +78,7 @@ impl Till {
     }
 
     /// A till with one program, `comunicador`, whose start script becomes the program; it is looked
-    /// at every 100 ms.
+    /// at every 100 ms, and its restarts never wait.
     pub fn with_program() -> (Self, Program) {
         Self::with_program_every("100ms")
     }
@@ -89,7 +89,9 @@ impl Till {
         let program = till.program('C');
         let script = till.script("start.sh", &format!("exec {}", program.command()));
         let section = section("comunicador", &program.name, &script);
-        till.configure(&format!("interval = \"{interval}\"\n{section}"));
+        till.configure(&format!(
+            "interval = \"{interval}\"\nrestart_delay = \"0s\"\n{section}"
+        ));
         (till, program)
     }
 
@@ -144,9 +146,10 @@ impl Till {
         fs::write(self.config(), text).unwrap();
     }
 
-    /// Writes a configuration that looks every 100 ms and starts each program by its script.
+    /// Writes a configuration that looks every 100 ms and starts each program by its script, however
+    /// often it dies.
     pub fn configure_scripts(&self, programs: &[(&str, &Program, &Path)]) {
-        let mut text = String::from("interval = \"100ms\"\n");
+        let mut text = String::from("interval = \"100ms\"\nrestart_delay = \"0s\"\n");
         for (key, program, script) in programs {
             text += &section(key, &program.name, script);
         }

@@ -1,6 +1,7 @@
 //! The cases: what each suite, and the package itself, has to show.
 
 mod faults;
+mod identity;
 mod installation;
 mod operation;
 mod package;
@@ -51,6 +52,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::program_is_outside_the_sandbox,
     starts::settings_of_the_administrator,
     starts::exec_of_an_unknown_key,
+    identity::pids_reused_within_a_second,
     operation::stop_start_restart,
     operation::reload_good,
     operation::reload_bad,

@@ -1,0 +1,135 @@
+//! Which language people are spoken to in; the texts are in the folder `locales`. Messages in the
+//! journal and everything that machines read stay English.
+
+/// The languages that there are texts in: that of the messages, and that of the tills.
+pub(crate) const LANGUAGES: [&str; 2] = ["en", "pt-BR"];
+
+/// Speaks the user's language from now on, as the environment names it (locale(7)); English where
+/// there are no texts in that one.
+pub(crate) fn init() {
+    let wanted = sys_locale::get_locale().unwrap_or_default();
+    rust_i18n::set_locale(language(&wanted));
+}
+
+/// Portuguese of any country is nearer to somebody who reads it than English.
+fn language(locale: &str) -> &'static str {
+    let code = locale
+        .split(['-', '_', '.', '@'])
+        .next()
+        .unwrap_or_default();
+    let mut languages = LANGUAGES.into_iter();
+    let known = languages.find(|language| language.split('-').next() == Some(code));
+    known.unwrap_or(LANGUAGES[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// Every text, by its key and language. The files have one form: a key at the margin, a language
+    /// and its text on each indented line below it.
+    fn texts() -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut texts: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for file in files("locales", "yml") {
+            let mut key = String::new();
+            for line in fs::read_to_string(&file).unwrap().lines() {
+                let at = format!("{}: {line}", file.display());
+                if line.is_empty() || line.starts_with('#') || line == "_version: 2" {
+                    continue;
+                }
+                if let Some(line) = line.strip_prefix("  ") {
+                    let (language, text) = line.split_once(": ").expect(&at);
+                    let same = texts.entry(key.clone()).or_default();
+                    assert!(same.insert(language.into(), text.into()).is_none(), "{at}");
+                } else {
+                    key = line.strip_suffix(':').expect(&at).to_owned();
+                    assert!(!texts.contains_key(&key), "{at}");
+                }
+            }
+        }
+        texts
+    }
+
+    fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|found| found == extension) {
+                    files.push(path);
+                }
+            }
+        }
+        files
+    }
+
+    fn variables(text: &str) -> BTreeSet<&str> {
+        let parts = text.split("%{").skip(1);
+        parts.filter_map(|part| part.split('}').next()).collect()
+    }
+
+    /// The keys of the texts that the program asks for.
+    fn used() -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for file in files("src", "rs") {
+            let source = fs::read_to_string(file).unwrap();
+            let mut before = "";
+            for part in source.split(concat!("t", "!(")) {
+                // format! and assert! end alike.
+                let is_ours = before.ends_with(|c: char| !c.is_alphanumeric() && c != '_');
+                let literal = part.trim_start().strip_prefix('"').filter(|_| is_ours);
+                let key = literal.and_then(|text| text.split('"').next());
+                used.extend(key.map(str::to_owned));
+                before = part;
+            }
+        }
+        used
+    }
+
+    #[test]
+    fn every_text_is_in_every_language_with_the_same_variables() {
+        let texts = texts();
+        assert!(!texts.is_empty());
+        for (key, by_language) in texts {
+            let languages: Vec<&str> = by_language.keys().map(String::as_str).collect();
+            assert_eq!(languages, LANGUAGES, "{key}");
+            let mut of_each = by_language.values().map(|text| variables(text));
+            let first = of_each.next();
+            assert!(of_each.all(|other| Some(other) == first), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_texts_are_those_that_are_used() {
+        let texts = texts();
+        for key in used() {
+            assert!(
+                texts.contains_key(&key),
+                "{key} is in no file of the folder locales"
+            );
+        }
+    }
+
+    #[test]
+    fn a_locale_has_the_language_nearest_to_it() {
+        for (locale, expected) in [
+            ("pt-BR", "pt-BR"),
+            ("pt_BR.UTF-8", "pt-BR"),
+            ("pt-PT", "pt-BR"),
+            ("pt", "pt-BR"),
+            ("en-US", "en"),
+            ("C", "en"),
+            ("", "en"),
+            ("de-DE", "en"),
+        ] {
+            assert_eq!(language(locale), expected, "{locale}");
+        }
+    }
+}
