@@ -500,9 +500,6 @@ fn kill_times(program: &Program, times: usize) {
 #[test]
 fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
     let (till, program, journal) = till_with_journal();
-    // Without it some of the starts would wait.
-    let config = fs::read_to_string(till.config()).unwrap();
-    till.configure(&format!("restart_delay = \"0s\"\n{config}"));
     let service = Journal::run(&till, "");
     journal.wait_for("up", 1);
     service.wait_for("up", "comunicador");

@@ -279,7 +279,7 @@ fn a_stuck_look_stops_the_pings() {
     let fifo = proc.join("50/fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     std::fs::set_permissions(&fifo, std::fs::Permissions::from_mode(0o600)).unwrap();
-    std::fs::rename(&fifo, proc.join("50/comm")).unwrap();
+    std::fs::rename(&fifo, proc.join("50/stat")).unwrap();
     systemd.wait_at_most(Duration::from_secs(2));
     let silent = (0..50).any(|_| systemd.try_hear().is_none());
     assert!(
