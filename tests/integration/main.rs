@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod budget;
+mod chaos;
 mod check;
 mod clock;
 mod demo;
@@ -17,6 +18,8 @@ mod identity;
 mod journal;
 mod no_pidfd;
 mod notify;
+#[path = "../shared/random.rs"]
+mod random;
 mod reload;
 mod soak;
 mod status;

@@ -162,6 +162,33 @@ pub(super) fn journal_stopped(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// The journal stands still with its queue full: the service does its job, and says afterwards what
+/// the journal lacks.
+pub(super) fn journal_frozen(till: &Till) -> Result<()> {
+    let [comunicador, mut monitor] = till.all_day()?;
+    let service = till.main_pid()?;
+    till.freeze_journal()?;
+    let worked = (|| {
+        for _ in 0..3 {
+            monitor = till.kill_and_wait(&MONITOR, monitor)?;
+        }
+        till.wait_cycles(10)
+    })();
+    // Without it not even the failure could be told.
+    till.thaw_journal()?;
+    worked?;
+    wait_for("the service says what is missing", SOON, || {
+        let degraded = till.events(None, "degraded")?;
+        Ok(degraded.into_iter().find(|event| {
+            let words = event["MESSAGE"].as_str().unwrap_or_default();
+            words.contains("missing there before this one: ")
+        }))
+    })?;
+    till.unharmed(&[comunicador, monitor])?;
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}
+
 /// A kernel without the system calls that came after Linux 4.4: it takes an interval longer to
 /// notice, and works.
 pub(super) fn old_kernel(till: &Till) -> Result<()> {

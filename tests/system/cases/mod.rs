@@ -63,6 +63,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::systemctl_hangs,
     faults::service_hangs_in_systemctl,
     faults::journal_stopped,
+    faults::journal_frozen,
     faults::old_kernel,
     units::sysv_script,
     units::start_limit,
