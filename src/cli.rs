@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
@@ -62,6 +62,12 @@ struct ConfigArgument {
     /// The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program as its command line asks for.
