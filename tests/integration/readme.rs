@@ -84,8 +84,10 @@ fn sections(name: &str) -> Vec<Section> {
 fn take_names(section: Option<&mut Section>, prose: &mut String) {
     let prose = std::mem::take(prose);
     if let Some(section) = section {
-        let names = prose.split('`').skip(1).step_by(2).map(str::to_owned);
-        section.names.extend(names);
+        let names = prose.split('`').skip(1).step_by(2);
+        // One may go on in the next line of a list.
+        let on_one_line = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ");
+        section.names.extend(names.map(on_one_line));
         section.names.sort();
     }
 }
