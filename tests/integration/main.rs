@@ -12,6 +12,7 @@ mod chaos;
 mod check;
 mod clock;
 mod completions;
+mod control;
 mod demo;
 mod fuzz;
 mod health;
