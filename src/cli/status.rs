@@ -24,6 +24,12 @@ const WIDTH: usize = 80;
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
 
+/// How the service says that a process waits for its start program to be installed.
+const WAITING: &str = "waiting: ";
+
+/// See [`WAITING`].
+const NOT_INSTALLED: &str = " is not installed";
+
 /// How often `--watch` looks for news.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
 
@@ -189,15 +195,8 @@ fn table(
             }
         }
     }
-    let [since, updated] =
-        [status.started_at, status.updated_at].map(|time| in_words(time.into(), now, zone));
-    let service = t!(
-        "status.service",
-        pid = status.pid,
-        since = since,
-        updated = updated
-    );
-    text + wrapped(&service).trim_start()
+    let since = in_words(status.started_at.into(), now, zone);
+    text + &t!("status.service", pid = status.pid, since = since) + "\n"
 }
 
 fn row(
@@ -249,9 +248,22 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
     if process.pids.len() > 1 {
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
     }
-    // In the service's own words, which are English.
-    notes.extend(process.detail.as_deref().map(printable));
+    notes.extend(detail(process));
     notes
+}
+
+/// What the service says of the state: in the user's language what has fixed words, else as it is.
+fn detail(process: &ProcessStatus) -> Option<String> {
+    let detail = printable(process.detail.as_deref()?);
+    let not_installed = detail
+        .strip_prefix(WAITING)
+        .and_then(|rest| rest.strip_suffix(NOT_INSTALLED));
+    Some(match (process.state, not_installed) {
+        (State::Backoff, _) => t!("status.detail_backoff").into_owned(),
+        (State::Stuck, _) => t!("status.detail_stuck").into_owned(),
+        (_, Some(program)) => t!("status.detail_not_installed", program = program).into_owned(),
+        _ => detail,
+    })
 }
 
 fn state(state: State) -> String {
@@ -390,7 +402,7 @@ Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
   it dies again and again, so its next start waits
-mfe-watchdog (pid 77) runs since 03-01 09:00, last look 09:00:00
+mfe-watchdog runs (pid 77) since 03-01 09:00
 ";
         assert_eq!(shown(vec![first, second], &[remembered], false), expected);
     }
