@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
@@ -156,7 +157,8 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     for (key, warning) in settings.unsafe_commands() {
-        eprintln!("{source}: {key}: warning: {warning}");
+        let warning = t!("errors.warning", warning = warning);
+        eprintln!("{source}: {key}: {warning}");
     }
     let text = settings.to_toml().context("the settings can't be shown")?;
     print(&format!("# {source}\n{text}"))
@@ -197,7 +199,7 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("stdout can't be written to")
+            Err(error).context(t!("errors.output"))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -593,7 +593,7 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     let portuguese = shown("pt_BR.UTF-8", &[]);
     assert!(portuguese.starts_with("PROGRAMA "), "{portuguese}");
     assert!(
-        portuguese.contains(&format!("{}  no ar ", program.name)),
+        portuguese.contains(&format!("{:8}  no ar ", program.name)),
         "{portuguese}"
     );
     for locale in ["C", "en_US.UTF-8", "de_DE.UTF-8"] {
