@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
@@ -91,6 +92,12 @@ struct ConfigArgument {
     config: Option<PathBuf>,
 }
 
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the program as its command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -150,7 +157,8 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     for (key, warning) in settings.unsafe_commands() {
-        eprintln!("{source}: {key}: warning: {warning}");
+        let warning = t!("errors.warning", warning = warning);
+        eprintln!("{source}: {key}: {warning}");
     }
     let text = settings.to_toml().context("the settings can't be shown")?;
     print(&format!("# {source}\n{text}"))
@@ -191,7 +199,7 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("stdout can't be written to")
+            Err(error).context(t!("errors.output"))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -7,9 +7,11 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod budget;
+mod catalog;
 mod chaos;
 mod check;
 mod clock;
+mod completions;
 mod control;
 mod demo;
 mod fuzz;
@@ -17,10 +19,12 @@ mod health;
 mod hooks;
 mod identity;
 mod journal;
+mod manual;
 mod no_pidfd;
 mod notify;
 #[path = "../shared/random.rs"]
 mod random;
+mod readme;
 mod reload;
 mod soak;
 mod status;

@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod documentation;
 mod faults;
 mod identity;
 mod installation;
@@ -57,6 +58,10 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
+    documentation::journal_explains,
+    documentation::manual_pages,
+    documentation::completions,
+    documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
     faults::service_hangs,
