@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
+use crate::doctor::{self, Machine};
 use crate::journal;
 use crate::launcher;
 use crate::locale;
@@ -48,6 +49,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
+    /// if something is
+    Doctor(ConfigArgument),
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
         Command::Status { json } => status(&runtime_dir, json),
+        Command::Doctor(ConfigArgument { config }) => doctor(config),
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
@@ -161,6 +166,16 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn doctor(config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let examination = doctor::examine(&Machine::this(config)?);
+    print(&examination.to_string())?;
+    Ok(if examination.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn to_json(status: &Status) -> anyhow::Result<String> {

@@ -20,17 +20,21 @@
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | `locale` | which language people are spoken to in |
 //! | [`journal`] | where messages go |
+//! | [`doctor`] | looks over the whole machine and changes nothing |
+//! | `legacy` | the script that this service replaces |
 
 rust_i18n::i18n!("locales", fallback = "en");
 
 pub mod cli;
 pub mod config;
+pub mod doctor;
 mod environment;
 pub mod event;
 pub mod health;
 pub mod hooks;
 pub mod journal;
 pub mod launcher;
+mod legacy;
 mod locale;
 mod printable;
 pub mod process;

@@ -3,7 +3,6 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
-mod legacy;
 mod liveness;
 pub mod lock;
 mod notifier;
@@ -28,6 +27,7 @@ use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::journal;
+use crate::legacy;
 use crate::printable::list;
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};

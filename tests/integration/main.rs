@@ -11,6 +11,7 @@ mod chaos;
 mod check;
 mod clock;
 mod demo;
+mod doctor;
 mod fuzz;
 mod health;
 mod hooks;
