@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_clock_is_behind_what_was_written_later() {
-        let at = |hours| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600);
+        let at = |hours: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600);
         assert_eq!(behind(at(100), at(99)), None);
         assert_eq!(behind(at(100), at(104)), None);
         assert_eq!(

@@ -133,7 +133,9 @@ fn likeness(name: &str, comm: &str, arguments: &[String]) -> Option<Likeness> {
         let word = word.to_lowercase();
         let base = word.rsplit('/').next().unwrap_or_default();
         // Monitor, Monitor.jar, and as a Java class br.gov.ce.sefaz.Monitor.
-        base.split('.').next() == Some(&name) || base.rsplit('.').next() == Some(&name)
+        base == name
+            || base.split('.').next() == Some(&name)
+            || base.rsplit('.').next() == Some(&name)
     };
     let stem = comm.split(['.', '-']).next().unwrap_or_default();
     let stem = stem.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -169,7 +171,8 @@ mod tests {
             of("python3.11", &["python3", "Monitor"]),
             argument("Monitor")
         );
-        assert_eq!(of("wine64-preload", &["wine", "Monitor.exe"]), None);
+        let exe = "Monitor.exe";
+        assert_eq!(of("wine64-preload", &["wine", exe]), argument(exe));
         for (comm, arguments) in [
             ("gnome-monitor", &["gnome-monitor"][..]),
             ("monitord", &["monitord"]),

@@ -95,7 +95,7 @@ mod tests {
         let command = format!("sudo sh -c 'a  b' {}", "word ".repeat(20).trim_end());
         let text = Paragraph::of_command(&command).to_string();
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
-        let joined: Vec<&str> = text.lines().map(|line| line.trim_start()).collect();
+        let joined: Vec<&str> = text.lines().map(str::trim_start).collect();
         assert_eq!(joined.join("\n").replace("\\\n", ""), command);
     }
 
