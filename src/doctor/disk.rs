@@ -1,5 +1,6 @@
 //! Whether there is room left on the file systems that the service, the journal and the package need.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rust_i18n::t;
@@ -31,9 +32,13 @@ pub(super) fn examine(view: &mut View<'_>, found: &mut Examination) {
     for (folder, needed, command) in NEEDS {
         let path = Path::new(folder);
         // A folder that isn't there has no file system of its own.
-        if view.metadata(path).is_none() {
+        let Some(metadata) = view.metadata(path) else {
+            continue;
+        };
+        if seen.contains(&metadata.dev()) {
             continue;
         }
+        seen.push(metadata.dev());
         let room = match statvfs(view.at(path)) {
             Ok(room) => room,
             Err(error) => {
@@ -41,10 +46,6 @@ pub(super) fn examine(view: &mut View<'_>, found: &mut Examination) {
                 continue;
             }
         };
-        if seen.contains(&room.f_fsid) {
-            continue;
-        }
-        seen.push(room.f_fsid);
         match shortage(&room, needed) {
             None => {}
             Some(Shortage::Room(left)) => {

@@ -2,6 +2,8 @@
 //! outside, and any other command.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
@@ -50,12 +52,13 @@ fn examine_driver(
     running: &[Running],
     found: &mut Examination,
 ) {
-    let folders = commands.iter().filter_map(|path| path.parent());
-    let is_any = folders
-        .into_iter()
-        .any(|folder| view.metadata(folder).is_some());
+    let folders: BTreeSet<&Path> = commands.iter().filter_map(|path| path.parent()).collect();
+    let is_any = folders.iter().any(|folder| view.metadata(folder).is_some());
     if !is_any {
-        found.find_without_command("driver-missing", t!("doctor.driver_missing"));
+        let folders = folders.iter().map(|folder| folder.display().to_string());
+        let folders = printable(&list(folders));
+        let text = t!("doctor.driver_missing", folders = folders);
+        found.find_without_command("driver-missing", text);
         return;
     }
     let mut wanted: BTreeSet<PathBuf> = commands.iter().map(|path| path.to_path_buf()).collect();
@@ -93,13 +96,10 @@ fn programs(settings: &Settings, running: &[Running]) -> Vec<PathBuf> {
 
 /// Whether there is such a file with something in it, as far as one may look.
 fn is_there(view: &mut View<'_>, path: &Path) -> bool {
-    match std::fs::metadata(view.at(path)) {
+    match fs::metadata(view.at(path)) {
         Ok(metadata) => metadata.is_file() && metadata.len() > 0,
         Err(error) => {
-            let is_absent = matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            );
+            let is_absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
             if !is_absent {
                 view.cannot_see(path, &error);
             }

@@ -2,6 +2,7 @@
 //! they are there at all is looked at in [`super::driver`].
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ pub(super) fn examine(
     let programs: BTreeSet<&str> = settings.commands().map(|(_, program)| program).collect();
     for program in programs {
         let path = Path::new(program);
-        let Some(metadata) = view.metadata(path).filter(std::fs::Metadata::is_file) else {
+        let Some(metadata) = view.metadata(path).filter(Metadata::is_file) else {
             continue;
         };
         let shown = printable(program);

@@ -51,7 +51,7 @@ pub(super) fn examine(
             found.find(
                 "old-watcher-unit",
                 t!("doctor.old_watcher_in", file = name, script = script),
-                format!("sudo systemctl disable --now {}", shell_word(&unit.name)),
+                disable(&unit.name),
             );
         } else if let Some((program, restart)) = rival(&unit, settings) {
             let text = t!(
@@ -64,6 +64,15 @@ pub(super) fn examine(
             found.find("rival-unit", text, command);
         }
     }
+}
+
+/// Ends a unit for good, but not the programs that its script has started.
+fn disable(unit: &str) -> String {
+    let keep = service::drop_in(unit, "[Service]\\nKillMode=process\\n");
+    format!(
+        "{keep} && sudo systemctl disable --now {}",
+        shell_word(unit)
+    )
 }
 
 /// The program that systemd restarts by this unit, and when it does so.

@@ -7,6 +7,7 @@ use rust_i18n::t;
 use super::{Examination, Systemd};
 use crate::config::Settings;
 use crate::event::Kind;
+use crate::printable::shell_word;
 
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;
@@ -85,7 +86,7 @@ pub(super) fn drop_in(unit: &str, settings: &str) -> String {
     let script = format!(
         "mkdir -p \"$1\" && printf \"{settings}\" > \"$1/mfe-watchdog.conf\" && systemctl daemon-reload"
     );
-    let folder = crate::printable::shell_word(&format!("/etc/systemd/system/{unit}.d"));
+    let folder = shell_word(&format!("/etc/systemd/system/{unit}.d"));
     format!("sudo sh -c '{script}' sh {folder}")
 }
 

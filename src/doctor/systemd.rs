@@ -65,6 +65,8 @@ async fn answer(program: &str, words: &[&str]) -> Option<String> {
     ];
     let mut subprocess = Subprocess::run(&command, &variables, Vec::new(), TIMEOUT);
     let outcome = subprocess.outcome().await;
+    // It is reaped, unless it hangs in the kernel: then nobody waits for it.
+    let _ = tokio::time::timeout(TIMEOUT, subprocess.gone()).await;
     matches!(outcome.end, End::Exited(_))
         .then(|| String::from_utf8_lossy(&outcome.output).into_owned())
 }

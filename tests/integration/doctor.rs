@@ -190,7 +190,9 @@ fn a_unit_that_starts_the_old_watcher_is_found() {
     sound.assert_clean();
     pull_in(&sound, "check.service");
     let command = sound.command("old-watcher-unit");
-    assert_eq!(command, "sudo systemctl disable --now check.service");
+    let end = " && sudo systemctl disable --now check.service";
+    assert!(command.ends_with(end), "{command}");
+    assert!(command.contains("KillMode=process"), "{command}");
 }
 
 /// The machine starts the unit at boot.
