@@ -14,6 +14,7 @@ use crate::journal;
 use crate::launcher;
 use crate::locale;
 use crate::printable::{list, printable};
+use crate::report;
 use crate::service::{self, Options, lock};
 use crate::status::{ProcessStatus, Status};
 
@@ -48,6 +49,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Report how the processes were, from the journal; exits 1 if that can't be read
+    Report {
+        /// How far to look back, such as 24h, 7d or 2weeks; at most a year
+        #[arg(long, value_name = "TIME", default_value = "7d")]
+        since: String,
+        /// The report as JSON
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+        /// Write it to a file, as a page that a browser shows
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
@@ -77,6 +90,9 @@ pub fn main() -> ExitCode {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
         Command::Status { json } => status(&runtime_dir, json),
+        Command::Report { since, json, html } => {
+            report(&since, json, html.as_deref(), &runtime_dir)
+        }
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
@@ -166,6 +182,26 @@ fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
 fn to_json(status: &Status) -> anyhow::Result<String> {
     let json = serde_json::to_string(status).context("the status can't be shown")?;
     Ok(json + "\n")
+}
+
+fn report(
+    since: &str,
+    json: bool,
+    html: Option<&Path>,
+    runtime_dir: &Path,
+) -> anyhow::Result<ExitCode> {
+    let period = humantime::parse_duration(since).ok();
+    let period = period.filter(|period| !period.is_zero() && *period <= report::PERIOD_MAX);
+    let period = period.with_context(|| t!("report.not_a_period", text = since).into_owned())?;
+    let report = report::report(period, runtime_dir)?;
+    match html {
+        Some(file) => {
+            report::write(file, &report::html(&report))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None if json => print(&report::json(&report)?),
+        None => print(&report::text(&report)),
+    }
 }
 
 fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {

@@ -24,7 +24,7 @@ pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesO
 }
 
 /// The machine's time zone, as tzset(3) finds it with `tz` as $TZ; UTC where it can't be read.
-fn local_zone(tz: Option<&str>) -> TimeZone {
+pub(crate) fn local_zone(tz: Option<&str>) -> TimeZone {
     let zone = tz.map_or_else(TimeZone::local, TimeZone::from_posix_tz);
     zone.unwrap_or_else(|_| TimeZone::utc())
 }

@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
 use crate::process::ProcessId;
+pub(crate) use age::local_zone;
 use file::Looks;
 use streak::{Finding, Streak};
 
