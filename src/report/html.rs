@@ -30,7 +30,7 @@ const UP_TOP: u64 = 20;
 const ROWS_MAX: usize = 500;
 
 /// At most so many times are written below a timeline: there is room for them on a phone.
-const TICKS_MAX: u64 = 6;
+const TICKS_MAX: u64 = 7;
 
 /// The distances between such times, in hours.
 const TICK_HOURS: [u64; 13] = [1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 672, 1344, 2688];
@@ -125,9 +125,13 @@ fn section(number: usize, key: &str, record: &Record, report: &Report) -> String
     section += "</dl>\n</div>\n";
     let when = |micros| time(micros, &report.zone);
     let placed = outages(record);
-    let rows = placed
-        .iter()
-        .map(|one| [when(one.from), duration(one.length), cause(one)]);
+    let rows = placed.iter().map(|one| {
+        [
+            when(one.from),
+            duration(one.length),
+            cause(one, report.past.to),
+        ]
+    });
     section += &table(&t!("report.outages"), &rows.collect::<Vec<_>>());
     let intervals = record.intervals.iter();
     let rows = intervals.filter_map(|interval| match interval.state {
@@ -195,8 +199,9 @@ fn timeline(number: usize, key: &str, record: &Record, report: &Report) -> Strin
         drawing += &format!("<path class=\"tick\" d=\"M{step} 0V{HEIGHT}\"/>");
         // One at the edge would stick out.
         if (STEPS / 16..=STEPS * 15 / 16).contains(&step) {
-            let percent = step * 100 / STEPS;
-            labels += &format!("<span style=\"left:{percent}%\">{}</span>", escape(&label));
+            let (percent, rest) = (step * 100 / STEPS, step * 1000 / STEPS % 10);
+            let label = escape(&label);
+            labels += &format!("<span style=\"left:{percent}.{rest}%\">{label}</span>");
         }
     }
     format!(

@@ -40,9 +40,13 @@ fn process(record: &Record, report: &Report) -> String {
         text += &format!("  {label:26} {value}\n");
     }
     let when = |micros| time(micros, &report.zone);
-    let lines = placed
-        .iter()
-        .map(|one| (when(one.from), duration(one.length), cause(one)));
+    let lines = placed.iter().map(|one| {
+        (
+            when(one.from),
+            duration(one.length),
+            cause(one, report.past.to),
+        )
+    });
     text += &list(&t!("report.outages"), lines.collect());
     let intervals = record.intervals.iter();
     let lines = intervals.filter_map(|interval| match interval.state {

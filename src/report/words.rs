@@ -12,9 +12,9 @@ pub(super) fn duration(micros: u64) -> String {
     let (milliseconds, seconds) = (micros / 1000, micros / 1_000_000);
     if milliseconds < 60_000 {
         return match (seconds, milliseconds % 1000) {
-            (0, rest) => format!("{rest} ms"),
-            (_, 0) => format!("{seconds} s"),
-            (_, rest) => format!("{seconds} s {rest} ms"),
+            (0, rest) => format!("{rest}ms"),
+            (_, 0) => format!("{seconds}s"),
+            (_, rest) => format!("{seconds}s {rest}ms"),
         };
     }
     let units = [
@@ -25,7 +25,7 @@ pub(super) fn duration(micros: u64) -> String {
     ];
     let units = units.iter().filter(|(count, _)| *count > 0);
     let units: Vec<String> = units
-        .map(|(count, unit)| format!("{count} {unit}"))
+        .map(|(count, unit)| format!("{count}{unit}"))
         .collect();
     units.join(" ")
 }
@@ -146,9 +146,10 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
     .collect()
 }
 
-/// Why a process was gone.
-pub(super) fn cause(placed: &Placed) -> String {
+/// Why a process was gone, and what else there is to know of that.
+pub(super) fn cause(placed: &Placed, now: u64) -> String {
     let outage = placed.outage;
+    let lasts = !outage.is_end_seen && placed.to == now;
     let mut words = match outage.cause.as_deref() {
         Some("absent") => t!("report.cause_absent").into_owned(),
         Some("gone") => t!("report.cause_gone").into_owned(),
@@ -162,7 +163,8 @@ pub(super) fn cause(placed: &Placed) -> String {
     for (is_so, more) in [
         (outage.start_failed, t!("report.start_failed")),
         (!outage.is_begin_seen, t!("report.begin_not_seen")),
-        (!outage.is_end_seen, t!("report.end_not_seen")),
+        (lasts, t!("report.lasts")),
+        (!outage.is_end_seen && !lasts, t!("report.end_not_seen")),
     ] {
         if is_so {
             words += "; ";
