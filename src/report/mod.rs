@@ -223,4 +223,32 @@ pub fn write(path: &Path, content: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn figures(up: u64, down: u64, not_observed: u64) -> Figures {
+        Figures {
+            up,
+            down,
+            not_observed,
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn only_what_was_never_down_is_fully_available() {
+        assert_eq!(figures(DAY, 0, DAY).availability(), Some(100_000));
+        assert_eq!(figures(DAY * 366, 1, 0).availability(), Some(99_999));
+        assert_eq!(figures(0, 1, 0).availability(), Some(0));
+        assert_eq!(figures(0, 0, DAY).availability(), None);
+        assert_eq!(figures(DAY, 0, 1).observed_share(), Some(99_999));
+        assert_eq!(figures(0, 0, DAY).observed_share(), Some(0));
+    }
+
+    #[test]
+    fn less_than_a_day_makes_no_daily_average() {
+        assert_eq!(figures(DAY - 1, 0, DAY).per_day(5), None);
+        assert_eq!(figures(DAY * 3, DAY, DAY).per_day(5), Some(13));
+        assert_eq!(figures(DAY, 0, 0).per_day(0), Some(0));
+    }
+}

@@ -18,6 +18,7 @@ mod journal;
 mod no_pidfd;
 mod notify;
 mod reload;
+mod report;
 mod soak;
 mod status;
 mod supervise;
