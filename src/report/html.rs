@@ -248,8 +248,8 @@ fn shapes(
         let begin = step(interval.from).min(STEPS - least);
         let end = step(interval.to).max(begin + least);
         match shapes.last_mut() {
-            Some((last, _, _, last_end)) if *last == class && *last_end >= begin => {
-                *last_end = end.max(*last_end);
+            Some((same, _, _, until)) if *same == class && *until >= begin => {
+                *until = end.max(*until);
             }
             _ => shapes.push((class, top, begin, end)),
         }

@@ -249,7 +249,7 @@ fn understand(fields: &Fields) -> Option<Entry> {
             cause: fields.cause.as_str().map(printable),
             outage: number(&fields.outage_ms).map(Duration::from_millis),
         }),
-        (None, Some(1)) if fields.about == UNIT && ends(&fields) => Sign::Ended,
+        (None, Some(1)) if fields.about == UNIT && ends(fields) => Sign::Ended,
         _ => Sign::Alive,
     };
     Some(Entry { at, sign })

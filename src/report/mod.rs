@@ -160,7 +160,7 @@ pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
         .context("the event loop can't be set up")?;
     runtime
         .block_on(journal::read(&mut history, now))
-        .with_context(|| unreadable())?;
+        .with_context(unreadable)?;
     let past = history.finish(running(runtime_dir).as_ref());
     Ok(Report {
         host: host().unwrap_or_default(),

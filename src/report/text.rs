@@ -47,7 +47,7 @@ fn process(record: &Record, report: &Report) -> String {
             cause(one, report.past.to),
         )
     });
-    text += &list(&t!("report.outages"), lines.collect());
+    text += &list(&t!("report.outages"), &lines.collect::<Vec<_>>());
     let intervals = record.intervals.iter();
     let lines = intervals.filter_map(|interval| match interval.state {
         State::NotObserved(why) => Some((
@@ -57,12 +57,12 @@ fn process(record: &Record, report: &Report) -> String {
         )),
         _ => None,
     });
-    text += &list(&t!("report.not_observed"), lines.collect());
+    text += &list(&t!("report.not_observed"), &lines.collect::<Vec<_>>());
     text
 }
 
 /// A list with its head: when, how long, why.
-fn list(head: &str, lines: Vec<(String, String, String)>) -> String {
+fn list(head: &str, lines: &[(String, String, String)]) -> String {
     if lines.is_empty() {
         return String::new();
     }

@@ -41,13 +41,19 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let unseen = unseen.first().context("the comunicador runs")?;
     till.signal("KILL", unseen.pid)?;
     till.start()?;
-    till.wait_up(&COMUNICADOR)?;
     let started = SystemTime::now();
+    till.wait_up(&COMUNICADOR)?;
+    let up = SystemTime::now();
 
     let report = report(till, begin)?;
-    let outages = of(&report, &MONITOR, "outages")?;
+    let after = |list: &[Value]| -> Vec<Value> {
+        let is_after = |from| time(from).is_ok_and(|from| from + TOLERANCE > died);
+        let list = list.iter().filter(|one| is_after(&one["from"]));
+        list.cloned().collect()
+    };
+    let outages = after(of(&report, &MONITOR, "outages")?);
     let [outage] = outages.as_slice() else {
-        anyhow::bail!("one outage of the monitor: {report:#}");
+        anyhow::bail!("not one outage of the monitor: {report:#}");
     };
     near(&outage["from"], died)?;
     near(&outage["to"], back)?;
@@ -57,15 +63,12 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
         "{outage}"
     );
 
-    let gaps = of(&report, &MONITOR, "not_observed")?;
-    let gaps: Vec<_> = gaps
-        .iter()
-        .filter(|gap| gap["reason"] == "watchdog_not_running")
-        .filter(|gap| time(&gap["from"]).is_ok_and(|from| from > died))
-        .collect();
+    let gaps = after(of(&report, &MONITOR, "not_observed")?);
     let [crash, stop] = gaps.as_slice() else {
-        anyhow::bail!("two gaps after the outage of the monitor: {report:#}");
+        anyhow::bail!("not two times when nobody watched the monitor: {report:#}");
     };
+    let is_ours = |gap: &Value| gap["reason"] == "watchdog_not_running";
+    ensure!(is_ours(crash) && is_ours(stop), "{crash} {stop}");
     near(&crash["from"], killed)?;
     near(&crash["to"], adopted)?;
     near(&stop["from"], stopped)?;
@@ -81,7 +84,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
         time(&last["from"])? > stopped,
         "before anybody watched: {last}"
     );
-    near(&last["to"], started)
+    near(&last["to"], up)
 }
 
 fn report(till: &Till, begin: SystemTime) -> Result<Value> {
