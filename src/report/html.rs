@@ -294,3 +294,78 @@ fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::history::Reason;
+
+    /// Midnight of a day, in microseconds.
+    const BEGIN: u64 = 20_000 * 24 * HOUR;
+
+    fn interval(from: u64, to: u64, state: State) -> Interval {
+        Interval { from, to, state }
+    }
+
+    #[test]
+    fn the_shortest_outage_of_a_year_is_seen_and_a_million_are_few_shapes() {
+        let to = BEGIN + 366 * 24 * HOUR;
+        let shortest = interval(to - 1, to, State::Down(0));
+        let drawn = shapes(&[&shortest], OUTAGE_STEPS, BEGIN, to);
+        assert_eq!(drawn, [("down", 0, STEPS - OUTAGE_STEPS, STEPS)]);
+        let all: Vec<Interval> = (0..1_000_000)
+            .map(|n| {
+                interval(
+                    BEGIN + n * HOUR / 200,
+                    BEGIN + n * HOUR / 200 + 1,
+                    State::Down(0),
+                )
+            })
+            .collect();
+        let drawn = shapes(&all.iter().collect::<Vec<_>>(), OUTAGE_STEPS, BEGIN, to);
+        assert!(drawn.len() <= 2, "{}", drawn.len());
+    }
+
+    #[test]
+    fn what_runs_and_what_is_not_known_are_drawn_apart() {
+        let up = interval(BEGIN, BEGIN + HOUR, State::Up);
+        let unknown = State::NotObserved(Reason::NoRecord);
+        let unknown = interval(BEGIN + HOUR, BEGIN + 4 * HOUR, unknown);
+        assert_eq!(
+            shapes(&[&up, &unknown], 1, BEGIN, BEGIN + 4 * HOUR),
+            [("up", UP_TOP, 0, 500), ("none", UP_TOP, 500, 2000)]
+        );
+    }
+
+    #[test]
+    fn the_times_below_are_round_where_the_machine_is() {
+        let fortaleza = TimeZone::from_posix_tz("<-03>3").unwrap();
+        let labels = |from, to| -> Vec<String> {
+            let ticks = ticks(from, to, &fortaleza);
+            assert!(ticks.iter().all(|(at, _)| (from..to).contains(at)));
+            ticks.into_iter().map(|(_, label)| label).collect()
+        };
+        let midday = BEGIN + 12 * HOUR;
+        assert_eq!(
+            labels(midday, midday + 24 * HOUR),
+            ["12:00", "16:00", "20:00", "00:00", "04:00", "08:00"]
+        );
+        let week = labels(midday, midday + 7 * 24 * HOUR);
+        assert_eq!((week.len(), week[0].as_str()), (7, "10-05"));
+        for days in 1..=366 {
+            assert!(
+                labels(midday, midday + days * 24 * HOUR).len() <= 8,
+                "{days} days"
+            );
+        }
+        assert!(labels(BEGIN, BEGIN + 1).len() <= 1);
+    }
+
+    #[test]
+    fn nothing_foreign_is_more_than_text() {
+        assert_eq!(
+            escape("<a href=\"'&'\">\n"),
+            "&lt;a href=&quot;&#39;&amp;&#39;&quot;&gt;\\n"
+        );
+    }
+}

@@ -264,3 +264,79 @@ fn ends(fields: &Fields) -> bool {
 pub(super) fn boot_id(text: &str) -> Option<u128> {
     u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an entry with these fields besides its times says.
+    fn sign(fields: &str) -> Option<Sign> {
+        let line = format!(
+            "{{\"_BOOT_ID\":\"00ff\",\"__MONOTONIC_TIMESTAMP\":\"5\",\"__REALTIME_TIMESTAMP\":\"7\",{fields}}}"
+        );
+        let entry = understand(&serde_json::from_str(&line).unwrap())?;
+        let at = Moment {
+            boot: 255,
+            monotonic: 5,
+            wall: 7,
+        };
+        assert_eq!(entry.at, at);
+        Some(entry.sign)
+    }
+
+    #[test]
+    fn only_the_unit_speaks_for_the_watchdog() {
+        let fields = |unit: &str| {
+            format!(
+                "\"_SYSTEMD_UNIT\":\"{unit}\",\"_PID\":\"9\",\"MFE_EVENT\":\"restarted\",\
+                 \"MFE_PROCESS\":\"a\",\"MFE_CAUSE\":\"killed\",\"MFE_OUTAGE_MS\":\"12\""
+            )
+        };
+        let event = Event {
+            pid: 9,
+            kind: Kind::Restarted,
+            process: Some("a".into()),
+            cause: Some("killed".into()),
+            outage: Some(Duration::from_millis(12)),
+        };
+        assert_eq!(sign(&fields(UNIT)), Some(Sign::Event(event)));
+        assert_eq!(sign(&fields("user@1000.service")), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn the_end_of_the_main_process_is_the_end() {
+        let said = |pid: &str, id: &str, more: &str| {
+            sign(&format!(
+                "\"_PID\":\"{pid}\",\"UNIT\":\"{UNIT}\",\"MESSAGE_ID\":\"{id}\"{more}"
+            ))
+        };
+        for id in ENDS {
+            assert_eq!(said("1", id, ""), Some(Sign::Ended));
+            assert_eq!(said("2", id, ""), Some(Sign::Alive));
+        }
+        let main = ",\"COMMAND\":\"ExecStart\"";
+        assert_eq!(said("1", PROCESS_EXIT, main), Some(Sign::Ended));
+        let reload = ",\"COMMAND\":\"ExecReload\"";
+        assert_eq!(said("1", PROCESS_EXIT, reload), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn fields_of_another_form_say_nothing() {
+        let fields = "\"_PID\":[\"1\",\"2\"],\"MFE_EVENT\":[1,2],\"UNIT\":null";
+        assert_eq!(sign(fields), Some(Sign::Alive));
+        let nothing = understand(&serde_json::from_str("{}").unwrap());
+        assert_eq!(nothing, None);
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_whole_and_never_too_long() {
+        let text = [b"a\n\nb\n".as_slice(), &vec![b'x'; LINE_MAX + 9], b"\nend"].concat();
+        let mut from = BufReader::with_capacity(7, text.as_slice());
+        let mut line = Vec::new();
+        let mut lengths = Vec::new();
+        while next_line(&mut from, &mut line).await.unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [1, 0, 1, LINE_MAX, 3]);
+    }
+}

@@ -185,3 +185,54 @@ pub(super) fn reason(reason: Reason) -> String {
     }
     .into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_exact_to_the_second() {
+        const SECOND: u64 = 1_000_000;
+        for (micros, expected) in [
+            (0, "0ms"),
+            (999, "0ms"),
+            (412_000, "412ms"),
+            (9 * SECOND, "9s"),
+            (59 * SECOND + 999_999, "59s 999ms"),
+            (60 * SECOND + 999_999, "1min"),
+            (3601 * SECOND, "1h 1s"),
+            (90_061 * SECOND, "1d 1h 1min 1s"),
+        ] {
+            assert_eq!(duration(micros), expected);
+        }
+    }
+
+    #[test]
+    fn percentages_keep_their_zeros() {
+        for (share, expected) in [
+            (None, "-"),
+            (Some(100_000), "100%"),
+            (Some(99_999), "99.999%"),
+            (Some(5), "0.005%"),
+        ] {
+            assert_eq!(percent(share), expected);
+        }
+    }
+
+    #[test]
+    fn a_zone_is_named_by_its_distance_from_utc() {
+        let zone_of = |tz: &str| {
+            zone(
+                0,
+                200 * 86_400_000_000,
+                &TimeZone::from_posix_tz(tz).unwrap(),
+            )
+        };
+        assert_eq!(zone_of("<-03>3"), "UTC-03:00");
+        assert_eq!(zone_of("IST-5:30"), "UTC+05:30");
+        assert_eq!(
+            zone_of("CET-1CEST,M3.5.0,M10.5.0/3"),
+            "UTC+01:00, UTC+02:00"
+        );
+    }
+}
