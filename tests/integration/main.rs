@@ -27,6 +27,7 @@ mod notify;
 mod random;
 mod readme;
 mod reload;
+mod report;
 mod soak;
 mod status;
 mod supervise;

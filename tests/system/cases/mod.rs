@@ -7,6 +7,7 @@ mod identity;
 mod installation;
 mod operation;
 mod package;
+mod report;
 mod starts;
 mod units;
 
@@ -56,6 +57,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::exec_of_an_unknown_key,
     identity::pids_reused_within_a_second,
     operation::stop_start_restart,
+    report::outages_as_they_were,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
