@@ -271,7 +271,9 @@ impl Machine {
         Self {
             restarts: memory.restarts,
             backoff: memory.backoff.clone(),
-            not_before: memory.not_before.map_or(self.epoch, |time| time.min(latest)),
+            not_before: memory
+                .not_before
+                .map_or(self.epoch, |time| time.min(latest)),
             memory: Some(memory),
             ..self
         }
