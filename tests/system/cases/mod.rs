@@ -1,6 +1,8 @@
 //! The cases: what each suite, and the package itself, has to show.
 
 mod faults;
+mod health;
+mod hooks;
 mod identity;
 mod installation;
 mod operation;
@@ -53,6 +55,11 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::settings_of_the_administrator,
     starts::exec_of_an_unknown_key,
     identity::pids_reused_within_a_second,
+    health::unhealthy_unit,
+    health::another_users_program,
+    health::tcp_check,
+    hooks::hook_in_the_sandbox,
+    hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     operation::reload_good,
     operation::reload_bad,
