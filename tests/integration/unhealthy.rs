@@ -324,3 +324,36 @@ fn a_program_that_goes_of_itself_is_well_when_it_is_back() {
         killed.elapsed()
     );
 }
+
+#[test]
+fn a_service_that_ends_takes_its_checks_along_and_not_the_program() {
+    let (till, program) = Till::with_program();
+    let pids = till.path().join("pids");
+    let body = format!(
+        "trap '' TERM; sleep 1000 & echo $$ $! > '{}'; wait; wait",
+        pids.display()
+    );
+    let script = till.script("check.sh", &body);
+    let script = toml::Value::from(script.to_str().unwrap());
+    let hangs = check(&format!(
+        "kind = \"command\"\ncommand = [{script}]\ntimeout = \"1h\""
+    ));
+    till.set_rules(&program, &format!("{QUICK}{hangs}"));
+    let service = till.run();
+    let pids = eventually("a check that runs", || {
+        let pids = fs::read_to_string(&pids).ok()?;
+        let pids: Vec<String> = pids.split_whitespace().map(str::to_owned).collect();
+        (pids.len() == 2).then_some(pids)
+    });
+    let (exit, _) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    eventually("the end of the check", || {
+        let lives = |pid: &String| {
+            let stat = procfs::process::Process::new(pid.parse().unwrap())
+                .and_then(|process| process.stat());
+            stat.is_ok_and(|stat| stat.state != 'Z')
+        };
+        (!pids.iter().any(lives)).then_some(())
+    });
+    assert_eq!(program.pids().len(), 1);
+}

@@ -11,6 +11,13 @@ use crate::wait::wait_for;
 /// A unit of the vendor's.
 const VENDOR: &str = "cco-ser.service";
 
+/// What else runs in that unit.
+const HELPER: Program = Program {
+    key: "helper",
+    name: "mfe-helper",
+    script: "/opt/sefaz/cco/bin/mfe-helper.sh",
+};
+
 /// Makes the next check fail. The service's own directory is what its sandbox lets it write to.
 pub(super) const SICK: &str = "/run/mfe-watchdog/sick";
 
@@ -60,13 +67,13 @@ fn falls_sick(till: &Till, program: &Program) -> Result<String> {
 
 /// A unit is systemd's to stop, with whatever else runs in its control group.
 pub(super) fn unhealthy_unit(till: &Till) -> Result<()> {
-    till.install_driver(Script::Stays)?;
-    till.write(
-        &format!("/etc/systemd/system/{VENDOR}"),
-        "[Service]\nKillMode=control-group\nExecStart=/bin/sh -c 'sleep 54321 & exec \
-         /opt/sefaz/cco/bin/runcco-ser.sh'\n",
-        0o644,
-    )?;
+    till.install_program(&COMUNICADOR, Script::Stays)?;
+    till.install_program(&HELPER, Script::Stays)?;
+    let unit = format!(
+        "[Service]\nKillMode=control-group\nExecStart=/bin/sh -c '{} & exec {}'\n",
+        HELPER.script, COMUNICADOR.script
+    );
+    till.write(&format!("/etc/systemd/system/{VENDOR}"), &unit, 0o644)?;
     till.ok(&["systemctl", "daemon-reload"])?;
     let rules = sick_check(till, &COMUNICADOR)?.replace("1s", "10s");
     till.configure(&config(
@@ -74,17 +81,17 @@ pub(super) fn unhealthy_unit(till: &Till) -> Result<()> {
         &[by_unit(&COMUNICADOR, VENDOR), rules].concat(),
     ))?;
     till.start()?;
-    let helpers = || till.sh("pgrep -xf 'sleep 54321' || true");
     till.wait_up(&COMUNICADOR)?;
-    let before = helpers()?;
-    ensure!(before.lines().count() == 1, "helpers: {before}");
+    let helper = || {
+        wait_for("one helper runs", SOON, || {
+            let helpers = till.processes(&HELPER)?;
+            Ok((helpers.len() == 1).then(|| helpers[0]))
+        })
+    };
+    let before = helper()?;
     let killed = falls_sick(till, &COMUNICADOR)?;
     ensure!(killed.contains("systemd has stopped its unit"), "{killed}");
-    let after = helpers()?;
-    ensure!(
-        after.lines().count() == 1 && after != before,
-        "what else ran in the unit was {before} and is {after}"
-    );
+    ensure!(helper()? != before, "what else ran in the unit was left");
     ensure!(till.property(VENDOR, "ActiveState")? == "active");
     ensure!(
         till.property(VENDOR, "NRestarts")? == "0",
