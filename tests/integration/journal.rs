@@ -591,6 +591,8 @@ fn pinned(kind: Kind) -> (&'static str, &'static str) {
         Kind::Impostor => ("impostor", "e31617220e5e47dea2f23e58262c05ac"),
         Kind::Duplicate => ("duplicate", "118a0ac07775477fa580b1eaf60bfa98"),
         Kind::DryRun => ("dry_run", "096f14ee97514c2589d7acf949eeaeb7"),
+        Kind::Paused => ("paused", "fe72b0894b1d475ebfe1d8e8f8eb2a3d"),
+        Kind::Resumed => ("resumed", "1bd964b429df4e26909d85fab8687706"),
         Kind::Unknown => ("unknown", "c0c6bbcfc3f84a25986a08fd5148fb2a"),
     }
 }

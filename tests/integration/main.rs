@@ -10,6 +10,7 @@ mod budget;
 mod chaos;
 mod check;
 mod clock;
+mod control;
 mod crash_loop;
 mod demo;
 mod dry_run;

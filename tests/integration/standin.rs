@@ -29,12 +29,12 @@ pub fn main() {
         .and_then(|mut file| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
         .expect("the start can't be noted");
     let mode = arguments.next().unwrap_or_default();
-    if mode == "prefork" {
+    let child = (mode == "prefork").then(|| {
         std::process::Command::new(&program)
             .arg(directory)
             .spawn()
-            .expect("the child can't be started");
-    }
+            .expect("the child can't be started")
+    });
     if mode == "busy" {
         std::thread::spawn(|| {
             loop {
@@ -47,5 +47,8 @@ pub fn main() {
             break;
         }
         std::thread::sleep(Duration::from_secs(1));
+    }
+    if let Some(mut child) = child {
+        let _ = child.wait();
     }
 }

@@ -20,14 +20,14 @@ struct Freezer {
 impl Freezer {
     fn new() -> Self {
         assert!(is_root(), "this test freezes a process, so it needs root");
-        let mount = tempfile::tempdir().unwrap();
+        let mount = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
         let status = Command::new("mount")
             .args(["-t", "cgroup", "-o", "freezer", "freezer"])
             .arg(mount.path())
             .status();
         assert!(status.unwrap().success(), "the freezer can't be mounted");
-        let name = format!("mfe-{}", mount.path().file_name().unwrap().display());
-        let group = mount.path().join(name);
+        // The same hierarchy is mounted elsewhere, so the group needs a name that nobody has.
+        let group = mount.path().join(mount.path().file_name().unwrap());
         fs::create_dir(&group).unwrap();
         Self { mount, group }
     }

@@ -550,7 +550,8 @@ fn what_cannot_be_killed_is_told_and_not_doubled() {
     let mut bench = Bench::up();
     bench.event(failed("tcp", true));
     let kill = Action::Signal(Stop::Kill, vec![id(100)]);
-    assert_eq!(bench.after(10 * SECOND).alive(&[100]), [kill.clone()]);
+    let kill = [kill];
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), kill);
     bench.event(Event::NotSignalled("not permitted".into()));
     let stuck = report(Report::Stuck {
         pids: vec![100],
@@ -561,7 +562,7 @@ fn what_cannot_be_killed_is_told_and_not_doubled() {
     for _ in 0..100 {
         assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
         let again = bench.after(5 * SECOND).alive(&[100]);
-        assert_eq!(again, [kill.clone()], "it may help by now");
+        assert_eq!(again, kill, "it may help by now");
         assert!(
             bench.machine.next_look() <= bench.now + 10 * SECOND,
             "looked at again"

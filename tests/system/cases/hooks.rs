@@ -70,7 +70,7 @@ pub(super) fn hook_in_the_sandbox(till: &Till) -> Result<()> {
     ensure!(
         event["event"] == "restarted"
             && event["pid"] == back.pid
-            && event["outage_ms"].to_string() == line("outage ")?,
+            && event["outage_ms"] == line("outage ")?.parse::<u64>()?,
         "{event}"
     );
     ensure!(line("Uid:")?.starts_with("0\t0"), "{heard}");

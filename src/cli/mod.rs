@@ -1,5 +1,8 @@
 //! The command line: understands it, and turns what comes of it into words and exit codes.
 
+mod control;
+mod status;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
@@ -15,7 +17,6 @@ use crate::launcher;
 use crate::locale;
 use crate::printable::{list, printable};
 use crate::service::{self, Options, lock};
-use crate::status::{ProcessStatus, Status};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -47,6 +48,32 @@ enum Command {
         /// The published status itself, as JSON
         #[arg(long)]
         json: bool,
+        /// Show it again whenever it changes, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Leave processes alone for a while, as for a driver update; ends by itself
+    Pause {
+        /// The processes' keys in the configuration [default: all]
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+        /// For how long, such as 30m or 2h, at most 24h
+        #[arg(long = "for", value_name = "TIME", value_parser = control::pause_time)]
+        time: Duration,
+        /// Why, for the status and the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End a pause
+    Resume {
+        /// The processes' keys in the configuration [default: all]
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// End a process and start it anew
+    Restart {
+        /// The process's key in the configuration
+        key: String,
     },
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
@@ -76,7 +103,10 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
-        Command::Status { json } => status(&runtime_dir, json),
+        Command::Status { json, watch } => status::status(&runtime_dir, json, watch),
+        Command::Pause { keys, time, reason } => control::pause(&runtime_dir, keys, time, reason),
+        Command::Resume { keys } => control::resume(&runtime_dir, keys),
+        Command::Restart { key } => control::restart(&runtime_dir, key),
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
@@ -126,48 +156,6 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     print(&format!("# {source}\n{text}"))
 }
 
-fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let holder = lock::holder(runtime_dir)
-        .with_context(|| format!("the lock in {} can't be asked", runtime_dir.display()))?;
-    let status = Status::read(runtime_dir);
-    match (holder, status) {
-        (None, status) => {
-            // A file that can't be read changes nothing about that.
-            let since = status.ok().flatten().map(|status| {
-                let time = status.updated_at;
-                t!("errors.not_running_since", time = time, pid = status.pid)
-            });
-            eprintln!(
-                "{}",
-                t!("errors.not_running", since = since.unwrap_or_default())
-            );
-            Ok(ExitCode::from(EXIT_NOT_RUNNING))
-        }
-        (Some(_), Err(error)) => Err(error),
-        (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
-            print(&if json {
-                to_json(&status)?
-            } else {
-                describe(&status)
-            })?;
-            Ok(if status.is_all_up() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
-        (Some(pid), Ok(_)) => {
-            eprintln!("mfe-watchdog: the service runs (pid {pid}) but hasn't published a status");
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-fn to_json(status: &Status) -> anyhow::Result<String> {
-    let json = serde_json::to_string(status).context("the status can't be shown")?;
-    Ok(json + "\n")
-}
-
 fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     // What the running service goes by, not what the file says since it was last edited.
     let in_force = match (config, lock::holder(runtime_dir)) {
@@ -197,42 +185,6 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
         }
     }
     Ok(ExitCode::from(EXIT_CONFIG))
-}
-
-/// The status for a person.
-fn describe(status: &Status) -> String {
-    let width = |of: fn(&ProcessStatus) -> usize| status.processes.iter().map(of).max();
-    let name_width = width(|process| printable(&process.name).chars().count()).unwrap_or(0);
-    let mut text = String::new();
-    for process in &status.processes {
-        let name = printable(&process.name);
-        let pids = match process.pids.as_slice() {
-            [] => String::new(),
-            pids => {
-                format!("  pid {}", list(pids))
-            }
-        };
-        text += &format!(
-            "{name:name_width$}  {:8}  since {}{pids}  restarts {}\n",
-            process.state, process.since, process.restarts
-        );
-        if let Some(last) = &process.last_restart {
-            let outage = humantime::format_duration(Duration::from_millis(last.outage_ms));
-            text += &format!(
-                "{:name_width$}  last restart {}: {}, outage {outage}\n",
-                "",
-                last.at,
-                printable(&last.cause)
-            );
-        }
-        if let Some(detail) = &process.detail {
-            text += &format!("{:name_width$}  {}\n", "", printable(detail));
-        }
-    }
-    text + &format!(
-        "mfe-watchdog (pid {}) runs since {}, last look {}\n",
-        status.pid, status.started_at, status.updated_at
-    )
 }
 
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.
