@@ -25,7 +25,8 @@ fn of_the_whole_service_or_of_one_process() {
     let of_all = format!("interval = \"100ms\"\ndry_run = true\n{dry_section}{wet_section}");
     till.configure(&of_one);
     let service = till.run();
-    service.wait_for_state("wet", "up");
+    let up = service.wait_for_state("wet", "up");
+    assert_eq!(up["pids"][0], wet.pid());
     let line = service.wait_for("dry_run", "dry");
     assert!(line.contains("nothing is done: "), "{line}");
     assert!(line.contains("would be started with "), "{line}");
@@ -47,8 +48,9 @@ fn of_the_whole_service_or_of_one_process() {
     // In earnest again.
     till.configure(&of_all.replace("true", "false"));
     service.signal(Signal::SIGHUP);
-    for key in ["dry", "wet"] {
-        service.wait_for_state(key, "up");
+    for (key, program) in [("dry", &dry), ("wet", &wet)] {
+        let up = service.wait_for_state(key, "up");
+        assert_eq!(up["pids"][0], program.pid(), "one copy");
     }
     assert_eq!((dry.starts().len(), wet.starts().len()), (1, 2));
 }
