@@ -456,9 +456,9 @@ impl Service {
                 .collect(),
         };
         let directory = self.options.runtime_dir.clone();
-        let written = status
-            .write(&directory)
-            .and_then(|()| self.remember(&published));
+        // First what a crash must not lose: whatever the status says is remembered.
+        let remembered = self.remember(&published);
+        let written = status.write(&directory).and(remembered);
         self.check("writing the status", &written, |error| {
             let directory = directory.display();
             format!("the status can't be written to {directory}: {error}")

@@ -423,9 +423,13 @@ impl Supervisor {
                 });
             }
         }
-        // While a start is awaited, looks follow each other fast: only their outcome is news.
-        let is_cycle =
-            has_looked && !matches!(self.machine.phase(), Phase::Starting | Phase::Replacing);
+        // While a start or an end is awaited, looks follow each other fast: only their outcome is news.
+        let is_awaiting = match self.machine.phase() {
+            Phase::Starting => true,
+            Phase::Replacing => !self.machine.is_stuck(),
+            _ => false,
+        };
+        let is_cycle = has_looked && !is_awaiting;
         let is_news = is_cycle || status != self.published.status;
         let memory = self.machine.memory();
         if memory != *self.published.memory {

@@ -533,9 +533,9 @@ fn deb_path(which: &str) -> String {
     format!("/root/mfe-watchdog-{which}.deb")
 }
 
-/// A configuration whose cycle is short enough for a test.
+/// A configuration whose cycle is short enough for a test, and whose restarts never wait.
 pub(crate) fn config(interval: &str, processes: &str) -> String {
-    format!("interval = \"{interval}\"\n{processes}")
+    format!("interval = \"{interval}\"\nrestart_delay = \"0s\"\n{processes}")
 }
 
 pub(crate) fn by_command(program: &Program) -> String {

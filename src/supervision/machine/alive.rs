@@ -102,9 +102,13 @@ impl Machine {
             let stable_at = self.up_since + self.policy.stable_after;
             if now < stable_at {
                 next_look = next_look.min(stable_at);
-            } else if self.backoff.forget() {
-                let what = Recovery::CrashLoop;
-                actions.push(Action::Report(self.recovered(what)));
+            } else {
+                // Somebody else may have started it while its start was to wait for longer still.
+                self.not_before = self.epoch;
+                if self.backoff.forget() {
+                    let what = Recovery::CrashLoop;
+                    actions.push(Action::Report(self.recovered(what)));
+                }
             }
         }
         for duplicate in self.copies.lives(now, alive, self.policy.interval) {
@@ -174,6 +178,7 @@ impl Machine {
             match ending.next(now, living, timeout) {
                 Next::Wait(until) => next_look = next_look.min(until),
                 Next::Signal(stop, ids, until) => {
+                    self.signal_failure = None;
                     actions.push(Action::Signal(stop, ids));
                     next_look = next_look.min(until);
                 }
@@ -316,6 +321,7 @@ impl Machine {
         self.next_look = match ending.next(now, living, self.policy.stop_timeout) {
             Next::Wait(until) => poll.min(until),
             Next::Signal(stop, ids, until) => {
+                self.signal_failure = None;
                 actions.push(Action::Signal(stop, ids));
                 poll.min(until)
             }

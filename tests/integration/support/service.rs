@@ -150,6 +150,17 @@ impl Service {
         })
     }
 
+    /// Waits until it has published its findings so many times more.
+    pub fn wait_cycles(&self, cycles: usize) {
+        let mut moments = std::collections::BTreeSet::new();
+        eventually(("cycles", cycles), || {
+            let text = std::fs::read(self.runtime_dir.join("status.json")).ok()?;
+            let status: Value = serde_json::from_slice(&text).expect("a whole status.json");
+            moments.insert(status["updated_at"].to_string());
+            (moments.len() > cycles).then_some(())
+        });
+    }
+
     /// Waits until a process was restarted so often.
     pub fn wait_for_restarts(&self, key: &str, restarts: u64) -> Value {
         eventually(("restarts", key, restarts), || {

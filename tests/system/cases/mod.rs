@@ -3,6 +3,8 @@
 mod doctor;
 mod documentation;
 mod faults;
+mod health;
+mod hooks;
 mod identity;
 mod installation;
 mod operation;
@@ -56,6 +58,11 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::settings_of_the_administrator,
     starts::exec_of_an_unknown_key,
     identity::pids_reused_within_a_second,
+    health::unhealthy_unit,
+    health::another_users_program,
+    health::tcp_check,
+    hooks::hook_in_the_sandbox,
+    hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     report::outages_as_they_were,
     operation::reload_good,

@@ -77,9 +77,9 @@ fn faketime() -> Result<PathBuf> {
 
 fn configure(till: &Till, interval: &str) -> Result<()> {
     let programs = PROGRAMS.map(|program| by_command(&program)).concat();
-    // Global settings, so before the first section. Without the waiting every death is followed by a
-    // start at once, and all can be counted.
-    let settings = "start_timeout = \"3s\"\nrestart_delay = \"0s\"\n";
+    // A global setting, so before the first section. As no restart waits, every death is followed by
+    // a start at once, and all can be counted.
+    let settings = "start_timeout = \"3s\"\n";
     till.configure(&config(interval, &format!("{settings}{programs}")))
 }
 
