@@ -18,6 +18,7 @@
 //! | [`service`] | the running service: tasks, signals, systemd |
 //! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
+//! | [`report`] | how the processes were over some time, from the journal |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | `locale` | which language people are spoken to in |
 //! | `local_time` | times as the clock on the wall shows them |
@@ -45,6 +46,7 @@ mod paragraph;
 mod printable;
 pub mod process;
 mod published;
+pub mod report;
 pub mod service;
 mod spawn;
 pub mod state;

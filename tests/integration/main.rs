@@ -7,9 +7,11 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod budget;
+mod catalog;
 mod chaos;
 mod check;
 mod clock;
+mod completions;
 mod control;
 mod demo;
 mod doctor;
@@ -18,11 +20,14 @@ mod health;
 mod hooks;
 mod identity;
 mod journal;
+mod manual;
 mod no_pidfd;
 mod notify;
 #[path = "../shared/random.rs"]
 mod random;
+mod readme;
 mod reload;
+mod report;
 mod soak;
 mod status;
 mod supervise;

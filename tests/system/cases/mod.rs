@@ -1,11 +1,13 @@
 //! The cases: what each suite, and the package itself, has to show.
 
 mod doctor;
+mod documentation;
 mod faults;
 mod identity;
 mod installation;
 mod operation;
 mod package;
+mod report;
 mod starts;
 mod units;
 
@@ -55,13 +57,19 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::exec_of_an_unknown_key,
     identity::pids_reused_within_a_second,
     operation::stop_start_restart,
+    report::outages_as_they_were,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
+    documentation::journal_explains,
+    documentation::manual_pages,
+    documentation::completions,
+    documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
     faults::service_hangs,
     faults::systemctl_hangs,
+    faults::killed_while_systemctl_hangs,
     faults::service_hangs_in_systemctl,
     faults::journal_stopped,
     faults::journal_frozen,
