@@ -22,6 +22,7 @@
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | `locale` | which language people are spoken to in |
 //! | `local_time` | times as the clock on the wall shows them |
+//! | `paragraph` | text and commands in lines that fit a terminal |
 //! | [`journal`] | where messages go |
 //! | [`doctor`] | looks over the whole machine and changes nothing |
 //! | `legacy` | the script that this service replaces |
@@ -41,6 +42,7 @@ pub mod launcher;
 mod legacy;
 mod local_time;
 mod locale;
+mod paragraph;
 mod printable;
 pub mod process;
 mod published;
