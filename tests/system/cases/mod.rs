@@ -66,6 +66,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::children_outlive_the_service,
     faults::service_hangs,
     faults::systemctl_hangs,
+    faults::killed_while_systemctl_hangs,
     faults::service_hangs_in_systemctl,
     faults::journal_stopped,
     faults::journal_frozen,
