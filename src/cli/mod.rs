@@ -1,6 +1,7 @@
 //! The command line: understands it, and turns what comes of it into words and exit codes.
 
 mod control;
+mod doctor;
 mod status;
 
 use std::io::{self, Write};
@@ -76,6 +77,9 @@ enum Command {
         /// The process's key in the configuration
         key: String,
     },
+    /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
+    /// if something is
+    Doctor(ConfigArgument),
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pause { keys, time, reason } => control::pause(&runtime_dir, keys, time, reason),
         Command::Resume { keys } => control::resume(&runtime_dir, keys),
         Command::Restart { key } => control::restart(&runtime_dir, key),
+        Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {

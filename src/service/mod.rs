@@ -3,7 +3,6 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
-mod legacy;
 mod liveness;
 pub mod lock;
 mod notifier;
@@ -30,6 +29,7 @@ use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::journal;
 use crate::launcher::leftover;
+use crate::legacy;
 use crate::printable::{list, printable};
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};

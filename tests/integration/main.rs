@@ -14,6 +14,7 @@ mod clock;
 mod completions;
 mod control;
 mod demo;
+mod doctor;
 mod fuzz;
 mod health;
 mod hooks;

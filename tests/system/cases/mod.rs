@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod doctor;
 mod documentation;
 mod faults;
 mod identity;
@@ -73,6 +74,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::old_kernel,
     units::sysv_script,
     units::start_limit,
+    doctor::doctor,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
     installation::remove_and_reinstall,
