@@ -57,13 +57,17 @@ pub enum Kind {
     Duplicate,
     /// The service would have done something, but for `dry_run`.
     DryRun,
+    /// A process is left alone for a while, because somebody wanted it.
+    Paused,
+    /// A process is watched over again.
+    Resumed,
     /// Whether a process runs can't be told.
     Unknown,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Startup,
         Self::Shutdown,
         Self::Reloaded,
@@ -87,6 +91,8 @@ impl Kind {
         Self::Impostor,
         Self::Duplicate,
         Self::DryRun,
+        Self::Paused,
+        Self::Resumed,
         Self::Unknown,
     ];
 
@@ -133,6 +139,8 @@ impl Kind {
             Self::Impostor => ("impostor", "e31617220e5e47dea2f23e58262c05ac"),
             Self::Duplicate => ("duplicate", "118a0ac07775477fa580b1eaf60bfa98"),
             Self::DryRun => ("dry_run", "096f14ee97514c2589d7acf949eeaeb7"),
+            Self::Paused => ("paused", "fe72b0894b1d475ebfe1d8e8f8eb2a3d"),
+            Self::Resumed => ("resumed", "1bd964b429df4e26909d85fab8687706"),
             Self::Unknown => ("unknown", "c0c6bbcfc3f84a25986a08fd5148fb2a"),
         }
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: words and exit codes |
 //! | [`config`] | reads and validates the configuration |
+//! | [`control`] | what a person can ask of the running service |
 //! | [`process`] | finds processes in /proc |
 //! | [`supervision`] | decides about one process (pure), and acts on it |
 //! | [`launcher`] | runs start programs and reaps them |
@@ -20,18 +21,25 @@
 //! | [`report`] | how the processes were over some time, from the journal |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | `locale` | which language people are spoken to in |
+//! | `local_time` | times as the clock on the wall shows them |
 //! | [`journal`] | where messages go |
+//! | [`doctor`] | looks over the whole machine and changes nothing |
+//! | `legacy` | the script that this service replaces |
 
 rust_i18n::i18n!("locales", fallback = "en");
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod doctor;
 mod environment;
 pub mod event;
 pub mod health;
 pub mod hooks;
 pub mod journal;
 pub mod launcher;
+mod legacy;
+mod local_time;
 mod locale;
 mod printable;
 pub mod process;

@@ -13,10 +13,11 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::control::PAUSE_MAX;
 use crate::process::ProcessId;
 use crate::published;
-use crate::status::LastRestart;
-use crate::supervision::{Backoff, Memory};
+use crate::status::{LastRestart, Timestamp};
+use crate::supervision::{Backoff, Memory, Pause};
 
 /// The file's name in the runtime directory.
 const FILE_NAME: &str = "state.json";
@@ -38,6 +39,8 @@ pub struct Remembered {
     pub memory: Memory,
     /// The last time it was brought back.
     pub last_restart: Option<LastRestart>,
+    /// When it was brought back in the last 24 hours, the latest hundred.
+    pub recent_restarts: Vec<Timestamp>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +57,8 @@ struct Process {
     name: String,
     restarts: u64,
     last_restart: Option<LastRestart>,
+    #[serde(default)]
+    recent_restarts: Vec<Timestamp>,
     deaths: u32,
     restarted: Vec<u64>,
     is_crash_loop: bool,
@@ -61,6 +66,13 @@ struct Process {
     starting_until: Option<u64>,
     alive: Vec<(i32, u64)>,
     up_since: Option<u64>,
+    pause: Option<Pausing>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Pausing {
+    until: u64,
+    reason: Option<String>,
 }
 
 /// Two readings of the one clock, in the two forms that it is known by.
@@ -100,8 +112,8 @@ impl Clock {
     }
 }
 
-/// No wait that the configuration allows is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Nothing is waited for any longer: neither a start nor the end of a pause.
+const LONGEST_WAIT: Duration = PAUSE_MAX;
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -122,12 +134,14 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             starting_until,
             alive,
             up_since,
+            pause,
         } = &remembered.memory;
         Process {
             key: remembered.key.clone(),
             name: remembered.name.clone(),
             restarts: *restarts,
             last_restart: remembered.last_restart.clone(),
+            recent_restarts: remembered.recent_restarts.clone(),
             deaths: backoff.deaths(),
             restarted: backoff.restarts().map(|time| at(&time)).collect(),
             is_crash_loop: backoff.is_crash_loop(),
@@ -135,6 +149,10 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             starting_until: starting_until.as_ref().map(at),
             alive: alive.iter().map(|id| (id.pid, id.start_time)).collect(),
             up_since: up_since.as_ref().map(at),
+            pause: pause.as_ref().map(|pause| Pausing {
+                until: at(&pause.until),
+                reason: pause.reason.clone(),
+            }),
         }
     });
     let file = File {
@@ -148,7 +166,7 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
 /// Reads what was last written into `directory`; nothing when nothing was in this boot.
 ///
 /// # Errors
-/// When there is something that can't be used. It was set aside, so the next one can be written.
+/// When there is something that can't be used.
 pub fn read(directory: &Path) -> anyhow::Result<Vec<Remembered>> {
     let path = directory.join(FILE_NAME);
     let file = published::read(directory, FILE_NAME).and_then(|text| match text {
@@ -157,18 +175,22 @@ pub fn read(directory: &Path) -> anyhow::Result<Vec<Remembered>> {
             .map(Some)
             .with_context(|| format!("{} isn't in this service's form", path.display())),
     });
-    let file = file.inspect_err(|_| {
-        // A directory in its place can't be renamed over a file; then writing says what is wrong.
-        let _ = fs::rename(&path, directory.join(SET_ASIDE));
-    })?;
     let clock = Clock::now();
     let is_of_this_boot = |file: &File| boot_id().is_ok_and(|id| id == file.boot_id);
-    let file = file.filter(|file| file.version == VERSION && is_of_this_boot(file));
+    let file = file?.filter(|file| file.version == VERSION && is_of_this_boot(file));
     let processes = file.map(|file| file.processes).unwrap_or_default();
     Ok(processes
         .into_iter()
         .map(|process| remembered(process, clock))
         .collect())
+}
+
+/// Moves out of the way what can't be used, so that the next one can be written.
+///
+/// # Errors
+/// When it can't be moved; then writing will say what is wrong.
+pub fn set_aside(directory: &Path) -> io::Result<()> {
+    fs::rename(directory.join(FILE_NAME), directory.join(SET_ASIDE))
 }
 
 fn remembered(process: Process, clock: Clock) -> Remembered {
@@ -191,8 +213,14 @@ fn remembered(process: Process, clock: Clock) -> Remembered {
                 .map(|(pid, start_time)| ProcessId { pid, start_time })
                 .collect(),
             up_since: at(process.up_since),
+            pause: process.pause.and_then(|pause| {
+                let until = at(Some(pause.until))?;
+                let reason = pause.reason;
+                Some(Pause { until, reason })
+            }),
         },
         last_restart: process.last_restart,
+        recent_restarts: process.recent_restarts,
     }
 }
 
@@ -222,8 +250,13 @@ mod tests {
                     start_time: 4711,
                 }],
                 up_since: Some(before),
+                pause: Some(Pause {
+                    until: now + 60 * second,
+                    reason: Some("driver".into()),
+                }),
             },
             last_restart: None,
+            recent_restarts: Vec::new(),
         }
     }
 
@@ -243,6 +276,7 @@ mod tests {
             seconds(&mut memory.not_before),
             seconds(&mut memory.starting_until),
             seconds(&mut memory.up_since),
+            seconds(&mut memory.pause.take().map(|pause| pause.until)),
         ];
         format!("{times:?} {remembered:?}")
     }
@@ -268,6 +302,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             let error = read(directory.path()).unwrap_err();
             assert!(error.to_string().contains(FILE_NAME), "{error}");
+            set_aside(directory.path()).unwrap();
             assert!(!path.exists());
             let aside = fs::read_to_string(directory.path().join(SET_ASIDE)).unwrap();
             assert_eq!(aside, text);

@@ -48,6 +48,9 @@ pub struct ProcessStatus {
     /// When the next start comes, if it has to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Timestamp>,
+    /// Until when it is left alone, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
     /// The last time it was brought back.
     pub last_restart: Option<LastRestart>,
     /// What a person should know about the state, if anything.
@@ -70,6 +73,8 @@ pub enum State {
     Unhealthy,
     /// It is to end, and can't be killed.
     Stuck,
+    /// It is left alone for a while, whether it runs or not.
+    Paused,
     /// It couldn't be looked at.
     Unknown,
 }
@@ -83,6 +88,7 @@ impl fmt::Display for State {
             Self::Backoff => "backoff",
             Self::Unhealthy => "unhealthy",
             Self::Stuck => "stuck",
+            Self::Paused => "paused",
             Self::Unknown => "unknown",
         })
     }
@@ -115,6 +121,12 @@ impl Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Self(time)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        time.0
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
+use mfe_watchdog::process::{CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, User};
 
 /// The process whose files are as they should be, but for the one that the input replaces.
 const PID: i32 = 50;
@@ -79,6 +79,19 @@ fn look(root: &Path, file: &[u8], content: &[u8]) {
         if let Ok(again) = again {
             assert_eq!(again.alive, sighting.alive, "nothing has changed");
         }
+    }
+    // The same of a process that has to have certain arguments, too, and a certain user.
+    let narrow = Target {
+        cmdline: Some(CmdlinePattern::new("cco.jar|-v").expect("a pattern")),
+        user: Some(User {
+            name: "root".into(),
+            uid: 0,
+        }),
+        ..target
+    };
+    if let Ok(sighting) = table.look(&narrow) {
+        let only = sighting.alive.iter().all(|found| found.id.pid == PID);
+        assert!(only, "{sighting:?}");
     }
     fs::write(&path, usual).expect("the usual content is written");
 }

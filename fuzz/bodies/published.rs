@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use mfe_watchdog::config::in_force;
+use mfe_watchdog::state;
 use mfe_watchdog::status::{FILE_NAME, Status};
 
 pub(crate) fn run(data: &[u8]) {
@@ -25,6 +26,11 @@ pub(crate) fn run(data: &[u8]) {
             b"in-force.toml" => {
                 write("in-force.toml");
                 let _ = in_force::published(directory);
+            }
+            b"state.json" => {
+                fs::write(directory.join("state.json"), of_this_boot(content))
+                    .expect("the input is written");
+                remembered(directory);
             }
             _ => {
                 write(FILE_NAME);
@@ -47,4 +53,31 @@ fn status(directory: &Path) {
     let twice = Status::read(directory).expect("it was written");
     // Not the first one: times are kept to the millisecond only.
     assert_eq!(twice, Some(once));
+}
+
+/// What is remembered counts in the boot it was written in only: the input has `@boot@` for that.
+fn of_this_boot(content: &[u8]) -> Vec<u8> {
+    const PLACE: &[u8] = b"@boot@";
+    let Some(at) = content
+        .windows(PLACE.len())
+        .position(|window| window == PLACE)
+    else {
+        return content.to_vec();
+    };
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the boot's id");
+    let (before, after) = (&content[..at], &content[at + PLACE.len()..]);
+    [before, boot.trim().as_bytes(), after].concat()
+}
+
+/// What was remembered can be remembered again; what can't be used is out of the way.
+fn remembered(directory: &Path) {
+    let Ok(remembered) = state::read(directory) else {
+        state::set_aside(directory).expect("it can be set aside");
+        let again = state::read(directory).expect("it was set aside");
+        assert_eq!(again.len(), 0, "{again:?}");
+        return;
+    };
+    state::write(directory, &remembered).expect("a state can be written");
+    let again = state::read(directory).expect("it was written");
+    assert_eq!(again.len(), remembered.len(), "{remembered:?}");
 }

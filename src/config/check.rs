@@ -134,7 +134,7 @@ pub struct TimesOfDay {
 }
 
 impl TcpAddress {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let address = match text.strip_prefix("localhost:") {
             Some(port) => Self::Localhost(port.parse().ok()?),
             None => Self::Ip(text.parse().ok()?),
@@ -237,7 +237,7 @@ impl TimesOfDay {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (begin, end) = text.split_once('-')?;
         let (begin, end) = (minute_of_day(begin.trim())?, minute_of_day(end.trim())?);
         (begin != end).then_some(Self { begin, end })

@@ -8,6 +8,7 @@ use tz::TimeZone;
 use super::in_words;
 use super::streak::Finding;
 use crate::config::TimesOfDay;
+use crate::local_time::{local, local_zone};
 use crate::process::ProcessId;
 
 /// Whether the oldest of the processes has run for too long.
@@ -15,18 +16,11 @@ pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesO
     let oldest = subject.iter().min_by_key(|id| id.start_time);
     match oldest.map(|id| id.age()) {
         Some(Ok(age)) => judge(age, max, || {
-            let zone = local_zone(std::env::var("TZ").ok().as_deref());
-            is_time(between, SystemTime::now(), &zone)
+            is_time(between, SystemTime::now(), &local_zone())
         }),
         Some(Err(error)) => Finding::Unknown(format!("its age can't be told: {error}")),
         None => Finding::Nothing,
     }
-}
-
-/// The machine's time zone, as tzset(3) finds it with `tz` as $TZ; UTC where it can't be read.
-pub(crate) fn local_zone(tz: Option<&str>) -> TimeZone {
-    let zone = tz.map_or_else(TimeZone::local, TimeZone::from_posix_tz);
-    zone.unwrap_or_else(|_| TimeZone::utc())
 }
 
 /// Whether the age counts at `now` in the time zone `zone`.
@@ -36,12 +30,10 @@ fn is_time(between: Option<TimesOfDay>, now: SystemTime, zone: &TimeZone) -> boo
 
 /// What the clock on the wall shows, in minutes since midnight.
 fn minute_of_day(now: SystemTime, zone: &TimeZone) -> u16 {
-    // A clock from before 1970 was never set.
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0));
-    let offset = zone.find_local_time_type(seconds);
-    let local = seconds + offset.map_or(0, |offset| i64::from(offset.ut_offset()));
-    u16::try_from(local.rem_euclid(24 * 60 * 60) / 60).unwrap_or(0)
+    let time = local(now, zone);
+    time.map_or(0, |time| {
+        u16::from(time.hour()) * 60 + u16::from(time.minute())
+    })
 }
 
 /// At a time that doesn't count there is nothing to say of one that is too old.
@@ -141,14 +133,6 @@ mod tests {
             "2026-03-01T00:00:00Z",
             &TimeZone::utc()
         ));
-    }
-
-    #[test]
-    fn where_the_zone_cannot_be_read_it_is_utc() {
-        for tz in ["", "nonsense", ":/nonexistent/zone", "/dev/null"] {
-            assert_eq!(local_zone(Some(tz)), TimeZone::utc(), "{tz}");
-        }
-        assert_ne!(local_zone(Some("<-03>3")), TimeZone::utc());
     }
 
     #[test]

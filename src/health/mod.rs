@@ -23,7 +23,6 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
 use crate::process::ProcessId;
-pub(crate) use age::local_zone;
 use file::Looks;
 use streak::{Finding, Streak};
 
@@ -80,7 +79,8 @@ impl Checks {
         }
     }
 
-    /// Has `subject`, the processes that run, checked as `settings` say, from `begin` on.
+    /// Has `subject` checked as `settings` say, from `begin` on: the processes whose use is added up,
+    /// of which the supervision gives one, the program's first.
     ///
     /// If either has changed, all begins anew, and what was told before is void; else nothing
     /// happens. Must be called in the runtime. Returns whether it begins anew.

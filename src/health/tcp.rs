@@ -1,10 +1,15 @@
-//! Connects to a TCP port, and says nothing there.
+//! Connects to a TCP port, and says nothing there. Where the service's sandbox forbids that, it finds
+//! out whether somebody listens there.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::libc;
+use procfs::ProcError;
+use procfs::net::TcpState;
+use procfs::process::Process;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -21,14 +26,12 @@ pub(super) async fn probe(address: TcpAddress, subject: &[ProcessId], limit: Dur
     let Err(error) = connected else {
         return Finding::Well;
     };
+    let refused = error.kind() == ErrorKind::ConnectionRefused;
+    if address.is_loopback() && (is_forbidden(&error) || is_elsewhere(subject)) {
+        return judge(address, has_listener(address, subject));
+    }
     match error.kind() {
-        ErrorKind::ConnectionRefused if address.is_loopback() && is_elsewhere(subject) => {
-            Finding::Unknown(format!(
-                "{address} can't be connected to: the service and the process are in different \
-                 networks (PrivateNetwork=)"
-            ))
-        }
-        ErrorKind::ConnectionRefused => Finding::Unwell(format!(
+        _ if refused => Finding::Unwell(format!(
             "nothing accepts connections on {address} (connection refused)"
         )),
         ErrorKind::ConnectionReset
@@ -38,6 +41,52 @@ pub(super) async fn probe(address: TcpAddress, subject: &[ProcessId], limit: Dur
         // Such as a sandbox or a network that is down: nothing that the process could help.
         _ => Finding::Unknown(format!("{address} can't be connected to: {error}")),
     }
+}
+
+/// Whether the sandbox lets the service have no such socket at all (RestrictAddressFamilies=).
+fn is_forbidden(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    errno == Some(libc::EAFNOSUPPORT) || errno == Some(libc::EPERM)
+}
+
+fn judge(address: TcpAddress, has_listener: Result<bool, ProcError>) -> Finding {
+    match has_listener {
+        Ok(true) => Finding::Well,
+        Ok(false) => Finding::Unwell(format!("nothing listens on {address}")),
+        Err(error) => Finding::Unknown(format!(
+            "{address} can't be connected to from the service's sandbox, and who listens there \
+             can't be told: {error}"
+        )),
+    }
+}
+
+/// Whether somebody listens at `address` in the network of the process, as its kernel tells (proc(5),
+/// /proc/PID/net/tcp). That is what a connection would find out, but for a queue that is full.
+fn has_listener(address: TcpAddress, subject: &[ProcessId]) -> Result<bool, ProcError> {
+    let Some(id) = subject.first() else {
+        return Ok(false);
+    };
+    let process = Process::new(id.pid)?;
+    let mut sockets = process.tcp()?;
+    // A kernel without IPv6 has no such file.
+    sockets.extend(process.tcp6().unwrap_or_default());
+    let mut listening = sockets
+        .into_iter()
+        .filter(|socket| socket.state == TcpState::Listen)
+        .map(|socket| socket.local_address);
+    Ok(listening.any(|socket| {
+        let mut candidates = address.candidates();
+        candidates.any(|candidate| serves(socket, candidate))
+    }))
+}
+
+/// Whether a socket bound to `socket` gets the connections to `candidate`.
+fn serves(socket: SocketAddr, candidate: SocketAddr) -> bool {
+    let ip = socket.ip().to_canonical();
+    // The unspecified IPv6 address stands for those of IPv4 as well (ipv6(7)).
+    let is_family = socket.is_ipv6() || candidate.is_ipv4();
+    let is_any = socket.ip().is_unspecified() && is_family;
+    socket.port() == candidate.port() && (is_any || ip == candidate.ip())
 }
 
 /// Whether all of the processes are in another network namespace than the service, so that each has
@@ -73,4 +122,48 @@ async fn connect(address: SocketAddr) -> io::Result<()> {
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_serves_its_own_address_or_all() {
+        let serves = |socket: &str, candidate: &str| {
+            serves(socket.parse().unwrap(), candidate.parse().unwrap())
+        };
+        for socket in [
+            "127.0.0.1:9015",
+            "0.0.0.0:9015",
+            "[::]:9015",
+            "[::ffff:127.0.0.1]:9015",
+        ] {
+            assert!(serves(socket, "127.0.0.1:9015"), "{socket}");
+        }
+        for socket in ["127.0.0.1:9016", "127.0.0.2:9015", "[::1]:9015"] {
+            assert!(!serves(socket, "127.0.0.1:9015"), "{socket}");
+        }
+        assert!(serves("[::]:9015", "[::1]:9015"));
+        assert!(!serves("0.0.0.0:9015", "[::1]:9015"));
+    }
+
+    #[test]
+    fn who_listens_is_seen_without_connecting() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = TcpAddress::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let ourselves = ProcessId {
+            pid: i32::try_from(std::process::id()).unwrap(),
+            start_time: 0,
+        };
+        assert!(has_listener(address, &[ourselves]).unwrap());
+        drop(listener);
+        assert!(!has_listener(address, &[ourselves]).unwrap());
+        let nobody = ProcessId {
+            pid: i32::MAX,
+            start_time: 0,
+        };
+        let judged = judge(address, has_listener(address, &[nobody]));
+        assert!(matches!(judged, Finding::Unknown(_)), "{judged:?}");
+    }
 }

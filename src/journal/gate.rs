@@ -51,11 +51,10 @@ impl<O: Outlet> Catch for Gate<O> {
             return;
         }
         let missing = self.missing.swap(0, Ordering::Relaxed);
-        let name = O::NAME;
-        let text = match missing {
-            1 => format!("{name} was full: 1 message before this one is missing there"),
-            _ => format!("{name} was full: {missing} messages before this one are missing there"),
-        };
+        let text = format!(
+            "{} took no messages for a while; missing there before this one: {missing}",
+            O::NAME
+        );
         Message::of_service(Kind::Degraded, text).record();
         // The room may have gone to somebody else: then this message was left out as well.
         if self.missing.load(Ordering::Relaxed) > 0 {

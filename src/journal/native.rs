@@ -69,7 +69,7 @@ impl Native {
         let layer = tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier("mfe-watchdog".into());
-        // There is one thread: who else could have opened a socket meanwhile?
+        // Only this thread opens sockets: what has appeared meanwhile is the layer's.
         let opened = sockets()?
             .into_iter()
             .find(|descriptor| !before.contains(descriptor));

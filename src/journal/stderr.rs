@@ -63,6 +63,7 @@ impl<'a> MakeWriter<'a> for StderrWriter {
     }
 }
 
+/// A line that only half fits, of more than a page, ends there.
 impl Write for &Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match &self.opened_again {

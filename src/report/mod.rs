@@ -16,8 +16,8 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use crate::health::local_zone;
 use crate::hooks::host;
+use crate::local_time::local_zone;
 use crate::printable::printable;
 use crate::service::lock;
 use crate::status::Status;
@@ -164,7 +164,7 @@ pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
     let past = history.finish(running(runtime_dir).as_ref());
     Ok(Report {
         host: host().unwrap_or_default(),
-        zone: local_zone(std::env::var("TZ").ok().as_deref()),
+        zone: local_zone(),
         past,
     })
 }

@@ -3,7 +3,6 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
-mod legacy;
 mod liveness;
 pub mod lock;
 mod notifier;
@@ -19,20 +18,23 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 use tracing::warn;
 
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
+use crate::control::{Answer, Incoming, Listener, PAUSE_MAX, REASON_MAX, Request};
 use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::journal;
-use crate::printable::list;
+use crate::launcher::leftover;
+use crate::legacy;
+use crate::printable::{list, printable};
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};
 use crate::status::Status;
-use crate::supervision::{Memory, Published, Slot, supervise};
+use crate::supervision::{Command, Memory, Pause, Published, Slot, supervise};
 use liveness::Liveness;
 use lock::{Lock, NotLocked};
 use notifier::Notifier;
@@ -49,12 +51,17 @@ pub struct Options {
 /// What systemd is asked to allow the service for its end on top of what its hooks may take.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
+/// How many things may be asked of a process before its task has heard of the first.
+const COMMANDS: usize = 8;
+
 /// What the service reacts to.
 enum Event {
     /// A task has finished a cycle or published a change.
     Published,
     /// Half of `WatchdogSec` has passed without a ping.
     PingDue,
+    /// A person asks for something.
+    Asked(Incoming),
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -77,6 +84,14 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
+    let left_over = leftover::end_systemctl();
+    if !left_over.is_empty() {
+        let text = format!(
+            "an earlier run of the service was killed while systemctl (pid {}) hung: that is ended",
+            list(left_over)
+        );
+        service.say(Kind::Degraded, text);
+    }
     let remembered = service.remembered();
     service.apply(settings, remembered);
     loop {
@@ -86,6 +101,7 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
             _ = terminate.recv() => Event::Stop,
             _ = interrupt.recv() => Event::Stop,
             _ = hangup.recv() => Event::Reload,
+            incoming = asked(&mut service.listener) => Event::Asked(incoming),
             () = changed.notified() => Event::Published,
             () = ping_due(&service.liveness) => Event::PingDue,
         };
@@ -101,6 +117,10 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
                 service.publish()?;
             }
             Event::PingDue => service.notify(&service.published(), Vec::new()),
+            Event::Asked(Incoming { request, answer }) => {
+                // Whoever asked may have gone away; it is done all the same.
+                let _ = answer.send(service.answer(&request));
+            }
             Event::Reload => service.reload()?,
             Event::Stop => break,
         }
@@ -127,11 +147,23 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     Ok(())
 }
 
+async fn asked(listener: &mut Option<Listener>) -> Incoming {
+    match listener {
+        Some(listener) => listener.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn ping_due(liveness: &Liveness) {
     match liveness.next_ping() {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// A reason as it is told: printable, and no longer than a line.
+fn fit(reason: &str) -> String {
+    printable(reason).chars().take(REASON_MAX).collect()
 }
 
 fn names(settings: &Settings) -> String {
@@ -145,6 +177,7 @@ fn names(settings: &Settings) -> String {
 /// One supervised process, as the service sees it. Dropping it ends its task.
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
+    commands: mpsc::Sender<Command>,
     slot: Arc<Slot>,
     task: AbortHandle,
 }
@@ -171,6 +204,8 @@ struct Service {
     hooks: Hooks,
     /// Held for as long as the service lives.
     lock: Option<Lock>,
+    /// Where people ask, once the runtime directory is ours.
+    listener: Option<Listener>,
 }
 
 impl Service {
@@ -191,6 +226,7 @@ impl Service {
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
             lock: None,
+            listener: None,
             options,
         };
         service.claim_runtime_dir()?;
@@ -256,6 +292,18 @@ impl Service {
             format!("{directory} can't be locked against a second watchdog: {error}")
         });
         self.lock = lock.ok();
+        if self.lock.is_some() {
+            let listener = Listener::bind(&directory);
+            self.check(
+                "listening for pause, resume and restart",
+                &listener,
+                |error| {
+                    let directory = directory.display();
+                    format!("nobody can pause, resume or restart: {directory}/control: {error}")
+                },
+            );
+            self.listener = listener.ok();
+        }
         Ok(())
     }
 
@@ -266,6 +314,8 @@ impl Service {
             let text =
                 format!("what was remembered of restarts is lost: {error:#}; it is set aside");
             self.say(Kind::Degraded, text);
+            // If that fails, so will the next writing, and say why.
+            let _ = state::set_aside(&self.options.runtime_dir);
             Vec::new()
         })
     }
@@ -302,10 +352,12 @@ impl Service {
                 let (settings, receiver) = watch::channel(process);
                 let table = ProcessTable::new("/proc");
                 let hooks = self.hooks.clone();
-                let task = supervise(receiver, table, slot.clone(), hooks, epoch);
+                let (commands, asked) = mpsc::channel(COMMANDS);
+                let task = supervise(receiver, asked, table, slot.clone(), hooks, epoch);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,
+                    commands,
                     slot,
                     task,
                 }
@@ -341,6 +393,54 @@ impl Service {
         self.publish()
     }
 
+    /// Does what a person asks for.
+    fn answer(&self, request: &Request) -> Answer {
+        let (keys, is_all) = match request {
+            Request::Pause { keys, .. } | Request::Resume { keys } => {
+                (keys.clone(), keys.is_empty())
+            }
+            Request::Restart { key } => (vec![key.clone()], false),
+        };
+        let key_of = |supervised: &Supervised| supervised.settings.borrow().key.clone();
+        let known: Vec<String> = self.processes.iter().map(key_of).collect();
+        if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
+            let key = key.clone();
+            return Answer::UnknownKey { key, known };
+        }
+        let is_meant = |supervised: &&Supervised| is_all || keys.contains(&key_of(supervised));
+        let is_paused = |supervised: &&Supervised| supervised.slot.get().memory.pause.is_some();
+        let meant = self.processes.iter().filter(is_meant);
+        let meant: Vec<&Supervised> = match request {
+            Request::Resume { .. } => meant.filter(is_paused).collect(),
+            _ => meant.collect(),
+        };
+        match (request, meant.first()) {
+            (Request::Resume { .. }, None) => return Answer::NotPaused,
+            (Request::Restart { key }, Some(supervised)) if is_paused(supervised) => {
+                let key = key.clone();
+                return Answer::Paused { key };
+            }
+            _ => {}
+        }
+        let now = Instant::now();
+        for supervised in &meant {
+            let command = match request {
+                Request::Pause {
+                    seconds, reason, ..
+                } => Command::Pause(Pause {
+                    until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
+                    reason: reason.as_deref().map(fit),
+                }),
+                Request::Resume { .. } => Command::Resume,
+                Request::Restart { .. } => Command::Restart,
+            };
+            // A task that has so much to do already is told again by whoever asks again.
+            let _ = supervised.commands.try_send(command);
+        }
+        let keys = meant.into_iter().map(key_of).collect();
+        Answer::Done { keys }
+    }
+
     /// Publishes where things stand: first to the file, then to systemd.
     fn publish(&mut self) -> anyhow::Result<()> {
         self.claim_runtime_dir()?;
@@ -356,9 +456,9 @@ impl Service {
                 .collect(),
         };
         let directory = self.options.runtime_dir.clone();
-        let written = status
-            .write(&directory)
-            .and_then(|()| self.remember(&published));
+        // First what a crash must not lose: whatever the status says is remembered.
+        let remembered = self.remember(&published);
+        let written = status.write(&directory).and(remembered);
         self.check("writing the status", &written, |error| {
             let directory = directory.display();
             format!("the status can't be written to {directory}: {error}")
@@ -394,6 +494,7 @@ impl Service {
                 name: one.status.name.clone(),
                 memory: Memory::clone(&one.memory),
                 last_restart: one.status.last_restart.clone(),
+                recent_restarts: one.recent_restarts.clone(),
             });
             let remembered: Vec<Remembered> = remembered.collect();
             state::write(&self.options.runtime_dir, &remembered)?;

@@ -97,20 +97,22 @@ impl Ending {
         alive: Vec<ProcessId>,
         stop_timeout: Duration,
     ) -> Next {
-        if self.step == Step::Stuck {
-            return Next::StillStuck;
-        }
         if now < self.deadline {
-            return Next::Wait(self.deadline);
+            return match self.step {
+                Step::Stuck => Next::StillStuck,
+                _ => Next::Wait(self.deadline),
+            };
         }
         self.deadline = now + stop_timeout;
         let (next, stop) = match self.step {
             Step::Unit => (Step::Terminate, Stop::Terminate),
             Step::Terminate => (Step::Kill, Stop::Kill),
-            Step::Kill | Step::Stuck => {
+            Step::Kill => {
                 self.step = Step::Stuck;
                 return Next::Stuck(alive);
             }
+            // It may have been the signal that couldn't be sent, or have been born since.
+            Step::Stuck => (Step::Stuck, Stop::Kill),
         };
         self.step = next;
         Next::Signal(stop, alive, self.deadline)

@@ -88,6 +88,12 @@ pub enum Event {
     },
     /// All health checks begin anew: what they had found before is void.
     ChecksBegin,
+    /// Somebody wants the process left alone until a time.
+    Pause(Pause),
+    /// Somebody wants it watched over again.
+    Resume,
+    /// Somebody wants it ended and started anew.
+    RestartAsked,
     /// The settings have changed.
     Reconfigured(Policy),
 }
@@ -126,6 +132,15 @@ pub enum Phase {
     Down,
 }
 
+/// A time in which nothing is started and nothing signalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// When it ends by itself.
+    pub until: Instant,
+    /// Why, in somebody's words.
+    pub reason: Option<String>,
+}
+
 /// What a machine remembers beyond the end of the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -141,6 +156,8 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// The pause, if there is one.
+    pub pause: Option<Pause>,
 }
 
 /// A start in flight.
@@ -194,6 +211,7 @@ pub struct Machine {
     misfits: Vec<ProcessId>,
     /// What an earlier run of the service remembered, until the first look.
     memory: Option<Memory>,
+    pause: Option<Pause>,
     backoff: Backoff,
     /// When the next start may come at the earliest.
     not_before: Instant,
@@ -249,6 +267,7 @@ impl Machine {
             has_tried: false,
             misfits: Vec::new(),
             memory: None,
+            pause: None,
             backoff: Backoff::default(),
             not_before: epoch,
             start_program: None,
@@ -270,6 +289,7 @@ impl Machine {
         let latest = self.next_look + memory.backoff.delay(&self.policy);
         Self {
             restarts: memory.restarts,
+            pause: memory.pause.clone(),
             backoff: memory.backoff.clone(),
             not_before: memory
                 .not_before
@@ -282,8 +302,12 @@ impl Machine {
     /// What the next run of the service has to know.
     #[must_use]
     pub fn memory(&self) -> Memory {
+        let pause = self.pause.clone();
         if let Some(memory) = &self.memory {
-            return memory.clone();
+            return Memory {
+                pause,
+                ..memory.clone()
+            };
         }
         let is = |phase| self.phase == phase;
         Memory {
@@ -293,6 +317,7 @@ impl Machine {
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            pause,
         }
     }
 
@@ -366,6 +391,17 @@ impl Machine {
         (self.phase == Phase::Backoff).then_some(self.not_before)
     }
 
+    /// The pause, if there is one.
+    #[must_use]
+    pub fn pause(&self) -> Option<&Pause> {
+        self.pause.as_ref()
+    }
+
+    /// Whether nothing is to be done, only said.
+    fn is_hands_off(&self) -> bool {
+        self.policy.dry_run || self.pause.is_some()
+    }
+
     /// From when on the process's health is to be checked; `None` unless it is up.
     #[must_use]
     pub fn checks_begin(&self) -> Option<Instant> {
@@ -423,6 +459,16 @@ impl Machine {
             }
             Event::CheckPassed { check } => self.well(check, &mut actions),
             Event::ChecksBegin => self.checks_begin_anew(&mut actions),
+            Event::Pause(pause) => {
+                self.next_look = self.next_look.min(pause.until);
+                actions.push(Action::Report(Report::Paused {
+                    time: pause.until.saturating_duration_since(now),
+                    reason: pause.reason.clone(),
+                }));
+                self.pause = Some(pause);
+            }
+            Event::Resume => self.resume(now, false, &mut actions),
+            Event::RestartAsked => self.restart_asked(now, &mut actions),
             Event::Reconfigured(policy) => {
                 self.policy = policy;
                 self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
@@ -437,7 +483,17 @@ impl Machine {
         self.whole_look_at = now;
     }
 
+    fn resume(&mut self, now: Instant, is_over: bool, actions: &mut Vec<Action>) {
+        if self.pause.take().is_some() {
+            actions.push(Action::Report(Report::Resumed { is_over }));
+            self.look_at_all(now);
+        }
+    }
+
     fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        if self.pause.as_ref().is_some_and(|pause| now >= pause.until) {
+            self.resume(now, true, actions);
+        }
         let is_whole = self.look() == Look::Whole;
         if is_whole {
             let time = self.policy.interval.saturating_mul(CYCLES_PER_WHOLE_LOOK);
@@ -455,6 +511,9 @@ impl Machine {
             self.found_alive(now, sighting, was_unknown, actions);
         }
         self.memory = None;
+        if let Some(pause) = &self.pause {
+            self.next_look = self.next_look.min(pause.until);
+        }
         let told = impostors.into_iter().map(Report::Impostor);
         actions.extend(told.map(Action::Report));
     }

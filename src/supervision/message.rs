@@ -133,6 +133,26 @@ pub(super) fn message(
             let text = format!("{name} runs twice: pid {pid} besides pid {first}");
             new(Kind::Duplicate, Some(*pid), text)
         }
+        Report::Paused { time, reason } => {
+            let rounded = (*time + Duration::from_millis(500)).as_secs();
+            let time = format_duration(Duration::from_secs(rounded));
+            let reason = reason.as_deref().map(|reason| format!(": {reason}"));
+            let reason = reason.unwrap_or_default();
+            let text = format!("{name} is left alone for {time}, then watched over again{reason}");
+            new(Kind::Paused, None, text)
+        }
+        Report::Resumed { is_over } => {
+            let why = if *is_over {
+                "the pause is over"
+            } else {
+                "somebody has ended the pause"
+            };
+            new(
+                Kind::Resumed,
+                None,
+                format!("{name} is watched over again: {why}"),
+            )
+        }
         Report::DryRun(intention) => {
             let what = match intention {
                 Intention::Start => format!("{name} would be started with {}", process.start),

@@ -99,6 +99,8 @@ pub enum Cause {
     Unhealthy,
     /// The service has ended it, because it was a second copy.
     Duplicate,
+    /// The service has ended it, because somebody wanted it restarted.
+    Requested,
 }
 
 impl Cause {
@@ -112,6 +114,7 @@ impl Cause {
             Self::Killed(_) => "killed",
             Self::Unhealthy => "unhealthy",
             Self::Duplicate => "duplicate",
+            Self::Requested => "requested",
         }
     }
 }
@@ -125,6 +128,7 @@ impl fmt::Display for Cause {
             Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
             Self::Unhealthy => f.write_str("was ended because it wasn't well"),
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
+            Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
         }
     }
 }
@@ -218,6 +222,18 @@ pub enum Report {
     },
     /// What would have been done but for `dry_run`.
     DryRun(Intention),
+    /// It is left alone for a while.
+    Paused {
+        /// For how long.
+        time: Duration,
+        /// Why, in somebody's words.
+        reason: Option<String>,
+    },
+    /// It is watched over again.
+    Resumed {
+        /// Whether the pause's time was over; else somebody has ended it.
+        is_over: bool,
+    },
 }
 
 /// What was wrong.

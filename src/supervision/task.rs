@@ -3,14 +3,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tracing::debug;
 
-use super::machine::{Action, Event, Look, Machine, Memory, Phase};
+use super::machine::{Action, Event, Look, Machine, Memory, Pause, Phase};
 use super::message::message;
 use super::report::{Report, StartFailure, StartOutcome, Stop};
 use crate::config::{CheckAction, ProcessSettings};
@@ -23,6 +23,12 @@ use crate::process::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
 use crate::state::Remembered;
 use crate::status::{LastRestart, ProcessStatus, State, Timestamp};
 
+/// For how long a restart is recent.
+const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// No more recent restarts are published.
+const RECENT_MAX: usize = 100;
+
 /// What a task has last published.
 #[derive(Debug, Clone)]
 pub struct Published {
@@ -32,6 +38,8 @@ pub struct Published {
     pub next_look: Option<Instant>,
     /// What the next run of the service has to know.
     pub memory: Arc<Memory>,
+    /// When the process was brought back in the last 24 hours, the latest hundred.
+    pub recent_restarts: Vec<Timestamp>,
 }
 
 /// The one thing a task shares with the service.
@@ -50,8 +58,16 @@ impl Slot {
         remembered: Option<Remembered>,
         changed: Arc<Notify>,
     ) -> Self {
-        let (memory, last_restart) = remembered
-            .map(|remembered| (remembered.memory, remembered.last_restart))
+        let (memory, last_restart, recent_restarts) = remembered
+            .map(|remembered| {
+                let Remembered {
+                    memory,
+                    last_restart,
+                    recent_restarts,
+                    ..
+                } = remembered;
+                (memory, last_restart, recent_restarts)
+            })
             .unwrap_or_default();
         let status = ProcessStatus {
             key: process.key.clone(),
@@ -61,6 +77,7 @@ impl Slot {
             since: SystemTime::now().into(),
             restarts: memory.restarts,
             next_start: None,
+            paused_until: None,
             last_restart,
             detail: Some("not looked at yet".into()),
         };
@@ -68,6 +85,7 @@ impl Slot {
             status,
             next_look: None,
             memory: Arc::new(memory),
+            recent_restarts,
         });
         Self { published, changed }
     }
@@ -92,21 +110,34 @@ impl Slot {
     }
 }
 
+/// What a person wants of a process.
+#[derive(Debug)]
+pub enum Command {
+    /// That it is left alone for a while.
+    Pause(Pause),
+    /// That it is watched over again.
+    Resume,
+    /// That it is ended and started anew.
+    Restart,
+}
+
 /// Keeps one process running until the sender of `settings` is gone.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
+    commands: mpsc::Receiver<Command>,
     table: ProcessTable,
     slot: Arc<Slot>,
     hooks: Hooks,
     epoch: Instant,
 ) {
-    Supervisor::new(settings, table, slot, hooks, epoch)
+    Supervisor::new(settings, commands, table, slot, hooks, epoch)
         .run()
         .await;
 }
 
 struct Supervisor {
     settings: watch::Receiver<Arc<ProcessSettings>>,
+    commands: mpsc::Receiver<Command>,
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     machine: Machine,
@@ -116,8 +147,8 @@ struct Supervisor {
     unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
     unit_stop: Option<UnitStop>,
-    /// When the next start comes, by the clock that decides and by the one that people read.
-    next_start: Option<(Instant, Timestamp)>,
+    next_start: Told,
+    paused_until: Told,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     published: Published,
@@ -128,6 +159,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
+        commands: mpsc::Receiver<Command>,
         table: ProcessTable,
         slot: Arc<Slot>,
         hooks: Hooks,
@@ -140,6 +172,7 @@ impl Supervisor {
         let machine = Machine::new(process.policy, epoch, Instant::now()).remembering(memory);
         Self {
             settings,
+            commands,
             process,
             table,
             machine,
@@ -148,7 +181,8 @@ impl Supervisor {
             unknown_checks: HashSet::new(),
             start_program: None,
             unit_stop: None,
-            next_start: None,
+            next_start: Told::default(),
+            paused_until: Told::default(),
             look_error: None,
             published,
             slot,
@@ -180,6 +214,11 @@ impl Supervisor {
                     self.process = self.settings.borrow_and_update().clone();
                     Event::Reconfigured(self.process.policy)
                 }
+                Some(command) = self.commands.recv() => match command {
+                    Command::Pause(pause) => Event::Pause(pause),
+                    Command::Resume => Event::Resume,
+                    Command::Restart => Event::RestartAsked,
+                },
                 () = due(self.machine.next_look()) => self.look(),
             };
             self.handle(event);
@@ -363,7 +402,10 @@ impl Supervisor {
             state: state(&self.machine),
             pids: self.machine.alive().iter().map(|id| id.pid).collect(),
             restarts: self.machine.restarts(),
-            next_start: self.next_start(now),
+            next_start: self.next_start.at(self.machine.next_start(), now),
+            paused_until: self
+                .paused_until
+                .at(self.machine.pause().map(|pause| pause.until), now),
             detail: detail(&self.machine),
             ..self.published.status.clone()
         };
@@ -372,6 +414,8 @@ impl Supervisor {
         }
         for report in reports {
             if let Report::Restarted { cause, outage, .. } = report {
+                self.published.recent_restarts = recent(&self.published.recent_restarts, now);
+                self.published.recent_restarts.push(now.into());
                 status.last_restart = Some(LastRestart {
                     at: now.into(),
                     cause: cause.as_str().into(),
@@ -379,9 +423,13 @@ impl Supervisor {
                 });
             }
         }
-        // While a start is awaited, looks follow each other fast: only their outcome is news.
-        let is_cycle =
-            has_looked && !matches!(self.machine.phase(), Phase::Starting | Phase::Replacing);
+        // While a start or an end is awaited, looks follow each other fast: only their outcome is news.
+        let is_awaiting = match self.machine.phase() {
+            Phase::Starting => true,
+            Phase::Replacing => !self.machine.is_stuck(),
+            _ => false,
+        };
+        let is_cycle = has_looked && !is_awaiting;
         let is_news = is_cycle || status != self.published.status;
         let memory = self.machine.memory();
         if memory != *self.published.memory {
@@ -391,17 +439,32 @@ impl Supervisor {
         self.published.next_look = Some(self.machine.next_look());
         self.slot.set(self.published.clone(), is_news);
     }
+}
 
-    /// When the next start comes, for people to read: said once, so that it doesn't waver.
-    fn next_start(&mut self, now: SystemTime) -> Option<Timestamp> {
-        let instant = self.machine.next_start()?;
-        let told = self.next_start.filter(|(told, _)| *told == instant);
-        let at = || (now + instant.saturating_duration_since(Instant::now())).into();
-        let (_, at) = *self
-            .next_start
-            .insert(told.unwrap_or_else(|| (instant, at())));
-        Some(at)
+/// A time to come, by the clock that decides and by the one that people read: worked out once, so
+/// that it doesn't waver.
+#[derive(Debug, Default)]
+struct Told(Option<(Instant, Timestamp)>);
+
+impl Told {
+    fn at(&mut self, time: Option<Instant>, now: SystemTime) -> Option<Timestamp> {
+        self.0 = time.map(|time| match self.0 {
+            Some(told) if told.0 == time => told,
+            _ => {
+                let ahead = time.saturating_duration_since(Instant::now());
+                (time, (now + ahead).into())
+            }
+        });
+        self.0.map(|(_, told)| told)
     }
+}
+
+/// Those of the last day, and no more than the latest of them.
+fn recent(restarts: &[Timestamp], now: SystemTime) -> Vec<Timestamp> {
+    let is_recent = |time: &&Timestamp| time.age(now).is_none_or(|age| age < RECENT);
+    let recent: Vec<Timestamp> = restarts.iter().filter(is_recent).copied().collect();
+    let older = recent.len().saturating_sub(RECENT_MAX - 1);
+    recent[older..].to_vec()
 }
 
 /// Waits for a look's time. One that is due at once isn't left to a timer, whose tick is 1 ms.
@@ -428,6 +491,7 @@ async fn unit_stopped(stop: &mut Option<UnitStop>) {
 fn state(machine: &Machine) -> State {
     match machine.phase() {
         _ if machine.is_stuck() => State::Stuck,
+        _ if machine.pause().is_some() => State::Paused,
         _ if machine.look_failure().is_some() => State::Unknown,
         Phase::New => State::Unknown,
         Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
@@ -442,6 +506,9 @@ fn state(machine: &Machine) -> State {
 fn detail(machine: &Machine) -> Option<String> {
     if let Some(why) = machine.look_failure() {
         return Some(why.to_owned());
+    }
+    if let Some(pause) = machine.pause() {
+        return pause.reason.clone();
     }
     match machine.phase() {
         Phase::Replacing if machine.is_stuck() => {

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use random::Random;
+use crate::random::{self, Random};
 
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;
@@ -13,8 +13,6 @@ mod config;
 mod process_table;
 #[path = "../../fuzz/bodies/published.rs"]
 mod published;
-#[path = "../shared/random.rs"]
-mod random;
 
 /// Repeats a run; without it each run is another one.
 const SEED: &str = "MFE_FUZZ_SEED";

@@ -207,6 +207,17 @@ fn the_service_starts_the_real_one_beside_a_strangers() {
     let up = service.wait_for_restarts("monitor", 1);
     assert_eq!(up["pids"].as_array().unwrap().len(), 1);
     assert_ne!(up["pids"][0], pid(&stranger));
+
+    service.wait_cycles(5);
+    let told = service.wait_for("impostor", "monitor");
+    let strangers = till.path().join("strangers").join(&name);
+    let words = format!("pid {}, user ", pid(&stranger));
+    assert!(told.contains(&words), "{told}");
+    assert!(told.contains(&strangers.display().to_string()), "{told}");
+    assert!(told.contains("it is left alone"), "{told}");
+    assert_eq!(service.count("impostor", "monitor"), 1, "said once");
+    let mut stranger = stranger;
+    assert_eq!(stranger.try_wait().unwrap(), None, "it lives");
     drop(service);
     end(stranger);
 }

@@ -7,21 +7,37 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod budget;
+mod catalog;
+mod chaos;
 mod check;
 mod clock;
+mod completions;
+mod control;
+mod crash_loop;
 mod demo;
+mod doctor;
+mod dry_run;
+mod duplicates;
 mod fuzz;
+mod hang;
 mod health;
 mod hooks;
 mod identity;
 mod journal;
+mod manual;
 mod no_pidfd;
 mod notify;
+#[path = "../shared/random.rs"]
+mod random;
+mod readme;
 mod reload;
 mod report;
 mod soak;
+mod state;
 mod status;
+mod stuck;
 mod supervise;
 mod support;
 mod table;
 mod trust;
+mod unhealthy;

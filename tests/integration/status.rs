@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,6 +27,13 @@ fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
             .arg("--runtime-dir")
             .arg(runtime_dir),
     )
+}
+
+/// The words of each line.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    text.lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect()
 }
 
 fn published(runtime_dir: &Path) -> Value {
@@ -62,45 +69,33 @@ fn the_exit_code_tells_how_things_stand() {
     service.wait_for_state("comunicador", "up");
     let up = status(&runtime_dir, &[]);
     assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
-    let (name, pid) = (&program.name, program.pid());
-    let lines: Vec<&str> = up.stdout.lines().collect();
-    assert_eq!(lines.len(), 2, "{}", up.stdout);
-    assert!(
-        lines[0].starts_with(&format!("{name}  up  ")),
-        "{}",
-        lines[0]
-    );
-    assert!(
-        lines[0].ends_with(&format!("  pid {pid}  restarts 0")),
-        "{}",
-        lines[0]
-    );
-    let service_line = format!("mfe-watchdog (pid {}) runs since ", service.pid());
-    assert!(lines[1].starts_with(&service_line), "{}", lines[1]);
+    let (name, pid) = (&program.name, program.pid().to_string());
+    let rows = rows(&up.stdout);
+    assert_eq!(rows.len(), 3, "{}", up.stdout);
+    assert_eq!(rows[0][..3], ["PROCESS", "STATE", "SINCE"]);
+    assert_eq!((rows[1][0], rows[1][1]), (name.as_str(), "up"));
+    assert_eq!(rows[1][3..], [&pid, "0", "today", "-"]);
+    let service_line = format!("mfe-watchdog runs (pid {}) since ", service.pid());
+    assert!(up.stdout.lines().nth(2).unwrap().starts_with(&service_line));
 
     program.kill();
     service.wait_for_restarts("comunicador", 1);
     let restarted = status(&runtime_dir, &[]);
     assert_eq!(restarted.code(), 0);
-    let lines: Vec<&str> = restarted.stdout.lines().collect();
-    assert!(lines[0].ends_with("  restarts 1"), "{}", lines[0]);
+    let rows = self::rows(&restarted.stdout);
+    assert_eq!(rows[1][4], "1", "restarts today: {}", restarted.stdout);
     assert!(
-        lines[1].trim_start().starts_with("last restart "),
+        restarted.stdout.contains("ms, killed\n"),
         "{}",
-        lines[1]
+        restarted.stdout
     );
-    assert!(lines[1].contains(": killed, outage "), "{}", lines[1]);
 
     till.script("start.sh", "exit 3");
     program.kill();
     service.wait_for_state("comunicador", "down");
     let down = status(&runtime_dir, &[]);
     assert_eq!((down.code(), down.stderr.as_str()), (1, ""));
-    assert!(
-        down.stdout.starts_with(&format!("{name}  down  ")),
-        "{}",
-        down.stdout
-    );
+    assert_eq!(self::rows(&down.stdout)[1][..2], [name.as_str(), "down"]);
     assert!(
         down.stdout.contains("exit status 3"),
         "why: {}",
@@ -554,4 +549,56 @@ fn a_second_service_is_refused_and_told_of_the_first() {
     assert_eq!(adopted["restarts"], 0);
     assert_eq!(status(&till.runtime_dir(), &[]).code(), 0);
     assert_eq!(program.starts().len(), 1, "started once, adopted once");
+}
+
+#[test]
+fn watched_it_is_shown_again_when_it_changes_and_only_then() {
+    let (till, program) = Till::with_program_every("100ms");
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let mut command = mfe_watchdog();
+    command.args(["status", "--watch", "--runtime-dir"]);
+    command.arg(till.runtime_dir()).stdout(Stdio::piped());
+    let mut watching = Guard(command.spawn().unwrap());
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let rows: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    assert!(rows[1].contains("  up "), "{rows:?}");
+    till.script("start.sh", "exit 3");
+    program.kill();
+    service.wait_for_state("comunicador", "down");
+    // On its way down it may be shown being started.
+    let why = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.contains("exit status 3"));
+    assert!(why.is_some());
+    let last = lines.next().unwrap().unwrap();
+    assert!(last.starts_with("mfe-watchdog runs"), "{last}");
+    service.stop(Signal::SIGTERM);
+    // Cycles went by meanwhile, and weren't worth another table.
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("the service is not running"), "{line}");
+}
+
+#[test]
+fn it_speaks_the_users_language_and_its_json_does_not() {
+    let (till, program) = Till::with_program_every("100ms");
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let shown = |locale: &str, arguments: &[&str]| {
+        let mut command = mfe_watchdog();
+        command.arg("status").args(arguments).env("LC_ALL", locale);
+        output(command.arg("--runtime-dir").arg(till.runtime_dir())).stdout
+    };
+    let portuguese = shown("pt_BR.UTF-8", &[]);
+    assert!(portuguese.starts_with("PROGRAMA "), "{portuguese}");
+    let row = portuguese.lines().nth(1).unwrap();
+    assert!(
+        row.starts_with(&program.name) && row.contains("  no ar  "),
+        "{portuguese}"
+    );
+    for locale in ["C", "en_US.UTF-8", "de_DE.UTF-8"] {
+        assert!(shown(locale, &[]).starts_with("PROCESS "), "{locale}");
+    }
+    assert!(shown("pt_BR.UTF-8", &["--json"]).contains("\"state\":\"up\""));
 }

@@ -69,6 +69,15 @@ pub(crate) enum Script {
     Fails,
 }
 
+/// Sends to the journal until it takes no more, on many sockets: each has a limit of its own that
+/// comes before the queue's.
+const FILL_JOURNAL: &str = r#"use Socket;
+for (1..20) {
+    socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
+    connect($s, sockaddr_un("/run/systemd/journal/socket"));
+    1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);
+}"#;
+
 /// A process inside, identified for as long as the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
@@ -454,6 +463,28 @@ impl Till {
 
     // The journal.
 
+    /// The journal stands still, and its queue is full.
+    pub(crate) fn freeze_journal(&self) -> Result<()> {
+        self.signal_journal("STOP")?;
+        self.ok(&["perl", "-e", FILL_JOURNAL])?;
+        Ok(())
+    }
+
+    pub(crate) fn thaw_journal(&self) -> Result<()> {
+        self.signal_journal("CONT")
+    }
+
+    fn signal_journal(&self, signal: &str) -> Result<()> {
+        const JOURNAL: Program = Program {
+            key: "journal",
+            name: "systemd-journal",
+            script: "",
+        };
+        let journal = self.processes(&JOURNAL)?;
+        ensure!(journal.len() == 1, "the journal is {journal:?}");
+        self.signal(signal, journal[0].pid)
+    }
+
     /// What the journal has of a unit since the case began.
     pub(crate) fn journal(&self, unit: &str) -> Result<Vec<Value>> {
         self.ok(&["journalctl", "--sync"])?;
@@ -502,9 +533,9 @@ fn deb_path(which: &str) -> String {
     format!("/root/mfe-watchdog-{which}.deb")
 }
 
-/// A configuration whose cycle is short enough for a test.
+/// A configuration whose cycle is short enough for a test, and whose restarts never wait.
 pub(crate) fn config(interval: &str, processes: &str) -> String {
-    format!("interval = \"{interval}\"\n{processes}")
+    format!("interval = \"{interval}\"\nrestart_delay = \"0s\"\n{processes}")
 }
 
 pub(crate) fn by_command(program: &Program) -> String {

@@ -19,7 +19,7 @@ impl Machine {
         match self.phase {
             Phase::New | Phase::Up | Phase::Replacing => self.found_gone(now, sighting, actions),
             Phase::Starting => self.start_awaited(now, sighting, actions),
-            Phase::Stopping if self.start_program.is_some() && !self.policy.dry_run => {
+            Phase::Stopping if self.start_program.is_some() && !self.is_hands_off() => {
                 if now >= self.kill_at {
                     actions.push(Action::StopStartProgram(Stop::Kill));
                     self.kill_at = now + self.policy.stop_timeout;
@@ -56,12 +56,13 @@ impl Machine {
         let was_up = memory
             .as_ref()
             .is_some_and(|memory| !memory.alive.is_empty());
-        if self.phase != Phase::New || was_up {
+        let is_death = cause != Cause::Requested && (self.phase != Phase::New || was_up);
+        if is_death {
             self.backoff.died();
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
         let in_flight = memory.and_then(|memory| memory.starting_until);
-        let in_flight = in_flight.filter(|until| *until > now && !self.policy.dry_run);
+        let in_flight = in_flight.filter(|until| *until > now && !self.is_hands_off());
         let wait = if in_flight.is_some() {
             now
         } else {
@@ -126,10 +127,13 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let news = news.into_iter().map(Action::Report);
-        if self.policy.dry_run {
+        if self.is_hands_off() {
             actions.extend(news);
             self.phase = Phase::Down;
             self.next_look = self.next_cycle(now);
+            if !self.policy.dry_run {
+                return;
+            }
             if !self.is_dry_run_told {
                 actions.push(Action::Report(Report::DryRun(Intention::Start)));
             }

@@ -26,7 +26,10 @@ impl Machine {
         let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
         let is_same = known(&self.alive);
         let report = self.report_alive(now, &ids, is_same, was_unknown);
-        let was_restarted = matches!(report, Some(Report::Restarted { .. }));
+        let restarted = match report {
+            Some(Report::Restarted { cause, .. }) => Some(cause),
+            _ => None,
+        };
         if self.phase != Phase::Up || !is_same {
             let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
             self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
@@ -43,9 +46,12 @@ impl Machine {
         if !is_same {
             self.nothing_is_wrong(actions);
         }
-        if was_restarted {
+        if let Some(cause) = restarted {
             self.restarts += 1;
-            let crash_loop = self.backoff.restarted(now, &self.policy);
+            let is_crash = cause != Cause::Requested;
+            let crash_loop = is_crash
+                .then(|| self.backoff.restarted(now, &self.policy))
+                .flatten();
             actions.extend(
                 crash_loop.map(|(restarts, within)| {
                     Action::Report(Report::CrashLoop { restarts, within })
@@ -96,9 +102,13 @@ impl Machine {
             let stable_at = self.up_since + self.policy.stable_after;
             if now < stable_at {
                 next_look = next_look.min(stable_at);
-            } else if self.backoff.forget() {
-                let what = Recovery::CrashLoop;
-                actions.push(Action::Report(self.recovered(what)));
+            } else {
+                // Somebody else may have started it while its start was to wait for longer still.
+                self.not_before = self.epoch;
+                if self.backoff.forget() {
+                    let what = Recovery::CrashLoop;
+                    actions.push(Action::Report(self.recovered(what)));
+                }
             }
         }
         for duplicate in self.copies.lives(now, alive, self.policy.interval) {
@@ -148,7 +158,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) -> Instant {
         let mut next_look = self.next_cycle(now);
-        if self.policy.duplicates != Duplicates::StopNewest || self.policy.dry_run {
+        if self.policy.duplicates != Duplicates::StopNewest || self.is_hands_off() {
             self.surplus.clear();
             return next_look;
         }
@@ -168,6 +178,7 @@ impl Machine {
             match ending.next(now, living, timeout) {
                 Next::Wait(until) => next_look = next_look.min(until),
                 Next::Signal(stop, ids, until) => {
+                    self.signal_failure = None;
                     actions.push(Action::Signal(stop, ids));
                     next_look = next_look.min(until);
                 }
@@ -201,7 +212,7 @@ impl Machine {
         is_reason_to_restart: bool,
         actions: &mut Vec<Action>,
     ) {
-        let will_restart = is_reason_to_restart && !self.policy.dry_run;
+        let will_restart = is_reason_to_restart && !self.is_hands_off();
         actions.push(Action::Report(Report::Unhealthy {
             pid: self.alive.first().map(|id| id.pid),
             check: check.clone(),
@@ -211,7 +222,7 @@ impl Machine {
         self.troubles.insert(check, finding);
         if will_restart {
             self.replace(now, Cause::Unhealthy, actions);
-        } else if is_reason_to_restart {
+        } else if is_reason_to_restart && self.policy.dry_run {
             actions.push(Action::Report(Report::DryRun(Intention::Restart)));
         }
     }
@@ -245,6 +256,23 @@ impl Machine {
     fn recovered(&self, what: Recovery) -> Report {
         let pid = self.alive.first().map(|id| id.pid);
         Report::Recovered { pid, what }
+    }
+
+    /// Restarts a process that lives, and starts one at once that would have waited.
+    pub(super) fn restart_asked(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Up if self.is_hands_off() => {
+                if self.policy.dry_run {
+                    actions.push(Action::Report(Report::DryRun(Intention::Restart)));
+                }
+            }
+            Phase::Up => self.replace(now, Cause::Requested, actions),
+            Phase::Backoff | Phase::Down => {
+                self.not_before = now;
+                self.look_at_all(now);
+            }
+            Phase::New | Phase::Replacing | Phase::Starting | Phase::Stopping => {}
+        }
     }
 
     /// Makes the living process end, to start it anew.
@@ -284,7 +312,7 @@ impl Machine {
             actions.push(Action::Report(killed(&ending, cause)));
             return false;
         }
-        if self.policy.dry_run {
+        if self.is_hands_off() {
             return false;
         }
         self.alive.clone_from(&living);
@@ -293,6 +321,7 @@ impl Machine {
         self.next_look = match ending.next(now, living, self.policy.stop_timeout) {
             Next::Wait(until) => poll.min(until),
             Next::Signal(stop, ids, until) => {
+                self.signal_failure = None;
                 actions.push(Action::Signal(stop, ids));
                 poll.min(until)
             }

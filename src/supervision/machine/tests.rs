@@ -315,6 +315,21 @@ fn a_process_that_has_lived_long_enough_begins_anew() {
 }
 
 #[test]
+fn what_is_forgotten_is_no_reason_to_wait() {
+    let mut bench = Bench::up();
+    bench.machine.policy.restart_delay_max = 600 * SECOND;
+    bench.machine.policy.restart_delay = 600 * SECOND;
+    for _ in 0..4 {
+        bench.absent();
+        bench.alive(&[100]);
+    }
+    // Somebody else has started it meanwhile.
+    assert_eq!(bench.phase(), Phase::Up);
+    bench.after(60 * SECOND).alive(&[100]);
+    assert_eq!(bench.absent()[0], Action::Start);
+}
+
+#[test]
 fn a_crash_loop_is_told_with_the_restart_that_makes_it_one() {
     let mut bench = Bench::up();
     for pid in 201..=210 {
@@ -534,8 +549,10 @@ fn an_unhealthy_process_is_asked_to_end_then_killed_and_started_once_it_is_gone(
 fn what_cannot_be_killed_is_told_and_not_doubled() {
     let mut bench = Bench::up();
     bench.event(failed("tcp", true));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    let kill = [kill];
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), kill);
     bench.event(Event::NotSignalled("not permitted".into()));
-    bench.after(10 * SECOND).alive(&[100]);
     let stuck = report(Report::Stuck {
         pids: vec![100],
         why: Some("not permitted".into()),
@@ -543,7 +560,9 @@ fn what_cannot_be_killed_is_told_and_not_doubled() {
     assert_eq!(bench.after(10 * SECOND).alive(&[100]), [stuck]);
     assert!(bench.machine.is_stuck());
     for _ in 0..100 {
-        assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+        assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
+        let again = bench.after(5 * SECOND).alive(&[100]);
+        assert_eq!(again, kill, "it may help by now");
         assert!(
             bench.machine.next_look() <= bench.now + 10 * SECOND,
             "looked at again"

@@ -21,6 +21,10 @@ pub fn mfe_watchdog() -> Command {
 /// Takes out of a command's environment what would change the service's behaviour.
 pub fn clean(mut command: Command) -> Command {
     for name in [
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LC_MESSAGES",
         "NO_COLOR",
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",
@@ -144,6 +148,17 @@ impl Service {
         eventually(("state", key, state), || {
             Some(self.status(key)).filter(|status| status["state"] == state)
         })
+    }
+
+    /// Waits until it has published its findings so many times more.
+    pub fn wait_cycles(&self, cycles: usize) {
+        let mut moments = std::collections::BTreeSet::new();
+        eventually(("cycles", cycles), || {
+            let text = std::fs::read(self.runtime_dir.join("status.json")).ok()?;
+            let status: Value = serde_json::from_slice(&text).expect("a whole status.json");
+            moments.insert(status["updated_at"].to_string());
+            (moments.len() > cycles).then_some(())
+        });
     }
 
     /// Waits until a process was restarted so often.

@@ -95,6 +95,22 @@ impl Till {
         (till, program)
     }
 
+    /// A till with one program, `comunicador`, as [`Till::with_program`], whose section says more.
+    pub fn with_rules(rules: &str) -> (Self, Program) {
+        let (till, program) = Self::with_program();
+        till.set_rules(&program, rules);
+        (till, program)
+    }
+
+    /// The same for a till that has its program.
+    pub fn set_rules(&self, program: &Program, rules: &str) {
+        let script = self.path().join("bin/start.sh");
+        let section = section("comunicador", &program.name, &script);
+        self.configure(&format!(
+            "interval = \"100ms\"\nrestart_delay = \"0s\"\n{section}{rules}\n"
+        ));
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

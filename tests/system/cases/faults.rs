@@ -93,6 +93,29 @@ pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
     })
 }
 
+/// The service is killed while a systemctl of its stands still: the next run ends that one, which
+/// would else restart a program that is up again, once somebody lets it go on.
+pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.signal("KILL", before[0].pid)?;
+    let systemctl = wait_for_systemctl(till, service)?;
+    till.signal("STOP", systemctl)?;
+    till.signal("KILL", service)?;
+    till.wait_for_another(service, SOON)?;
+    wait_for("the systemctl that stands still is gone", SOON, || {
+        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
+    })?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    ensure!(
+        till.starts(&COMUNICADOR) == 2,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    till.unharmed(&[comunicador, before[1]])
+}
+
 /// The service stands still while systemctl is at work for it.
 pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
@@ -158,6 +181,33 @@ pub(super) fn journal_stopped(till: &Till) -> Result<()> {
         till.processes(&COMUNICADOR)? == [before[0]],
         "the journal's restart ended a program"
     );
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}
+
+/// The journal stands still with its queue full: the service does its job, and says afterwards what
+/// the journal lacks.
+pub(super) fn journal_frozen(till: &Till) -> Result<()> {
+    let [comunicador, mut monitor] = till.all_day()?;
+    let service = till.main_pid()?;
+    till.freeze_journal()?;
+    let worked = (|| {
+        for _ in 0..3 {
+            monitor = till.kill_and_wait(&MONITOR, monitor)?;
+        }
+        till.wait_cycles(10)
+    })();
+    // Without it not even the failure could be told.
+    till.thaw_journal()?;
+    worked?;
+    wait_for("the service says what is missing", SOON, || {
+        let degraded = till.events(None, "degraded")?;
+        Ok(degraded.into_iter().find(|event| {
+            let words = event["MESSAGE"].as_str().unwrap_or_default();
+            words.contains("missing there before this one: ")
+        }))
+    })?;
+    till.unharmed(&[comunicador, monitor])?;
     ensure!(till.main_pid()? == service, "the service was restarted");
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
+use super::health::{SICK, sick_check};
 use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Till};
+use crate::till::{by_command, config};
 use crate::wait::wait_for;
 
 /// A /proc whose settings can be written; the container's own is read-only.
@@ -18,6 +20,9 @@ const TRACES: &str = "/run/case-bystanders";
 const PID_MAX: u32 = 400;
 
 const KILLS: usize = 10;
+
+/// Second copies are ended.
+const STOP_NEWEST: &str = "duplicates = \"stop-newest\"\n";
 
 /// Bystanders come and go, and each pid is handed out again and again; one that doesn't end by
 /// itself was harmed. The pids are noted as they are handed out.
@@ -90,18 +95,26 @@ fn busy(till: &Till) -> Result<()> {
         Ok((reused(&pids(till)) > 100).then_some(()))
     })?;
 
+    let rules = sick_check(till, &COMUNICADOR)?;
+    let of_comunicador = [by_command(&COMUNICADOR), STOP_NEWEST.to_owned(), rules].concat();
+    till.configure(&config(
+        "200ms",
+        &[of_comunicador, by_command(&MONITOR)].concat(),
+    ))?;
     let [mut comunicador, monitor] = till.all_day()?;
     let service = till.main_pid()?;
     for kill in 1..=KILLS {
         let noted = pids(till).len();
         let killed = comunicador;
         comunicador = till.kill_and_wait(&COMUNICADOR, killed)?;
-        wait_until_reused(till, killed, comunicador, noted)?;
+        wait_until_reused(till, killed.pid, comunicador.pid, noted)?;
         till.wait_cycles(3)?;
         till.unharmed(&[comunicador, monitor])?;
         let starts = till.starts(&COMUNICADOR);
         ensure!(starts == 1 + kill, "{starts} starts after {kill} kills");
     }
+    let comunicador = signalled(till, comunicador)?;
+    till.unharmed(&[comunicador, monitor])?;
     ensure!(till.main_pid()? == service, "the service was restarted");
 
     till.ok(&["systemctl", "restart", SERVICE])?;
@@ -117,14 +130,43 @@ fn busy(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// The service itself ends Comunicador, for it isn't well, and then a second copy of it; gives the
+/// one that is left.
+fn signalled(till: &Till, before: Process) -> Result<Process> {
+    let noted = pids(till).len();
+    till.write(SICK, "", 0o644)?;
+    let first = wait_for("it is restarted", SOON, || {
+        let up = till.wait_up(&COMUNICADOR)?;
+        Ok((up != before).then_some(up))
+    })?;
+    let killed = till.wait_event(&COMUNICADOR, "killed")?;
+    ensure!(killed["MFE_CAUSE"] == "unhealthy", "{killed}");
+    wait_until_reused(till, before.pid, first.pid, noted)?;
+
+    let noted = pids(till).len();
+    till.sh(&format!(
+        "setsid {} >/dev/null 2>&1 </dev/null &",
+        COMUNICADOR.script
+    ))?;
+    let killed = wait_for("the second copy is ended", SOON, || {
+        let told = till.events(Some(&COMUNICADOR), "killed")?;
+        let of_copy = |event: &serde_json::Value| event["MFE_CAUSE"] == "duplicate";
+        Ok(told.into_iter().find(of_copy))
+    })?;
+    let pid = killed["MFE_PID"].as_str().unwrap_or_default();
+    wait_until_reused(till, pid.parse()?, first.pid, noted)?;
+    till.wait_cycles(3)?;
+    Ok(first)
+}
+
 /// Waits until the pid of a program that was killed is somebody else's; `noted` pids were handed out
 /// before it was.
-fn wait_until_reused(till: &Till, killed: Process, now: Process, noted: usize) -> Result<()> {
-    if now.pid == killed.pid {
+fn wait_until_reused(till: &Till, killed: i32, now: i32, noted: usize) -> Result<()> {
+    if now == killed {
         return Ok(());
     }
-    wait_for(&format!("pid {} is reused", killed.pid), SOON, || {
-        Ok(pids(till)[noted..].contains(&killed.pid).then_some(()))
+    wait_for(&format!("pid {killed} is reused"), SOON, || {
+        Ok(pids(till)[noted..].contains(&killed).then_some(()))
     })
 }
 

@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::random;
-use crate::till::{PROGRAMS, SERVICE, Till};
+use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
 use crate::wait::wait_for;
-use oracle::Oracle;
 use plan::{Blow, Plan, Step, Trouble, Which};
+
+type Oracle = oracle::Oracle<Process>;
 
 /// Repeats a run.
 const SEED: &str = "MFE_CHAOS_SEED";
@@ -59,7 +60,7 @@ fn run(till: &Till, seed: u64, length: Duration) -> Result<()> {
     let fresh = stage::held(till)?;
 
     let begin = Instant::now();
-    let oracle = Mutex::new(Oracle::default());
+    let oracle = Mutex::new(Oracle::new());
     let over = AtomicBool::new(false);
     let done = thread::scope(|scope| {
         let watching = scope.spawn(|| sample(till, &oracle, begin, &over));
@@ -132,10 +133,12 @@ fn storm(
         }
         Ok(steps)
     })();
-    for trouble in plan.left() {
-        // Without this nobody could say what went wrong.
-        stage::end(till, trouble)?;
-    }
+    // Even after a failure: nobody could say what went wrong otherwise.
+    let ended: Result<Vec<()>> = plan
+        .left()
+        .map(|trouble| stage::end(till, trouble))
+        .collect();
+    let done = done.and_then(|steps| ended.map(|_| steps));
     lock(oracle)?.excuse(begin.elapsed(), false);
     done.map_err(|error: anyhow::Error| {
         let last = &history[history.len().saturating_sub(15)..];
@@ -159,7 +162,7 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow, is_frozen: bool) -> R
             lock(oracle)?.will_be_absent(which);
             let stray = stage::rename(till, which)?;
             stage::the_copy(till, which)?;
-            stage::kill(till, stray)
+            stage::kill_stray(till, stray)
         }
         Blow::Stop(which) if !is_frozen => {
             let process = stage::the_copy(till, which)?;
@@ -190,6 +193,29 @@ fn second_copy(till: &Till, oracle: &Mutex<Oracle>, which: Which, zombie: bool) 
     Ok(())
 }
 
+/// What the journal says of a program's starts: each at most once, and none that wasn't. That it
+/// says all of them can't be asked of a journal that was stopped, nor of a service that was killed
+/// before it could tell.
+fn told(till: &Till, program: &Program) -> Result<()> {
+    let started = stage::started(till, program);
+    let mut left = started.clone();
+    for event in ["up", "restarted"] {
+        for message in till.events(Some(program), event)? {
+            let pid = message["MFE_PID"].as_str().unwrap_or_default();
+            let known = left.iter().position(|started| started == pid);
+            let known = known.with_context(|| format!("told of a start that wasn't: {message}"))?;
+            left.swap_remove(known);
+        }
+    }
+    println!(
+        "chaos: {} started {} times, {} of them told",
+        program.name,
+        started.len(),
+        started.len() - left.len()
+    );
+    Ok(())
+}
+
 /// After it all: everything up, every start accounted for, nothing left behind.
 fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
     for program in &PROGRAMS {
@@ -203,13 +229,7 @@ fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
             "{} was started {starts} times, not {expected}",
             program.name
         );
-        // A journal that was stopped lacks messages, and says how many; so does a service that was
-        // killed before it could tell.
-        let starting = till.events(Some(program), "starting")?.len();
-        println!(
-            "chaos: {} started {starts} times, {starting} of them told",
-            program.name
-        );
+        told(till, program)?;
     }
     let held = wait_for("the service has come to rest", stage::PATIENCE, || {
         let held = stage::held(till)?;
@@ -220,7 +240,7 @@ fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
         held.kib <= fresh.kib + GROWTH_KIB,
         "the service has grown: {fresh:?}, {held:?}"
     );
-    let left = till.sh("ps -e -o stat=,comm= | grep -E '^Z|systemctl' || true")?;
+    let left = stage::left_behind(till)?;
     ensure!(left.is_empty(), "left behind: {left}");
     ensure!(till.is_active()?, "{SERVICE} is not active");
     println!("chaos: at first {fresh:?}, at last {held:?}");

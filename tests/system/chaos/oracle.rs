@@ -1,30 +1,43 @@
 //! Judges what was seen against what was done: copies, absences, counts. It looks at nothing itself.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use super::plan::Which;
-use crate::till::Process;
 
 /// How long a program may be away while nothing lasts that keeps it away.
 const ABSENCE_MAX: Duration = Duration::from_secs(45);
 
-/// What is known of one program.
-#[derive(Default)]
-struct Program {
+/// What is known of one program, whose copies are told apart by `C`.
+struct Program<C> {
     /// How often chaos has left no copy of it.
     absences: usize,
     /// Copies that chaos itself has started and that may live now.
     extra: usize,
+    /// The most of them since the last sample, and in the time before it: a sample takes a moment,
+    /// and is judged after it was taken.
+    most_extra: [usize; 2],
     /// The copies of the last sample.
-    before: BTreeSet<Process>,
+    before: BTreeSet<C>,
     /// When it was last seen, in the run's own time.
     last_seen: Duration,
 }
 
-#[derive(Default)]
-pub(super) struct Oracle {
-    programs: [Program; 2],
+impl<C> Default for Program<C> {
+    fn default() -> Self {
+        Self {
+            absences: 0,
+            extra: 0,
+            most_extra: [0; 2],
+            before: BTreeSet::new(),
+            last_seen: Duration::ZERO,
+        }
+    }
+}
+
+pub(super) struct Oracle<C> {
+    programs: [Program<C>; 2],
     /// Until when nobody can be started, and so nobody can be missed.
     excused_until: Duration,
     is_excused: bool,
@@ -32,7 +45,17 @@ pub(super) struct Oracle {
     samples: usize,
 }
 
-impl Oracle {
+impl<C: Ord + Debug> Oracle<C> {
+    pub(super) fn new() -> Self {
+        Self {
+            programs: Default::default(),
+            excused_until: Duration::ZERO,
+            is_excused: false,
+            violations: Vec::new(),
+            samples: 0,
+        }
+    }
+
     /// Chaos is about to leave no copy of a program.
     pub(super) fn will_be_absent(&mut self, which: Which) {
         self.programs[which].absences += 1;
@@ -40,7 +63,9 @@ impl Oracle {
 
     /// Chaos is about to start a copy, or has made sure that one it started is gone.
     pub(super) fn extra(&mut self, which: Which, extra: usize) {
-        self.programs[which].extra = extra;
+        let program = &mut self.programs[which];
+        program.extra = extra;
+        program.most_extra[0] = program.most_extra[0].max(extra);
     }
 
     /// From now on, or no longer, starts can't succeed.
@@ -52,13 +77,15 @@ impl Oracle {
     /// A sample of the process table. One sample is no snapshot: who dies and who is born while it
     /// is taken may be in it together. Who is in two samples in a row lived all the time between
     /// them, and so do all that are in both.
-    pub(super) fn sample(&mut self, now: Duration, copies: [Vec<Process>; 2]) {
+    pub(super) fn sample(&mut self, now: Duration, copies: [Vec<C>; 2]) {
         self.samples += 1;
         for (which, copies) in copies.into_iter().enumerate() {
             let program = &mut self.programs[which];
-            let copies: BTreeSet<Process> = copies.into_iter().collect();
+            let copies: BTreeSet<C> = copies.into_iter().collect();
             let together = copies.intersection(&program.before).count();
-            if together > 1 + program.extra {
+            let [since, before] = program.most_extra;
+            program.most_extra = [program.extra, since];
+            if together > 1 + since.max(before) {
                 let copies = &copies;
                 self.violations.push(format!(
                     "at {now:.1?} program {which} had {together} copies: {copies:?}"

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::random::Random;
 
-/// One of the two programs, by its place in [`crate::till::PROGRAMS`].
+/// One of the two programs, by its place in `PROGRAMS`.
 pub(super) type Which = usize;
 
 /// Something that is done at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blow {
-    /// Kills every copy of a program.
+    /// Kills a program.
     Kill(Which),
     /// A program takes another name and lives on.
     Rename(Which),
@@ -34,7 +34,7 @@ pub(super) enum Blow {
 }
 
 /// Something that lasts for some steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
     /// The journal stands still, and its queue is full.
     JournalStopped,

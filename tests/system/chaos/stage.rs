@@ -23,11 +23,6 @@ $SIG{USR1} = sub { $0 = "somebody else" };
 sleep 1000 while 1;
 "#;
 
-/// Sends to the journal until it takes no more.
-const FILL_JOURNAL: &str = r#"use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
-connect($s, sockaddr_un("/run/systemd/journal/socket"));
-1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);"#;
-
 /// Starts processes as fast as it can, bounded by its control group.
 const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
     -p CPUQuota=40% -p RuntimeMaxSec=20 sh -c 'while :; do (sleep 0.01; true) & done'";
@@ -39,7 +34,7 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
         till.sh(&format!("mkdir -p {STARTS} $(dirname {})", program.path()))?;
         till.write(&program.path(), STANDIN, 0o755)?;
         let body = format!(
-            "#!/bin/sh\necho started >> {STARTS}/{}\nexec {}\n",
+            "#!/bin/sh\necho $$ >> {STARTS}/{}\nexec {}\n",
             program.key,
             program.path()
         );
@@ -82,14 +77,24 @@ fn faketime() -> Result<PathBuf> {
 
 fn configure(till: &Till, interval: &str) -> Result<()> {
     let programs = PROGRAMS.map(|program| by_command(&program)).concat();
-    till.configure(&config(
-        interval,
-        &format!("{programs}start_timeout = \"3s\"\n"),
-    ))
+    // A global setting, so before the first section. As no restart waits, every death is followed by
+    // a start at once, and all can be counted.
+    let settings = "start_timeout = \"3s\"\n";
+    till.configure(&config(interval, &format!("{settings}{programs}")))
 }
 
 fn set_clock(till: &Till, days: i32) -> Result<()> {
     till.write(&format!("{FOLDER}/clock"), &format!("{days:+}d\n"), 0o644)
+}
+
+/// The pids of all copies of a program that the service had started, in order: the start script
+/// becomes the program.
+pub(super) fn started(till: &Till, program: &Program) -> Vec<String> {
+    let pids = till.read(&format!("{STARTS}/{}", program.key));
+    pids.unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The living copies of both programs.
@@ -109,6 +114,12 @@ pub(super) fn the_copy(till: &Till, which: Which) -> Result<Process> {
 
 pub(super) fn kill(till: &Till, process: Process) -> Result<()> {
     till.signal("KILL", process.pid)
+}
+
+/// Ends a program that has taken another name, unless the restart of its unit has done so.
+pub(super) fn kill_stray(till: &Till, stray: Process) -> Result<()> {
+    till.sh(&format!("kill -KILL {} 2>/dev/null || true", stray.pid))?;
+    Ok(())
 }
 
 /// Has a program take another name and live on; gives the process.
@@ -187,10 +198,8 @@ pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
         }
         Blow::ReloadBad => {
             till.configure("interval = \"soon\"\n")?;
-            let refused = till.sh("! mfe-watchdog check >/dev/null 2>&1");
             reload(till)?;
             configure(till, "200ms")?;
-            refused?;
         }
         Blow::SetClock(days) => set_clock(till, days)?,
         _ => {}
@@ -241,8 +250,7 @@ pub(super) fn service(till: &Till) -> Result<i32> {
 pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
     match trouble {
         Trouble::JournalStopped => {
-            till.sh("pkill -STOP -x systemd-journal")?;
-            till.ok(&["perl", "-e", FILL_JOURNAL])?;
+            till.freeze_journal()?;
         }
         Trouble::RunFull => {
             // As large as what is in it and a little more, then no more at all.
@@ -256,7 +264,8 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
             ))?;
         }
         Trouble::ForkBomb => {
-            till.sh(FORK_BOMB)?;
+            // Where /run is full, systemd can't take a new unit.
+            till.sh(&format!("{FORK_BOMB} || test -e /run/chaos"))?;
         }
     }
     Ok(())
@@ -264,7 +273,7 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
 
 pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     let line = match trouble {
-        Trouble::JournalStopped => "pkill -CONT -x systemd-journal",
+        Trouble::JournalStopped => return till.thaw_journal(),
         Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
         Trouble::SystemctlFrozen => "umount /usr/bin/systemctl",
         // It may have ended by itself; without systemctl, which may be frozen.
@@ -277,6 +286,14 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     };
     till.sh(line)?;
     Ok(())
+}
+
+/// Processes of the machine that nobody should find there.
+pub(super) fn left_behind(till: &Till) -> Result<String> {
+    till.sh(
+        "for stat in /proc/[0-9]*/stat; do cat $stat; done 2>/dev/null |
+        grep -E '^[0-9]+ \\((.*\\) Z|systemctl\\))' || true",
+    )
 }
 
 /// What the service holds, for comparison.

@@ -1,12 +1,16 @@
 //! The command line: understands it, and turns what comes of it into words and exit codes.
 
+mod control;
+mod doctor;
+mod status;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
@@ -16,7 +20,6 @@ use crate::locale;
 use crate::printable::{list, printable};
 use crate::report;
 use crate::service::{self, Options, lock};
-use crate::status::{ProcessStatus, Status};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -48,7 +51,36 @@ enum Command {
         /// The published status itself, as JSON
         #[arg(long)]
         json: bool,
+        /// Show it again whenever it changes, until interrupted
+        #[arg(long)]
+        watch: bool,
     },
+    /// Leave processes alone for a while, as for a driver update; ends by itself
+    Pause {
+        /// The processes' keys in the configuration [default: all]
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+        /// For how long, such as 30m or 2h, at most 24h
+        #[arg(long = "for", value_name = "TIME", value_parser = control::pause_time)]
+        time: Duration,
+        /// Why, for the status and the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End a pause
+    Resume {
+        /// The processes' keys in the configuration [default: all]
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// End a process and start it anew
+    Restart {
+        /// The process's key in the configuration
+        key: String,
+    },
+    /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
+    /// if something is
+    Doctor(ConfigArgument),
     /// Report how the processes were, from the journal; exits 1 if that can't be read
     Report {
         /// How far to look back, such as 24h, 7d or 2weeks; at most a year
@@ -77,6 +109,12 @@ struct ConfigArgument {
     config: Option<PathBuf>,
 }
 
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the program as its command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -89,7 +127,11 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
-        Command::Status { json } => status(&runtime_dir, json),
+        Command::Status { json, watch } => status::status(&runtime_dir, json, watch),
+        Command::Pause { keys, time, reason } => control::pause(&runtime_dir, keys, time, reason),
+        Command::Resume { keys } => control::resume(&runtime_dir, keys),
+        Command::Restart { key } => control::restart(&runtime_dir, key),
+        Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Report { since, json, html } => {
             report(&since, json, html.as_deref(), &runtime_dir)
         }
@@ -136,52 +178,11 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     for (key, warning) in settings.unsafe_commands() {
-        eprintln!("{source}: {key}: warning: {warning}");
+        let warning = t!("errors.warning", warning = warning);
+        eprintln!("{source}: {key}: {warning}");
     }
     let text = settings.to_toml().context("the settings can't be shown")?;
     print(&format!("# {source}\n{text}"))
-}
-
-fn status(runtime_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let holder = lock::holder(runtime_dir)
-        .with_context(|| format!("the lock in {} can't be asked", runtime_dir.display()))?;
-    let status = Status::read(runtime_dir);
-    match (holder, status) {
-        (None, status) => {
-            // A file that can't be read changes nothing about that.
-            let since = status.ok().flatten().map(|status| {
-                let time = status.updated_at;
-                t!("errors.not_running_since", time = time, pid = status.pid)
-            });
-            eprintln!(
-                "{}",
-                t!("errors.not_running", since = since.unwrap_or_default())
-            );
-            Ok(ExitCode::from(EXIT_NOT_RUNNING))
-        }
-        (Some(_), Err(error)) => Err(error),
-        (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
-            print(&if json {
-                to_json(&status)?
-            } else {
-                describe(&status)
-            })?;
-            Ok(if status.is_all_up() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
-        (Some(pid), Ok(_)) => {
-            eprintln!("mfe-watchdog: the service runs (pid {pid}) but hasn't published a status");
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-fn to_json(status: &Status) -> anyhow::Result<String> {
-    let json = serde_json::to_string(status).context("the status can't be shown")?;
-    Ok(json + "\n")
 }
 
 fn report(
@@ -235,47 +236,11 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
     Ok(ExitCode::from(EXIT_CONFIG))
 }
 
-/// The status for a person.
-fn describe(status: &Status) -> String {
-    let width = |of: fn(&ProcessStatus) -> usize| status.processes.iter().map(of).max();
-    let name_width = width(|process| printable(&process.name).chars().count()).unwrap_or(0);
-    let mut text = String::new();
-    for process in &status.processes {
-        let name = printable(&process.name);
-        let pids = match process.pids.as_slice() {
-            [] => String::new(),
-            pids => {
-                format!("  pid {}", list(pids))
-            }
-        };
-        text += &format!(
-            "{name:name_width$}  {:8}  since {}{pids}  restarts {}\n",
-            process.state, process.since, process.restarts
-        );
-        if let Some(last) = &process.last_restart {
-            let outage = humantime::format_duration(Duration::from_millis(last.outage_ms));
-            text += &format!(
-                "{:name_width$}  last restart {}: {}, outage {outage}\n",
-                "",
-                last.at,
-                printable(&last.cause)
-            );
-        }
-        if let Some(detail) = &process.detail {
-            text += &format!("{:name_width$}  {}\n", "", printable(detail));
-        }
-    }
-    text + &format!(
-        "mfe-watchdog (pid {}) runs since {}, last look {}\n",
-        status.pid, status.started_at, status.updated_at
-    )
-}
-
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("stdout can't be written to")
+            Err(error).context(t!("errors.output"))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -1,0 +1,80 @@
+//! The commands by which a person takes part: `pause`, `resume`, `restart`. They ask the service and
+//! say what came of it.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use rust_i18n::t;
+
+use super::{EXIT_NOT_RUNNING, print};
+use crate::control::{self, Answer, NotAsked, PAUSE_MAX, Request};
+use crate::local_time::{in_words, local_zone};
+use crate::printable::{list, printable};
+
+/// Asks the service to leave processes alone.
+pub(super) fn pause(
+    runtime_dir: &Path,
+    keys: Vec<String>,
+    time: Duration,
+    reason: Option<String>,
+) -> anyhow::Result<ExitCode> {
+    let request = Request::Pause {
+        keys,
+        seconds: time.as_secs(),
+        reason,
+    };
+    ask(runtime_dir, &request, |keys| {
+        let now = SystemTime::now();
+        let until = in_words(now + time, now, &local_zone());
+        t!("control.paused", keys = keys, until = until).into_owned()
+    })
+}
+
+/// Asks the service to watch over processes again.
+pub(super) fn resume(runtime_dir: &Path, keys: Vec<String>) -> anyhow::Result<ExitCode> {
+    ask(runtime_dir, &Request::Resume { keys }, |keys| {
+        t!("control.resumed", keys = keys).into_owned()
+    })
+}
+
+/// Asks the service to end a process and start it anew.
+pub(super) fn restart(runtime_dir: &Path, key: String) -> anyhow::Result<ExitCode> {
+    ask(runtime_dir, &Request::Restart { key }, |keys| {
+        t!("control.restarting", keys = keys).into_owned()
+    })
+}
+
+fn ask(
+    runtime_dir: &Path,
+    request: &Request,
+    done: impl Fn(&str) -> String,
+) -> anyhow::Result<ExitCode> {
+    let refused = |text: std::borrow::Cow<'_, str>| Err(anyhow!("{text}"));
+    match control::ask(runtime_dir, request) {
+        Ok(Answer::Done { keys }) => print(&(done(&list(keys)) + "\n")),
+        Ok(Answer::UnknownKey { key, known }) => refused(t!(
+            "control.unknown_key",
+            key = printable(&key),
+            known = list(known)
+        )),
+        Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
+        Ok(Answer::NotPaused) => print(&(t!("control.nothing_paused").into_owned() + "\n")),
+        Ok(Answer::NotAllowed | Answer::NotUnderstood) => refused(t!("control.not_understood")),
+        Err(NotAsked::NotRunning) => {
+            eprintln!("{}", t!("errors.not_running", since = ""));
+            Ok(ExitCode::from(EXIT_NOT_RUNNING))
+        }
+        Err(NotAsked::NotAllowed) => refused(t!("control.not_allowed")),
+        Err(NotAsked::Failed(error)) => refused(t!("control.failed", error = error)),
+    }
+}
+
+/// A pause's time, as people write it.
+pub(super) fn pause_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok();
+    let is_possible = |time: &Duration| (Duration::from_secs(1)..=PAUSE_MAX).contains(time);
+    time.filter(is_possible)
+        .ok_or_else(|| "write a time such as 30m or 2h, from 1s to 24h".to_owned())
+}

@@ -1,0 +1,443 @@
+//! The status as a person reads it: a table of 80 columns that needs no colour; what it says is read
+//! from what the service has published.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use rust_i18n::t;
+use tz::TimeZone;
+
+use super::{EXIT_NOT_RUNNING, print};
+use crate::local_time::{in_words, is_same_day, local, local_zone};
+use crate::printable::{list, printable};
+use crate::service::lock;
+use crate::state::{self, Remembered};
+use crate::status::{ProcessStatus, State, Status, Timestamp};
+
+/// No line is longer, in columns.
+const WIDTH: usize = 80;
+
+/// A longer name is cut, in characters.
+const NAME_MAX: usize = 16;
+
+/// How the service says that a process waits for its start program to be installed.
+const WAITING: &str = "waiting: ";
+
+/// See [`WAITING`].
+const NOT_INSTALLED: &str = " is not installed";
+
+/// How often `--watch` looks for news.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
+
+/// What there is to say, where, and with which exit code.
+enum Answer {
+    /// The service runs, and has published this.
+    Published(Status),
+    /// It doesn't, or hasn't; the text says so.
+    Not(ExitCode, String),
+}
+
+/// Shows how things stand: once, or, with `watch`, again whenever that changes, until it is
+/// interrupted.
+pub(super) fn status(runtime_dir: &Path, json: bool, watch: bool) -> anyhow::Result<ExitCode> {
+    let zone = local_zone();
+    if watch {
+        return self::watch(runtime_dir, json, &zone);
+    }
+    match ask(runtime_dir)? {
+        Answer::Published(status) => {
+            print(&shown(&status, runtime_dir, json, &zone)?)?;
+            Ok(exit_code(&status))
+        }
+        Answer::Not(code, text) => {
+            eprintln!("{text}");
+            Ok(code)
+        }
+    }
+}
+
+fn ask(runtime_dir: &Path) -> anyhow::Result<Answer> {
+    let holder = lock::holder(runtime_dir)
+        .with_context(|| t!("errors.lock", directory = runtime_dir.display()))?;
+    Ok(match (holder, Status::read(runtime_dir)) {
+        (None, status) => {
+            // A file that can't be read changes nothing about that.
+            let since = status.ok().flatten().map(|status| {
+                let time = status.updated_at;
+                t!("errors.not_running_since", time = time, pid = status.pid)
+            });
+            let text = t!("errors.not_running", since = since.unwrap_or_default());
+            Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text.into_owned())
+        }
+        (Some(_), Err(error)) => return Err(error),
+        (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
+            Answer::Published(status)
+        }
+        (Some(pid), Ok(_)) => {
+            let text = t!("errors.not_published", pid = pid);
+            Answer::Not(ExitCode::FAILURE, text.into_owned())
+        }
+    })
+}
+
+fn exit_code(status: &Status) -> ExitCode {
+    if status.is_all_up() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn shown(
+    status: &Status,
+    runtime_dir: &Path,
+    json: bool,
+    zone: &TimeZone,
+) -> anyhow::Result<String> {
+    if json {
+        let json = serde_json::to_string(status).context("the status can't be shown")?;
+        return Ok(json + "\n");
+    }
+    let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // What can't be read is missing from the table; the service says why in the journal.
+    let remembered = state::read(runtime_dir).unwrap_or_default();
+    let now = SystemTime::now();
+    Ok(table(status, &remembered, now, zone, is_coloured))
+}
+
+/// Shows the status whenever it has changed. Ends when it is interrupted, or nobody reads any more.
+fn watch(runtime_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<ExitCode> {
+    let is_terminal = io::stdout().is_terminal();
+    let mut before = String::new();
+    loop {
+        let text = match ask(runtime_dir) {
+            Ok(Answer::Published(status)) => shown(&status, runtime_dir, json, zone)?,
+            Ok(Answer::Not(_, text)) => text + "\n",
+            Err(error) => format!("mfe-watchdog: {error:#}\n"),
+        };
+        if text != before {
+            let written = if is_terminal && !json {
+                write_over(&text)
+            } else {
+                io::stdout().write_all(text.as_bytes())
+            };
+            match written.and_then(|()| io::stdout().flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                written => written.with_context(|| t!("errors.output"))?,
+            }
+            before = text;
+        }
+        sleep(WATCH_PAUSE);
+    }
+}
+
+/// Puts a text in place of what the terminal shows, line by line, so that nothing flickers.
+fn write_over(text: &str) -> io::Result<()> {
+    let lines = text.lines().collect::<Vec<_>>().join("\u{1b}[K\n");
+    io::stdout().write_all(format!("\u{1b}[H{lines}\u{1b}[K\n\u{1b}[J").as_bytes())
+}
+
+/// The status as a table, as of `now`.
+fn table(
+    status: &Status,
+    remembered: &[Remembered],
+    now: SystemTime,
+    zone: &TimeZone,
+    is_coloured: bool,
+) -> String {
+    let mut rows = vec![[
+        t!("status.process").into_owned(),
+        t!("status.state").into_owned(),
+        t!("status.since").into_owned(),
+        "PID".to_owned(),
+        t!("status.restarts").into_owned(),
+        t!("status.last_outage").into_owned(),
+    ]];
+    rows.extend(status.processes.iter().map(|process| {
+        let mut remembered = remembered.iter();
+        let remembered = remembered.find(|remembered| remembered.key == process.key);
+        let recent = remembered.map(|remembered| remembered.recent_restarts.as_slice());
+        row(process, recent.unwrap_or_default(), now, zone)
+    }));
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| {
+            rows.iter()
+                .map(|row| columns(&row[column]))
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[column] - columns(cell) + 2);
+            let process = index.checked_sub(1).map(|index| &status.processes[index]);
+            match process.filter(|_| is_coloured && column == 1) {
+                Some(process) => {
+                    let colour = colour(process.state);
+                    line += &format!("\u{1b}[{colour}m{cell}\u{1b}[0m{pad}");
+                }
+                None => line += &format!("{cell}{pad}"),
+            }
+        }
+        text += line.trim_end();
+        text.push('\n');
+        if let Some(process) = index.checked_sub(1).map(|index| &status.processes[index]) {
+            for note in notes(process, now, zone) {
+                text += &wrapped(&note);
+            }
+        }
+    }
+    let since = in_words(status.started_at.into(), now, zone);
+    text + &t!("status.service", pid = status.pid, since = since) + "\n"
+}
+
+fn row(
+    process: &ProcessStatus,
+    recent_restarts: &[Timestamp],
+    now: SystemTime,
+    zone: &TimeZone,
+) -> [String; 6] {
+    let name = printable(&process.name);
+    let name = if columns(&name) > NAME_MAX {
+        name.chars().take(NAME_MAX - 1).collect::<String>() + "…"
+    } else {
+        name
+    };
+    let pid = match process.pids.as_slice() {
+        [] => "-".to_owned(),
+        [pid, ..] => pid.to_string(),
+    };
+    let today = local(now, zone).map_or(0, |today| {
+        let days = recent_restarts.iter();
+        let days = days.filter_map(|time| local((*time).into(), zone));
+        days.filter(|day| is_same_day(day, &today)).count()
+    });
+    let last = process.last_restart.as_ref().map(|last| {
+        let outage = brief(Duration::from_millis(last.outage_ms));
+        format!("{outage}, {}", cause(&last.cause))
+    });
+    [
+        name,
+        state(process.state),
+        in_words(process.since.into(), now, zone),
+        pid,
+        t!("status.today", count = today).into_owned(),
+        last.unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+/// What a person should know besides.
+fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(time) = process.next_start {
+        let time = in_words(time.into(), now, zone);
+        notes.push(t!("status.next_start", time = time).into_owned());
+    }
+    if let Some(time) = process.paused_until {
+        let time = in_words(time.into(), now, zone);
+        notes.push(t!("status.paused_until", time = time).into_owned());
+    }
+    if process.pids.len() > 1 {
+        notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
+    }
+    notes.extend(detail(process));
+    notes
+}
+
+/// What the service says of the state: in the user's language what has fixed words, else as it is.
+fn detail(process: &ProcessStatus) -> Option<String> {
+    let detail = printable(process.detail.as_deref()?);
+    let not_installed = detail
+        .strip_prefix(WAITING)
+        .and_then(|rest| rest.strip_suffix(NOT_INSTALLED));
+    Some(match (process.state, not_installed) {
+        (State::Backoff, _) => t!("status.detail_backoff").into_owned(),
+        (State::Stuck, _) => t!("status.detail_stuck").into_owned(),
+        (_, Some(program)) => t!("status.detail_not_installed", program = program).into_owned(),
+        _ => detail,
+    })
+}
+
+fn state(state: State) -> String {
+    match state {
+        State::Up => t!("status.up"),
+        State::Starting => t!("status.starting"),
+        State::Down => t!("status.down"),
+        State::Backoff => t!("status.backoff"),
+        State::Unhealthy => t!("status.unhealthy"),
+        State::Stuck => t!("status.stuck"),
+        State::Paused => t!("status.paused"),
+        State::Unknown => t!("status.unknown"),
+    }
+    .into_owned()
+}
+
+/// Green, yellow or red (console_codes(4)).
+fn colour(state: State) -> u8 {
+    match state {
+        State::Up => 32,
+        State::Starting | State::Backoff | State::Paused => 33,
+        State::Down | State::Unhealthy | State::Stuck | State::Unknown => 31,
+    }
+}
+
+/// A cause as people say it; one that a later version tells is shown as it is.
+fn cause(cause: &str) -> String {
+    match cause {
+        "gone" => t!("status.cause_gone").into_owned(),
+        "exited" => t!("status.cause_exited").into_owned(),
+        "killed" => t!("status.cause_killed").into_owned(),
+        "unhealthy" => t!("status.cause_unhealthy").into_owned(),
+        "requested" => t!("status.cause_requested").into_owned(),
+        other => printable(other),
+    }
+}
+
+/// A time to its two largest units.
+fn brief(time: Duration) -> String {
+    let words = humantime::format_duration(time).to_string();
+    let words: Vec<&str> = words.split(' ').take(2).collect();
+    words.join(" ")
+}
+
+/// A text in lines that fit, each indented by two.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::from(" ");
+    for word in text.split(' ') {
+        if columns(&line) + 1 + columns(word) > WIDTH && line.trim() != "" {
+            lines += &line;
+            lines.push('\n');
+            line = String::from(" ");
+        }
+        line.push(' ');
+        line += word;
+    }
+    lines + &line + "\n"
+}
+
+/// How many columns a text takes: names of programs have no wide characters.
+fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_time::zone;
+    use crate::status::LastRestart;
+    use crate::supervision::Memory;
+
+    fn at(text: &str) -> Timestamp {
+        humantime::parse_rfc3339(text).unwrap().into()
+    }
+
+    fn process(name: &str, state: State) -> ProcessStatus {
+        ProcessStatus {
+            key: name.to_lowercase(),
+            name: name.to_owned(),
+            state,
+            pids: vec![1234],
+            since: at("2026-03-02T11:00:00Z"),
+            restarts: 7,
+            next_start: None,
+            paused_until: None,
+            last_restart: None,
+            detail: None,
+        }
+    }
+
+    fn shown(
+        processes: Vec<ProcessStatus>,
+        remembered: &[Remembered],
+        is_coloured: bool,
+    ) -> String {
+        let status = Status {
+            version: 1,
+            pid: 77,
+            started_at: at("2026-03-01T12:00:00Z"),
+            updated_at: at("2026-03-02T12:00:00Z"),
+            processes,
+        };
+        let now = at("2026-03-02T12:00:01Z").into();
+        table(&status, remembered, now, &zone(Some("<-03>3")), is_coloured)
+    }
+
+    #[test]
+    fn a_table_says_what_a_technician_wants_to_know() {
+        let mut first = process("Comunicador", State::Up);
+        first.last_restart = Some(LastRestart {
+            at: at("2026-03-02T11:00:00Z"),
+            cause: "killed".into(),
+            outage_ms: 62_003,
+        });
+        let recent = [
+            "2026-03-02T11:00:00Z",
+            "2026-03-02T03:00:00Z",
+            // Yesterday, as the shop counts.
+            "2026-03-02T02:59:59Z",
+        ];
+        let remembered = Remembered {
+            key: first.key.clone(),
+            name: first.name.clone(),
+            memory: Memory::default(),
+            last_restart: None,
+            recent_restarts: recent.map(at).to_vec(),
+        };
+        let mut second = process("Monitor", State::Backoff);
+        second.pids.clear();
+        second.next_start = Some(at("2026-03-02T12:00:05Z"));
+        second.detail = Some("it dies again and again, so its next start waits".into());
+        let expected = "\
+PROCESS      STATE    SINCE     PID   RESTARTS  LAST OUTAGE
+Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
+Monitor      backoff  08:00:00  -     0 today   -
+  next start at 09:00:05
+  it dies again and again, so its next start waits
+mfe-watchdog runs (pid 77) since 03-01 09:00
+";
+        assert_eq!(shown(vec![first, second], &[remembered], false), expected);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_terminal() {
+        let mut long = process(&"Ç".repeat(200), State::Unhealthy);
+        long.pids = (100_000..100_040).collect();
+        long.detail = Some("a long story ".repeat(40));
+        long.last_restart = Some(LastRestart {
+            at: at("2026-03-02T11:00:00Z"),
+            cause: "unhealthy".into(),
+            outage_ms: 90_061_000,
+        });
+        let text = shown(vec![long], &[], false);
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+
+    #[test]
+    fn colour_is_besides_the_word() {
+        let text = shown(vec![process("Monitor", State::Down)], &[], true);
+        assert!(text.contains("\u{1b}[31mdown\u{1b}[0m"), "{text}");
+        let plain = text.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+        assert_eq!(
+            plain,
+            shown(vec![process("Monitor", State::Down)], &[], false)
+        );
+    }
+
+    #[test]
+    fn what_others_have_named_steers_no_terminal() {
+        let mut hostile = process("a\u{1b}[2Jb\nc", State::Down);
+        hostile.detail = Some("\u{1b}]0;title\u{7}".into());
+        assert!(!shown(vec![hostile], &[], false).contains(['\u{1b}', '\u{7}']));
+    }
+}

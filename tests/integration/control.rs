@@ -1,0 +1,202 @@
+//! `pause`, `resume`, `restart`: what they do, say and refuse.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Output, Service, Till, eventually, mfe_watchdog, output};
+
+fn ask(till: &Till, arguments: &[&str]) -> Output {
+    let mut command = mfe_watchdog();
+    command.args(arguments);
+    command.arg("--runtime-dir").arg(till.runtime_dir());
+    output(&mut command)
+}
+
+/// What was asked for was done, in these words.
+fn assert_done(till: &Till, arguments: &[&str], begin: &str, end: &str) {
+    let asked = ask(till, arguments);
+    assert_eq!((asked.code(), asked.stderr.as_str()), (0, ""));
+    let said = asked.stdout.trim_end();
+    assert!(said.starts_with(begin) && said.ends_with(end), "{said}");
+}
+
+fn assert_refused(till: &Till, arguments: &[&str], code: i32, words: &str) {
+    let asked = ask(till, arguments);
+    assert_eq!((asked.code(), asked.stdout.as_str()), (code, ""));
+    assert!(asked.stderr.contains(words), "{}", asked.stderr);
+}
+
+fn wait_until_paused(service: &Service) {
+    service.wait_for_state("comunicador", "paused");
+}
+
+#[test]
+fn what_is_paused_is_left_alone_until_it_is_resumed() {
+    let (till, program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let pause = ["pause", "--for", "30m", "--reason", "driver update"];
+    assert_done(&till, &pause, "left alone until ", ": comunicador");
+    wait_until_paused(&service);
+    let line = service.wait_for("paused", "comunicador");
+    assert!(line.contains("for 30m"), "{line}");
+    assert!(line.contains(": driver update"), "{line}");
+    let status = service.status("comunicador");
+    assert_eq!(status["detail"], "driver update");
+    assert!(status["paused_until"].is_string());
+
+    program.kill();
+    service.wait_for("down", "comunicador");
+    let shown = ask(&till, &["status"]);
+    assert_eq!(shown.code(), 1);
+    assert!(
+        shown.stdout.contains("  left alone until "),
+        "{}",
+        shown.stdout
+    );
+    assert_eq!(program.starts().len(), 1, "nothing is started");
+    let paused = "comunicador is paused; end that first";
+    assert_refused(&till, &["restart", "comunicador"], 1, paused);
+
+    assert_done(&till, &["resume"], "watched over again: comunicador", "");
+    service.wait_for("resumed", "comunicador");
+    service.wait_for_restarts("comunicador", 1);
+    assert_done(&till, &["resume", "comunicador"], "nothing was paused", "");
+}
+
+#[test]
+fn a_pause_ends_by_itself() {
+    let (till, program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    assert_done(
+        &till,
+        &["pause", "comunicador", "--for", "1s"],
+        "left alone",
+        "comunicador",
+    );
+    wait_until_paused(&service);
+    program.kill();
+    let line = service.wait_for("resumed", "comunicador");
+    assert!(line.contains("the pause is over"), "{line}");
+    service.wait_for_restarts("comunicador", 1);
+}
+
+#[test]
+fn a_pause_outlives_the_service() {
+    let (till, program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    assert_done(&till, &["pause", "--for", "1h"], "left alone", "");
+    wait_until_paused(&service);
+    service.stop(Signal::SIGKILL);
+    program.kill();
+    let service = till.run();
+    service.wait_for("down", "comunicador");
+    wait_until_paused(&service);
+    assert_eq!(program.starts().len(), 1);
+    assert_done(&till, &["resume"], "watched over again", "");
+    service.wait_for_state("comunicador", "up");
+}
+
+#[test]
+fn a_restart_that_is_asked_for_is_told_as_one() {
+    let (till, program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let before = program.pid();
+    assert_done(
+        &till,
+        &["restart", "comunicador"],
+        "being restarted: comunicador",
+        "",
+    );
+    let status = service.wait_for_restarts("comunicador", 1);
+    assert_eq!(status["last_restart"]["cause"], "requested");
+    assert_ne!(program.pid(), before);
+    assert_eq!(program.starts().len(), 2);
+    assert!(
+        service
+            .wait_for("killed", "comunicador")
+            .contains("SIGTERM")
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_in_clear_words() {
+    let (till, _program) = Till::with_program();
+    let not_running = "the service is not running";
+    assert_refused(&till, &["pause", "--for", "1m"], 3, not_running);
+    assert_refused(&till, &["resume"], 3, not_running);
+    assert_refused(&till, &["restart", "comunicador"], 3, not_running);
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let unknown = "there is no process.monitor; there is comunicador";
+    for arguments in [
+        &["pause", "comunicador", "monitor", "--for", "1m"][..],
+        &["resume", "monitor"],
+        &["restart", "monitor"],
+    ] {
+        assert_refused(&till, arguments, 1, unknown);
+    }
+    for time in ["25h", "0s", "soon", "-1m"] {
+        let time = format!("--for={time}");
+        assert_refused(&till, &["pause", &time], 2, "from 1s to 24h");
+    }
+    assert_refused(&till, &["pause"], 2, "--for");
+    assert_eq!(service.status("comunicador")["state"], "up");
+}
+
+#[test]
+fn only_root_may_ask() {
+    let (till, _program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    // Somebody else can't enter the test's own directories.
+    let copy = tempfile::Builder::new()
+        .prefix("mfe-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let program = copy.path().join("mfe-watchdog");
+    crate::support::install_program(std::path::Path::new(crate::support::BINARY), &program);
+    let open = |path: &std::path::Path| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    };
+    open(copy.path());
+    open(till.path());
+    command
+        .arg(&program)
+        .args(["pause", "--for", "1m", "--runtime-dir"]);
+    command.arg(till.runtime_dir());
+    let asked = output(&mut command);
+    assert_eq!((asked.code(), asked.stdout.as_str()), (1, ""));
+    assert!(
+        asked
+            .stderr
+            .contains("only root may do that; try again with sudo"),
+        "{}",
+        asked.stderr
+    );
+}
+
+#[test]
+fn nonsense_holds_up_nobody() {
+    let (till, program) = Till::with_program();
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let socket = till.runtime_dir().join("control");
+    let _silent = UnixStream::connect(&socket).unwrap();
+    let mut chatty = UnixStream::connect(&socket).unwrap();
+    let _ = chatty.write_all(&vec![b'x'; 1 << 20]);
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    assert_done(&till, &["pause", "--for", "1m"], "left alone", "");
+    eventually("paused", || {
+        (service.status("comunicador")["state"] == "paused").then_some(())
+    });
+}

@@ -1,0 +1,111 @@
+//! What is remembered beyond the service's end: whatever somebody has done to the file, the service
+//! runs, touches nothing else and remembers again.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::Value;
+
+use crate::support::{Till, eventually};
+
+const KEY: &str = "comunicador";
+
+/// The service is killed, `damage` done to the file it has left, and the next run gets over it; says
+/// why the file was of no use.
+fn gets_over(damage: impl FnOnce(&Path)) -> (Till, String) {
+    let (till, program) = Till::with_program();
+    let file = till.runtime_dir().join("state.json");
+    let remembers = |restarts: u64| {
+        eventually(("remembered restarts", restarts), || {
+            let state: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+            let is_alive = state["processes"][0]["alive"][0][0] == program.pid();
+            (is_alive && state["processes"][0]["restarts"] == restarts).then_some(())
+        });
+    };
+    let service = till.run();
+    service.wait_for_state(KEY, "up");
+    program.kill();
+    service.wait_for_restarts(KEY, 1);
+    remembers(1);
+    drop(service);
+    let before = program.pid();
+
+    fs::remove_file(&file).unwrap();
+    damage(&file);
+    let service = till.run();
+    let line = service.wait_for_line("what was remembered of restarts is lost");
+    assert!(line.contains("MFE_EVENT=degraded"), "{line}");
+    assert!(line.contains("it is set aside"), "{line}");
+    let status = service.wait_for_state(KEY, "up");
+    assert_eq!(status["pids"][0], before, "adopted");
+    assert_eq!(status["restarts"], 0);
+    assert_eq!(program.starts().len(), 2, "nothing is started");
+    program.kill();
+    service.wait_for_restarts(KEY, 1);
+    remembers(1);
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    let (exit, lines) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    let lost = lines.iter().filter(|line| line.contains("is lost"));
+    assert_eq!(lost.count(), 1, "{lines:#?}");
+    (till, line)
+}
+
+fn aside(till: &Till) -> std::path::PathBuf {
+    till.runtime_dir().join("state.json.corrupt")
+}
+
+#[test]
+fn a_file_that_is_not_in_our_form_is_set_aside() {
+    for text in ["", "{", "\u{0}\u{0}", "{\"version\":1}", "\u{1b}[2J"] {
+        let (till, line) = gets_over(|file| fs::write(file, text).unwrap());
+        assert!(line.contains("isn't in this service's form"), "{line}");
+        assert_eq!(fs::read_to_string(aside(&till)).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_link_is_not_followed() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let victim = elsewhere.path().join("victim");
+    fs::write(&victim, "{\"version\":1,\"boot_id\":\"\",\"processes\":[]}").unwrap();
+    let (till, line) = gets_over(|file| symlink(&victim, file).unwrap());
+    assert!(line.contains("symbolic link"), "{line}");
+    assert_eq!(fs::read_link(aside(&till)).unwrap(), victim);
+    assert!(
+        fs::read_to_string(&victim)
+            .unwrap()
+            .starts_with("{\"version\"")
+    );
+}
+
+#[test]
+fn a_fifo_is_not_waited_for() {
+    let (_till, line) = gets_over(|file| mkfifo(file, Mode::S_IRWXU).unwrap());
+    assert!(line.contains("isn't a regular file"), "{line}");
+}
+
+#[test]
+fn a_huge_file_is_not_read() {
+    let (_till, line) = gets_over(|file| {
+        fs::File::create(file).unwrap().set_len(1 << 40).unwrap();
+    });
+    assert!(
+        line.contains("larger than any file of this service"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_directory_is_moved_away() {
+    let (till, line) = gets_over(|file| {
+        fs::create_dir(file).unwrap();
+        fs::write(file.join("kept"), "").unwrap();
+    });
+    assert!(line.contains("isn't a regular file"), "{line}");
+    assert!(aside(&till).join("kept").exists());
+}
