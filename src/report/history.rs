@@ -132,11 +132,17 @@ impl Interval {
 
 /// One time for which a process was gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four things that are so or not, each by itself"
+)]
 pub struct Outage {
     /// Why: `MFE_CAUSE`.
     pub cause: Option<String>,
     /// Whether a start failed meanwhile.
     pub start_failed: bool,
+    /// Whether somebody had told the watchdog to leave the process alone: it may have been meant.
+    pub is_in_pause: bool,
     /// Whether its beginning was seen: it came neither before the period nor while nobody watched.
     pub is_begin_seen: bool,
     /// Whether its end was seen.
@@ -191,6 +197,8 @@ struct Track {
     unhealthy: Vec<u64>,
     /// The first reload since its last word: it may have been removed then.
     doubt: Option<u64>,
+    /// Whether the watchdog leaves it alone.
+    is_paused: bool,
 }
 
 impl Track {
@@ -204,6 +212,7 @@ impl Track {
             restarts: Vec::new(),
             unhealthy: Vec::new(),
             doubt: None,
+            is_paused: false,
         }
     }
 
@@ -235,6 +244,7 @@ impl Track {
         self.outages.push(Outage {
             cause,
             is_begin_seen,
+            is_in_pause: self.is_paused,
             ..Outage::default()
         });
         self.set(at, State::Down(self.outages.len() - 1));
@@ -395,6 +405,10 @@ impl History {
                 self.run_ends(run.alive);
             }
             self.ended = None;
+            for track in self.tracks.values_mut() {
+                // No pause outlives the boot.
+                track.is_paused = false;
+            }
             self.axis = believed(to.wall).map_or(self.axis, |wall| wall.max(self.axis));
             return;
         }
@@ -548,6 +562,13 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
                 outage.start_failed = true;
             }
         }
+        Kind::Paused => {
+            track.is_paused = true;
+            if let Some(outage) = track.outage() {
+                outage.is_in_pause = true;
+            }
+        }
+        Kind::Resumed => track.is_paused = false,
         Kind::Unknown => track.set(at.axis, State::NotObserved(Reason::Unknown)),
         // It lives: that is no outage.
         Kind::Unhealthy => track.unhealthy.push(at.axis),

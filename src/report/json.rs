@@ -36,12 +36,17 @@ struct Process<'a> {
 }
 
 #[derive(Serialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four things that are so or not, each by itself"
+)]
 struct Outage<'a> {
     from: Timestamp,
     to: Timestamp,
     duration_ms: u64,
     cause: Option<&'a str>,
     start_failed: bool,
+    in_pause: bool,
     begin_seen: bool,
     end_seen: bool,
 }
@@ -81,6 +86,7 @@ fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
         duration_ms: placed.length / 1000,
         cause: placed.outage.cause.as_deref(),
         start_failed: placed.outage.start_failed,
+        in_pause: placed.outage.is_in_pause,
         begin_seen: placed.outage.is_begin_seen,
         end_seen: placed.outage.is_end_seen,
     });

@@ -1,10 +1,13 @@
 //! The words and numbers that the report's text and page share, in the user's language.
 
+use std::time::{Duration, SystemTime};
+
 use rust_i18n::t;
 use tz::{DateTime, TimeZone};
 
 use super::history::{Reason, Record};
 use super::{Figures, Placed, outages};
+use crate::local_time;
 
 /// A duration in microseconds as units that both languages write alike, to the millisecond below a
 /// minute and else to the second.
@@ -56,8 +59,7 @@ fn count_per_day(count: usize, per_day: Option<u64>) -> String {
 }
 
 fn local(micros: u64, zone: &TimeZone) -> Option<DateTime> {
-    let seconds = i64::try_from(micros / 1_000_000).ok()?;
-    DateTime::from_timespec(seconds, 0, zone.as_ref()).ok()
+    local_time::local(SystemTime::UNIX_EPOCH + Duration::from_micros(micros), zone)
 }
 
 /// A day and a time on it, to the second.
@@ -156,11 +158,13 @@ pub(super) fn cause(placed: &Placed, now: u64) -> String {
         Some("exited") => t!("report.cause_exited").into_owned(),
         Some("killed") => t!("report.cause_killed").into_owned(),
         Some("unhealthy") => t!("report.cause_unhealthy").into_owned(),
+        Some("requested") => t!("report.cause_requested").into_owned(),
         Some("duplicate") => t!("report.cause_duplicate").into_owned(),
         Some(other) => other.to_owned(),
         None => t!("report.nothing").into_owned(),
     };
     for (is_so, more) in [
+        (outage.is_in_pause, t!("report.in_pause")),
         (outage.start_failed, t!("report.start_failed")),
         (!outage.is_begin_seen, t!("report.begin_not_seen")),
         (lasts, t!("report.lasts")),

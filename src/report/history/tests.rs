@@ -389,6 +389,27 @@ fn what_lies_before_the_period_is_cut_off() {
     assert!(!a(&past).outages[0].is_begin_seen, "within the period");
 }
 
+#[test]
+fn an_outage_in_a_pause_is_one_and_is_known_as_that() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        told(at(50), Kind::Paused),
+        down(at(100), "killed"),
+        told(at(150), Kind::Resumed),
+        restarted(at(151), 51_000),
+        down(at(200), "killed"),
+        told(at(205), Kind::Paused),
+        restarted(at(210), 10_000),
+        told(at(215), Kind::Resumed),
+        down(at(250), "killed"),
+    ];
+    let past = past(&entries, at(300), 300, Some(&running()));
+    let outages = a(&past).outages.iter();
+    let in_pause: Vec<bool> = outages.map(|outage| outage.is_in_pause).collect();
+    assert_eq!(in_pause, [true, true, false]);
+}
+
 /// One step of a history: how much the clocks advance, whether a boot is new, and what is said.
 fn step() -> impl Strategy<Value = (u64, i64, bool, Sign)> {
     let kinds = proptest::sample::select(Kind::ALL.to_vec());
