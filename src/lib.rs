@@ -22,18 +22,22 @@
 //! | `locale` | which language people are spoken to in |
 //! | `local_time` | times as the clock on the wall shows them |
 //! | [`journal`] | where messages go |
+//! | [`doctor`] | looks over the whole machine and changes nothing |
+//! | `legacy` | the script that this service replaces |
 
 rust_i18n::i18n!("locales", fallback = "en");
 
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod doctor;
 mod environment;
 pub mod event;
 pub mod health;
 pub mod hooks;
 pub mod journal;
 pub mod launcher;
+mod legacy;
 mod local_time;
 mod locale;
 mod printable;

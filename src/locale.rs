@@ -1,12 +1,18 @@
 //! Which language people are spoken to in; the texts are in the folder `locales`. Messages in the
 //! journal and everything that machines read stay English.
 
+use crate::journal;
+
 /// The languages that there are texts in: that of the messages, and that of the tills.
 pub(crate) const LANGUAGES: [&str; 2] = ["en", "pt-BR"];
 
 /// Speaks the user's language from now on, as the environment names it (locale(7)); English where
-/// there are no texts in that one.
+/// there are no texts in that one, and in the journal, whatever the machine's language: `check` and
+/// `exec` are run by systemd too.
 pub(crate) fn init() {
+    if journal::stderr_is_journal() {
+        return;
+    }
     let wanted = sys_locale::get_locale().unwrap_or_default();
     rust_i18n::set_locale(language(&wanted));
 }

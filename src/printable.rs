@@ -29,6 +29,18 @@ fn is_invisible(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A word, such as a path, as a shell takes it and a person reads it.
+#[must_use]
+pub(crate) fn shell_word(word: &str) -> String {
+    let word = printable(word);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if word.chars().all(is_plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// A list as people write it: `1, 2, 3`.
 #[must_use]
 pub(crate) fn list(items: impl IntoIterator<Item: ToString>) -> String {
@@ -38,13 +50,20 @@ pub(crate) fn list(items: impl IntoIterator<Item: ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{list, printable};
+    use super::{list, printable, shell_word};
 
     #[test]
     fn a_list_has_commas_between_its_items() {
         assert_eq!(list([1, 2, 3]), "1, 2, 3");
         assert_eq!(list(["one"]), "one");
         assert_eq!(list([0; 0]), "");
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_the_shell_would_take_it_apart() {
+        assert_eq!(shell_word("/opt/x-1.sh"), "/opt/x-1.sh");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("a'$(b)"), "'a'\\''$(b)'");
     }
 
     #[test]

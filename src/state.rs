@@ -57,6 +57,7 @@ struct Process {
     name: String,
     restarts: u64,
     last_restart: Option<LastRestart>,
+    #[serde(default)]
     recent_restarts: Vec<Timestamp>,
     deaths: u32,
     restarted: Vec<u64>,

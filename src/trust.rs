@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::printable::printable;
+use crate::printable::{printable, shell_word};
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
@@ -116,18 +116,78 @@ impl Finding {
 /// when only root could (or the user that the service itself runs as).
 #[must_use]
 pub fn warning(program: &str) -> Option<String> {
-    let findings = judge(Path::new(program), geteuid().as_raw());
-    let first = findings.first()?;
+    let exposure = Exposure::of(Path::new(program), geteuid().as_raw())?;
     let program = printable(program);
     let mut text = format!(
         "somebody other than root could change {program}, which the service runs: {}",
-        describe(first)
+        describe(&exposure.first)
     );
-    match findings.len() - 1 {
+    match exposure.more.len() {
         0 => {}
         more => text += &format!(" (and {more} more on the way to it)"),
     }
-    Some(format!("{text}; {}", remedy(&findings)))
+    let remedy = exposure.commands();
+    let remedy = remedy.map_or(MOVE_IT.to_owned(), |commands| {
+        format!("mend it with: {}", commands.join(" && "))
+    });
+    Some(format!("{text}; {remedy}"))
+}
+
+/// What can be done where folders have to stay as they are.
+const MOVE_IT: &str = "move it to where only root can write, such as /usr/local/bin";
+
+/// That somebody else could change a program.
+#[derive(Debug)]
+pub(crate) struct Exposure {
+    first: Finding,
+    more: Vec<Finding>,
+}
+
+impl Exposure {
+    /// That of `program`; `None` when only root or the user `trusted` could change it.
+    pub(crate) fn of(program: &Path, trusted: u32) -> Option<Self> {
+        let mut findings = judge(program, trusted).into_iter();
+        let first = findings.next()?;
+        let more = findings.collect();
+        Some(Self { first, more })
+    }
+
+    /// What of it can be changed, the program or something on the way to it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.first.path
+    }
+
+    /// The shell commands that mend it. A folder such as /tmp or somebody's home is what it is for
+    /// good reason: there is none then, for it is the program that has to move.
+    pub(crate) fn commands(&self) -> Option<Vec<String>> {
+        let findings = || std::iter::once(&self.first).chain(&self.more);
+        let must_move = findings().any(|finding| {
+            let is_home = finding.path.starts_with("/home");
+            matches!(finding.weakness, Weakness::Unseen(_))
+                || is_home
+                || finding.mode() & 0o1000 != 0
+        });
+        if must_move {
+            return None;
+        }
+        let paths = |wanted: fn(&Finding) -> bool| {
+            let paths = findings().filter(|finding| wanted(finding));
+            paths
+                .map(|finding| shell_word(&finding.path.display().to_string()))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let foreign = paths(|finding| matches!(finding.weakness, Weakness::Owner(_)));
+        let writable = paths(|finding| finding.mode() & 0o022 != 0);
+        let mut commands = Vec::new();
+        if !foreign.is_empty() {
+            commands.push(format!("chown -h root {foreign}"));
+        }
+        if !writable.is_empty() {
+            commands.push(format!("chmod go-w {writable}"));
+        }
+        Some(commands)
+    }
 }
 
 /// Follows the path of a program and collects everything that is weak.
@@ -236,35 +296,6 @@ fn describe(finding: &Finding) -> String {
     }
 }
 
-/// What mends it. A folder such as /tmp or somebody's home is what it is for good reason: there it
-/// is the program that has to move.
-fn remedy(findings: &[Finding]) -> String {
-    let must_move = findings.iter().any(|finding| {
-        let is_home = finding.path.starts_with("/home");
-        matches!(finding.weakness, Weakness::Unseen(_)) || is_home || finding.mode() & 0o1000 != 0
-    });
-    if must_move {
-        return "move it to where only root can write, such as /usr/local/bin".into();
-    }
-    let quoted = |wanted: fn(&Finding) -> bool| {
-        let paths = findings.iter().filter(|finding| wanted(finding));
-        paths
-            .map(|finding| quoted(&finding.path))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let foreign = quoted(|finding| matches!(finding.weakness, Weakness::Owner(_)));
-    let writable = quoted(|finding| finding.mode() & 0o022 != 0);
-    let mut commands = Vec::new();
-    if !foreign.is_empty() {
-        commands.push(format!("chown -h root {foreign}"));
-    }
-    if !writable.is_empty() {
-        commands.push(format!("chmod go-w {writable}"));
-    }
-    format!("mend it with: {}", commands.join(" && "))
-}
-
 /// A user's name, or its number where it has none.
 fn user(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
@@ -275,17 +306,6 @@ fn user(uid: u32) -> String {
 
 fn shown(path: &Path) -> String {
     printable(&path.display().to_string())
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let path = shown(path);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
-    if path.chars().all(is_plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]
@@ -347,8 +367,12 @@ mod tests {
             finding("/tmp", 0o1777, Weakness::Everybody),
             finding("/home/pdv", 0o755, Weakness::Owner(ME)),
         ] {
-            let remedy = remedy(&[finding]);
-            assert!(remedy.starts_with("move it to"), "{remedy}");
+            let path = finding.path.clone();
+            let exposure = Exposure {
+                first: finding,
+                more: Vec::new(),
+            };
+            assert_eq!(exposure.commands(), None, "{}", path.display());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: understands it, and turns what comes of it into words and exit codes.
 
 mod control;
+mod doctor;
 mod status;
 
 use std::io::{self, Write};
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
 use crate::journal;
@@ -75,6 +77,9 @@ enum Command {
         /// The process's key in the configuration
         key: String,
     },
+    /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
+    /// if something is
+    Doctor(ConfigArgument),
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
@@ -89,6 +94,12 @@ struct ConfigArgument {
     /// The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program as its command line asks for.
@@ -107,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pause { keys, time, reason } => control::pause(&runtime_dir, keys, time, reason),
         Command::Resume { keys } => control::resume(&runtime_dir, keys),
         Command::Restart { key } => control::restart(&runtime_dir, key),
+        Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
@@ -150,7 +162,8 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     for (key, warning) in settings.unsafe_commands() {
-        eprintln!("{source}: {key}: warning: {warning}");
+        let warning = t!("errors.warning", warning = warning);
+        eprintln!("{source}: {key}: {warning}");
     }
     let text = settings.to_toml().context("the settings can't be shown")?;
     print(&format!("# {source}\n{text}"))
@@ -191,7 +204,7 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("stdout can't be written to")
+            Err(error).context(t!("errors.output"))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

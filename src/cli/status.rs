@@ -129,7 +129,7 @@ fn watch(runtime_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<Exit
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return Ok(ExitCode::SUCCESS);
                 }
-                written => written.context("stdout can't be written to")?,
+                written => written.with_context(|| t!("errors.output"))?,
             }
             before = text;
         }

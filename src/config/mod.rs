@@ -93,7 +93,15 @@ impl std::fmt::Display for Source {
 /// Everything that is wrong with the file, unsafe commands included if it refuses those. A `path`
 /// that was named must exist.
 pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
-    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    load_or(path, Path::new(DEFAULT_PATH))
+}
+
+/// The same, with `default` in place of [`DEFAULT_PATH`].
+pub(crate) fn load_or(
+    path: Option<&Path>,
+    default: &Path,
+) -> Result<(Settings, Source), ConfigError> {
+    let file = path.unwrap_or(default);
     let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
     let (text, source) = if path.is_none() && absent {
         (DEFAULT_TEXT.to_owned(), Source::BuiltIn)

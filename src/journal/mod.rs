@@ -50,6 +50,7 @@ pub fn init() {
         Err(error) => (None, Some(error)),
     };
     let mut gates: Vec<Arc<dyn Catch>> = Vec::new();
+    // Where stderr is the journal, a line there would be a second copy of each message.
     let lines = (native.is_none() || !stderr_is_journal()).then(|| {
         let gate = Arc::new(Gate::new(Stderr::new()));
         gates.push(gate.clone());
@@ -92,9 +93,8 @@ fn has_room(descriptor: impl AsFd) -> bool {
     matches!(poll(&mut asked, Some(&at_once)), Ok(1..))
 }
 
-/// Whether systemd has connected stderr to the journal (systemd.exec(5), `$JOURNAL_STREAM`): then
-/// a line there would be a second copy of each message.
-fn stderr_is_journal() -> bool {
+/// Whether systemd has connected stderr to the journal (systemd.exec(5), `$JOURNAL_STREAM`).
+pub(crate) fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };

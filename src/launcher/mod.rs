@@ -2,6 +2,7 @@
 
 mod direct;
 pub mod exec;
+pub mod leftover;
 mod systemd;
 mod unit;
 

@@ -32,7 +32,7 @@ pub(super) fn is_launcher(launcher: Launcher) -> bool {
 /// Whether systemd has started this very process as a service. A shell in a terminal inherits the
 /// variables too, and from it a watchdog that somebody tries out, without the right to start
 /// units.
-fn is_service() -> bool {
+pub(super) fn is_service() -> bool {
     getppid() == Pid::from_raw(1)
         && SET_FOR_SERVICES
             .iter()

@@ -1,6 +1,7 @@
 //! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
 //! elsewhere.
 
+mod listing;
 mod name;
 mod signal;
 mod stat;
@@ -12,6 +13,7 @@ mod watch;
 
 use std::fmt;
 
+pub use listing::{Running, running};
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
 pub use stat::Stat;

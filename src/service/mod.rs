@@ -3,7 +3,6 @@
 //! about a process is decided in [`crate::supervision`].
 
 pub mod daemon;
-mod legacy;
 mod liveness;
 pub mod lock;
 mod notifier;
@@ -29,6 +28,8 @@ use crate::control::{Answer, Incoming, Listener, PAUSE_MAX, REASON_MAX, Request}
 use crate::event::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::journal;
+use crate::launcher::leftover;
+use crate::legacy;
 use crate::printable::{list, printable};
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};
@@ -82,6 +83,14 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
     );
     if let Some(warning) = legacy::warning(Path::new(legacy::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
+    }
+    let left_over = leftover::end_systemctl();
+    if !left_over.is_empty() {
+        let text = format!(
+            "an earlier run of the service was killed while systemctl (pid {}) hung: that is ended",
+            list(left_over)
+        );
+        service.say(Kind::Degraded, text);
     }
     let remembered = service.remembered();
     service.apply(settings, remembered);

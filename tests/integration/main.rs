@@ -7,12 +7,15 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod budget;
+mod catalog;
 mod chaos;
 mod check;
 mod clock;
+mod completions;
 mod control;
 mod crash_loop;
 mod demo;
+mod doctor;
 mod dry_run;
 mod duplicates;
 mod fuzz;
@@ -21,10 +24,12 @@ mod health;
 mod hooks;
 mod identity;
 mod journal;
+mod manual;
 mod no_pidfd;
 mod notify;
 #[path = "../shared/random.rs"]
 mod random;
+mod readme;
 mod reload;
 mod soak;
 mod state;

@@ -317,11 +317,13 @@ fn a_start_program_inherits_nothing_from_the_service() {
         let inherited = environment.split('\0').any(|pair| pair.starts_with(name));
         assert!(!inherited, "{name} in {environment}");
     }
-    let descriptors = std::fs::read_dir(process.join("fd")).unwrap();
-    let targets: Vec<PathBuf> = descriptors
-        .map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap())
-        .collect();
-    assert_eq!(targets, [Path::new("/dev/null"); 3]);
+    // The program may just be noting its start in a file of its own.
+    eventually("only what the service gave it", || {
+        let descriptors = std::fs::read_dir(process.join("fd")).unwrap();
+        let targets = descriptors.map(|entry| std::fs::read_link(entry.unwrap().path()));
+        let targets: Vec<PathBuf> = targets.filter_map(Result::ok).collect();
+        (targets == [Path::new("/dev/null"); 3]).then_some(())
+    });
     let status = std::fs::read_to_string(process.join("status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -436,7 +438,7 @@ fn odd_names_are_ordinary() {
         assert_eq!(status["name"], program.name);
         program.kill();
         service.wait_for_restarts(&key, 1);
-        assert_eq!(program.starts().len(), 2);
+        eventually("noted", || (program.starts().len() == 2).then_some(()));
     }
     let lines = service.lines();
     assert!(

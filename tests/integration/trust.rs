@@ -1,8 +1,8 @@
 //! Programs that somebody other than root could change are named, and refused where that is asked
 //! for; at the start, at each reload and by `check`.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -71,6 +71,29 @@ impl Vendor {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn the_warning_is_in_the_users_language_and_in_the_journal_in_english() {
+    let vendor = Vendor::new();
+    set_mode(&vendor.folder, 0o777);
+    vendor.configure(&vendor.script, "");
+    let warned = |journal: &Path| {
+        let stderr = File::create(journal).unwrap();
+        let metadata = stderr.metadata().unwrap();
+        // As systemd names what it has connected stderr to.
+        let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+        let mut check = mfe_watchdog();
+        check.arg("check").arg("--config").arg(vendor.till.config());
+        check.env("LANG", "pt_BR.UTF-8");
+        let ours = output(&mut check).stderr;
+        let status = check.env("JOURNAL_STREAM", stream).stderr(stderr).status();
+        assert!(status.unwrap().success());
+        (ours, fs::read_to_string(journal).unwrap())
+    };
+    let (ours, journal) = warned(&vendor.till.path().join("journal"));
+    assert!(ours.contains(".command: aviso: "), "{ours}");
+    assert!(journal.contains(".command: warning: "), "{journal}");
 }
 
 #[test]

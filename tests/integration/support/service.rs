@@ -21,6 +21,10 @@ pub fn mfe_watchdog() -> Command {
 /// Takes out of a command's environment what would change the service's behaviour.
 pub fn clean(mut command: Command) -> Command {
     for name in [
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LC_MESSAGES",
         "NO_COLOR",
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",

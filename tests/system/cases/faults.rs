@@ -93,6 +93,29 @@ pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
     })
 }
 
+/// The service is killed while a systemctl of its stands still: the next run ends that one, which
+/// would else restart a program that is up again, once somebody lets it go on.
+pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.signal("KILL", before[0].pid)?;
+    let systemctl = wait_for_systemctl(till, service)?;
+    till.signal("STOP", systemctl)?;
+    till.signal("KILL", service)?;
+    till.wait_for_another(service, SOON)?;
+    wait_for("the systemctl that stands still is gone", SOON, || {
+        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
+    })?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    ensure!(
+        till.starts(&COMUNICADOR) == 2,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    till.unharmed(&[comunicador, before[1]])
+}
+
 /// The service stands still while systemctl is at work for it.
 pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;

@@ -1,5 +1,7 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod doctor;
+mod documentation;
 mod faults;
 mod health;
 mod hooks;
@@ -64,16 +66,22 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
+    documentation::journal_explains,
+    documentation::manual_pages,
+    documentation::completions,
+    documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
     faults::service_hangs,
     faults::systemctl_hangs,
+    faults::killed_while_systemctl_hangs,
     faults::service_hangs_in_systemctl,
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
     units::sysv_script,
     units::start_limit,
+    doctor::doctor,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
     installation::remove_and_reinstall,

@@ -1,0 +1,66 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mfe_watchdog_global_optspecs
+    string join \n runtime-dir= h/help V/version
+end
+
+function __fish_mfe_watchdog_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mfe_watchdog_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mfe_watchdog_using_subcommand
+    set -l cmd (__fish_mfe_watchdog_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s V -l version -d 'Print version'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "run" -d 'Run the service in the foreground'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "resume" -d 'End a pause'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "restart" -d 'End a process and start it anew'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "exec" -d 'Become the command configured for a process; mfe@KEY.service runs this'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l json -d 'The published status itself, as JSON'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l watch -d 'Show it again whenever it changes, until interrupted'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h, at most 24h' -r
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l reason -d 'Why, for the status and the journal' -r
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "run" -d 'Run the service in the foreground'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "resume" -d 'End a pause'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "restart" -d 'End a process and start it anew'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "exec" -d 'Become the command configured for a process; mfe@KEY.service runs this'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart exec help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,58 @@
+//! Whether the configuration is good; what it says is judged by others.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rust_i18n::t;
+
+use super::view::View;
+use super::{Examination, Machine};
+use crate::config::{self, DEFAULT_PATH, Settings};
+use crate::printable::{printable, shell_word};
+
+/// A good configuration.
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    /// Where it is, or would be, on the machine.
+    file: PathBuf,
+}
+
+impl Config {
+    /// What a person types to change it and have the change in force.
+    pub(super) fn edit(&self) -> String {
+        format!("{} && sudo systemctl reload mfe-watchdog", edit(&self.file))
+    }
+}
+
+fn edit(file: &Path) -> String {
+    format!("sudo nano {}", shell_word(&file.display().to_string()))
+}
+
+/// Gives the configuration for the other areas to go by, if it is good.
+pub(super) fn examine(
+    machine: &Machine,
+    view: &mut View<'_>,
+    found: &mut Examination,
+) -> Option<Config> {
+    let default = view.at(Path::new(DEFAULT_PATH));
+    let file = machine.config.clone();
+    let file = file.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+    let read = machine.config.as_deref().unwrap_or(&default);
+    if let Err(error) = fs::File::open(read) {
+        if error.kind() == ErrorKind::PermissionDenied {
+            view.cannot_see(&file, &error);
+            return None;
+        }
+    }
+    match config::load_or(machine.config.as_deref(), &default) {
+        Ok((settings, _)) => Some(Config { settings, file }),
+        Err(error) => {
+            for problem in error.lines() {
+                found.find("config", printable(&problem), edit(&file));
+            }
+            found.note(t!("doctor.config_first"));
+            None
+        }
+    }
+}

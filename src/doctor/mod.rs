@@ -1,0 +1,164 @@
+//! Looks over the whole machine for what keeps the service from its job, and names the command that
+//! mends each thing; it changes nothing.
+//!
+//! Each area is a module of its own, in which a pure judgement stands beside a thin reading of the
+//! machine. What couldn't be looked at is noted and is no finding.
+
+mod clock;
+mod config;
+mod disk;
+mod driver;
+mod ini;
+mod journal;
+mod old_watcher;
+mod processes;
+mod program;
+mod rivals;
+mod service;
+mod systemd;
+mod text;
+mod view;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rust_i18n::t;
+
+pub use systemd::Systemd;
+
+use crate::printable::list;
+use crate::process;
+use text::Paragraph;
+use view::View;
+
+/// The machine that is looked over.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its root folder.
+    pub root: PathBuf,
+    /// The configuration, if it isn't where it is by default.
+    pub config: Option<PathBuf>,
+    /// The number of the user that the service runs as.
+    pub service_user: u32,
+    /// What its clock shows.
+    pub now: SystemTime,
+    /// What systemd says of it.
+    pub systemd: Systemd,
+}
+
+impl Machine {
+    /// This machine, with another configuration than the usual one if `config` names it. systemd is
+    /// asked, which takes some seconds at most.
+    ///
+    /// # Errors
+    /// When the event loop for that can't be set up.
+    pub fn this(config: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self {
+            root: PathBuf::from("/"),
+            config,
+            service_user: 0,
+            now: SystemTime::now(),
+            systemd: Systemd::ask()?,
+        })
+    }
+}
+
+/// Something that keeps the service from its job, or may do so one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing it is, for whoever looks it up: the same in every language and version.
+    pub id: &'static str,
+    /// What is wrong, in the user's language, fit for a terminal.
+    pub text: String,
+    /// The shell command that mends it, where a command does.
+    pub command: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examination {
+    /// What is to be mended, what weighs most first.
+    pub findings: Vec<Finding>,
+    /// What couldn't be looked at and what is good to know, in the user's language.
+    pub notes: Vec<String>,
+}
+
+impl Examination {
+    fn find(&mut self, id: &'static str, text: impl Into<String>, command: impl Into<String>) {
+        self.findings.push(Finding {
+            id,
+            text: text.into(),
+            command: Some(command.into()),
+        });
+    }
+
+    /// Something that no command mends; its text says what does.
+    fn find_without_command(&mut self, id: &'static str, text: impl Into<String>) {
+        self.findings.push(Finding {
+            id,
+            text: text.into(),
+            command: None,
+        });
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+}
+
+/// Looks over a machine.
+#[must_use]
+pub fn examine(machine: &Machine) -> Examination {
+    let mut found = Examination::default();
+    let mut view = View::new(&machine.root);
+    let proc = Path::new("/proc");
+    let running = process::running(&view.at(proc)).unwrap_or_else(|error| {
+        view.cannot_see(proc, &error);
+        Vec::new()
+    });
+    let config = config::examine(machine, &mut view, &mut found);
+    service::examine(&machine.systemd, &mut found);
+    old_watcher::examine(&mut view, &running, &mut found);
+    if let Some(config) = &config {
+        rivals::examine(&config.settings, &mut view, &running, &mut found);
+        driver::examine(&config.settings, &mut view, &running, &mut found);
+        program::examine(&config.settings, machine, &mut view, &mut found);
+        processes::examine(config, &mut view, &running, &mut found);
+        service::examine_version(&machine.systemd, &config.settings, &mut found);
+    }
+    journal::examine(&mut view, &mut found);
+    disk::examine(&mut view, &mut found);
+    clock::examine(machine, &mut view, &mut found);
+    let unseen = view.into_unseen();
+    if !unseen.is_empty() {
+        let mut note = t!("doctor.not_seen", what = list(unseen)).into_owned();
+        if !rustix::process::geteuid().is_root() {
+            note = format!("{note} {}", t!("doctor.not_root"));
+        }
+        found.note(note);
+    }
+    found
+}
+
+/// For a person: at most 80 columns wide, as far as there are spaces to break lines at.
+impl fmt::Display for Examination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            let text = format!("{} [{}]", finding.text, finding.id);
+            writeln!(f, "{}", Paragraph::of_text(&text))?;
+            if let Some(command) = &finding.command {
+                writeln!(f, "{}", Paragraph::of_command(command))?;
+            }
+        }
+        for note in &self.notes {
+            let note = t!("doctor.note", note = note);
+            writeln!(f, "{}", Paragraph::of_text(&note))?;
+        }
+        let summary = match self.findings.len() {
+            0 => t!("doctor.clean"),
+            count => t!("doctor.count", count = count),
+        };
+        writeln!(f, "{}", Paragraph::of_text(&summary))
+    }
+}

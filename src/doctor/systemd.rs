@@ -1,0 +1,136 @@
+//! Asks systemd about this machine, within a time; judging the answers is done elsewhere.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::subprocess::{End, Subprocess};
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The service.
+const UNIT: &str = "mfe-watchdog.service";
+
+/// Where systemd's programs are: in /bin where that is a folder of its own.
+const FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
+
+/// What systemd says of a machine; `None` for what it doesn't answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Systemd {
+    /// Its version.
+    pub version: Option<u32>,
+    /// Whether the service is started at boot, as `systemctl is-enabled` says it.
+    pub enabled: Option<String>,
+    /// Whether the service runs, as `systemctl is-active` says it.
+    pub active: Option<String>,
+    /// Whether the clock is set by the network.
+    pub is_clock_synchronized: Option<bool>,
+}
+
+impl Systemd {
+    /// Asks the systemd of this machine.
+    pub(super) fn ask() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the event loop can't be set up")?;
+        Ok(runtime.block_on(async {
+            let (version, enabled, active, clock) = tokio::join!(
+                answer("systemctl", &["--version"]),
+                answer("systemctl", &["is-enabled", UNIT]),
+                answer("systemctl", &["is-active", UNIT]),
+                answer("timedatectl", &["status"]),
+            );
+            Self {
+                version: version.as_deref().and_then(version_in),
+                enabled: enabled.as_deref().and_then(word_in),
+                active: active.as_deref().and_then(word_in),
+                is_clock_synchronized: clock.as_deref().and_then(synchronized_in),
+            }
+        }))
+    }
+}
+
+/// What a program of systemd's says, however it ends; `None` if it isn't there or doesn't end.
+async fn answer(program: &str, words: &[&str]) -> Option<String> {
+    let paths = FOLDERS.map(|folder| format!("{folder}/{program}"));
+    let path = paths.into_iter().find(|path| Path::new(path).exists())?;
+    let words = words.iter().map(|word| (*word).to_owned());
+    let command: Vec<String> = std::iter::once(path).chain(words).collect();
+    let variables = [
+        ("LC_ALL", Some("C".to_owned())),
+        ("SYSTEMD_PAGER", Some("cat".to_owned())),
+    ];
+    let mut subprocess = Subprocess::run(&command, &variables, Vec::new(), TIMEOUT);
+    let outcome = subprocess.outcome().await;
+    // It is reaped, unless it hangs in the kernel: then nobody waits for it.
+    let _ = tokio::time::timeout(TIMEOUT, subprocess.gone()).await;
+    matches!(outcome.end, End::Exited(_))
+        .then(|| String::from_utf8_lossy(&outcome.output).into_owned())
+}
+
+/// Out of `systemd 252 (252.39-1~deb12u1)`.
+fn version_in(answer: &str) -> Option<u32> {
+    let mut words = answer.lines().next()?.split_whitespace();
+    let version = words.nth(1)?;
+    // A development version has a suffix, such as 256~rc1.
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// The state of a unit is one word on the first line. Anything else, such as that there is no bus to
+/// ask, is no answer; but that a unit has no file is.
+fn word_in(answer: &str) -> Option<String> {
+    let line = answer.lines().next()?.trim();
+    if line.contains("No such file") {
+        return Some("not-found".to_owned());
+    }
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
+    (!line.is_empty() && line.chars().all(is_word)).then(|| line.to_owned())
+}
+
+/// Out of `System clock synchronized: no`, or `NTP synchronized: no` before 239.
+fn synchronized_in(answer: &str) -> Option<bool> {
+    let line = answer.lines().find(|line| line.contains("synchronized:"))?;
+    match line.rsplit(':').next()?.trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_understood() {
+        assert_eq!(version_in("systemd 229\n+PAM\n"), Some(229));
+        assert_eq!(version_in("systemd 256~rc1 (256)\n"), Some(256));
+        assert_eq!(version_in(""), None);
+        assert_eq!(word_in("enabled\n").unwrap(), "enabled");
+        assert_eq!(word_in("masked-runtime\n").unwrap(), "masked-runtime");
+        assert_eq!(
+            word_in("Failed to get unit file state for x: No such file or directory\n").unwrap(),
+            "not-found"
+        );
+        assert_eq!(word_in("Failed to connect to bus\n"), None);
+        assert_eq!(
+            synchronized_in("  RTC time: x\n  NTP synchronized: no\n"),
+            Some(false)
+        );
+        assert_eq!(
+            synchronized_in("System clock synchronized: yes\n"),
+            Some(true)
+        );
+        assert_eq!(synchronized_in("Failed to query server\n"), None);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_gives_no_answer() {
+        assert_eq!(answer("no-such-program", &[]).await, None);
+        assert_eq!(answer("echo", &["a"]).await.unwrap(), "a\n");
+    }
+}

@@ -1,0 +1,113 @@
+//! The shell completions that the package installs are those of the command line as it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::builder::PossibleValuesParser;
+use clap_complete::Shell;
+use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
+
+use crate::support::output;
+
+/// Set, it has the files written anew.
+const RENEW: &str = "RENEW_COMPLETIONS";
+
+/// Each shell, and its file, named as its folder of completions wants it.
+const FILES: [(Shell, &str); 3] = [
+    (Shell::Bash, "mfe-watchdog"),
+    (Shell::Zsh, "_mfe-watchdog"),
+    (Shell::Fish, "mfe-watchdog.fish"),
+];
+
+/// The keys of the configuration as it is shipped, which hardly any till changes.
+const KEYS: [&str; 2] = ["comunicador", "monitor"];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("completions")
+        .join(name)
+}
+
+/// The command line, with the keys that are offered for a KEY.
+fn command() -> clap::Command {
+    let with_keys = |argument: clap::Arg| {
+        let names = argument.get_value_names().unwrap_or_default();
+        if names.iter().any(|name| *name == "KEY") {
+            argument.value_parser(PossibleValuesParser::new(KEYS))
+        } else {
+            argument
+        }
+    };
+    mfe_watchdog::cli::command().mut_subcommands(|one| one.mut_args(with_keys))
+}
+
+fn generated(shell: Shell) -> String {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command(), "mfe-watchdog", &mut text);
+    let text = String::from_utf8(text).unwrap();
+    // Two spellings of one name, so that nothing is offered after a command:
+    // https://github.com/clap-rs/clap/issues/6421
+    text.replace("mfe__subcmd__watchdog", "mfe__watchdog")
+}
+
+#[test]
+fn completions_are_those_of_the_command_line() {
+    for (shell, name) in FILES {
+        let expected = generated(shell);
+        if std::env::var_os(RENEW).is_some() {
+            fs::write(path(name), &expected).unwrap();
+        }
+        let found = fs::read_to_string(path(name)).unwrap_or_default();
+        assert!(
+            found == expected,
+            "completions/{name} is out of date; renew it with \
+             `{RENEW}=1 cargo test --test integration completions`"
+        );
+    }
+}
+
+#[test]
+fn keys_are_those_that_are_shipped() {
+    let settings = parse(DEFAULT_TEXT, Path::new(DEFAULT_PATH)).unwrap();
+    let keys: Vec<String> = settings.processes.into_iter().map(|one| one.key).collect();
+    assert_eq!(keys, KEYS);
+}
+
+#[test]
+fn bash_offers_commands_options_and_keys() {
+    let (_, file) = FILES[0];
+    for (words, expected) in [
+        ("mfe-watchdog st", "status"),
+        ("mfe-watchdog status --j", "--json"),
+        ("mfe-watchdog exec co", "comunicador"),
+        ("mfe-watchdog exec ", "comunicador monitor"),
+    ] {
+        // What readline does on Tab.
+        let script = "source \"$0\"
+            IFS=' ' read -r -a COMP_WORDS <<<\"$1\"
+            [[ $1 == *' ' ]] && COMP_WORDS+=('')
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            registered=$(complete -p mfe-watchdog)
+            [[ $registered =~ -F\\ ([^ ]+) ]]
+            ${BASH_REMATCH[1]} mfe-watchdog \"${COMP_WORDS[COMP_CWORD]}\" \
+                \"${COMP_WORDS[COMP_CWORD - 1]}\"
+            echo \"${COMPREPLY[*]}\"";
+        let arguments = ["--norc", "-c", script];
+        let offered = output(
+            Command::new("bash")
+                .args(arguments)
+                .arg(path(file))
+                .arg(words),
+        );
+        assert_eq!(offered.stderr, "", "{words}");
+        let offered: Vec<&str> = offered.stdout.split_whitespace().collect();
+        let wanted: Vec<&str> = expected.split(' ').collect();
+        // Options are offered beside keys.
+        let names: Vec<&str> = offered
+            .into_iter()
+            .filter(|word| wanted.contains(word))
+            .collect();
+        assert_eq!(names, wanted, "{words}");
+    }
+}
