@@ -18,9 +18,11 @@
 //! | [`service`] | the running service: tasks, signals, systemd |
 //! | [`state`] | what is remembered beyond the service's end |
 //! | [`status`] | the published status: form, file, reading |
+//! | [`report`] | how the processes were over some time, from the journal |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
 //! | `locale` | which language people are spoken to in |
 //! | `local_time` | times as the clock on the wall shows them |
+//! | `paragraph` | text and commands in lines that fit a terminal |
 //! | [`journal`] | where messages go |
 //! | [`doctor`] | looks over the whole machine and changes nothing |
 //! | `legacy` | the script that this service replaces |
@@ -40,9 +42,11 @@ pub mod launcher;
 mod legacy;
 mod local_time;
 mod locale;
+mod paragraph;
 mod printable;
 pub mod process;
 mod published;
+pub mod report;
 pub mod service;
 mod spawn;
 pub mod state;

@@ -18,6 +18,7 @@ use crate::journal;
 use crate::launcher;
 use crate::locale;
 use crate::printable::{list, printable};
+use crate::report;
 use crate::service::{self, Options, lock};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
@@ -80,6 +81,18 @@ enum Command {
     /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
     /// if something is
     Doctor(ConfigArgument),
+    /// Report how the processes were, from the journal; exits 1 if that can't be read
+    Report {
+        /// How far to look back, such as 24h, 7d or 2weeks; at most a year
+        #[arg(long, value_name = "TIME", default_value = "7d")]
+        since: String,
+        /// The report as JSON
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+        /// Write it to a file, as a page that a browser shows
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Become the command configured for a process; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
@@ -119,6 +132,9 @@ pub fn main() -> ExitCode {
         Command::Resume { keys } => control::resume(&runtime_dir, keys),
         Command::Restart { key } => control::restart(&runtime_dir, key),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
+        Command::Report { since, json, html } => {
+            report(&since, json, html.as_deref(), &runtime_dir)
+        }
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
@@ -167,6 +183,26 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     let text = settings.to_toml().context("the settings can't be shown")?;
     print(&format!("# {source}\n{text}"))
+}
+
+fn report(
+    since: &str,
+    json: bool,
+    html: Option<&Path>,
+    runtime_dir: &Path,
+) -> anyhow::Result<ExitCode> {
+    let period = humantime::parse_duration(since).ok();
+    let period = period.filter(|period| !period.is_zero() && *period <= report::PERIOD_MAX);
+    let period = period.with_context(|| t!("report.not_a_period", text = since).into_owned())?;
+    let report = report::report(period, runtime_dir)?;
+    match html {
+        Some(file) => {
+            report::write(file, &report::html(&report))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None if json => print(&report::json(&report)?),
+        None => print(&report::text(&report)),
+    }
 }
 
 fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {

@@ -13,13 +13,11 @@ use tz::TimeZone;
 
 use super::{EXIT_NOT_RUNNING, print};
 use crate::local_time::{in_words, is_same_day, local, local_zone};
+use crate::paragraph::Paragraph;
 use crate::printable::{list, printable};
 use crate::service::lock;
 use crate::state::{self, Remembered};
 use crate::status::{ProcessStatus, State, Status, Timestamp};
-
-/// No line is longer, in columns.
-const WIDTH: usize = 80;
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
@@ -191,7 +189,7 @@ fn table(
         text.push('\n');
         if let Some(process) = index.checked_sub(1).map(|index| &status.processes[index]) {
             for note in notes(process, now, zone) {
-                text += &wrapped(&note);
+                text += &format!("{}\n", Paragraph::of_detail(&note));
             }
         }
     }
@@ -308,22 +306,6 @@ fn brief(time: Duration) -> String {
     words.join(" ")
 }
 
-/// A text in lines that fit, each indented by two.
-fn wrapped(text: &str) -> String {
-    let mut lines = String::new();
-    let mut line = String::from(" ");
-    for word in text.split(' ') {
-        if columns(&line) + 1 + columns(word) > WIDTH && line.trim() != "" {
-            lines += &line;
-            lines.push('\n');
-            line = String::from(" ");
-        }
-        line.push(' ');
-        line += word;
-    }
-    lines + &line + "\n"
-}
-
 /// How many columns a text takes: names of programs have no wide characters.
 fn columns(text: &str) -> usize {
     text.chars().count()
@@ -333,6 +315,7 @@ fn columns(text: &str) -> usize {
 mod tests {
     use super::*;
     use crate::local_time::zone;
+    use crate::paragraph::WIDTH;
     use crate::status::LastRestart;
     use crate::supervision::Memory;
 

@@ -16,7 +16,6 @@ mod program;
 mod rivals;
 mod service;
 mod systemd;
-mod text;
 mod view;
 
 use std::fmt;
@@ -27,9 +26,9 @@ use rust_i18n::t;
 
 pub use systemd::Systemd;
 
+use crate::paragraph::Paragraph;
 use crate::printable::list;
 use crate::process;
-use text::Paragraph;
 use view::View;
 
 /// The machine that is looked over.

@@ -294,7 +294,7 @@ fn failed(hook: &Hook, kind: Kind, outcome: &Outcome) -> String {
 }
 
 /// The machine's name (`proc_sys_kernel(5)`), as it is now.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(printable(name.trim_end())).filter(|name| !name.is_empty())
 }

@@ -379,10 +379,10 @@ fn several_copies_are_found() {
 #[test]
 fn a_program_of_nearly_the_name_is_found() {
     let sound = Sound::new();
-    let upper = sound.program.name.to_uppercase();
-    assert_ne!(upper, sound.program.name);
-    sound.configure(&section("comunicador", &upper, Path::new(SCRIPT)));
-    sound.write(&format!("/opt/sefaz/cco/bin/{upper}"), "program");
+    let other = sound.program.name.to_lowercase();
+    assert_ne!(other, sound.program.name);
+    sound.configure(&section("comunicador", &other, Path::new(SCRIPT)));
+    sound.write(&format!("/opt/sefaz/cco/bin/{other}"), "program");
     let found = sound.only("other-name");
     let line = format!("name = \"{}\"", sound.program.name);
     assert!(found.text.contains(&line), "{}", found.text);

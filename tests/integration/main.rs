@@ -31,6 +31,7 @@ mod notify;
 mod random;
 mod readme;
 mod reload;
+mod report;
 mod soak;
 mod state;
 mod status;

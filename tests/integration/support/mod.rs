@@ -3,6 +3,7 @@
 
 mod command;
 mod debian;
+pub mod schema;
 mod service;
 mod systemd;
 mod till;

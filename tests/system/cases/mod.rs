@@ -9,6 +9,7 @@ mod identity;
 mod installation;
 mod operation;
 mod package;
+mod report;
 mod starts;
 mod units;
 
@@ -63,6 +64,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::hook_in_the_sandbox,
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
+    report::outages_as_they_were,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,

@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// The width of the terminals that technicians have, in columns.
-const WIDTH: usize = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Words in lines.
 #[derive(Debug)]
-pub(super) struct Paragraph {
+pub(crate) struct Paragraph {
     words: Vec<String>,
     /// What each line but the last ends with.
     line_end: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Paragraph {
 
 impl Paragraph {
     /// Text at the margin, its further lines indented.
-    pub(super) fn of_text(text: &str) -> Self {
+    pub(crate) fn of_text(text: &str) -> Self {
         Self {
             words: text.split_whitespace().map(str::to_owned).collect(),
             line_end: "",
@@ -25,9 +25,17 @@ impl Paragraph {
         }
     }
 
+    /// Text of which every line is indented.
+    pub(crate) fn of_detail(text: &str) -> Self {
+        Self {
+            indents: (2, 2),
+            ..Self::of_text(text)
+        }
+    }
+
     /// A shell command, indented. It can be copied as a whole: a line ends with a backslash, and never
     /// within quotes.
-    pub(super) fn of_command(command: &str) -> Self {
+    pub(crate) fn of_command(command: &str) -> Self {
         let mut words = vec![String::new()];
         let mut quote = None;
         for c in command.chars() {
@@ -88,6 +96,8 @@ mod tests {
         let word = "x".repeat(100);
         assert_eq!(Paragraph::of_text(&word).to_string(), word);
         assert_eq!(Paragraph::of_text("").to_string(), "");
+        let detail = Paragraph::of_detail(&"palavra ".repeat(21)).to_string();
+        assert!(detail.lines().all(|line| line.starts_with("  palavra")));
     }
 
     #[test]

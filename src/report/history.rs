@@ -1,0 +1,598 @@
+//! Turns what the journal has into when each process was up, down, or not observed. It has no clock
+//! and no file, and forgets what lies before the period that is asked for.
+//!
+//! The wall clock may be set at any time, so time is counted along an axis of its own: within a boot
+//! it advances by the monotonic clock. Where the wall clock has advanced further, the machine slept
+//! or the clock was set forward, and nobody was watching or there was no such time: that stretch is
+//! not observed. The axis never runs backwards, and a wall clock beyond the present isn't believed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::Kind;
+
+/// By how much the wall clock may get ahead of the monotonic one before that is a stretch of its own,
+/// in microseconds: a clock that is kept right by NTP is set by less.
+const CLOCK_TOLERANCE: u64 = 200_000;
+
+/// A moment as journald stamps it, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Which boot it belongs to (`_BOOT_ID`).
+    pub boot: u128,
+    /// CLOCK_MONOTONIC of that boot.
+    pub monotonic: u64,
+    /// CLOCK_REALTIME, since 1970.
+    pub wall: u64,
+}
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was written.
+    pub at: Moment,
+    /// What it says.
+    pub sign: Sign,
+}
+
+/// What an entry of the journal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// A message of the watchdog.
+    Event(Event),
+    /// systemd says that the watchdog has ended.
+    Ended,
+    /// The machine ran, and systemd hasn't said that the watchdog has ended.
+    Alive,
+}
+
+/// A message of the watchdog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The watchdog's pid.
+    pub pid: i32,
+    /// What has happened.
+    pub kind: Kind,
+    /// The key of the process it is about.
+    pub process: Option<String>,
+    /// `MFE_CAUSE`, as it is written.
+    pub cause: Option<String>,
+    /// `MFE_OUTAGE_MS`.
+    pub outage: Option<Duration>,
+}
+
+/// The watchdog that runs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Its pid.
+    pub pid: i32,
+    /// The keys of the processes that it watches over; `None` if that can't be told.
+    pub watched: Option<Vec<String>>,
+}
+
+/// Why a process wasn't observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The journal has nothing about it up to here.
+    NoRecord,
+    /// The watchdog wasn't running, or nothing says that it was.
+    NotRunning,
+    /// The watchdog couldn't look.
+    Unknown,
+    /// The machine slept, or the clock was set forward.
+    ClockAhead,
+    /// The configuration no longer named it.
+    Removed,
+}
+
+impl Reason {
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoRecord => "no_record",
+            Self::NotRunning => "watchdog_not_running",
+            Self::Unknown => "unknown",
+            Self::ClockAhead => "clock_ahead",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// How a process was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It ran.
+    Up,
+    /// It didn't: an index into the process's outages.
+    Down(usize),
+    /// Nobody can tell.
+    NotObserved(Reason),
+}
+
+/// A stretch of time, in microseconds since 1970 by the wall clock as it is set at the end of the
+/// period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// Its beginning.
+    pub from: u64,
+    /// Its end.
+    pub to: u64,
+    /// How the process was.
+    pub state: State,
+}
+
+impl Interval {
+    /// How long it is, in microseconds.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.to - self.from
+    }
+}
+
+/// One time for which a process was gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outage {
+    /// Why: `MFE_CAUSE`.
+    pub cause: Option<String>,
+    /// Whether a start failed meanwhile.
+    pub start_failed: bool,
+    /// Whether its beginning was seen: it came neither before the period nor while nobody watched.
+    pub is_begin_seen: bool,
+    /// Whether its end was seen.
+    pub is_end_seen: bool,
+}
+
+/// What is known of one process in the period.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The whole period, in order, without gap or overlap; two neighbours differ.
+    pub intervals: Vec<Interval>,
+    /// What the intervals that are down refer to.
+    pub outages: Vec<Outage>,
+    /// How often it was brought back.
+    pub restarts: usize,
+    /// How often it lived and wasn't well.
+    pub unhealthy: usize,
+}
+
+/// What is known of a period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Its beginning, in microseconds since 1970.
+    pub from: u64,
+    /// Its end.
+    pub to: u64,
+    /// Each process by its key.
+    pub processes: BTreeMap<String, Record>,
+}
+
+/// A run of the watchdog.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    pid: i32,
+    /// The earliest it can have begun.
+    from: u64,
+    /// Up to when it is known to have run.
+    alive: u64,
+}
+
+/// What is being learnt of one process. Times are on the axis.
+#[derive(Debug)]
+struct Track {
+    /// What is over, in order.
+    past: Vec<Interval>,
+    state: State,
+    since: u64,
+    /// When the latest outage was noticed, by the monotonic clock.
+    noticed: u64,
+    outages: Vec<Outage>,
+    restarts: Vec<u64>,
+    unhealthy: Vec<u64>,
+    /// The first reload since its last word: it may have been removed then.
+    doubt: Option<u64>,
+}
+
+impl Track {
+    fn new(since: u64) -> Self {
+        Self {
+            past: Vec::new(),
+            state: State::NotObserved(Reason::NoRecord),
+            since,
+            noticed: 0,
+            outages: Vec::new(),
+            restarts: Vec::new(),
+            unhealthy: Vec::new(),
+            doubt: None,
+        }
+    }
+
+    fn is_observed(&self) -> bool {
+        !matches!(self.state, State::NotObserved(_))
+    }
+
+    /// Is in another state from `at` on, which may lie before what was last said of it.
+    fn set(&mut self, at: u64, state: State) {
+        while let Some(last) = self.past.last_mut() {
+            last.to = last.to.min(at);
+            if last.from < at {
+                break;
+            }
+            self.past.pop();
+        }
+        if at > self.since {
+            self.past.push(Interval {
+                from: self.since,
+                to: at,
+                state: self.state,
+            });
+        }
+        self.state = state;
+        self.since = at;
+    }
+
+    fn go_down(&mut self, at: u64, cause: Option<String>, is_begin_seen: bool) {
+        self.outages.push(Outage {
+            cause,
+            is_begin_seen,
+            ..Outage::default()
+        });
+        self.set(at, State::Down(self.outages.len() - 1));
+    }
+
+    fn outage(&mut self) -> Option<&mut Outage> {
+        match self.state {
+            State::Down(index) => self.outages.get_mut(index),
+            _ => None,
+        }
+    }
+
+    fn come_up(&mut self, at: u64) {
+        if let Some(outage) = self.outage() {
+            outage.is_end_seen = true;
+        }
+        self.set(at, State::Up);
+    }
+
+    /// The clock has got ahead: from `from` to `to` nothing is known.
+    fn skip(&mut self, from: u64, to: u64) {
+        if self.is_observed() {
+            let state = self.state;
+            self.set(from, State::NotObserved(Reason::ClockAhead));
+            self.set(to, state);
+        }
+    }
+
+    /// It is back after an outage that the watchdog itself has measured. That counts: the message of
+    /// its beginning is written after the start has been made, and may have been lost.
+    fn measured(&mut self, now: Position, outage: u64, run: Run, cause: Option<&str>) {
+        match self.state {
+            State::Down(_) => {
+                let told = now.monotonic.saturating_sub(self.noticed);
+                let earlier = outage.saturating_sub(told);
+                // Only what was up may turn out to have been down already.
+                if let Some((from, up)) = self.begin_of_outage() {
+                    self.begin_earlier(from, from.saturating_sub(earlier).max(up));
+                }
+            }
+            State::Up | State::NotObserved(Reason::NoRecord | Reason::NotRunning) => {
+                let begin = now.axis.saturating_sub(outage);
+                let bound = match self.state {
+                    State::NotObserved(Reason::NoRecord) => run.from,
+                    _ => run.from.max(self.since),
+                };
+                let is_begin_seen = begin >= bound;
+                self.go_down(begin.max(bound), cause.map(str::to_owned), is_begin_seen);
+            }
+            State::NotObserved(_) => {}
+        }
+    }
+
+    /// When the outage that lasts began, and since when the process had been up then; `None` unless
+    /// it had.
+    fn begin_of_outage(&self) -> Option<(u64, u64)> {
+        let is_part = |interval: &&Interval| {
+            interval.state == self.state || interval.state == State::NotObserved(Reason::ClockAhead)
+        };
+        let parts = self.past.iter().rev().take_while(is_part).count();
+        let (before, parts) = self.past.split_at(self.past.len() - parts);
+        let from = parts.first().map_or(self.since, |part| part.from);
+        let up = before.last().filter(|up| up.state == State::Up)?;
+        Some((from, up.from))
+    }
+
+    fn begin_earlier(&mut self, from: u64, earlier: u64) {
+        for interval in self.past.iter_mut().rev() {
+            if interval.to == from {
+                interval.to = earlier;
+            } else if interval.from == from {
+                interval.from = earlier;
+            }
+        }
+        if self.since == from {
+            self.since = earlier;
+        }
+        self.past.retain(|interval| interval.from < interval.to);
+    }
+
+    /// Forgets what lies before `time`.
+    fn forget(&mut self, time: u64) {
+        let over = self.past.iter().take_while(|past| past.to < time).count();
+        // Not each time: what is left has to move.
+        if over > 1000 {
+            self.past.drain(..over);
+            self.restarts.retain(|at| *at >= time);
+            self.unhealthy.retain(|at| *at >= time);
+        }
+    }
+}
+
+/// A moment on the axis, and by the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    axis: u64,
+    monotonic: u64,
+}
+
+/// What the journal has said so far.
+#[derive(Debug)]
+pub struct History {
+    now: Moment,
+    period: u64,
+    last: Option<Moment>,
+    axis: u64,
+    run: Option<Run>,
+    /// The pid of a run that has ended, whose last words say nothing more about processes.
+    ended: Option<i32>,
+    tracks: BTreeMap<String, Track>,
+}
+
+impl History {
+    /// Nothing yet, about the `period` before `now`.
+    #[must_use]
+    pub fn new(now: Moment, period: Duration) -> Self {
+        Self {
+            now,
+            period: u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
+            last: None,
+            axis: 0,
+            run: None,
+            ended: None,
+            tracks: BTreeMap::new(),
+        }
+    }
+
+    /// The boot in which the watchdog was last heard of, if nothing says that it has ended.
+    #[must_use]
+    pub fn running_in(&self) -> Option<u128> {
+        self.run.and(self.last).map(|last| last.boot)
+    }
+
+    /// Takes the next entry in; they come in the journal's order.
+    pub fn take(&mut self, entry: &Entry) {
+        self.advance(entry.at);
+        let at = Position {
+            axis: self.axis,
+            monotonic: entry.at.monotonic,
+        };
+        match &entry.sign {
+            Sign::Ended => self.run_ends(at.axis),
+            Sign::Alive => self.is_alive(at.axis),
+            Sign::Event(event) => self.event(at, event),
+        }
+    }
+
+    /// Moves the axis on to `to`.
+    fn advance(&mut self, to: Moment) {
+        let now = self.now.wall;
+        let believed = |wall: u64| (wall <= now).then_some(wall);
+        let Some(last) = self.last.replace(to) else {
+            self.axis = believed(to.wall).unwrap_or(now);
+            return;
+        };
+        if last.boot != to.boot {
+            if let Some(run) = self.run {
+                self.run_ends(run.alive);
+            }
+            self.ended = None;
+            self.axis = believed(to.wall).map_or(self.axis, |wall| wall.max(self.axis));
+            return;
+        }
+        let steady = self.axis + to.monotonic.saturating_sub(last.monotonic);
+        let ahead = believed(to.wall).filter(|wall| *wall > steady + CLOCK_TOLERANCE);
+        if let Some(wall) = ahead {
+            for track in self.tracks.values_mut() {
+                track.skip(steady, wall);
+            }
+        }
+        self.axis = ahead.unwrap_or(steady);
+        let from = now.saturating_sub(self.period);
+        for track in self.tracks.values_mut() {
+            // The axis may end that much before the present.
+            track.forget(from.saturating_sub(CLOCK_TOLERANCE));
+        }
+    }
+
+    fn is_alive(&mut self, at: u64) {
+        if let Some(run) = &mut self.run {
+            run.alive = at;
+        }
+    }
+
+    fn run_ends(&mut self, at: u64) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        self.ended = Some(run.pid);
+        for track in self.tracks.values_mut() {
+            if !matches!(
+                track.state,
+                State::NotObserved(Reason::NoRecord | Reason::NotRunning)
+            ) {
+                track.set(at, State::NotObserved(Reason::NotRunning));
+            }
+        }
+    }
+
+    fn event(&mut self, at: Position, event: &Event) {
+        if event.kind != Kind::Startup && self.ended == Some(event.pid) {
+            return;
+        }
+        let same = |run: &Run| run.pid == event.pid && event.kind != Kind::Startup;
+        let run = match self.run.filter(same) {
+            Some(run) => Run {
+                alive: at.axis,
+                ..run
+            },
+            None => {
+                // Whatever became of the one before, it was last heard of then.
+                if let Some(before) = self.run {
+                    self.run_ends(before.alive);
+                }
+                let since_boot = at.axis.saturating_sub(at.monotonic);
+                let is_begin = event.kind == Kind::Startup;
+                Run {
+                    pid: event.pid,
+                    from: if is_begin { at.axis } else { since_boot },
+                    alive: at.axis,
+                }
+            }
+        };
+        self.ended = None;
+        self.run = Some(run);
+        match (event.kind, &event.process) {
+            (Kind::Shutdown, _) => self.run_ends(at.axis),
+            (Kind::Reloaded, _) => {
+                for track in self.tracks.values_mut().filter(|track| track.is_observed()) {
+                    track.doubt.get_or_insert(at.axis);
+                }
+            }
+            (kind, Some(key)) => {
+                let new = || Track::new(at.axis);
+                let track = self.tracks.entry(key.clone()).or_insert_with(new);
+                track.doubt = None;
+                process_event(track, at, run, kind, event);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is known of the period, up to now. `running` is the watchdog that runs now, if one does.
+    #[must_use]
+    pub fn finish(mut self, running: Option<&Running>) -> Past {
+        let now = self.now;
+        self.advance(now);
+        let is_same = |run: &Run| running.is_some_and(|running| running.pid == run.pid);
+        if let Some(run) = self.run.filter(|run| !is_same(run)) {
+            self.run_ends(run.alive);
+        }
+        let watched = running.and_then(|running| running.watched.clone());
+        let watched = watched.unwrap_or_default();
+        for key in &watched {
+            let new = || Track::new(self.axis);
+            self.tracks.entry(key.clone()).or_insert_with(new);
+        }
+        let end = self.axis;
+        let from = end.saturating_sub(self.period);
+        // The axis may be ahead of a clock that was set back.
+        let shown = |at: u64| at.saturating_sub(end - end.min(now.wall));
+        let processes = self.tracks.into_iter().filter_map(|(key, mut track)| {
+            if let Some(removed) = track.doubt.filter(|_| !watched.contains(&key)) {
+                track.set(
+                    removed.max(first(&track)),
+                    State::NotObserved(Reason::Removed),
+                );
+            }
+            track.set(end, track.state);
+            let record = record(track, from, end, shown);
+            let is_known = record
+                .intervals
+                .iter()
+                .any(|interval| is_told(interval.state));
+            (is_known || watched.contains(&key)).then_some((key, record))
+        });
+        Past {
+            processes: processes.collect(),
+            from: shown(from),
+            to: shown(end),
+        }
+    }
+}
+
+fn first(track: &Track) -> u64 {
+    track.past.first().map_or(track.since, |first| first.from)
+}
+
+fn is_told(state: State) -> bool {
+    !matches!(state, State::NotObserved(_))
+}
+
+fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &Event) {
+    match kind {
+        Kind::Up | Kind::Adopted => track.come_up(at.axis),
+        Kind::Restarted => {
+            if let Some(outage) = event.outage {
+                let outage = u64::try_from(outage.as_micros()).unwrap_or(u64::MAX);
+                track.measured(at, outage, run, event.cause.as_deref());
+            }
+            track.come_up(at.axis);
+            track.restarts.push(at.axis);
+        }
+        Kind::Down => {
+            let was_up = track.state == State::Up;
+            track.noticed = at.monotonic;
+            track.go_down(at.axis, event.cause.clone(), was_up);
+        }
+        Kind::StartFailed => {
+            if let Some(outage) = track.outage() {
+                outage.start_failed = true;
+            }
+        }
+        Kind::Unknown => track.set(at.axis, State::NotObserved(Reason::Unknown)),
+        // It lives: that is no outage.
+        Kind::Unhealthy => track.unhealthy.push(at.axis),
+        _ => {}
+    }
+}
+
+/// What of a track lies between `from` and `to`.
+fn record(track: Track, from: u64, to: u64, shown: impl Fn(u64) -> u64) -> Record {
+    let mut record = Record {
+        restarts: track.restarts.iter().filter(|at| **at >= from).count(),
+        unhealthy: track.unhealthy.iter().filter(|at| **at >= from).count(),
+        ..Record::default()
+    };
+    let mut numbers = BTreeMap::new();
+    let begin = Interval {
+        from: 0,
+        to: first(&track).min(to),
+        state: State::NotObserved(Reason::NoRecord),
+    };
+    for interval in std::iter::once(begin).chain(track.past) {
+        let begins_before = interval.from < from;
+        let clipped = Interval {
+            from: shown(interval.from.max(from)),
+            to: shown(interval.to.max(from)),
+            state: match interval.state {
+                State::Down(old) if interval.to > from => {
+                    State::Down(*numbers.entry(old).or_insert_with(|| {
+                        let mut outage = track.outages.get(old).cloned().unwrap_or_default();
+                        outage.is_begin_seen &= !begins_before;
+                        record.outages.push(outage);
+                        record.outages.len() - 1
+                    }))
+                }
+                other => other,
+            },
+        };
+        match record.intervals.last_mut() {
+            _ if clipped.from == clipped.to => {}
+            Some(last) if last.state == clipped.state => last.to = clipped.to,
+            _ => record.intervals.push(clipped),
+        }
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,450 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3600 * SECOND;
+
+/// Where the scripted history begins, by the wall clock.
+const BEGIN: u64 = 1_800_000_000 * SECOND;
+
+/// When the boot began in which it is told, before that.
+const UPTIME: u64 = 10 * HOUR;
+
+const PID: i32 = 77;
+
+/// A moment so many seconds after the beginning.
+fn at(seconds: u64) -> Moment {
+    Moment {
+        boot: 1,
+        monotonic: UPTIME + seconds * SECOND,
+        wall: BEGIN + seconds * SECOND,
+    }
+}
+
+/// The same, when the wall clock is this much ahead of what it was.
+fn ahead(seconds: u64, by: i64) -> Moment {
+    let at = at(seconds);
+    let wall = at.wall.saturating_add_signed(by * 1_000_000);
+    Moment { wall, ..at }
+}
+
+/// A moment so many seconds after the beginning, in another boot that began then.
+fn booted(seconds: u64) -> Moment {
+    Moment {
+        boot: 2,
+        monotonic: SECOND,
+        ..at(seconds)
+    }
+}
+
+fn of(kind: Kind, process: Option<&str>) -> Event {
+    Event {
+        pid: PID,
+        kind,
+        process: process.map(str::to_owned),
+        cause: None,
+        outage: None,
+    }
+}
+
+fn said(at: Moment, kind: Kind) -> Entry {
+    let sign = Sign::Event(of(kind, None));
+    Entry { at, sign }
+}
+
+fn told(at: Moment, kind: Kind) -> Entry {
+    let sign = Sign::Event(of(kind, Some("a")));
+    Entry { at, sign }
+}
+
+fn down(at: Moment, cause: &str) -> Entry {
+    let event = Event {
+        cause: Some(cause.into()),
+        ..of(Kind::Down, Some("a"))
+    };
+    let sign = Sign::Event(event);
+    Entry { at, sign }
+}
+
+fn restarted(at: Moment, outage_ms: u64) -> Entry {
+    let event = Event {
+        cause: Some("killed".into()),
+        outage: Some(Duration::from_millis(outage_ms)),
+        ..of(Kind::Restarted, Some("a"))
+    };
+    let sign = Sign::Event(event);
+    Entry { at, sign }
+}
+
+fn signed(at: Moment, sign: Sign) -> Entry {
+    Entry { at, sign }
+}
+
+fn running() -> Running {
+    Running {
+        pid: PID,
+        watched: Some(vec!["a".into()]),
+    }
+}
+
+/// What is known of the last `period` seconds before `now`.
+fn past(entries: &[Entry], now: Moment, period: u64, running: Option<&Running>) -> Past {
+    let mut history = History::new(now, Duration::from_secs(period));
+    for entry in entries {
+        history.take(entry);
+    }
+    history.finish(running)
+}
+
+/// What is known of process `a`: the beginning of each interval in seconds, and how it was.
+fn intervals(past: &Past) -> Vec<(i64, char)> {
+    let intervals = past.processes["a"].intervals.iter();
+    intervals
+        .map(|interval| {
+            let from = i64::try_from(interval.from).unwrap() - i64::try_from(BEGIN).unwrap();
+            let letter = match interval.state {
+                State::Up => 'u',
+                State::Down(_) => 'd',
+                State::NotObserved(Reason::NoRecord) => '-',
+                State::NotObserved(Reason::NotRunning) => 'n',
+                State::NotObserved(Reason::Unknown) => '?',
+                State::NotObserved(Reason::ClockAhead) => 'c',
+                State::NotObserved(Reason::Removed) => 'r',
+            };
+            (from / 1_000_000, letter)
+        })
+        .collect()
+}
+
+fn a(past: &Past) -> &Record {
+    &past.processes["a"]
+}
+
+#[test]
+fn a_scripted_week_is_told_to_the_second() {
+    let entries = [
+        said(at(100), Kind::Startup),
+        told(at(101), Kind::Adopted),
+        down(at(1000), "killed"),
+        told(at(1000), Kind::Starting),
+        restarted(at(1009), 9000),
+        down(at(2000), "exited"),
+        told(at(2030), Kind::StartFailed),
+        restarted(at(5600), 3_600_000),
+        told(at(6000), Kind::Unhealthy),
+        told(at(6100), Kind::Recovered),
+        told(at(7000), Kind::Unknown),
+        told(at(7060), Kind::Up),
+        said(at(8000), Kind::Shutdown),
+        said(at(9000), Kind::Startup),
+        down(at(9001), "absent"),
+        told(at(9021), Kind::Up),
+        down(at(9990), "gone"),
+    ];
+    let past = past(&entries, at(10_000), 10_000, Some(&running()));
+    assert_eq!((past.from, past.to), (BEGIN, BEGIN + 10_000 * SECOND));
+    let expected = [
+        (0, '-'),
+        (101, 'u'),
+        (1000, 'd'),
+        (1009, 'u'),
+        (2000, 'd'),
+        (5600, 'u'),
+        (7000, '?'),
+        (7060, 'u'),
+        (8000, 'n'),
+        (9001, 'd'),
+        (9021, 'u'),
+        (9990, 'd'),
+    ];
+    assert_eq!(intervals(&past), expected);
+    let record = a(&past);
+    assert_eq!((record.restarts, record.unhealthy), (2, 1));
+    let seen = |outage: &Outage| {
+        let cause = outage.cause.clone().unwrap();
+        let Outage {
+            is_begin_seen,
+            is_end_seen,
+            start_failed,
+            ..
+        } = *outage;
+        (cause, is_begin_seen, is_end_seen, start_failed)
+    };
+    assert_eq!(
+        record.outages.iter().map(seen).collect::<Vec<_>>(),
+        [
+            ("killed".into(), true, true, false),
+            ("exited".into(), true, true, true),
+            ("absent".into(), false, true, false),
+            ("gone".into(), true, false, false),
+        ]
+    );
+}
+
+#[test]
+fn a_service_that_is_quiet_is_still_watching_if_it_runs() {
+    let entries = [said(at(0), Kind::Startup), told(at(1), Kind::Up)];
+    let of_period = |running: Option<&Running>| past(&entries, at(3600 * 99), 3600, running);
+    assert_eq!(intervals(&of_period(Some(&running())))[0].1, 'u');
+    let other = Running {
+        pid: 78,
+        ..running()
+    };
+    assert_eq!(intervals(&of_period(Some(&other)))[0].1, 'n');
+    assert!(
+        of_period(None).processes.is_empty(),
+        "nothing is known of it"
+    );
+}
+
+#[test]
+fn what_the_watchdog_has_measured_counts() {
+    // It was made to end at 95, was gone at 100, and the message of that came at 101.
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(0), Kind::Up),
+        down(at(101), "unhealthy"),
+        restarted(at(105), 10_000),
+        // The message of its end is lost.
+        restarted(at(205), 5000),
+    ];
+    let past = past(&entries, at(300), 300, Some(&running()));
+    let expected = [(0, 'u'), (95, 'd'), (105, 'u'), (200, 'd'), (205, 'u')];
+    assert_eq!(intervals(&past), expected);
+}
+
+#[test]
+fn a_journal_that_has_lost_its_beginning_is_believed_as_far_as_it_goes() {
+    let past = past(&[restarted(at(205), 5000)], at(300), 300, Some(&running()));
+    assert_eq!(intervals(&past), [(0, '-'), (200, 'd'), (205, 'u')]);
+}
+
+#[test]
+fn a_process_that_is_watched_and_never_mentioned_is_not_observed() {
+    let past = past(
+        &[said(at(0), Kind::Startup)],
+        at(300),
+        300,
+        Some(&running()),
+    );
+    assert_eq!(intervals(&past), [(0, '-')]);
+}
+
+#[test]
+fn a_crash_is_known_by_what_systemd_says_of_it() {
+    let begin = [said(at(0), Kind::Startup), told(at(1), Kind::Up)];
+    let again = [
+        signed(at(101), Sign::Alive),
+        said(at(102), Kind::Startup),
+        told(at(103), Kind::Adopted),
+    ];
+    let ended = [&begin[..], &[signed(at(100), Sign::Ended)], &again].concat();
+    let past_of = |entries: &[Entry]| past(entries, at(300), 299, Some(&running()));
+    assert_eq!(
+        intervals(&past_of(&ended)),
+        [(1, 'u'), (100, 'n'), (103, 'u')]
+    );
+    // Without that, it was last heard of when it spoke, or the machine was seen to go on.
+    let silent = [&begin[..], &again].concat();
+    assert_eq!(
+        intervals(&past_of(&silent)),
+        [(1, 'u'), (101, 'n'), (103, 'u')]
+    );
+}
+
+#[test]
+fn an_end_that_hooks_still_speak_after_is_one() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        said(at(100), Kind::Shutdown),
+        said(at(101), Kind::HookFailed),
+        signed(at(102), Sign::Ended),
+    ];
+    let past = past(&entries, at(300), 299, None);
+    assert_eq!(intervals(&past), [(1, 'u'), (100, 'n')]);
+}
+
+#[test]
+fn while_the_machine_is_off_nothing_is_observed() {
+    let begin = [said(at(0), Kind::Startup), told(at(1), Kind::Up)];
+    let again = [
+        said(booted(1000), Kind::Startup),
+        told(booted(1000), Kind::Adopted),
+    ];
+    let now = Moment {
+        monotonic: 101 * SECOND,
+        ..booted(1100)
+    };
+    let entries = [&begin[..], &[signed(at(500), Sign::Alive)], &again].concat();
+    assert_eq!(
+        intervals(&past(&entries, now, 1099, Some(&running()))),
+        [(1, 'u'), (500, 'n'), (1000, 'u')]
+    );
+    let entries = [&begin[..], &again].concat();
+    assert_eq!(
+        intervals(&past(&entries, now, 1099, Some(&running()))),
+        [(1, 'n'), (1000, 'u')]
+    );
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_outage_longer_or_shorter() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(at(100), "killed"),
+        restarted(ahead(110, -3600), 10_000),
+    ];
+    let now = ahead(200, -3600);
+    let past = past(&entries, now, 200, Some(&running()));
+    let record = a(&past);
+    let down = record
+        .intervals
+        .iter()
+        .find(|one| matches!(one.state, State::Down(_)));
+    assert_eq!(down.unwrap().length(), 10 * SECOND);
+    assert_eq!(past.to, now.wall);
+    // All of it is told by the clock as it is now.
+    assert_eq!(down.unwrap().from, now.wall - 100 * SECOND);
+}
+
+#[test]
+fn where_the_clock_gets_ahead_nobody_has_watched() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(at(100), "killed"),
+        restarted(ahead(110, 3600), 10_000),
+    ];
+    let past = past(&entries, ahead(200, 3600), 3799, Some(&running()));
+    let expected = [(1, 'u'), (100, 'd'), (110, 'c'), (3710, 'u')];
+    assert_eq!(intervals(&past), expected);
+}
+
+#[test]
+fn an_outage_that_the_machine_sleeps_through_is_one() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(at(100), "killed"),
+        signed(at(105), Sign::Alive),
+        signed(ahead(105, 3600), Sign::Alive),
+        restarted(ahead(110, 3600), 10_000),
+    ];
+    let past = past(&entries, ahead(200, 3600), 3799, Some(&running()));
+    let expected = [(1, 'u'), (100, 'd'), (105, 'c'), (3705, 'd'), (3710, 'u')];
+    assert_eq!(intervals(&past), expected);
+    assert_eq!(a(&past).outages.len(), 1);
+}
+
+#[test]
+fn a_clock_that_shows_the_future_is_not_believed() {
+    let years = 4 * 366 * 86400;
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(ahead(100, years), "killed"),
+        restarted(ahead(110, years), 10_000),
+    ];
+    let past = past(&entries, at(200), 199, Some(&running()));
+    assert_eq!(intervals(&past), [(1, 'u'), (100, 'd'), (110, 'u')]);
+}
+
+#[test]
+fn a_process_that_a_reload_has_removed_is_no_longer_observed() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        said(at(100), Kind::Reloaded),
+    ];
+    let without = Running {
+        watched: Some(vec!["b".into()]),
+        ..running()
+    };
+    let of_period = |running: Option<&Running>| past(&entries, at(200), 199, running);
+    assert_eq!(intervals(&of_period(Some(&running()))), [(1, 'u')]);
+    assert_eq!(
+        intervals(&of_period(Some(&without))),
+        [(1, 'u'), (100, 'r')]
+    );
+    let blind = Running {
+        watched: None,
+        ..running()
+    };
+    assert_eq!(intervals(&of_period(Some(&blind))), [(1, 'u'), (100, 'r')]);
+}
+
+#[test]
+fn what_lies_before_the_period_is_cut_off() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(at(100), "killed"),
+        restarted(at(300), 200_000),
+    ];
+    let past = past(&entries, at(400), 200, Some(&running()));
+    assert_eq!(intervals(&past), [(200, 'd'), (300, 'u')]);
+    assert!(!a(&past).outages[0].is_begin_seen, "within the period");
+}
+
+/// One step of a history: how much the clocks advance, whether a boot is new, and what is said.
+fn step() -> impl Strategy<Value = (u64, i64, bool, Sign)> {
+    let kinds = proptest::sample::select(Kind::ALL.to_vec());
+    let event = (kinds, 0..3, any::<bool>(), proptest::option::of(0..200_u64));
+    let event = event.prop_map(|(kind, pid, is_a, outage)| {
+        Sign::Event(Event {
+            pid,
+            outage: outage.map(Duration::from_secs),
+            ..of(kind, Some(if is_a { "a" } else { "b" }))
+        })
+    });
+    let sign = prop_oneof![8 => event, 1 => Just(Sign::Ended), 1 => Just(Sign::Alive)];
+    let set = prop_oneof![6 => Just(0), 1 => -500..500_i64];
+    (0..100_u64, set, proptest::bool::weighted(0.05), sign)
+}
+
+proptest! {
+    #[test]
+    fn every_moment_is_told_once(
+        steps in proptest::collection::vec(step(), 0..200),
+        period in 1..20_000_u64,
+        end in -1000..10_000_i64,
+    ) {
+        let mut moment = at(0);
+        let mut entries = Vec::new();
+        for (passed, set, is_new_boot, sign) in steps {
+            let wall = moment.wall + passed * SECOND;
+            moment.wall = wall.saturating_add_signed(set * 1_000_000);
+            moment.monotonic += passed * SECOND;
+            if is_new_boot {
+                moment.boot += 1;
+                moment.monotonic = 0;
+            }
+            entries.push(Entry { at: moment, sign });
+        }
+        let now = Moment {
+            wall: moment.wall.saturating_add_signed(end * 1_000_000),
+            ..moment
+        };
+        let running = Running { pid: 1, ..running() };
+        let past = past(&entries, now, period, Some(&running));
+        prop_assert_eq!(past.to - past.from, period * SECOND);
+        for record in past.processes.values() {
+            let mut time = past.from;
+            let mut before = None;
+            for interval in &record.intervals {
+                prop_assert_eq!(interval.from, time);
+                prop_assert!(interval.to > interval.from);
+                prop_assert_ne!(before, Some(interval.state));
+                if let State::Down(index) = interval.state {
+                    prop_assert!(index < record.outages.len());
+                }
+                before = Some(interval.state);
+                time = interval.to;
+            }
+            prop_assert_eq!(time, past.to);
+        }
+    }
+}

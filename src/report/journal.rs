@@ -1,0 +1,342 @@
+//! Has journalctl(1) find the entries that tell how the processes were, and hands them on one by one;
+//! what they mean is decided in [`super::history`].
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::history::{Entry, Event, History, Moment, Sign};
+use crate::event::Kind;
+use crate::printable::printable;
+
+/// What journalctl may take for all that it is asked, on an old machine with a full disk.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A longer line is no entry of ours, in bytes: journalctl leaves out fields of more than 4 KiB.
+const LINE_MAX: usize = 1 << 20;
+
+/// What is kept of journalctl's complaints, in bytes.
+const COMPLAINTS_MAX: usize = 4096;
+
+/// The watchdog's unit.
+const UNIT: &str = "mfe-watchdog.service";
+
+/// The watchdog's own messages; nobody else can write under the name of its unit
+/// (`systemd.journal-fields(7)`).
+const MESSAGES: &str = "_SYSTEMD_UNIT=mfe-watchdog.service";
+
+/// What systemd says of the watchdog.
+const ABOUT_UNIT: [&str; 2] = ["_PID=1", "UNIT=mfe-watchdog.service"];
+
+/// The machine goes to sleep, has woken up, or its clock was set (`sd-messages.h`): where time is
+/// missing is known exactly then.
+const CLOCK: [&str; 4] = [
+    "_UID=0",
+    "MESSAGE_ID=6bbd95ee977941e497c48be27c254128",
+    "MESSAGE_ID=8811e6df2a8e40f58a94cea26f8ebf14",
+    "MESSAGE_ID=c7a787079b354eaaa9e77b371893cd27",
+];
+
+/// The main process has exited, or a process that systemd has run for the unit, which `COMMAND`
+/// tells (`SD_MESSAGE_UNIT_PROCESS_EXIT`).
+const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
+
+/// The unit has stopped, has failed, has deactivated, or waits to be restarted (`sd-messages.h`).
+const ENDS: [&str; 4] = [
+    "9d1aaa27d60140bd96365438aad20286",
+    "d9b373ed55a64feb8242e02dbe79a49c",
+    "7ad2d189f7e94e70a38c781354912448",
+    "5eb03494b6584870a536b337290809b3",
+];
+
+/// Tells `history` all that the journal has up to `now`.
+///
+/// # Errors
+/// When the journal can't be read, or not in time.
+pub(super) async fn read(history: &mut History, now: Moment) -> anyhow::Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    let matches = [&[MESSAGES, "+"], &ABOUT_UNIT[..], &["+"], &CLOCK[..]].concat();
+    let mut journal = Journalctl::run(&matches, deadline)?;
+    while let Some(entry) = journal.next().await? {
+        last_of_boot(history, entry.at.boot, deadline).await?;
+        history.take(&entry);
+    }
+    journal.end().await?;
+    last_of_boot(history, now.boot, deadline).await
+}
+
+/// Tells `history` how long the boot before `next` has lasted, if the watchdog was left running in
+/// it: a machine that is switched off without a word has lived as long as anybody wrote.
+async fn last_of_boot(history: &mut History, next: u128, deadline: Instant) -> anyhow::Result<()> {
+    let Some(boot) = history.running_in().filter(|boot| *boot != next) else {
+        return Ok(());
+    };
+    let of_boot = format!("_BOOT_ID={boot:032x}");
+    let mut journal = Journalctl::run(&["--lines=1", &of_boot], deadline)?;
+    while let Some(entry) = journal.next().await? {
+        if entry.at.boot == boot {
+            let sign = Sign::Alive;
+            history.take(&Entry { sign, ..entry });
+        }
+    }
+    journal.end().await
+}
+
+/// A journalctl that runs. Dropping it kills it.
+struct Journalctl {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    complaints: JoinHandle<Vec<u8>>,
+    line: Vec<u8>,
+    deadline: Instant,
+}
+
+impl Journalctl {
+    fn run(arguments: &[&str], deadline: Instant) -> anyhow::Result<Self> {
+        let mut child = Command::new("journalctl")
+            .args(["--system", "--no-pager", "--output=json"])
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("journalctl can't be run")?;
+        let stdout = child.stdout.take().context("journalctl has no output")?;
+        let stderr = child
+            .stderr
+            .take()
+            .context("journalctl has no error output")?;
+        Ok(Self {
+            child,
+            stdout: BufReader::new(stdout),
+            complaints: tokio::spawn(head(stderr)),
+            line: Vec::new(),
+            deadline,
+        })
+    }
+
+    /// The next entry that says anything; `None` at the end.
+    async fn next(&mut self) -> anyhow::Result<Option<Entry>> {
+        loop {
+            let next = next_line(&mut self.stdout, &mut self.line);
+            let next = timeout_at(self.deadline, next).await;
+            let is_there = next
+                .map_err(|_| too_slow())?
+                .context("what journalctl says can't be read")?;
+            if !is_there {
+                return Ok(None);
+            }
+            // Old versions say in words that there is nothing.
+            let fields = serde_json::from_slice::<Fields>(&self.line).ok();
+            if let Some(entry) = fields.as_ref().and_then(understand) {
+                return Ok(Some(entry));
+            }
+        }
+    }
+
+    /// Waits for its end, and says what it had to complain about if it has failed.
+    async fn end(mut self) -> anyhow::Result<()> {
+        let complaints = timeout_at(self.deadline, &mut self.complaints).await;
+        let complaints = complaints.map_err(|_| too_slow())?.unwrap_or_default();
+        let status = timeout_at(self.deadline, self.child.wait()).await;
+        let status = status
+            .map_err(|_| too_slow())?
+            .context("journalctl can't be waited for")?;
+        if status.success() {
+            return Ok(());
+        }
+        let complaints = String::from_utf8_lossy(&complaints);
+        let last = complaints.lines().last().unwrap_or_default();
+        anyhow::bail!("journalctl has failed ({status}): {}", printable(last))
+    }
+}
+
+/// The beginning of what is written; the rest is read too, so that the writer doesn't wait.
+async fn head(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 512];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let room = COMPLAINTS_MAX - head.len();
+        head.extend_from_slice(&buffer[..length.min(room)]);
+    }
+    head
+}
+
+fn too_slow() -> anyhow::Error {
+    let time = humantime::format_duration(TIMEOUT);
+    anyhow::anyhow!("journalctl has not come to an end within {time}")
+}
+
+/// Reads the next line into `line`, of one that is too long only the beginning; false at the end.
+async fn next_line(from: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut is_there = false;
+    loop {
+        let read = from.fill_buf().await?;
+        if read.is_empty() {
+            return Ok(is_there);
+        }
+        is_there = true;
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let part = &read[..end.unwrap_or(read.len())];
+        line.extend(part.iter().take(LINE_MAX - line.len()));
+        let used = end.map_or(read.len(), |end| end + 1);
+        from.consume(used);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
+}
+
+/// The fields that matter of an entry as journalctl writes it. A field that is there twice is a list,
+/// one that is no text a list of numbers: such a one says nothing here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(rename = "_BOOT_ID")]
+    boot: Value,
+    #[serde(rename = "__MONOTONIC_TIMESTAMP")]
+    monotonic: Value,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    wall: Value,
+    #[serde(rename = "_SYSTEMD_UNIT")]
+    unit: Value,
+    #[serde(rename = "_PID")]
+    pid: Value,
+    #[serde(rename = "MESSAGE_ID")]
+    id: Value,
+    #[serde(rename = "UNIT")]
+    about: Value,
+    #[serde(rename = "COMMAND")]
+    command: Value,
+    #[serde(rename = "MFE_EVENT")]
+    event: Value,
+    #[serde(rename = "MFE_PROCESS")]
+    process: Value,
+    #[serde(rename = "MFE_CAUSE")]
+    cause: Value,
+    #[serde(rename = "MFE_OUTAGE_MS")]
+    outage_ms: Value,
+}
+
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
+}
+
+fn understand(fields: &Fields) -> Option<Entry> {
+    let at = Moment {
+        boot: boot_id(fields.boot.as_str()?)?,
+        monotonic: number(&fields.monotonic)?,
+        wall: number(&fields.wall)?,
+    };
+    let is_ours = fields.unit == UNIT;
+    let kind = fields.event.as_str().and_then(Kind::from_name);
+    let sign = match (kind.filter(|_| is_ours), number(&fields.pid)) {
+        (Some(kind), Some(pid)) => Sign::Event(Event {
+            pid,
+            kind,
+            process: fields.process.as_str().map(printable),
+            cause: fields.cause.as_str().map(printable),
+            outage: number(&fields.outage_ms).map(Duration::from_millis),
+        }),
+        (None, Some(1)) if fields.about == UNIT && ends(fields) => Sign::Ended,
+        _ => Sign::Alive,
+    };
+    Some(Entry { at, sign })
+}
+
+fn ends(fields: &Fields) -> bool {
+    let id = fields.id.as_str().unwrap_or_default();
+    id == PROCESS_EXIT && fields.command == "ExecStart" || ENDS.contains(&id)
+}
+
+/// A boot's id, as journald and the kernel write it (`sd-id128(3)`).
+pub(super) fn boot_id(text: &str) -> Option<u128> {
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an entry with these fields besides its times says.
+    fn sign(fields: &str) -> Option<Sign> {
+        let line = format!(
+            "{{\"_BOOT_ID\":\"00ff\",\"__MONOTONIC_TIMESTAMP\":\"5\",\"__REALTIME_TIMESTAMP\":\"7\",{fields}}}"
+        );
+        let entry = understand(&serde_json::from_str(&line).unwrap())?;
+        let at = Moment {
+            boot: 255,
+            monotonic: 5,
+            wall: 7,
+        };
+        assert_eq!(entry.at, at);
+        Some(entry.sign)
+    }
+
+    #[test]
+    fn only_the_unit_speaks_for_the_watchdog() {
+        let fields = |unit: &str| {
+            format!(
+                "\"_SYSTEMD_UNIT\":\"{unit}\",\"_PID\":\"9\",\"MFE_EVENT\":\"restarted\",\
+                 \"MFE_PROCESS\":\"a\",\"MFE_CAUSE\":\"killed\",\"MFE_OUTAGE_MS\":\"12\""
+            )
+        };
+        let event = Event {
+            pid: 9,
+            kind: Kind::Restarted,
+            process: Some("a".into()),
+            cause: Some("killed".into()),
+            outage: Some(Duration::from_millis(12)),
+        };
+        assert_eq!(sign(&fields(UNIT)), Some(Sign::Event(event)));
+        assert_eq!(sign(&fields("user@1000.service")), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn the_end_of_the_main_process_is_the_end() {
+        let said = |pid: &str, id: &str, more: &str| {
+            sign(&format!(
+                "\"_PID\":\"{pid}\",\"UNIT\":\"{UNIT}\",\"MESSAGE_ID\":\"{id}\"{more}"
+            ))
+        };
+        for id in ENDS {
+            assert_eq!(said("1", id, ""), Some(Sign::Ended));
+            assert_eq!(said("2", id, ""), Some(Sign::Alive));
+        }
+        let main = ",\"COMMAND\":\"ExecStart\"";
+        assert_eq!(said("1", PROCESS_EXIT, main), Some(Sign::Ended));
+        let reload = ",\"COMMAND\":\"ExecReload\"";
+        assert_eq!(said("1", PROCESS_EXIT, reload), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn fields_of_another_form_say_nothing() {
+        let fields = "\"_PID\":[\"1\",\"2\"],\"MFE_EVENT\":[1,2],\"UNIT\":null";
+        assert_eq!(sign(fields), Some(Sign::Alive));
+        let nothing = understand(&serde_json::from_str("{}").unwrap());
+        assert_eq!(nothing, None);
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_whole_and_never_too_long() {
+        let text = [b"a\n\nb\n".as_slice(), &vec![b'x'; LINE_MAX + 9], b"\nend"].concat();
+        let mut from = BufReader::with_capacity(7, text.as_slice());
+        let mut line = Vec::new();
+        let mut lengths = Vec::new();
+        while next_line(&mut from, &mut line).await.unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [1, 0, 1, LINE_MAX, 3]);
+    }
+}

@@ -1,0 +1,254 @@
+//! The report: how the processes were over some time, from the journal. [`history`] knows what the
+//! journal's entries mean; this module sums that up, and the others say it to people and machines.
+
+pub mod history;
+mod html;
+mod journal;
+mod json;
+mod text;
+mod words;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use rust_i18n::t;
+use tz::TimeZone;
+
+use crate::hooks::host;
+use crate::local_time::local_zone;
+use crate::printable::printable;
+use crate::service::lock;
+use crate::status::Status;
+use history::{History, Moment, Outage, Past, Record, Running, State};
+
+pub use html::html;
+pub use json::json;
+pub use text::text;
+
+/// The longest time that a report is about: a year.
+pub const PERIOD_MAX: Duration = Duration::from_secs(366 * 86400);
+
+/// A day, in microseconds.
+const DAY: u64 = 86_400_000_000;
+
+/// How the processes were over some time.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The machine's name.
+    pub host: String,
+    /// The time zone in which people read it.
+    pub zone: TimeZone,
+    /// What is known.
+    pub past: Past,
+}
+
+/// What is summed up of one process. Times are in microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Figures {
+    up: u64,
+    down: u64,
+    not_observed: u64,
+    longest_outage: Option<u64>,
+    /// On average over the outages of which both ends were seen.
+    mean_time_to_recover: Option<u64>,
+}
+
+/// A time for which a process was gone, with its place in time, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Placed<'a> {
+    outage: &'a Outage,
+    from: u64,
+    to: u64,
+    /// Without what isn't observed in between.
+    length: u64,
+}
+
+impl Figures {
+    fn of(record: &Record) -> Self {
+        let mut figures = Self::default();
+        for interval in &record.intervals {
+            *match interval.state {
+                State::Up => &mut figures.up,
+                State::Down(_) => &mut figures.down,
+                State::NotObserved(_) => &mut figures.not_observed,
+            } += interval.length();
+        }
+        let outages = outages(record);
+        figures.longest_outage = outages.iter().map(|outage| outage.length).max();
+        let is_whole = |placed: &&Placed| placed.outage.is_begin_seen && placed.outage.is_end_seen;
+        let whole: Vec<u64> = outages
+            .iter()
+            .filter(is_whole)
+            .map(|one| one.length)
+            .collect();
+        let sum: u64 = whole.iter().sum();
+        figures.mean_time_to_recover = sum.checked_div(whole.len() as u64);
+        figures
+    }
+
+    fn observed(&self) -> u64 {
+        self.up + self.down
+    }
+
+    /// The share of the observed time in which the process was up, in thousandths of a percent,
+    /// rounded down: 100% is said only of a process that was never down.
+    fn availability(&self) -> Option<u64> {
+        share(self.up, self.observed())
+    }
+
+    /// The share of the period that is observed, likewise.
+    fn observed_share(&self) -> Option<u64> {
+        share(self.observed(), self.observed() + self.not_observed)
+    }
+
+    /// How many of something there were on a day on average, in tenths; `None` if less than a day is
+    /// observed.
+    fn per_day(&self, count: usize) -> Option<u64> {
+        let tenths = count as u128 * 10 * u128::from(DAY);
+        let observed = u128::from(self.observed());
+        if self.observed() < DAY {
+            return None;
+        }
+        u64::try_from((tenths + observed / 2) / observed).ok()
+    }
+}
+
+fn share(part: u64, whole: u64) -> Option<u64> {
+    let share = (u128::from(part) * 100_000).checked_div(u128::from(whole))?;
+    u64::try_from(share).ok()
+}
+
+/// The outages of a process, in order.
+fn outages(record: &Record) -> Vec<Placed<'_>> {
+    let mut placed: Vec<Placed<'_>> = Vec::new();
+    for interval in &record.intervals {
+        let State::Down(index) = interval.state else {
+            continue;
+        };
+        let Some(outage) = record.outages.get(index) else {
+            continue;
+        };
+        match placed.last_mut() {
+            Some(last) if std::ptr::eq(last.outage, outage) => {
+                last.to = interval.to;
+                last.length += interval.length();
+            }
+            _ => placed.push(Placed {
+                outage,
+                from: interval.from,
+                to: interval.to,
+                length: interval.length(),
+            }),
+        }
+    }
+    placed
+}
+
+/// How the processes were during `period` until now. Which watchdog runs now is asked in
+/// `runtime_dir`.
+///
+/// # Errors
+/// When the journal can't be read, or the machine's clocks.
+pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
+    let now = now()?;
+    let mut history = History::new(now, period);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the event loop can't be set up")?;
+    runtime
+        .block_on(journal::read(&mut history, now))
+        .with_context(unreadable)?;
+    let past = history.finish(running(runtime_dir).as_ref());
+    Ok(Report {
+        host: host().unwrap_or_default(),
+        zone: local_zone(),
+        past,
+    })
+}
+
+fn unreadable() -> String {
+    if rustix::process::geteuid().is_root() {
+        t!("report.unreadable").into_owned()
+    } else {
+        t!("report.not_permitted").into_owned()
+    }
+}
+
+fn now() -> anyhow::Result<Moment> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = fs::read_to_string(path).with_context(|| format!("{path} can't be read"))?;
+    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let monotonic = Duration::try_from(monotonic).context("the clock shows no time")?;
+    // A clock from before 1970 was never set.
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Ok(Moment {
+        boot: journal::boot_id(&id).with_context(|| format!("{path} has no id"))?,
+        monotonic: micros(monotonic),
+        wall: micros(wall.unwrap_or_default()),
+    })
+}
+
+/// The watchdog that runs now, as far as it can be told: of one that can't be asked nothing is
+/// claimed.
+fn running(runtime_dir: &Path) -> Option<Running> {
+    let pid = lock::holder(runtime_dir).ok().flatten()?;
+    let status = Status::read(runtime_dir).ok().flatten();
+    let status = status.filter(|status| i64::from(status.pid) == i64::from(pid));
+    let keys = |status: Status| {
+        let keys = status.processes.into_iter();
+        keys.map(|process| printable(&process.key)).collect()
+    };
+    Some(Running {
+        pid,
+        watched: status.map(keys),
+    })
+}
+
+/// Writes a file in place of what was there; a reader sees the one or the other, whole.
+///
+/// # Errors
+/// When it can't be written; what was there before still is.
+pub fn write(path: &Path, content: &str) -> anyhow::Result<()> {
+    let failed = || format!("{} can't be written", path.display());
+    let path = std::path::absolute(path).with_context(failed)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        anyhow::bail!("{} is no file's name", path.display());
+    };
+    let name = name.to_str().with_context(failed)?;
+    crate::published::replace(directory, name, content.as_bytes()).with_context(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(up: u64, down: u64, not_observed: u64) -> Figures {
+        Figures {
+            up,
+            down,
+            not_observed,
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn only_what_was_never_down_is_fully_available() {
+        assert_eq!(figures(DAY, 0, DAY).availability(), Some(100_000));
+        assert_eq!(figures(DAY * 366, 1, 0).availability(), Some(99_999));
+        assert_eq!(figures(0, 1, 0).availability(), Some(0));
+        assert_eq!(figures(0, 0, DAY).availability(), None);
+        assert_eq!(figures(DAY, 0, 1).observed_share(), Some(99_999));
+        assert_eq!(figures(0, 0, DAY).observed_share(), Some(0));
+    }
+
+    #[test]
+    fn less_than_a_day_makes_no_daily_average() {
+        assert_eq!(figures(DAY - 1, 0, DAY).per_day(5), None);
+        assert_eq!(figures(DAY * 3, DAY, DAY).per_day(5), Some(13));
+        assert_eq!(figures(DAY, 0, 0).per_day(0), Some(0));
+    }
+}

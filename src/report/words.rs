@@ -1,0 +1,238 @@
+//! The words and numbers that the report's text and page share, in the user's language.
+
+use rust_i18n::t;
+use tz::{DateTime, TimeZone};
+
+use super::history::{Reason, Record};
+use super::{Figures, Placed, outages};
+
+/// A duration in microseconds as units that both languages write alike, to the millisecond below a
+/// minute and else to the second.
+pub(super) fn duration(micros: u64) -> String {
+    let (milliseconds, seconds) = (micros / 1000, micros / 1_000_000);
+    if milliseconds < 60_000 {
+        return match (seconds, milliseconds % 1000) {
+            (0, rest) => format!("{rest}ms"),
+            (_, 0) => format!("{seconds}s"),
+            (_, rest) => format!("{seconds}s {rest}ms"),
+        };
+    }
+    let units = [
+        (seconds / 86400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let units = units.iter().filter(|(count, _)| *count > 0);
+    let units: Vec<String> = units
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    units.join(" ")
+}
+
+/// Thousandths of a percent, or that there is nothing to tell.
+fn percent(share: Option<u64>) -> String {
+    match share {
+        None => t!("report.nothing").into_owned(),
+        Some(100_000) => "100%".into(),
+        Some(share) => decimal(share / 1000, &format!("{:03}%", share % 1000)),
+    }
+}
+
+/// A number with a decimal point, or what the language has for it.
+fn decimal(whole: u64, rest: &str) -> String {
+    format!("{whole}{}{rest}", t!("report.decimal_point"))
+}
+
+/// How often something happened, and how often a day.
+fn count_per_day(count: usize, per_day: Option<u64>) -> String {
+    match per_day {
+        Some(tenths) => {
+            let per_day = decimal(tenths / 10, &(tenths % 10).to_string());
+            t!("report.count_per_day", count = count, per_day = per_day).into_owned()
+        }
+        None => count.to_string(),
+    }
+}
+
+fn local(micros: u64, zone: &TimeZone) -> Option<DateTime> {
+    let seconds = i64::try_from(micros / 1_000_000).ok()?;
+    DateTime::from_timespec(seconds, 0, zone.as_ref()).ok()
+}
+
+/// A day and a time on it, to the second.
+pub(super) fn time(micros: u64, zone: &TimeZone) -> String {
+    let Some(time) = local(micros, zone) else {
+        return t!("report.nothing").into_owned();
+    };
+    let date = t!(
+        "report.date",
+        year = time.year(),
+        month = format!("{:02}", time.month()),
+        day = format!("{:02}", time.month_day())
+    );
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{date} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// A day without its year.
+pub(super) fn day(micros: u64, zone: &TimeZone) -> String {
+    let Some(time) = local(micros, zone) else {
+        return String::new();
+    };
+    t!(
+        "report.day",
+        month = format!("{:02}", time.month()),
+        day = format!("{:02}", time.month_day())
+    )
+    .into_owned()
+}
+
+/// A time of day.
+pub(super) fn hour(micros: u64, zone: &TimeZone) -> String {
+    local(micros, zone).map_or_else(String::new, |time| {
+        format!("{:02}:{:02}", time.hour(), time.minute())
+    })
+}
+
+/// By how much the zone's clocks are ahead of UTC, in seconds.
+pub(super) fn offset(micros: u64, zone: &TimeZone) -> i32 {
+    local(micros, zone).map_or(0, |time| time.local_time_type().ut_offset())
+}
+
+/// How the zone is called whose times are shown: by its distance from UTC, at both ends of the
+/// period.
+pub(super) fn zone(from: u64, to: u64, zone: &TimeZone) -> String {
+    let name = |micros| {
+        let offset = offset(micros, zone);
+        let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+        format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    };
+    let (first, last) = (name(from), name(to));
+    if first == last {
+        last
+    } else {
+        format!("{first}, {last}")
+    }
+}
+
+/// Every figure with its name.
+pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
+    let figures = Figures::of(record);
+    let or_none =
+        |micros: Option<u64>| micros.map_or_else(|| t!("report.nothing").into_owned(), duration);
+    let observed = t!(
+        "report.share_and_time",
+        share = percent(figures.observed_share()),
+        time = duration(figures.observed())
+    );
+    let of_outages = t!(
+        "report.count_and_time",
+        count = outages(record).len(),
+        time = duration(figures.down)
+    );
+    let restarts = count_per_day(record.restarts, figures.per_day(record.restarts));
+    [
+        (t!("report.availability"), percent(figures.availability())),
+        (t!("report.observed"), observed.into_owned()),
+        (t!("report.outages"), of_outages.into_owned()),
+        (t!("report.longest"), or_none(figures.longest_outage)),
+        (t!("report.mean"), or_none(figures.mean_time_to_recover)),
+        (t!("report.restarts"), restarts),
+        (t!("report.unhealthy"), record.unhealthy.to_string()),
+    ]
+    .into_iter()
+    .map(|(label, value)| (label.into_owned(), value))
+    .collect()
+}
+
+/// Why a process was gone, and what else there is to know of that.
+pub(super) fn cause(placed: &Placed, now: u64) -> String {
+    let outage = placed.outage;
+    let lasts = !outage.is_end_seen && placed.to == now;
+    let mut words = match outage.cause.as_deref() {
+        Some("absent") => t!("report.cause_absent").into_owned(),
+        Some("gone") => t!("report.cause_gone").into_owned(),
+        Some("exited") => t!("report.cause_exited").into_owned(),
+        Some("killed") => t!("report.cause_killed").into_owned(),
+        Some("unhealthy") => t!("report.cause_unhealthy").into_owned(),
+        Some("duplicate") => t!("report.cause_duplicate").into_owned(),
+        Some(other) => other.to_owned(),
+        None => t!("report.nothing").into_owned(),
+    };
+    for (is_so, more) in [
+        (outage.start_failed, t!("report.start_failed")),
+        (!outage.is_begin_seen, t!("report.begin_not_seen")),
+        (lasts, t!("report.lasts")),
+        (!outage.is_end_seen && !lasts, t!("report.end_not_seen")),
+    ] {
+        if is_so {
+            words += "; ";
+            words += &more;
+        }
+    }
+    words
+}
+
+/// Why a process wasn't observed.
+pub(super) fn reason(reason: Reason) -> String {
+    match reason {
+        Reason::NoRecord => t!("report.reason_no_record"),
+        Reason::NotRunning => t!("report.reason_not_running"),
+        Reason::Unknown => t!("report.reason_unknown"),
+        Reason::ClockAhead => t!("report.reason_clock_ahead"),
+        Reason::Removed => t!("report.reason_removed"),
+    }
+    .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_exact_to_the_second() {
+        const SECOND: u64 = 1_000_000;
+        for (micros, expected) in [
+            (0, "0ms"),
+            (999, "0ms"),
+            (412_000, "412ms"),
+            (9 * SECOND, "9s"),
+            (59 * SECOND + 999_999, "59s 999ms"),
+            (60 * SECOND + 999_999, "1min"),
+            (3601 * SECOND, "1h 1s"),
+            (90_061 * SECOND, "1d 1h 1min 1s"),
+        ] {
+            assert_eq!(duration(micros), expected);
+        }
+    }
+
+    #[test]
+    fn percentages_keep_their_zeros() {
+        for (share, expected) in [
+            (None, "-"),
+            (Some(100_000), "100%"),
+            (Some(99_999), "99.999%"),
+            (Some(5), "0.005%"),
+        ] {
+            assert_eq!(percent(share), expected);
+        }
+    }
+
+    #[test]
+    fn a_zone_is_named_by_its_distance_from_utc() {
+        let zone_of = |tz: &str| {
+            zone(
+                0,
+                200 * 86_400_000_000,
+                &TimeZone::from_posix_tz(tz).unwrap(),
+            )
+        };
+        assert_eq!(zone_of("<-03>3"), "UTC-03:00");
+        assert_eq!(zone_of("IST-5:30"), "UTC+05:30");
+        assert_eq!(
+            zone_of("CET-1CEST,M3.5.0,M10.5.0/3"),
+            "UTC+01:00, UTC+02:00"
+        );
+    }
+}

@@ -1,0 +1,495 @@
+//! The report of a journal whose outages are known: its figures to the second, its words in both
+//! languages, and its page, in a real browser too. A stand-in for journalctl has the entries; that the
+//! real one finds them is for the system tests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+use roxmltree::{Document, Node};
+use serde_json::{Value, json};
+
+use crate::support::schema::assert_valid;
+use crate::support::{
+    Output, Till, binary_for_everybody, clean, install, is_root, mfe_watchdog, output,
+};
+
+const SCHEMA: &str = include_str!("../schema/report.json");
+
+const HOUR: u64 = 3600;
+
+/// A key that would be more than text to a page, a terminal or a file.
+const HOSTILE: &str = "<script>alert('&\"')</script>\u{1b}[2J\u{202e}";
+
+/// A till whose journal is written by the test.
+struct Journal {
+    till: Till,
+    /// When everything is told that was `ago`.
+    now: SystemTime,
+    entries: String,
+}
+
+impl Journal {
+    fn new() -> Self {
+        let (till, _) = Till::with_program();
+        Self {
+            till,
+            now: SystemTime::now(),
+            entries: String::new(),
+        }
+    }
+
+    /// An entry from so many seconds ago, of an earlier boot: the machine that the test runs on may
+    /// not have been up for that long.
+    fn add(&mut self, ago: u64, fields: Value) {
+        let monotonic = Duration::from_secs(1000 * HOUR - ago);
+        self.add_in(&"0".repeat(31), monotonic, ago, fields);
+    }
+
+    /// An entry of this very moment and boot.
+    fn add_now(&mut self, fields: Value) {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let monotonic = Duration::try_from(monotonic).unwrap();
+        self.now = SystemTime::now();
+        self.add_in(&id.trim().replace('-', ""), monotonic, 0, fields);
+    }
+
+    fn add_in(&mut self, boot: &str, monotonic: Duration, ago: u64, fields: Value) {
+        let wall = self.now - Duration::from_secs(ago);
+        let wall = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut entry = json!({
+            "_BOOT_ID": boot,
+            "_SYSTEMD_UNIT": "mfe-watchdog.service",
+            "_PID": "77",
+            "__MONOTONIC_TIMESTAMP": monotonic.as_micros().to_string(),
+            "__REALTIME_TIMESTAMP": wall.as_micros().to_string(),
+            "MESSAGE": "text",
+        });
+        let Value::Object(fields) = fields else {
+            panic!("no fields: {fields}");
+        };
+        entry.as_object_mut().unwrap().extend(fields);
+        self.entries += &format!("{entry}\n");
+    }
+
+    /// A week with known outages, all times in seconds before now.
+    fn scripted() -> Self {
+        let mut journal = Self::new();
+        let event = |event: &str, key: &str| json!({ "MFE_EVENT": event, "MFE_PROCESS": key });
+        let down = |key: &str, cause: &str| json!({ "MFE_EVENT": "down", "MFE_PROCESS": key, "MFE_CAUSE": cause });
+        let restarted = |key: &str, outage: u64| {
+            let outage = (outage * 1000).to_string();
+            json!({ "MFE_EVENT": "restarted", "MFE_PROCESS": key, "MFE_CAUSE": "killed", "MFE_OUTAGE_MS": outage })
+        };
+        journal.add(150 * HOUR, json!({ "MFE_EVENT": "startup" }));
+        journal.add(150 * HOUR, event("adopted", "comunicador"));
+        journal.add(150 * HOUR, event("adopted", HOSTILE));
+        journal.add(140 * HOUR, down("comunicador", "killed"));
+        journal.add(140 * HOUR - 9, restarted("comunicador", 9));
+        journal.add(100 * HOUR, down("comunicador", "exited"));
+        journal.add(100 * HOUR - 30, event("start_failed", "comunicador"));
+        journal.add(98 * HOUR, restarted("comunicador", 2 * HOUR));
+        journal.add(80 * HOUR, event("unknown", "comunicador"));
+        journal.add(79 * HOUR, event("up", "comunicador"));
+        // A stranger may write what it likes, but not under the unit's name.
+        let mut strange = down("comunicador", "gone");
+        strange["_SYSTEMD_UNIT"] = "user@1000.service".into();
+        journal.add(60 * HOUR, strange);
+        journal.add(50 * HOUR, down(HOSTILE, "<b>'\"&"));
+        journal.add(50 * HOUR - 60, restarted(HOSTILE, 60));
+        journal.add(40 * HOUR, json!({ "MFE_EVENT": "shutdown" }));
+        journal
+    }
+
+    /// `report`, with a journalctl that has the entries.
+    fn command(&self, arguments: &[&str]) -> Command {
+        fs::write(self.till.path().join("entries"), &self.entries).unwrap();
+        let script = format!(
+            "case \"$*\" in *--lines=1*) exit 0;; esac\n\
+             echo '-- No entries --'\nexec cat '{}'",
+            self.till.path().join("entries").display()
+        );
+        self.command_by(&script, arguments)
+    }
+
+    /// `report`, with a script in place of journalctl.
+    fn command_by(&self, script: &str, arguments: &[&str]) -> Command {
+        self.till.script("journalctl", script);
+        let mut path = self.till.path().join("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
+        let mut command = mfe_watchdog();
+        command
+            .arg("report")
+            .args(arguments)
+            .arg("--runtime-dir")
+            .arg(self.till.runtime_dir())
+            .env("PATH", path)
+            .env("LC_ALL", "C")
+            .env("TZ", "<-03>3");
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = output(&mut self.command(&[&["--json"], arguments].concat()));
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+        let report: Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_valid(SCHEMA, &report);
+        report
+    }
+
+    fn page(&self) -> (PathBuf, String) {
+        let file = self.till.path().join("report.html");
+        let output = output(&mut self.command(&["--html", file.to_str().unwrap()]));
+        let said = (
+            output.code(),
+            output.stdout.as_str(),
+            output.stderr.as_str(),
+        );
+        assert_eq!(said, (0, "", ""));
+        let page = fs::read_to_string(&file).unwrap();
+        (file, page)
+    }
+
+    /// How many whole seconds before now a time in the report is.
+    fn ago(&self, time: &Value) -> u64 {
+        let time = humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
+        let ago = self.now.duration_since(time).unwrap();
+        // A time in JSON is rounded down to a millisecond.
+        (ago.as_millis() / 1000).try_into().unwrap()
+    }
+}
+
+fn process<'a>(report: &'a Value, key: &str) -> &'a Value {
+    let processes = report["processes"].as_array().unwrap();
+    let found = processes.iter().find(|process| process["key"] == key);
+    found.unwrap_or_else(|| panic!("no {key} in {report}"))
+}
+
+#[test]
+fn the_outages_are_those_of_the_journal_to_the_second() {
+    let journal = Journal::scripted();
+    let report = journal.json(&[]);
+    let comunicador = process(&report, "comunicador");
+    let outages = comunicador["outages"].as_array().unwrap();
+    let told: Vec<_> = outages
+        .iter()
+        .map(|outage| {
+            let cause = outage["cause"].as_str().unwrap();
+            let duration = outage["duration_ms"].as_u64().unwrap();
+            (
+                journal.ago(&outage["from"]),
+                duration,
+                cause,
+                &outage["start_failed"],
+            )
+        })
+        .collect();
+    let expected = [
+        (140 * HOUR, 9000, "killed", &json!(false)),
+        (100 * HOUR, 2 * HOUR * 1000, "exited", &json!(true)),
+    ];
+    assert_eq!(told, expected);
+    let gaps = comunicador["not_observed"].as_array().unwrap();
+    let gaps: Vec<_> = gaps
+        .iter()
+        .map(|gap| (journal.ago(&gap["to"]), gap["reason"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        gaps[..2],
+        [(150 * HOUR, "no_record"), (79 * HOUR, "unknown")]
+    );
+    assert_eq!(gaps[2].1, "watchdog_not_running");
+
+    let (down, up) = (
+        (9 + 2 * HOUR) * 1000,
+        (109 * HOUR) * 1000 - (9 + 2 * HOUR) * 1000,
+    );
+    assert_eq!(comunicador["down_ms"], down);
+    assert_eq!(comunicador["up_ms"], up);
+    let sum = down + up + comunicador["not_observed_ms"].as_u64().unwrap();
+    assert!((7 * 24 * HOUR * 1000 - sum) <= 2, "{sum}");
+    // 107 h of 109 h, and 9 s less.
+    assert_eq!(comunicador["availability_percent"], json!(98.162));
+    assert_eq!(comunicador["observed_percent"], json!(64.88));
+    assert_eq!(comunicador["restarts"], 2);
+    assert_eq!(comunicador["restarts_per_day"], json!(0.4));
+    assert_eq!(comunicador["longest_outage_ms"], 2 * HOUR * 1000);
+    assert_eq!(comunicador["mean_time_to_recover_ms"], (2 * HOUR + 9) * 500);
+
+    let day = journal.json(&["--since", "24h"]);
+    assert_eq!(day["processes"], json!([]), "the watchdog hasn't run since");
+}
+
+#[test]
+fn what_runs_quietly_is_observed_and_what_is_only_named_is_not() {
+    let mut journal = Journal::scripted();
+    let service = journal.till.run();
+    service.wait_for_state("comunicador", "up");
+    let pid = service.pid().to_string();
+    journal.add_now(json!({ "_PID": pid, "MFE_EVENT": "startup" }));
+    assert_observed(&journal, false);
+    let event = json!({ "_PID": pid, "MFE_EVENT": "adopted", "MFE_PROCESS": "comunicador" });
+    journal.add_now(event);
+    assert_observed(&journal, true);
+    service.stop(Signal::SIGTERM);
+    assert_observed(&journal, false);
+}
+
+/// Whether the process is observed up to now.
+fn assert_observed(journal: &Journal, expected: bool) {
+    let report = journal.json(&[]);
+    let gaps = process(&report, "comunicador")["not_observed"]
+        .as_array()
+        .unwrap();
+    let last = &gaps.last().unwrap()["to"];
+    assert_eq!(last != &report["to"], expected, "{report}");
+}
+
+#[test]
+fn it_speaks_the_language_of_its_reader() {
+    let journal = Journal::scripted();
+    let english = output(&mut journal.command(&[]));
+    let portuguese = output(journal.command(&[]).env("LC_ALL", "pt_BR.UTF-8"));
+    for (said, words) in [
+        (
+            &english,
+            [
+                "  Availability               98.162%",
+                "ended by a signal",
+                "(UTC-03:00)",
+            ],
+        ),
+        (
+            &portuguese,
+            [
+                "  Disponibilidade            98,162%",
+                "terminado por um sinal",
+                "(UTC-03:00)",
+            ],
+        ),
+    ] {
+        assert_eq!((said.code(), said.stderr.as_str()), (0, ""));
+        for words in words {
+            assert!(said.stdout.contains(words), "{words}: {}", said.stdout);
+        }
+        for line in said.stdout.lines().filter(|line| !line.contains("script")) {
+            assert!(line.chars().count() <= 80, "{line}");
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_said() {
+    let journal = Journal::new();
+    let denied = "echo 'No journal files were opened due to insufficient permissions.' >&2; exit 1";
+    let failed = |output: &Output| {
+        assert_eq!((output.code(), output.stdout.as_str()), (1, ""));
+        assert!(
+            output.stderr.contains("insufficient permissions"),
+            "{}",
+            output.stderr
+        );
+    };
+    let by_us = output(&mut journal.command_by(denied, &[]));
+    failed(&by_us);
+    assert!(
+        by_us
+            .stderr
+            .starts_with("mfe-watchdog: the journal can't be read")
+    );
+
+    let prepared = journal.command_by(denied, &[]);
+    let mut by_another = Command::new("setpriv");
+    if is_root() {
+        by_another.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    }
+    by_another.arg(binary_for_everybody(&journal.till));
+    by_another.args(prepared.get_args());
+    let variables = prepared
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let by_another = output(clean(by_another).envs(variables));
+    failed(&by_another);
+    assert!(
+        by_another.stderr.contains("sudo mfe-watchdog report"),
+        "{}",
+        by_another.stderr
+    );
+
+    let mut missing = journal.command_by("", &[]);
+    let missing = output(missing.env("PATH", "/nonexistent"));
+    assert_eq!(missing.code(), 1);
+    assert!(
+        missing.stderr.contains("journalctl can't be run"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn a_period_that_makes_no_sense_is_refused() {
+    let journal = Journal::new();
+    for since in ["yesterday", "0s", "2years", "", "-1d"] {
+        let refused = output(&mut journal.command(&[&format!("--since={since}")]));
+        assert_eq!(
+            (refused.code(), refused.stdout.as_str()),
+            (1, ""),
+            "{since}"
+        );
+        assert!(
+            refused.stderr.contains("write for example 24h"),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_said_and_leaves_nothing() {
+    let journal = Journal::new();
+    let failed = output(&mut journal.command(&["--html", "/nonexistent/report.html"]));
+    assert_eq!(failed.code(), 1);
+    assert!(
+        failed
+            .stderr
+            .contains("/nonexistent/report.html can't be written"),
+        "{}",
+        failed.stderr
+    );
+    let (file, _) = journal.page();
+    let names = fs::read_dir(file.parent().unwrap()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().all(|name| !name.contains(".new")));
+}
+
+#[test]
+fn the_page_is_whole_by_itself_and_foreign_text_is_only_text() {
+    let journal = Journal::scripted();
+    let (_, page) = journal.page();
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..roxmltree::ParsingOptions::default()
+    };
+    let document = Document::parse_with_options(&page, options).unwrap();
+    let elements = || document.descendants().filter(Node::is_element);
+    assert_eq!(document.root_element().attribute("lang"), Some("en"));
+
+    let mut ids = BTreeMap::new();
+    for element in elements() {
+        let name = element.tag_name().name();
+        let allowed = [
+            "html", "head", "meta", "title", "style", "body", "header", "main", "footer",
+            "section", "div", "h1", "h2", "p", "ul", "li", "dl", "dt", "dd", "span", "table",
+            "caption", "thead", "tbody", "tr", "th", "td", "svg", "defs", "pattern", "path",
+            "rect", "desc",
+        ];
+        assert!(allowed.contains(&name), "{name}");
+        for attribute in element.attributes() {
+            let value = attribute.value();
+            assert!(!attribute.name().starts_with("on"), "{attribute:?}");
+            assert!(
+                !["href", "src"].contains(&attribute.name()),
+                "{attribute:?}"
+            );
+            if attribute.name() == "id" {
+                assert!(
+                    ids.insert(value, element).is_none(),
+                    "{value} is there twice"
+                );
+            }
+        }
+    }
+    // Nothing is fetched: the one reference is to the page's own pattern.
+    let style = elements().find(|element| element.tag_name().name() == "style");
+    let style = style.unwrap().text().unwrap();
+    assert_eq!(
+        style.matches("url(").count(),
+        style.matches("url(#hatch)").count()
+    );
+    assert!(!style.contains("@import") && !style.contains("http"));
+    assert_eq!(page.matches("http").count(), 1, "the namespace");
+
+    let pictures = elements().filter(|element| element.attribute("role") == Some("img"));
+    let mut count = 0;
+    for picture in pictures {
+        count += 1;
+        for id in picture.attribute("aria-labelledby").unwrap().split(' ') {
+            assert!(ids[id].text().is_some_and(|text| !text.is_empty()), "{id}");
+        }
+        for class in ["up", "down", "none"] {
+            let mut shapes = picture.children();
+            assert!(
+                shapes.any(|shape| shape.attribute("class") == Some(class)),
+                "{class}"
+            );
+        }
+    }
+    assert_eq!(count, 2);
+    let mut heads = elements().filter(|element| element.tag_name().name() == "h2");
+    let shown = "<script>alert('&\"')</script>\\u{1b}[2J\\u{202e}";
+    assert!(heads.any(|head| head.text() == Some(shown)), "{page}");
+}
+
+#[test]
+fn in_a_browser_the_page_fits_a_phone_and_shows_the_shortest_outage() {
+    install("chromium");
+    let journal = Journal::scripted();
+    let (file, page) = journal.page();
+    for width in [360, 1280] {
+        // A frame is exactly as wide as it is to be; a window may have a least width.
+        let probe = format!(
+            "<!DOCTYPE html><meta charset=\"utf-8\"/><iframe src=\"report.html\" width=\"{width}\" \
+             height=\"800\" style=\"border:0\" onload=\"\
+             const page = this.contentDocument, root = page.documentElement;\
+             const size = (of) => Array.from(page.querySelectorAll(of), \
+                (one) => Math.round(one.getBoundingClientRect().width * 100) / 100);\
+             const text = JSON.stringify({{ overflow: root.scrollWidth - root.clientWidth, \
+                timelines: size('.timeline'), outages: size('.timeline .down'), \
+                language: root.lang, rows: size('tbody tr').length }});\
+             this.remove(); document.body.textContent = text\"></iframe>"
+        );
+        let probe_file = file.with_file_name("probe.html");
+        fs::write(&probe_file, probe).unwrap();
+        let profile = file.with_file_name("profile");
+        let dumped = output(
+            clean(Command::new("chromium"))
+                .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+                .args([
+                    "--allow-file-access-from-files",
+                    "--virtual-time-budget=5000",
+                ])
+                .arg(format!("--user-data-dir={}", profile.display()))
+                .arg(format!("file://{}", probe_file.display())),
+        );
+        let found = dumped
+            .stdout
+            .split_once("<body>")
+            .and_then(|(_, rest)| rest.split_once("</body>"));
+        let (found, _) = found.unwrap_or_else(|| panic!("{dumped:?}"));
+        let found: Value = serde_json::from_str(found).unwrap_or_else(|_| panic!("{dumped:?}"));
+        assert_eq!(found["overflow"], 0, "at {width}: {found}");
+        let widths = |of: &str| -> Vec<f64> {
+            let all = found[of].as_array().unwrap().iter();
+            all.map(|width| width.as_f64().unwrap()).collect()
+        };
+        assert_eq!(widths("timelines").len(), 2, "{found}");
+        assert!(
+            widths("timelines").iter().all(|width| *width > 300.0),
+            "{found}"
+        );
+        // Two outages and one.
+        assert_eq!(widths("outages").len(), 3, "{found}");
+        assert!(
+            widths("outages").iter().all(|width| *width >= 1.0),
+            "at {width}: {found}"
+        );
+        assert_eq!(found["rows"], page.matches("<tr><td>").count(), "{found}");
+        assert_eq!(found["language"], "en");
+    }
+}

@@ -1,0 +1,124 @@
+//! The report, from the real journal: it has the outages that there were, when and as long as they
+//! were, and doesn't vouch for the time when nobody watched.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::container::expect_status;
+use crate::till::{COMUNICADOR, MONITOR, Program, SERVICE, SOON, Script, Till};
+use crate::wait::wait_for;
+
+/// "To the second": the host's clock is the machine's, but looks at it come a moment late.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
+    let begin = SystemTime::now();
+    let [_, monitor] = till.all_day()?;
+
+    // An outage that lasts until somebody mends the start script.
+    till.install_program(&MONITOR, Script::Fails)?;
+    let died = SystemTime::now();
+    till.signal("KILL", monitor.pid)?;
+    till.wait_event(&MONITOR, "start_failed")?;
+    till.install_program(&MONITOR, Script::Stays)?;
+    till.wait_event(&MONITOR, "restarted")?;
+    let back = SystemTime::now();
+
+    // The watchdog is killed, and then stopped; meanwhile nobody watches.
+    let service = till.main_pid()?;
+    let killed = SystemTime::now();
+    till.signal("KILL", service)?;
+    till.wait_for_another(service, SOON)?;
+    wait_for("the monitor is adopted", SOON, || {
+        Ok((till.events(Some(&MONITOR), "adopted")?.len() == 1).then_some(()))
+    })?;
+    let adopted = SystemTime::now();
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    let stopped = SystemTime::now();
+    let unseen = till.processes(&COMUNICADOR)?;
+    let unseen = unseen.first().context("the comunicador runs")?;
+    till.signal("KILL", unseen.pid)?;
+    till.start()?;
+    let started = SystemTime::now();
+    till.wait_up(&COMUNICADOR)?;
+    let up = SystemTime::now();
+
+    let report = report(till, begin)?;
+    let after = |list: &[Value]| -> Vec<Value> {
+        let is_after = |from| time(from).is_ok_and(|from| from + TOLERANCE > died);
+        let list = list.iter().filter(|one| is_after(&one["from"]));
+        list.cloned().collect()
+    };
+    let outages = after(of(&report, &MONITOR, "outages")?);
+    let [outage] = outages.as_slice() else {
+        anyhow::bail!("not one outage of the monitor: {report:#}");
+    };
+    near(&outage["from"], died)?;
+    near(&outage["to"], back)?;
+    ensure!(outage["start_failed"] == true, "{outage}");
+    ensure!(
+        outage["begin_seen"] == true && outage["end_seen"] == true,
+        "{outage}"
+    );
+
+    let gaps = after(of(&report, &MONITOR, "not_observed")?);
+    let [crash, stop] = gaps.as_slice() else {
+        anyhow::bail!("not two times when nobody watched the monitor: {report:#}");
+    };
+    let is_ours = |gap: &Value| gap["reason"] == "watchdog_not_running";
+    ensure!(is_ours(crash) && is_ours(stop), "{crash} {stop}");
+    near(&crash["from"], killed)?;
+    near(&crash["to"], adopted)?;
+    near(&stop["from"], stopped)?;
+    near(&stop["to"], started)?;
+
+    let outages = of(&report, &COMUNICADOR, "outages")?;
+    let last = outages.last().context("the outage of the comunicador")?;
+    ensure!(
+        last["cause"] == "absent" && last["begin_seen"] == false,
+        "{last}"
+    );
+    ensure!(
+        time(&last["from"])? > stopped,
+        "before anybody watched: {last}"
+    );
+    near(&last["to"], up)
+}
+
+fn report(till: &Till, begin: SystemTime) -> Result<Value> {
+    till.ok(&["journalctl", "--sync"])?;
+    let since = SystemTime::now().duration_since(begin)?.as_secs();
+    let output = till.run(&[
+        "mfe-watchdog",
+        "report",
+        "--json",
+        &format!("--since={since}s"),
+    ])?;
+    serde_json::from_str(&expect_status(&output, 0)?).context("the report's JSON")
+}
+
+fn of<'a>(report: &'a Value, program: &Program, list: &str) -> Result<&'a Vec<Value>> {
+    let mut processes = report["processes"].as_array().into_iter().flatten();
+    let found = processes.find(|process| process["key"] == program.key);
+    let list = found.and_then(|process| process[list].as_array());
+    list.with_context(|| format!("the report has nothing of {}: {report:#}", program.name))
+}
+
+fn time(value: &Value) -> Result<SystemTime> {
+    let text = value.as_str().context("a time")?;
+    Ok(humantime::parse_rfc3339(text)?)
+}
+
+fn near(told: &Value, expected: SystemTime) -> Result<()> {
+    let time = time(told)?;
+    let distance = time.duration_since(expected);
+    let distance = distance.unwrap_or_else(|error| error.duration());
+    ensure!(
+        distance <= TOLERANCE,
+        "told {told}, was {}",
+        humantime::format_rfc3339_millis(expected)
+    );
+    Ok(())
+}
