@@ -185,6 +185,7 @@ fn deaths_while_the_service_is_dead_are_no_storm_of_starts() {
         });
         drop(service);
         program.kill();
+        eventually("it is gone", || program.pids().is_empty().then_some(()));
         let starts = program.starts().len();
         let service = till.run();
         if deaths == 1 {

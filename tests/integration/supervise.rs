@@ -171,7 +171,8 @@ fn a_slow_start_is_started_once_and_delays_nobody() {
         service.wait_for_restarts("quick", kills);
     }
     assert_eq!(service.status("slow")["state"], "starting", "still at it");
-    service.wait_for_state("slow", "up");
+    let up = service.wait_for_state("slow", "up");
+    assert_eq!(up["pids"][0], slow.pid());
     assert_eq!(std::fs::read(runs).unwrap(), b"\n", "run once");
     assert_eq!(slow.starts().len(), 1);
 }
@@ -213,7 +214,8 @@ fn a_start_program_that_hangs_is_replaced_never_doubled() {
     assert_eq!(service.count("start_failed", "comunicador"), 1, "said once");
     // The till gets well: the next try succeeds.
     till.script("start.sh", &format!("exec {}", program.command()));
-    service.wait_for_state("comunicador", "up");
+    let up = service.wait_for_state("comunicador", "up");
+    assert_eq!(up["pids"][0], program.pid());
     assert_eq!(program.starts().len(), 1);
 }
 
@@ -404,7 +406,8 @@ fn a_start_that_outlives_the_service_is_waited_for_by_the_next_one() {
     let service = till.run();
     service.wait_for_state("comunicador", "starting");
     std::fs::write(&begin, "").unwrap();
-    service.wait_for_state("comunicador", "up");
+    let up = service.wait_for_state("comunicador", "up");
+    assert_eq!(up["pids"][0], program.pid());
     assert_eq!(std::fs::read(&runs).unwrap(), b"\n", "started once");
     assert_eq!(program.starts().len(), 1);
     program.kill();
@@ -457,7 +460,8 @@ fn a_name_in_another_case_is_another_program() {
     till.configure_scripts(&[("upper", &upper, &script)]);
     let mut other = lower.start();
     let service = till.run();
-    service.wait_for("up", "upper");
+    let up = service.wait_for_state("upper", "up");
+    assert_eq!(up["pids"][0], upper.pid());
     assert_eq!(upper.starts().len(), 1);
     other.kill().unwrap();
     other.wait().unwrap();
