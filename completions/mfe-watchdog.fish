@@ -34,6 +34,7 @@ complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "pause" -d
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "resume" -d 'End a pause'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "restart" -d 'End a process and start it anew'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "doctor" -d 'Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1 if something is'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "report" -d 'Report how the processes were, from the journal; exits 1 if that can\'t be read'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "exec" -d 'Become the command configured for a process; mfe@KEY.service runs this'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
@@ -57,15 +58,21 @@ complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -s h 
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year' -r
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l html -d 'Write it to a file, as a page that a browser shows' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l json -d 'The report as JSON'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "run" -d 'Run the service in the foreground'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "resume" -d 'End a pause'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "restart" -d 'End a process and start it anew'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "doctor" -d 'Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1 if something is'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "exec" -d 'Become the command configured for a process; mfe@KEY.service runs this'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor exec help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "run" -d 'Run the service in the foreground'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "resume" -d 'End a pause'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "restart" -d 'End a process and start it anew'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "doctor" -d 'Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1 if something is'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "report" -d 'Report how the processes were, from the journal; exits 1 if that can\'t be read'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "exec" -d 'Become the command configured for a process; mfe@KEY.service runs this'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
