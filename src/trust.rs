@@ -12,9 +12,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use nix::unistd::{Uid, User, geteuid};
+use rustix::process::geteuid;
 
 use crate::printable::{printable, shell_word};
+use crate::process::user_name;
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
@@ -298,10 +299,7 @@ fn describe(finding: &Finding) -> String {
 
 /// A user's name, or its number where it has none.
 fn user(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => printable(&user.name),
-        _ => format!("the user {uid}"),
-    }
+    user_name(uid).unwrap_or_else(|| format!("the user {uid}"))
 }
 
 fn shown(path: &Path) -> String {

@@ -21,6 +21,7 @@ pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zo
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
 pub use user::User;
+pub(crate) use user::name_of as user_name;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.

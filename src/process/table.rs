@@ -19,7 +19,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::stat::{Stat, Status};
-use super::{ExitStatus, ProcessId, ProcessName, Target, user};
+use super::{ExitStatus, ProcessId, ProcessName, Target, user_name};
 use crate::printable::printable;
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
@@ -559,7 +559,10 @@ impl ProcessTable {
         };
         Ok(Met::Impostor(Impostor {
             id,
-            user: user::name_of(self.uid(program)?),
+            user: {
+                let uid = self.uid(program)?;
+                user_name(uid).unwrap_or_else(|| uid.to_string())
+            },
             path,
         }))
     }

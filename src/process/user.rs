@@ -46,10 +46,9 @@ impl fmt::Display for User {
     }
 }
 
-/// The name of a user, or the number where no name is known; printable.
-pub(super) fn name_of(uid: u32) -> String {
-    let name = passwd().ok().and_then(|passwd| name_in(&passwd, uid));
-    name.unwrap_or_else(|| uid.to_string())
+/// The name of a user, printable; `None` where no name is known.
+pub(crate) fn name_of(uid: u32) -> Option<String> {
+    passwd().ok().and_then(|passwd| name_in(&passwd, uid))
 }
 
 fn passwd() -> io::Result<Vec<u8>> {
@@ -120,6 +119,6 @@ mod tests {
         );
         assert_eq!(User::find("+5").unwrap(), None);
         assert_eq!(User::find("root").unwrap().unwrap().uid, 0);
-        assert_eq!(name_of(0), "root");
+        assert_eq!(name_of(0).as_deref(), Some("root"));
     }
 }

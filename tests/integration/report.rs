@@ -158,7 +158,8 @@ impl Journal {
     /// How many whole seconds before now a time in the report is.
     fn ago(&self, time: &Value) -> u64 {
         let time = humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
-        let ago = self.now.duration_since(time).unwrap();
+        // An outage that goes on ends when the report is made, which is a moment later.
+        let ago = self.now.duration_since(time).unwrap_or_default();
         // A time in JSON is rounded down to a millisecond.
         (ago.as_millis() / 1000).try_into().unwrap()
     }

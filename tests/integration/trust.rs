@@ -175,8 +175,10 @@ fn owners_other_than_root_count() {
     // anybody else owns isn't.
     set_mode(&vendor.folder, 0o1777);
     vendor.assert_safe(&vendor.script);
-    let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-    chown(&vendor.script, Some(user.uid.as_raw()), None).unwrap();
+    let user = mfe_watchdog::process::User::find("nobody")
+        .unwrap()
+        .unwrap();
+    chown(&vendor.script, Some(user.uid), None).unwrap();
     vendor.assert_warned(
         &vendor.script,
         &["start.sh belongs to nobody; mend it with: chown"],
