@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
+use crate::support::schema::{STATUS_SCHEMA, assert_valid};
 use crate::support::{Output, Service, Till, eventually, mfe_watchdog, output};
 
 fn ask(till: &Till, arguments: &[&str]) -> Output {
@@ -49,6 +50,8 @@ fn what_is_paused_is_left_alone_until_it_is_resumed() {
 
     program.kill();
     service.wait_for("down", "comunicador");
+    let json = serde_json::from_str(&ask(&till, &["status", "--json"]).stdout).unwrap();
+    assert_valid(STATUS_SCHEMA, &json);
     let shown = ask(&till, &["status"]);
     assert_eq!(shown.code(), 1);
     assert!(

@@ -562,7 +562,8 @@ fn a_full_pipe_on_stderr_holds_up_nothing_and_is_told_what_it_lacks() {
     reader.read_exact(&mut filler.clone()).unwrap();
     let line = std::io::BufReader::new(reader).lines().next();
     let line = line.unwrap().unwrap();
-    assert!(missing(&line).unwrap() >= 10, "{line}");
+    // A program that dies before it is seen is not told of; what came before the kills is.
+    assert!(missing(&line).unwrap() >= 4, "{line}");
 }
 
 /// What stands in journals and in other people's filters: it must never change.

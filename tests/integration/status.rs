@@ -14,6 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
+use crate::support::schema::{STATUS_SCHEMA, assert_valid};
 use crate::support::{
     BINARY, Guard, Output, Service, Till, binary_for_everybody, clean, eventually,
     in_mount_namespace, is_root, mfe_watchdog, output,
@@ -151,6 +152,7 @@ fn json_is_the_file_and_both_have_the_promised_form() {
     assert_eq!((json.code(), json.stderr.as_str()), (0, ""));
     let whole = published(&runtime_dir);
     assert_eq!(serde_json::from_str::<Value>(&json.stdout).unwrap(), whole);
+    assert_valid(STATUS_SCHEMA, &whole);
     assert_eq!(text.lines().count(), 1);
     assert!(text.ends_with("}\n") && json.stdout.ends_with("}\n"));
     let mode = fs::metadata(runtime_dir.join("status.json"))

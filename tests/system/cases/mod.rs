@@ -74,6 +74,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
+    operation::pause_over_a_restart,
     faults::service_hangs,
     faults::systemctl_hangs,
     faults::killed_while_systemctl_hangs,

@@ -266,3 +266,21 @@ pub(super) fn reboot(till: &Till) -> Result<()> {
     till.status_exits(0)?;
     Ok(())
 }
+
+/// A pause holds over a restart of the service, and until somebody ends it.
+pub(super) fn pause_over_a_restart(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let paused = till.ok(&["mfe-watchdog", "pause", "--for", "1h", "--reason", "driver"])?;
+    ensure!(paused.contains("comunicador, monitor"), "{paused}");
+    till.ok(&["systemctl", "restart", SERVICE])?;
+    till.signal("KILL", before[0].pid)?;
+    till.wait_event(&COMUNICADOR, "down")?;
+    till.wait_cycles(2)?;
+    let shown = till.status_exits(1)?;
+    ensure!(shown.contains("left alone until "), "{shown}");
+    let starts = till.starts(&COMUNICADOR);
+    ensure!(starts == 1, "{starts} starts while it is paused");
+    till.ok(&["mfe-watchdog", "resume"])?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    till.unharmed(&[comunicador, before[1]])
+}
