@@ -54,9 +54,8 @@ pub(super) fn policy(
         dry_run: rules.word("dry_run", "true or false", otherwise.dry_run),
         is_unit: otherwise.is_unit,
     };
-    if let Some((key, offset)) = given
-        && policy.restart_delay > policy.restart_delay_max
-    {
+    let given = given.filter(|_| policy.restart_delay > policy.restart_delay_max);
+    if let Some((key, offset)) = given {
         let [delay, max] =
             [policy.restart_delay, policy.restart_delay_max].map(humantime::format_duration);
         let message = format!("restart_delay, {delay}, is longer than restart_delay_max, {max}");

@@ -47,8 +47,9 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
 
     let report = report(till, begin)?;
     let after = |list: &[Value]| -> Vec<Value> {
-        let is_after = |from| time(from).is_ok_and(|from| from + TOLERANCE > died);
-        let list = list.iter().filter(|one| is_after(&one["from"]));
+        // What was over before is of the time before the service was started.
+        let is_after = |to| time(to).is_ok_and(|to| to > died);
+        let list = list.iter().filter(|one| is_after(&one["to"]));
         list.cloned().collect()
     };
     let outages = after(of(&report, &MONITOR, "outages")?);
