@@ -148,7 +148,8 @@ fn sockets() -> io::Result<HashSet<(RawFd, String)>> {
 /// as unix(7) has it under SCM_RIGHTS.
 fn second_descriptor(raw: RawFd) -> io::Result<OwnedFd> {
     let (from, to) = UnixDatagram::pair()?;
-    let rights = [ControlMessage::ScmRights(&[raw])];
+    let descriptors = [raw];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
     let byte = [IoSlice::new(b"\0")];
     sendmsg::<UnixAddr>(from.as_raw_fd(), &byte, &rights, MsgFlags::empty(), None)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
