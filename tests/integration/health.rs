@@ -394,8 +394,8 @@ async fn a_program_that_hangs_is_killed_with_its_children_and_reaped() {
     let mut checks = checks(&[&check], &[myself()]);
     let finding = failure(&mut checks).await;
     assert!(finding.ends_with("didn't answer within 300ms"), "{finding}");
-    let pids = noted(&till);
-    assert_eq!(pids.len(), 2, "{pids:?}");
+    // Meanwhile the next run may have begun, and noted its own.
+    let pids = &noted(&till)[..2];
     until("the end of the program", || {
         !pids.iter().any(|pid| has_entry(pid))
     })

@@ -12,6 +12,12 @@ use crate::wait::wait_for;
 /// A start that systemctl waits for.
 const SLOW_UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 4\n";
 
+/// A systemctl that stands still, once it was asked to.
+const HANGS_ONCE: &str = "#!/bin/sh
+rm /run/mfe-watchdog/hang 2>/dev/null && kill -STOP $$
+exec /usr/bin/systemctl \"$@\"
+";
+
 /// WatchdogSec, and what systemd needs to end and start the service on a busy machine.
 const WATCHDOG_PATIENCE: Duration = Duration::from_secs(70);
 
@@ -116,6 +122,31 @@ pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
     till.unharmed(&[comunicador, before[1]])
 }
 
+/// systemctl stands still before it has asked systemd for anything: the start fails in its time, and
+/// the next one does what it was to do.
+pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
+    let processes = PROGRAMS.map(|program| by_command(&program)).concat();
+    let timeouts = "start_timeout = \"2s\"\nstop_timeout = \"1s\"\n";
+    till.configure(&format!("{timeouts}{}", config("200ms", &processes)))?;
+    till.write("/opt/sefaz/hangs-once/systemctl", HANGS_ONCE, 0o755)?;
+    till.drop_in(
+        SERVICE,
+        "[Service]\nEnvironment=PATH=/opt/sefaz/hangs-once:/usr/bin:/bin\n",
+    )?;
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.sh("touch /run/mfe-watchdog/hang")?;
+    let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
+    till.wait_event(&COMUNICADOR, "start_failed")?;
+    ensure!(
+        till.starts(&COMUNICADOR) == 2,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    till.unharmed(&[comunicador, before[1]])
+}
+
 /// The service stands still while systemctl is at work for it.
 pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
@@ -130,8 +161,18 @@ pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// Waits for the systemctl that the service has started.
+/// Waits for the systemctl that the service has started for a unit that is [`SLOW_UNIT`], and until
+/// it has asked systemd: from then on the start goes through, whatever becomes of systemctl.
 fn wait_for_systemctl(till: &Till, service: i32) -> Result<i32> {
+    let systemctl = find_systemctl(till, service)?;
+    wait_for("systemctl has asked systemd", SOON, || {
+        let state = till.property(&COMUNICADOR.unit(), "ActiveState")?;
+        Ok((state == "activating").then_some(systemctl))
+    })
+}
+
+/// Waits for the systemctl that the service has started.
+fn find_systemctl(till: &Till, service: i32) -> Result<i32> {
     wait_for("the service has started systemctl", SOON, || {
         let children = till.read(&format!("/proc/{service}/task/{service}/children"));
         let children = children.unwrap_or_default();

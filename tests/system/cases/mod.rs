@@ -77,6 +77,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     operation::pause_over_a_restart,
     faults::service_hangs,
     faults::systemctl_hangs,
+    faults::systemctl_hangs_before_it_asks,
     faults::killed_while_systemctl_hangs,
     faults::service_hangs_in_systemctl,
     faults::journal_stopped,
