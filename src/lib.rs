@@ -20,6 +20,8 @@
 //! | [`status`] | the published status: form, file, reading |
 //! | [`report`] | how the processes were over some time, from the journal |
 //! | [`event`] | what can happen: kinds, ids, the form of a message |
+//! | `alarm` | wakes tasks at a time |
+//! | `readable` | waits for descriptors of the kernel's |
 //! | `locale` | which language people are spoken to in |
 //! | `local_time` | times as the clock on the wall shows them |
 //! | `paragraph` | text and commands in lines that fit a terminal |
@@ -29,6 +31,7 @@
 
 rust_i18n::i18n!("locales", fallback = "en");
 
+mod alarm;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -46,6 +49,7 @@ mod paragraph;
 mod printable;
 pub mod process;
 mod published;
+mod readable;
 pub mod report;
 pub mod service;
 mod spawn;

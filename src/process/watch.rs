@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{ProcessId, ProcessTable};
+use crate::readable::readable;
 
 /// Watches over the processes that are up.
 #[derive(Debug, Default)]
@@ -110,14 +110,4 @@ pub async fn exit_of(pid: i32) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
-}
-
-/// Prepares to wait for a pidfd, which becomes readable when its process ends.
-fn readable(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
-    #[allow(
-        deprecated,
-        reason = "its successor is unsafe; an OwnedFd is the promise it asks for"
-    )]
-    let watched = AsyncFd::with_interest(pidfd, Interest::READABLE);
-    watched.ok()
 }

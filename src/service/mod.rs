@@ -20,9 +20,9 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep_until;
 use tracing::warn;
 
+use crate::alarm::Alarm;
 use crate::config::{self, ProcessSettings, Settings, Source, in_force};
 use crate::control::{Answer, Incoming, Listener, PAUSE_MAX, REASON_MAX, Request};
 use crate::event::{Kind, Message};
@@ -103,7 +103,7 @@ pub async fn run(settings: Settings, source: &Source, options: Options) -> anyho
             _ = hangup.recv() => Event::Reload,
             incoming = asked(&mut service.listener) => Event::Asked(incoming),
             () = changed.notified() => Event::Published,
-            () = ping_due(&service.liveness) => Event::PingDue,
+            () = ping_due(&mut service.alarm, &service.liveness) => Event::PingDue,
         };
         match event {
             Event::Published => {
@@ -154,9 +154,9 @@ async fn asked(listener: &mut Option<Listener>) -> Incoming {
     }
 }
 
-async fn ping_due(liveness: &Liveness) {
+async fn ping_due(alarm: &mut Alarm, liveness: &Liveness) {
     match liveness.next_ping() {
-        Some(time) => sleep_until(time.into()).await,
+        Some(time) => alarm.at(time).await,
         None => std::future::pending().await,
     }
 }
@@ -189,6 +189,8 @@ struct Service {
     processes: Vec<Supervised>,
     changed: Arc<Notify>,
     liveness: Liveness,
+    /// For the next ping.
+    alarm: Alarm,
     /// Whether the watchdog's pings are expected from another process.
     is_anothers_watchdog: bool,
     /// Whether systemd waits for READY=1, after the start or a reload.
@@ -217,6 +219,7 @@ impl Service {
             processes: Vec::new(),
             changed: Arc::new(Notify::new()),
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
+            alarm: Alarm::new(),
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
@@ -263,7 +266,7 @@ impl Service {
             ]);
         }
         loop {
-            ping_due(&self.liveness).await;
+            ping_due(&mut self.alarm, &self.liveness).await;
             if !self.is_anothers_watchdog {
                 self.send(&[NotifyState::Watchdog]);
             }

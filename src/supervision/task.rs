@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::sleep_until;
 use tracing::debug;
 
 use super::machine::{Action, Event, Look, Machine, Memory, Pause, Phase};
 use super::message::message;
 use super::report::{Report, StartFailure, StartOutcome, Stop};
+use crate::alarm::Alarm;
 use crate::config::{CheckAction, ProcessSettings};
 use crate::event::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
@@ -141,6 +141,8 @@ struct Supervisor {
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     machine: Machine,
+    /// For the machine's next look.
+    alarm: Alarm,
     watches: ExitWatches,
     checks: Checks,
     /// The checks that couldn't be made, as was said.
@@ -176,6 +178,7 @@ impl Supervisor {
             process,
             table,
             machine,
+            alarm: Alarm::new(),
             watches: ExitWatches::default(),
             checks,
             unknown_checks: HashSet::new(),
@@ -219,7 +222,7 @@ impl Supervisor {
                     Command::Resume => Event::Resume,
                     Command::Restart => Event::RestartAsked,
                 },
-                () = due(self.machine.next_look()) => self.look(),
+                () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
             self.handle(event);
         }
@@ -465,13 +468,6 @@ fn recent(restarts: &[Timestamp], now: SystemTime) -> Vec<Timestamp> {
     let recent: Vec<Timestamp> = restarts.iter().filter(is_recent).copied().collect();
     let older = recent.len().saturating_sub(RECENT_MAX - 1);
     recent[older..].to_vec()
-}
-
-/// Waits for a look's time. One that is due at once isn't left to a timer, whose tick is 1 ms.
-async fn due(time: Instant) {
-    if Instant::now() < time {
-        sleep_until(time.into()).await;
-    }
 }
 
 async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {
