@@ -59,12 +59,10 @@ impl Alarm {
                 self.timer = None;
                 continue;
             };
-            // An earlier setting may have rung unheard: then there is nothing to read by now.
-            let rang = rustix::io::read(timer.get_ref(), &mut [0; 8]);
-            if rang != Err(Errno::AGAIN) {
-                self.set_to = None;
-            }
+            // Nobody reads how often it has rung: setting it forgets that. It may have been an earlier
+            // setting that rang unheard, so it is set anew whatever it was.
             ready.clear_ready();
+            self.set_to = None;
         }
     }
 }

@@ -169,10 +169,13 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the event loop can't be set up")?;
-    let result = runtime.block_on(service::run(settings, &source, options));
+    // A task like the others: one that the runtime is blocked on is woken by way of the kernel.
+    let service = runtime.spawn(service::run(settings, source, options));
+    let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
-    result.map(|()| ExitCode::SUCCESS)
+    result.context("the service has failed")??;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {

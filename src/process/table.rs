@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, read, retry_on_intr};
 
 use super::stat::{Stat, Status};
 use super::{ExitStatus, ProcessId, ProcessName, Target, user_name};
@@ -186,10 +186,32 @@ impl Program {
     }
 }
 
+/// The table's directory and its loadavg.
+#[derive(Debug)]
+struct Opened {
+    directory: OwnedFd,
+    /// `None` where there is none.
+    loadavg: Option<OwnedFd>,
+}
+
+impl Opened {
+    fn open(root: &Path) -> Result<Self, LookError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, root, flags, Mode::empty()).map_err(|errno| LookError {
+            path: root.to_owned(),
+            problem: Unreadable::Io(errno),
+        })?;
+        let loadavg = open_file(directory.as_fd(), "loadavg").ok();
+        Ok(Self { directory, loadavg })
+    }
+}
+
 /// The process table as /proc shows it.
 #[derive(Debug)]
 pub struct ProcessTable {
     root: PathBuf,
+    /// What every look begins with: opened once, and anew after a look that failed.
+    opened: Option<Opened>,
     /// Reused by every look, so that one costs no memory per process.
     entries: Vec<MaybeUninit<u8>>,
     buffer: Vec<u8>,
@@ -207,6 +229,7 @@ impl ProcessTable {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
+            opened: None,
             entries: vec![MaybeUninit::uninit(); 8 * 1024],
             buffer: vec![0; 4 * 1024],
             path: String::new(),
@@ -222,11 +245,15 @@ impl ProcessTable {
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
-        let root = open_directory(&self.root)?;
-        let mut before = self.last_pid(&root);
-        let mut sighting = self.scan(&root, target)?;
+        self.with_opened(|table, opened| table.look_at_all(opened, target))
+    }
+
+    fn look_at_all(&mut self, opened: &Opened, target: &Target) -> Result<Sighting, LookError> {
+        let root = opened.directory.as_fd();
+        let mut before = self.last_pid(opened);
+        let mut sighting = self.scan(root, target)?;
         for _ in 1..MAX_SCANS {
-            let now = self.last_pid(&root);
+            let now = self.last_pid(opened);
             let undisturbed = now.is_some() && now == before && self.becoming.is_none();
             if undisturbed || !sighting.alive.is_empty() {
                 break;
@@ -238,9 +265,9 @@ impl ProcessTable {
             // unless the kernel has begun anew with the lowest.
             sighting = match young_between(before, now) {
                 Some(young) if self.becoming.is_none() => {
-                    self.examine_all(&root, young, &[], target, sighting)?
+                    self.examine_all(root, young, &[], target, sighting)?
                 }
-                _ => self.scan(&root, target)?,
+                _ => self.scan(root, target)?,
             };
             before = now;
         }
@@ -260,21 +287,30 @@ impl ProcessTable {
     /// # Errors
     /// As [`Self::look`].
     pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
-        let root = open_directory(&self.root)?;
-        let Some(young) = self.young_pids(&root) else {
-            return self.look(target);
+        self.with_opened(|table, opened| table.confirm_all(opened, target, known))
+    }
+
+    fn confirm_all(
+        &mut self,
+        opened: &Opened,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
+        let root = opened.directory.as_fd();
+        let Some(young) = self.young_pids(opened) else {
+            return self.look_at_all(opened, target);
         };
         let mut confirmed = Sighting {
             alive: Vec::with_capacity(known.len()),
             ..Sighting::default()
         };
         for id in known {
-            match self.confirm_one(root.as_fd(), *id, &target.name)? {
+            match self.confirm_one(root, *id, &target.name)? {
                 Some(alive) => confirmed.alive.push(alive),
-                None => return self.look(target),
+                None => return self.look_at_all(opened, target),
             }
         }
-        self.examine_all(&root, young, known, target, confirmed)
+        self.examine_all(root, young, known, target, confirmed)
     }
 
     /// A process that is known, if it lives on under its name.
@@ -305,7 +341,7 @@ impl ProcessTable {
     /// Adds to a sighting whoever is met under `pids`, but for those that are `known`.
     fn examine_all(
         &mut self,
-        root: &OwnedFd,
+        root: BorrowedFd<'_>,
         pids: RangeInclusive<i32>,
         known: &[ProcessId],
         target: &Target,
@@ -313,7 +349,7 @@ impl ProcessTable {
     ) -> Result<Sighting, LookError> {
         for pid in pids {
             if known.iter().all(|id| id.pid != pid) {
-                sighting.add(self.examine(root.as_fd(), pid, target)?);
+                sighting.add(self.examine(root, pid, target)?);
             }
         }
         sighting.sort();
@@ -322,8 +358,8 @@ impl ProcessTable {
 
     /// The pids that were handed out since a few looks ago: long enough for a start script to
     /// become its program. `None` when they can't be told, or are too many.
-    fn young_pids(&mut self, root: &OwnedFd) -> Option<RangeInclusive<i32>> {
-        let last = self.last_pid(root)?;
+    fn young_pids(&mut self, opened: &Opened) -> Option<RangeInclusive<i32>> {
+        let last = self.last_pid(opened)?;
         let oldest = self.last_pids.front().copied();
         if self.last_pids.len() == YOUNG_LOOKS {
             self.last_pids.pop_front();
@@ -337,13 +373,29 @@ impl ProcessTable {
     /// # Errors
     /// When it couldn't be looked at.
     pub fn contains(&mut self, id: ProcessId) -> Result<bool, LookError> {
-        let root = open_directory(&self.root)?;
-        let stat = self.stat(root.as_fd(), id.pid)?;
-        Ok(stat.is_some_and(|stat| stat.start_time == id.start_time))
+        self.with_opened(|table, opened| {
+            let stat = table.stat(opened.directory.as_fd(), id.pid)?;
+            Ok(stat.is_some_and(|stat| stat.start_time == id.start_time))
+        })
+    }
+
+    fn with_opened<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self, &Opened) -> Result<T, LookError>,
+    ) -> Result<T, LookError> {
+        let opened = match self.opened.take() {
+            Some(opened) => opened,
+            None => Opened::open(&self.root)?,
+        };
+        let read = read(self, &opened);
+        if read.is_ok() {
+            self.opened = Some(opened);
+        }
+        read
     }
 
     /// Reads the whole table once.
-    fn scan(&mut self, root: &OwnedFd, target: &Target) -> Result<Sighting, LookError> {
+    fn scan(&mut self, root: BorrowedFd<'_>, target: &Target) -> Result<Sighting, LookError> {
         self.becoming = None;
         let mut sighting = Sighting::default();
         let mut saw_init = false;
@@ -351,7 +403,7 @@ impl ProcessTable {
         let mut entries = std::mem::take(&mut self.entries);
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            sighting.add(table.examine(root.as_fd(), pid, target)?);
+            sighting.add(table.examine(root, pid, target)?);
             Ok(())
         });
         self.entries = entries;
@@ -365,7 +417,7 @@ impl ProcessTable {
 
     fn scan_entries(
         &mut self,
-        root: &OwnedFd,
+        root: BorrowedFd<'_>,
         entries: &mut [MaybeUninit<u8>],
         mut each: impl FnMut(&mut Self, i32) -> Result<(), LookError>,
     ) -> Result<(), LookError> {
@@ -608,7 +660,7 @@ impl ProcessTable {
         program: &Program,
     ) -> Result<Option<Vec<u8>>, LookError> {
         let file = program.file("cmdline");
-        let opened = openat(root, &file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let opened = open_file(root, &file);
         let mut arguments = Vec::new();
         let read = opened.map_err(io::Error::from).and_then(|opened| {
             let mut opened = File::from(opened).take(CMDLINE_MAX);
@@ -622,8 +674,10 @@ impl ProcessTable {
     }
 
     /// The last pid that the kernel has handed out (proc(5), /proc/loadavg).
-    fn last_pid(&mut self, root: &OwnedFd) -> Option<i32> {
-        let length = read_file(root.as_fd(), "loadavg", &mut self.buffer).ok()?;
+    fn last_pid(&mut self, opened: &Opened) -> Option<i32> {
+        let loadavg = opened.loadavg.as_ref()?;
+        // Read from its begin, the kernel renders it anew.
+        let length = retry_on_intr(|| pread(loadavg, &mut *self.buffer, 0)).ok()?;
         let load = self.buffer[..length].trim_ascii_end();
         decimal(load.rsplit(|byte| *byte == b' ').next()?)
     }
@@ -706,20 +760,15 @@ fn young_between(before: Option<i32>, now: Option<i32>) -> Option<RangeInclusive
     (0..=MAX_YOUNG).contains(&count).then_some(before + 1..=now)
 }
 
-/// Opens the table's directory.
-fn open_directory(root: &Path) -> Result<OwnedFd, LookError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, root, flags, Mode::empty()).map_err(|errno| LookError {
-        path: root.to_owned(),
-        problem: Unreadable::Io(errno),
-    })
-}
-
 /// Reads as much of a file as one call gives: the kernel renders each of the files used here in
 /// one go.
 fn read_file(root: BorrowedFd<'_>, file: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let file = openat(root, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut *buffer))
+    let file = open_file(root, file)?;
+    retry_on_intr(|| read(&file, &mut *buffer))
+}
+
+fn open_file(root: BorrowedFd<'_>, file: &str) -> Result<OwnedFd, Errno> {
+    openat(root, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// A number written in decimal digits only, as pids are.

@@ -72,7 +72,7 @@ enum Event {
 ///
 /// # Errors
 /// When another service uses the runtime directory, or signals can't be received.
-pub async fn run(settings: Settings, source: &Source, options: Options) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;

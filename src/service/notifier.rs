@@ -6,19 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, SocketAddrUnix};
 use sd_notify::NotifyState;
 
 /// The way to systemd.
 #[derive(Debug)]
 pub(super) struct Notifier {
     /// `None` if nobody wants to be told.
-    address: Option<io::Result<SocketAddr>>,
+    address: Option<io::Result<SocketAddrUnix>>,
+    /// Connected to nobody: systemd may be re-executed, and its socket with it.
+    socket: Option<UnixDatagram>,
     unsent: Unsent,
 }
 
@@ -29,6 +30,7 @@ impl Notifier {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty());
         Self {
             address: socket.map(|socket| address(socket.as_bytes())),
+            socket: None,
             unsent: Unsent::default(),
         }
     }
@@ -43,7 +45,7 @@ impl Notifier {
         };
         self.unsent.add(news);
         let sent = match address {
-            Ok(address) => send(address, &self.unsent.text()),
+            Ok(address) => send(&mut self.socket, address, &self.unsent.text()),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
         match &sent {
@@ -54,11 +56,12 @@ impl Notifier {
     }
 }
 
-fn send(address: &SocketAddr, text: &str) -> io::Result<()> {
-    // A new one each time: systemd may have been re-executed and its socket with it.
-    let socket = UnixDatagram::unbound()?;
-    socket.connect_addr(address)?;
-    match rustix::net::send(&socket, text.as_bytes(), SendFlags::DONTWAIT) {
+fn send(socket: &mut Option<UnixDatagram>, address: &SocketAddrUnix, text: &str) -> io::Result<()> {
+    let socket = match socket {
+        Some(socket) => socket,
+        None => socket.insert(UnixDatagram::unbound()?),
+    };
+    match rustix::net::sendto(socket, text.as_bytes(), SendFlags::DONTWAIT, address) {
         Err(Errno::AGAIN) => Err(io::Error::new(
             ErrorKind::WouldBlock,
             "it doesn't read what it is sent",
@@ -68,10 +71,10 @@ fn send(address: &SocketAddr, text: &str) -> io::Result<()> {
 }
 
 /// A path, or after `@` a name in the abstract namespace (unix(7)), as sd_notify(3) has it.
-fn address(socket: &[u8]) -> io::Result<SocketAddr> {
+fn address(socket: &[u8]) -> io::Result<SocketAddrUnix> {
     match socket {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-        [b'/', ..] => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(socket)),
+        [b'@', name @ ..] => Ok(SocketAddrUnix::new_abstract_name(name)?),
+        [b'/', ..] => Ok(SocketAddrUnix::new(socket)?),
         _ => Err(io::Error::new(
             ErrorKind::Unsupported,
             "NOTIFY_SOCKET is neither an absolute path nor an abstract name",
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn a_name_after_an_at_sign_is_abstract() {
         let address = address(b"@name").unwrap();
-        assert_eq!(address.as_abstract_name(), Some(&b"name"[..]));
+        assert_eq!(address.abstract_name(), Some(&b"name"[..]));
         assert!(super::address(b"vsock:2:1").is_err());
         assert!(super::address(b"run/notify").is_err());
     }

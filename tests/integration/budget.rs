@@ -28,51 +28,38 @@ type Budget = &'static [(&'static str, usize, &'static str)];
 const CYCLE: Budget = &[
     (
         "epoll_wait",
-        5,
-        "up to three steps of the runtime's timer, two turns of its tasks",
+        2,
+        "both alarms in one wake-up; then the publication, before it sleeps again",
     ),
-    (
-        "openat",
-        7,
-        "per program /proc, loadavg, its stat; one for the publication",
-    ),
-    ("read", 4, "per program loadavg, its stat"),
-    ("close", 8, "what was opened, and the notification's socket"),
-    (
-        "write",
-        3,
-        "one publication, and the runtime woken for it and the notification",
-    ),
-    ("sendto", 1, "the notification"),
+    ("openat", 3, "per program its stat; one for the publication"),
+    ("read", 2, "per program its stat"),
+    ("pread64", 2, "per program loadavg"),
+    ("close", 3, "what was opened"),
+    ("timerfd_settime", 2, "per program the next cycle"),
+    ("write", 1, "the publication"),
     ("rename", 1, "the publication"),
     ("getpid", 1, "the publication"),
-    ("socket", 1, "the notification"),
-    ("connect", 1, "the notification"),
+    ("sendto", 1, "the notification"),
 ];
 
 /// From the news of a death until the start program runs: what stands between a shop and its next
 /// sale. Four processes are left in the table.
 const DEATH_TO_START: Budget = &[
-    ("epoll_wait", 4, "turns of the runtime's tasks"),
-    (
-        "recvfrom",
-        2,
-        "the runtime's own signal pipe: one byte, then its end",
-    ),
     ("sendto", 1, "the signal handler's byte in that pipe"),
     ("rt_sigreturn", 1, "the end of the signal handler"),
     (
         "wait4",
-        2,
-        "the start program that became the program is reaped, the other one asked for",
+        1,
+        "the start program that became the program is reaped",
     ),
     ("kill", 1, "whether anybody is left in its process group"),
     ("epoll_ctl", 1, "the pidfd is no longer waited for"),
-    ("openat", 7, "/proc, loadavg twice, comm of four"),
-    ("read", 6, "loadavg twice, comm of four"),
+    ("openat", 4, "comm of four"),
+    ("read", 4, "comm of four"),
+    ("pread64", 2, "loadavg, before and after"),
     ("lseek", 1, "to the begin of /proc"),
     ("getdents64", 2, "the entries of /proc, and their end"),
-    ("close", 8, "what was opened, and the pidfd"),
+    ("close", 5, "what was opened, and the pidfd"),
     ("statx", 1, "whether the start program is there"),
     ("prlimit64", 3, "libc, before it spawns"),
     ("rt_sigprocmask", 1, "libc, before it spawns"),
@@ -83,7 +70,7 @@ const DEATH_TO_START: Budget = &[
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
 /// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, a look at
 /// each command's file and the folders above it, a look for each program, its pidfd.
-const START: usize = 175;
+const START: usize = 168;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
