@@ -1,14 +1,38 @@
 //! `cargo bench --bench side_by_side`: mfe-watchdog beside every other watcher, on this machine and
 //! in the same run. It prints what it has measured, and nothing else.
 //!
+//! What is measured of mfe-watchdog is what the package ships. The watchers run in a PID namespace of
+//! their own, so that the machine has as many processes as is said, whatever else runs on it; where
+//! systemd has a part, in a container.
+//!
 //! `-- --quick` is a smoke run with few repetitions; `-- --plot FILE.svg` draws the outages.
 
+#[allow(dead_code, reason = "the system tests use the rest")]
+#[path = "../../tests/system/container.rs"]
+mod container;
 mod cost;
 mod figures;
+#[allow(dead_code, reason = "the system tests use the rest")]
+#[path = "../../tests/system/host.rs"]
+mod host;
+#[path = "../../tests/system/janitor.rs"]
 mod janitor;
+#[allow(dead_code, reason = "the system tests use the rest")]
+#[path = "../../tests/system/mirror.rs"]
+mod mirror;
+mod outages;
+#[allow(dead_code, reason = "the system tests use the rest")]
+#[path = "../../tests/system/package.rs"]
+mod package;
 mod plot;
 mod scan;
 mod stage;
+mod systemd;
+#[allow(dead_code, reason = "the system tests use the rest")]
+#[path = "../../tests/system/trees.rs"]
+mod trees;
+#[path = "../../tests/system/wait.rs"]
+mod wait;
 mod watchers;
 
 use std::os::unix::net::UnixDatagram;
@@ -18,21 +42,32 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use cost::{Cost, Used};
-use figures::{Samples, ratio, show, verdict};
+use figures::{Samples, show, verdict};
+use outages::{Outages, not_measured};
+use package::Packages;
 use stage::Crowd;
 use watchers::{Peers, QUICK, Running, SLOW, Watcher};
 
-/// The service as most tills have it.
-const OURS: Watcher = Watcher::Ours { interval: "10s" };
+/// The service as most tills have it, but for the waits between restarts: it is killed far more often
+/// than any program dies.
+const OURS: Watcher = Watcher::Ours {
+    interval: "10s",
+    waits: false,
+};
 
 /// How old a program is at least when it is killed: runit and supervisord make those wait that die
-/// within their first second, mfe-watchdog those that die more than three times per interval.
-const AGE: Duration = Duration::from_millis(3500);
+/// within their first second.
+const AGE: Duration = Duration::from_millis(1500);
 
 /// How long nothing has been started before idleness is measured: more than three cycles.
 const SETTLE: Duration = Duration::from_secs(45);
 
-/// Fewer processes than this the machine may have by itself.
+/// What everything takes at most, in seconds.
+const PATIENCE: u32 = 2 * 60 * 60;
+
+/// Tells the part in the PID namespace where the scene is.
+const SCENE: &str = "MFE_BENCH_SCENE";
+
 const FEW: usize = 60;
 const MANY: usize = 1000;
 const VERY_MANY: usize = 10_000;
@@ -73,49 +108,77 @@ struct Bench {
     directory: PathBuf,
 }
 
-/// The outages under one watcher.
-struct Outages {
-    watcher: Watcher,
-    processes: usize,
-    samples: Samples,
-}
-
 fn main() -> anyhow::Result<ExitCode> {
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if_eq(janitor::ARGUMENT).is_some() {
+        janitor::wait_and_clean(words);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let words: Vec<String> = words.collect();
+    if !words.iter().any(|word| word == "--bench") {
         // `cargo test --benches` only wants to see that it starts.
         println!("side_by_side measures under `cargo bench` only");
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(scene) = std::env::var_os(janitor::SCENE) {
-        measure(PathBuf::from(scene))?;
-        return Ok(ExitCode::SUCCESS);
+    let plot = words.iter().position(|word| word == "--plot");
+    let plot = plot
+        .map(|index| words.get(index + 1).context("--plot FILE.svg"))
+        .transpose()?;
+    let effort = if words.iter().any(|word| word == "--quick") {
+        QUICK_EFFORT
+    } else {
+        FULL
+    };
+    match std::env::var_os(SCENE) {
+        Some(directory) => measure(effort, plot.map(Path::new), PathBuf::from(directory)),
+        None => set_the_scene(&effort, &words),
     }
+}
+
+/// Prepares everything, measures where systemd has a part, and has the rest measured in a PID
+/// namespace.
+fn set_the_scene(effort: &Effort, words: &[String]) -> anyhow::Result<ExitCode> {
+    host::require_root()?;
     // Memory has no disk's moods, and programs in it can be run.
     let memory = Path::new("/dev/shm");
     let temporary = std::env::temp_dir();
-    let place = if memory.is_dir() { memory } else { &temporary };
-    let scene = tempfile::Builder::new()
-        .prefix("mfe-bench-")
-        .tempdir_in(place)?;
-    janitor::attend(scene.path())
+    let scene = janitor::Scene::open(if memory.is_dir() { memory } else { &temporary })?;
+    host::install_tools()?;
+    let packages = Packages::build(&scene)?;
+    let directory = scene.folder("bench")?;
+    host::output(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .args([&packages.current, &directory.join("package")]),
+    )?;
+    stage::compile_standin(&directory)?;
+    describe_machine();
+    let outages = systemd::outages(effort.rounds, &scene, &directory, &packages.current)
+        .unwrap_or_else(|error| {
+            not_measured("with systemd, in a container", &error);
+            Vec::new()
+        });
+    std::fs::write(directory.join("systemd"), Outages::to_text(&outages))?;
+    let status = host::bounded(PATIENCE)
+        .arg(std::env::current_exe()?)
+        .args(words)
+        .env(SCENE, &directory)
+        .status()?;
+    scene.close();
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Measures everything, below `directory`.
-fn measure(directory: PathBuf) -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let plot = arguments.iter().position(|argument| argument == "--plot");
-    let plot = plot
-        .map(|index| arguments.get(index + 1).context("--plot FILE.svg"))
-        .transpose()?;
-    let quick = arguments.iter().any(|argument| argument == "--quick");
+/// Measures what takes no systemd, below `directory`.
+fn measure(effort: Effort, plot: Option<&Path>, directory: PathBuf) -> anyhow::Result<ExitCode> {
     let bench = Bench {
-        effort: if quick { QUICK_EFFORT } else { FULL },
+        effort,
         peers: Peers::get(&directory)?,
-        standin: stage::compile_standin(&directory)?,
+        standin: directory.join("standin"),
         directory,
     };
-    describe_machine();
-    let mut outages = Vec::new();
+    let mut outages =
+        Outages::from_text(&std::fs::read_to_string(bench.directory.join("systemd"))?);
     let mut crowd = Crowd::default();
     for total in [FEW, MANY] {
         let processes = crowd.fill(total)?;
@@ -123,8 +186,8 @@ fn measure(directory: PathBuf) -> anyhow::Result<()> {
         bench.idle(processes, &[&[OURS], QUICK_PEERS_AND_SCRIPT].concat())?;
         bench.burst(processes)?;
         if total == FEW {
-            crowd.fill(300)?;
-            bench.starts()?;
+            let processes = crowd.fill(300)?;
+            bench.starts(processes)?;
         } else {
             scan::compare(bench.effort.looks, processes)?;
             outages.extend(bench.slow_outages(processes)?);
@@ -135,7 +198,7 @@ fn measure(directory: PathBuf) -> anyhow::Result<()> {
     if let Some(file) = plot {
         std::fs::write(file, plot::draw(&outages))?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Those whose idle cost is compared.
@@ -174,7 +237,7 @@ impl Bench {
         for watcher in watchers {
             match Running::start(*watcher, &self.peers, &self.standin, directory) {
                 Ok(running) => all.push(running),
-                Err(error) => not_measured(*watcher, &error),
+                Err(error) => not_measured(&watcher.name(), &error),
             }
         }
         all
@@ -194,7 +257,7 @@ impl Bench {
                 match outage(running, round) {
                     Ok(outage) => samples.push(outage),
                     Err(error) => {
-                        not_measured(running.watcher, &error);
+                        not_measured(&running.watcher.name(), &error);
                         failed.push(running.watcher);
                     }
                 }
@@ -205,12 +268,14 @@ impl Bench {
             .zip(samples)
             .filter(|(running, _)| !failed.contains(&running.watcher));
         let outages = outages.map(|(running, samples)| Outages {
-            watcher: running.watcher,
+            name: running.watcher.name(),
             processes,
             samples,
         });
         let outages: Vec<Outages> = outages.collect();
-        print_outages(processes, &outages);
+        if let Some(ratio) = outages::print(&outages, &OURS.name(), &Watcher::Runit.name()) {
+            verdict("no slower than runit", ratio <= 1.0);
+        }
         Ok(outages)
     }
 
@@ -227,7 +292,7 @@ impl Bench {
                         match outage(&mut running, round) {
                             Ok(outage) => samples.push(outage),
                             Err(error) => {
-                                not_measured(running.watcher, &error);
+                                not_measured(&running.watcher.name(), &error);
                                 break;
                             }
                         }
@@ -235,7 +300,7 @@ impl Bench {
                         std::thread::sleep(Duration::from_millis(1370 * (1 + round as u64 % 7)));
                     }
                     Outages {
-                        watcher: running.watcher,
+                        name: running.watcher.name(),
                         processes,
                         samples,
                     }
@@ -246,7 +311,7 @@ impl Bench {
                 .filter_map(|thread| thread.join().ok())
                 .collect::<Vec<_>>()
         });
-        print_outages(processes, &outages);
+        outages::print(&outages, &OURS.name(), "");
         Ok(outages)
     }
 
@@ -293,14 +358,14 @@ impl Bench {
                         );
                     }
                 }
-                Err(error) => not_measured(running.watcher, &error),
+                Err(error) => not_measured(&running.watcher.name(), &error),
             }
         }
         Ok(())
     }
 
     /// From the start of the service to READY=1, both programs being up.
-    fn starts(&self) -> anyhow::Result<()> {
+    fn starts(&self, processes: usize) -> anyhow::Result<()> {
         let directory = tempfile::tempdir_in(&self.directory)?;
         let running = Running::start(OURS, &self.peers, &self.standin, directory.path())?;
         let path = directory.path().join("notify");
@@ -308,7 +373,7 @@ impl Bench {
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut samples = Samples::default();
         for _ in 0..self.effort.starts {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mfe-watchdog"));
+            let mut command = Command::new(watchers::ours(&self.directory));
             command
                 .arg("run")
                 .arg("--config")
@@ -336,7 +401,7 @@ impl Bench {
         let median = samples.median().context("samples")?;
         let p99 = samples.p99().context("samples")?;
         println!(
-            "\nstart to READY=1, 300 processes: median {}, p99 {}",
+            "\nstart to READY=1, {processes} processes: median {}, p99 {}",
             show(median),
             show(p99)
         );
@@ -347,7 +412,10 @@ impl Bench {
     /// One kill per 100 ms, both programs in turn.
     fn burst(&self, processes: usize) -> anyhow::Result<()> {
         let directory = tempfile::tempdir_in(&self.directory)?;
-        let watcher = Watcher::Ours { interval: "100ms" };
+        let watcher = Watcher::Ours {
+            interval: "100ms",
+            waits: false,
+        };
         let mut running = Running::start(watcher, &self.peers, &self.standin, directory.path())?;
         std::thread::sleep(Duration::from_secs(1));
         let mut samples = Samples::default();
@@ -383,35 +451,4 @@ fn outage(running: &mut Running, round: usize) -> anyhow::Result<Duration> {
     program.wait_for_age(AGE);
     program.check_alone()?;
     program.outage(patience)
-}
-
-fn not_measured(watcher: Watcher, why: &anyhow::Error) {
-    println!("{:30} not measured: {why:#}", watcher.name());
-}
-
-fn print_outages(processes: usize, outages: &[Outages]) {
-    println!("\noutage from kill -9 to the program's own first instruction, {processes} processes");
-    println!(
-        "{:30} {:>9} {:>9} {:>6} {:>12}",
-        "", "median", "p99", "kills", "ours/theirs"
-    );
-    let ours = outages.iter().find(|outages| outages.watcher == OURS);
-    let ours = ours.and_then(|ours| ours.samples.median());
-    for outages in outages {
-        let (Some(median), Some(p99)) = (outages.samples.median(), outages.samples.p99()) else {
-            continue;
-        };
-        let ratio = ours.map(|ours| ratio(ours, median));
-        println!(
-            "{:30} {:>9} {:>9} {:>6} {:>12}",
-            outages.watcher.name(),
-            show(median),
-            show(p99),
-            outages.samples.count(),
-            ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default()
-        );
-        if let (Watcher::Runit, Some(ratio)) = (outages.watcher, ratio) {
-            verdict("no slower than runit", ratio <= 1.0);
-        }
-    }
 }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::Outages;
+use crate::outages::Outages;
 
-const LEFT: f64 = 230.0;
+const LEFT: f64 = 270.0;
 const WIDTH: f64 = 560.0;
 const ROW: f64 = 26.0;
 
@@ -35,7 +35,7 @@ pub(crate) fn draw(all: &[Outages]) -> String {
         let Some(median) = outages.samples.median() else {
             continue;
         };
-        let name = outages.watcher.name();
+        let name = &outages.name;
         // Writing to a String never fails.
         let _ = writeln!(
             rows,

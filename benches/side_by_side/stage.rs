@@ -53,16 +53,24 @@ pub(crate) struct Report {
 }
 
 impl Program {
-    /// A program of this name, in a directory of its own.
-    pub(crate) fn new(standin: &Path, directory: &Path, name: &str) -> anyhow::Result<Self> {
+    /// A program of this name, in a directory of the machine whose files are at `root`.
+    pub(crate) fn new(
+        standin: &Path,
+        root: &Path,
+        directory: &Path,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let from_here = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        fs::create_dir_all(from_here(directory))?;
         let path = directory.join(name);
-        fs::copy(standin, &path)?;
+        fs::copy(standin, from_here(&path))?;
         let pipe = directory.join(format!("{name}.pipe"));
-        mkfifo(&pipe, Mode::S_IRWXU)?;
         let script = directory.join(format!("start-{name}.sh"));
         let text = format!("#!/bin/sh\nexec {} {}\n", path.display(), pipe.display());
-        fs::write(&script, text)?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        fs::write(from_here(&script), text)?;
+        fs::set_permissions(from_here(&script), fs::Permissions::from_mode(0o755))?;
+        let pipe = from_here(&pipe);
+        mkfifo(&pipe, Mode::S_IRWXU)?;
         let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe)?;
         let (sender, reports) = channel();
         std::thread::spawn(move || {
@@ -102,7 +110,8 @@ impl Program {
 
     /// Kills the running copy; returns the time just before.
     pub(crate) fn kill(&self) -> anyhow::Result<Duration> {
-        let pid = self.last.context("not started yet")?.pid;
+        // Looked for, since in a container it knows itself by another pid.
+        let pid = *self.copies().first().context("it doesn't run")?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         kill(Pid::from_raw(pid), Signal::SIGKILL)?;
         Ok(now)
@@ -121,6 +130,11 @@ impl Program {
             self.name
         );
         Ok(())
+    }
+
+    /// What starts it, as its machine knows it.
+    pub(crate) fn command(&self) -> String {
+        self.script.display().to_string()
     }
 
     /// Waits until the running copy is as old as this.

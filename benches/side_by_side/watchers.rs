@@ -16,19 +16,29 @@ use crate::stage::Program;
 /// One way to keep programs running.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watcher {
-    Ours { interval: &'static str },
+    Ours {
+        interval: &'static str,
+        /// Whether those that die again and again have to wait, as they do by default.
+        waits: bool,
+    },
     Script,
-    Monit { seconds: u32 },
-    Supervisord { startsecs: u32 },
+    Monit {
+        seconds: u32,
+    },
+    Supervisord {
+        startsecs: u32,
+    },
     Runit,
     S6,
-    Restartd { seconds: u32 },
+    Restartd {
+        seconds: u32,
+    },
 }
 
 /// Those who take a second or less, each with its default and with its shortest configuration where
 /// the two differ.
 pub(crate) const QUICK: &[Watcher] = &[
-    Watcher::Ours { interval: "10s" },
+    crate::OURS,
     Watcher::Runit,
     Watcher::S6,
     Watcher::Supervisord { startsecs: 1 },
@@ -39,6 +49,11 @@ pub(crate) const QUICK: &[Watcher] = &[
 
 /// Those who take so long that there is time for a few kills only.
 pub(crate) const SLOW: &[Watcher] = &[
+    // The first three deaths of each program, which don't wait.
+    Watcher::Ours {
+        interval: "10s",
+        waits: true,
+    },
     Watcher::Script,
     Watcher::Restartd { seconds: 20 },
     Watcher::Monit { seconds: 120 },
@@ -58,7 +73,10 @@ while True:
 impl Watcher {
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Ours { interval } => format!("mfe-watchdog, interval {interval}"),
+            Self::Ours { waits: true, .. } => "mfe-watchdog".into(),
+            Self::Ours { interval, .. } => {
+                format!("mfe-watchdog, every {interval}, restart_delay 0s")
+            }
             Self::Script => "Python script, every 10 s".into(),
             Self::Monit { seconds } => format!("monit, every {seconds} s"),
             Self::Supervisord { startsecs: 1 } => "supervisord".into(),
@@ -72,7 +90,8 @@ impl Watcher {
     /// A few letters for the names of its programs.
     fn tag(self) -> String {
         match self {
-            Self::Ours { interval } => format!("own{interval}"),
+            Self::Ours { waits: true, .. } => "own".into(),
+            Self::Ours { interval, .. } => format!("own{interval}"),
             Self::Script => "script".into(),
             Self::Monit { seconds } => format!("monit{seconds}"),
             Self::Supervisord { startsecs } => format!("supv{startsecs}"),
@@ -104,8 +123,14 @@ impl Watcher {
     }
 }
 
-/// Where the peers are that aren't installed on the machine.
+/// The program as the package has it, which is unpacked below `directory`.
+pub(crate) fn ours(directory: &Path) -> PathBuf {
+    directory.join("package/usr/bin/mfe-watchdog")
+}
+
+/// Where the programs are that aren't installed on the machine.
 pub(crate) struct Peers {
+    ours: PathBuf,
     root: PathBuf,
     /// What couldn't be had, and why.
     missing: Vec<(&'static str, String)>,
@@ -130,6 +155,7 @@ impl Peers {
         let root = directory.join("peers");
         fs::create_dir_all(&root)?;
         let mut peers = Self {
+            ours: ours(directory),
             root,
             missing: Vec::new(),
         };
@@ -269,8 +295,14 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let directory = directory.join(watcher.tag());
         fs::create_dir(&directory)?;
-        let program =
-            |initial| Program::new(standin, &directory, &format!("{initial}-{}", watcher.tag()));
+        let program = |initial| {
+            Program::new(
+                standin,
+                Path::new("/"),
+                &directory,
+                &format!("{initial}-{}", watcher.tag()),
+            )
+        };
         let programs = [program("C")?, program("M")?];
         let mut command = command(watcher, peers, &directory, &programs)?;
         let log = fs::File::create(directory.join("log"))?;
@@ -327,7 +359,7 @@ fn command(
     let unpacked = |path: &str| peers.root.join(path);
     let python = || Command::new("/usr/bin/python3");
     let mut command = match watcher {
-        Watcher::Ours { .. } => Command::new(env!("CARGO_BIN_EXE_mfe-watchdog")),
+        Watcher::Ours { .. } => Command::new(&peers.ours),
         Watcher::Script | Watcher::Supervisord { .. } => python(),
         Watcher::Monit { .. } => Command::new(unpacked("usr/bin/monit")),
         Watcher::Runit => Command::new("runsvdir"),
@@ -388,12 +420,17 @@ fn configure(watcher: Watcher, directory: &Path, programs: &[Program; 2]) -> Opt
         sections.concat()
     };
     Some(match watcher {
-        Watcher::Ours { interval } => {
+        Watcher::Ours { interval, waits } => {
             let sections = each(&|name, _, script| {
                 let key = name.to_lowercase();
                 format!("[process.{key}]\nname = \"{name}\"\ncommand = [\"{script}\"]\n")
             });
-            format!("interval = \"{interval}\"\nlauncher = \"direct\"\n{sections}")
+            let delay = if waits {
+                ""
+            } else {
+                "restart_delay = \"0s\"\n"
+            };
+            format!("interval = \"{interval}\"\nlauncher = \"direct\"\n{delay}{sections}")
         }
         Watcher::Monit { seconds } => {
             let sections = each(&|name, path, script| {

@@ -72,22 +72,11 @@ pub(crate) fn install_tools() -> Result<()> {
 pub(crate) fn bounded(seconds: u32) -> Command {
     let mut command = Command::new("setpriv");
     command
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "timeout",
-            "--kill-after=5",
-            &seconds.to_string(),
-        ])
-        .args([
-            "unshare",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "--mount-proc",
-        ])
-        .args(["--propagation", "private", "--"]);
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid"])
+        .args(["--fork", "--kill-child=KILL", "--mount-proc"])
+        .args(["--propagation", "private", "--"])
+        // Inside: of two that are told of our end only the first would hear of it.
+        .args(["timeout", "--kill-after=5", &seconds.to_string()]);
     command
 }
 

@@ -26,11 +26,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Removes what a run has left whose janitor was killed too, and opens a new scene.
-    pub(crate) fn open() -> Result<Self> {
-        remove_stale();
+    /// Removes what a run has left whose janitor was killed too, and opens a new scene, with its
+    /// folder in the folder `place`.
+    pub(crate) fn open(place: &Path) -> Result<Self> {
+        remove_stale(place);
         let name = format!("{PREFIX}{}", std::process::id());
-        let folder = env::temp_dir().join(&name);
+        let folder = place.join(&name);
         let janitor = Command::new(env::current_exe()?)
             .arg(ARGUMENT)
             .arg(&folder)
@@ -107,9 +108,8 @@ fn remove(folder: &Path, name: &str) {
     }
 }
 
-fn remove_stale() {
-    let folders = env::temp_dir();
-    let places = hierarchies().into_iter().chain([folders.clone()]);
+fn remove_stale(folders: &Path) {
+    let places = hierarchies().into_iter().chain([folders.to_owned()]);
     for name in places.flat_map(|place| names_in(&place)) {
         let Some(pid) = name
             .strip_prefix(PREFIX)

@@ -149,7 +149,7 @@ fn name(suite: &str, case: &str) -> String {
 fn run(selection: &Selection, report: &mut Report) -> Result<()> {
     host::require_root()?;
     // First of all, so that whatever comes after is cleaned up after.
-    let scene = janitor::Scene::open()?;
+    let scene = janitor::Scene::open(&std::env::temp_dir())?;
     host::install_tools()?;
     let mut suites: Vec<_> = selection
         .machines
