@@ -241,7 +241,7 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
     if process.pids.len() > 1 {
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
     }
-    notes.extend(detail(process));
+    notes.extend(details(process));
     if process.state == State::Stuck {
         notes.push(t!("status.reboot").into_owned());
     }
@@ -249,14 +249,13 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
 }
 
 /// What the service says of the state; a version that tells it in English only is taken at its word.
-fn detail(process: &ProcessStatus) -> Option<String> {
-    let detail = process.detail.as_deref()?;
-    let sentences: Vec<String> = process.wording.iter().map(Phrase::translated).collect();
-    Some(if sentences.is_empty() {
-        printable(detail)
-    } else {
-        printable(&sentences.join("; "))
-    })
+fn details(process: &ProcessStatus) -> Vec<String> {
+    if process.wording.is_empty() {
+        let detail = process.detail.as_deref();
+        return detail.map(printable).into_iter().collect();
+    }
+    let sentences = process.wording.iter().map(Phrase::translated);
+    sentences.map(|sentence| printable(&sentence)).collect()
 }
 
 fn state(state: State) -> String {
@@ -417,6 +416,12 @@ mfe-watchdog runs (pid 77) since 03-01 09:00
     fn what_others_have_named_steers_no_terminal() {
         let mut hostile = process("a\u{1b}[2Jb\nc", State::Down);
         hostile.detail = Some("\u{1b}]0;title\u{7}".into());
-        assert!(!shown(vec![hostile], &[], false).contains(['\u{1b}', '\u{7}']));
+        let steers = |process: &ProcessStatus| {
+            shown(vec![process.clone()], &[], false).contains(['\u{1b}', '\u{7}'])
+        };
+        assert!(!steers(&hostile));
+        let json = r#"[{"text":"\u001b%{a}","values":{"a":"\u0007"}}]"#;
+        hostile.wording = serde_json::from_str(json).unwrap();
+        assert!(!steers(&hostile));
     }
 }
