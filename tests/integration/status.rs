@@ -614,6 +614,8 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     let portuguese = shown("pt_BR.UTF-8", &[]);
     let wanted = "\n  o programa de partida falhou com código de saída 3\n";
     assert!(portuguese.contains(wanted), "{portuguese}");
+    let fits = |line: &str| line.chars().count() <= 80;
+    assert!(portuguese.lines().all(fits), "{portuguese}");
     assert_valid(STATUS_SCHEMA, &published(&till.runtime_dir()));
     let line = service.wait_for("start_failed", "comunicador");
     assert!(line.contains(english), "{line}");
