@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use rust_i18n::{replace_patterns, t};
+use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
@@ -80,13 +80,19 @@ impl Phrase {
         self.say(&t!(self.text.as_ref()), Self::translated)
     }
 
+    /// The text with its parts in place; a name that stands for nothing stays as it is.
     fn say(&self, text: &str, say: fn(&Self) -> String) -> String {
-        let names: Vec<&str> = self.values.keys().map(Cow::as_ref).collect();
-        let values = self.values.values().map(|value| match value {
-            Value::Words(words) => words.clone(),
-            Value::Phrase(phrase) => say(phrase),
-        });
-        replace_patterns(text, &names, &values.collect::<Vec<_>>())
+        let mut parts = text.split("%{");
+        let mut said = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let named = part.split_once('}');
+            match named.and_then(|(name, rest)| Some((self.values.get(name)?, rest))) {
+                Some((Value::Words(words), rest)) => said.extend([words, rest]),
+                Some((Value::Phrase(phrase), rest)) => said.extend([&say(phrase), rest]),
+                None => said.extend(["%{", part]),
+            }
+        }
+        said
     }
 }
 
@@ -207,6 +213,21 @@ mod tests {
     fn a_part_is_what_it_is_even_if_it_looks_like_a_name() {
         let phrase = Phrase::of_words("%{words}\n");
         assert_eq!(phrase.to_string(), "%{words}\\n");
+    }
+
+    #[test]
+    fn what_others_have_written_is_said_as_far_as_it_makes_sense() {
+        for (text, expected) in [
+            ("é%{a}é%{b}", "éAé%{b}"),
+            ("%é{a}%{a", "%é{a}%{a"),
+            ("%{%{a}}", "%{A}"),
+            ("", ""),
+        ] {
+            let json = format!(r#"{{"text":"{text}","values":{{"a":"A"}}}}"#);
+            let phrase: Phrase = serde_json::from_str(&json).unwrap();
+            assert_eq!(phrase.to_string(), expected);
+            assert_eq!(phrase.translated(), expected);
+        }
     }
 
     #[test]
