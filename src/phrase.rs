@@ -2,7 +2,6 @@
 //! people. The English stands where it is told; what it is in other languages, in the folder `locales`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ macro_rules! phrase {
     }};
     ($text:literal, $($name:ident = $value:expr),+ $(,)?) => {{
         const { assert!($crate::phrase::has_names($text, &[$(stringify!($name)),+])) };
-        $crate::phrase::Phrase::new($text, [$((stringify!($name), $value.into())),+])
+        $crate::phrase::Phrase::new($text, vec![$($value.into()),+])
     }};
 }
 
@@ -31,9 +30,9 @@ pub(crate) use phrase;
 pub struct Phrase {
     /// The English, with `%{name}` for what isn't always the same; translations are found by it.
     text: Cow<'static, str>,
-    /// What stands for each name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    values: BTreeMap<Cow<'static, str>, Value>,
+    /// What stands for each name, in the order of the English.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    values: Vec<Value>,
 }
 
 /// A part of a phrase.
@@ -51,27 +50,21 @@ impl Phrase {
     pub(crate) const fn plain(text: &'static str) -> Self {
         Self {
             text: Cow::Borrowed(text),
-            values: BTreeMap::new(),
+            values: Vec::new(),
         }
     }
 
     /// One with parts.
-    pub(crate) fn new<const N: usize>(
-        text: &'static str,
-        values: [(&'static str, Value); N],
-    ) -> Self {
-        let values = values.into_iter();
+    pub(crate) fn new(text: &'static str, values: Vec<Value>) -> Self {
         Self {
             text: Cow::Borrowed(text),
-            values: values
-                .map(|(name, value)| (Cow::Borrowed(name), value))
-                .collect(),
+            values,
         }
     }
 
     /// Other people's words and nothing else.
     pub(crate) fn of_words(words: impl Into<Value>) -> Self {
-        Self::new("%{words}", [("words", words.into())])
+        Self::new("%{words}", vec![words.into()])
     }
 
     /// In the user's language; in English if it isn't known in that one.
@@ -86,13 +79,19 @@ impl Phrase {
         let mut said = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let named = part.split_once('}');
-            match named.and_then(|(name, rest)| Some((self.values.get(name)?, rest))) {
+            match named.and_then(|(name, rest)| Some((self.value(name)?, rest))) {
                 Some((Value::Words(words), rest)) => said.extend([words, rest]),
                 Some((Value::Phrase(phrase), rest)) => said.extend([&say(phrase), rest]),
                 None => said.extend(["%{", part]),
             }
         }
         said
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        let parts = self.text.split("%{").skip(1);
+        let mut names = parts.filter_map(|part| part.split('}').next());
+        self.values.get(names.position(|known| known == name)?)
     }
 }
 
@@ -220,10 +219,11 @@ mod tests {
         for (text, expected) in [
             ("é%{a}é%{b}", "éAé%{b}"),
             ("%é{a}%{a", "%é{a}%{a"),
-            ("%{%{a}}", "%{A}"),
+            ("%{a}%{a}", "AA"),
+            ("%{%{a}}", "%{%{a}}"),
             ("", ""),
         ] {
-            let json = format!(r#"{{"text":"{text}","values":{{"a":"A"}}}}"#);
+            let json = format!(r#"{{"text":"{text}","values":["A"]}}"#);
             let phrase: Phrase = serde_json::from_str(&json).unwrap();
             assert_eq!(phrase.to_string(), expected);
             assert_eq!(phrase.translated(), expected);

@@ -420,7 +420,7 @@ mfe-watchdog runs (pid 77) since 03-01 09:00
             shown(vec![process.clone()], &[], false).contains(['\u{1b}', '\u{7}'])
         };
         assert!(!steers(&hostile));
-        let json = r#"[{"text":"\u001b%{a}","values":{"a":"\u0007"}}]"#;
+        let json = r#"[{"text":"\u001b%{a}","values":["\u0007"]}]"#;
         hostile.wording = serde_json::from_str(json).unwrap();
         assert!(!steers(&hostile));
     }
