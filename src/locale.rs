@@ -80,9 +80,12 @@ mod tests {
         files
     }
 
-    fn variables(text: &str) -> BTreeSet<&str> {
+    /// In order of the alphabet; a phrase says each once, so how often counts too.
+    fn variables(text: &str) -> Vec<&str> {
         let parts = text.split("%{").skip(1);
-        parts.filter_map(|part| part.split('}').next()).collect()
+        let mut variables: Vec<&str> = parts.filter_map(|part| part.split('}').next()).collect();
+        variables.sort_unstable();
+        variables
     }
 
     /// The text in quotes that `source` begins with.

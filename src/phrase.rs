@@ -73,13 +73,19 @@ impl Phrase {
         self.say(&t!(self.text.as_ref()), Self::translated)
     }
 
-    /// The text with its parts in place; a name that stands for nothing stays as it is.
+    /// The text with its parts in place, each once, so that nobody's text can grow without bounds; a
+    /// name that stands for nothing stays as it is.
     fn say(&self, text: &str, say: fn(&Self) -> String) -> String {
+        let mut left: Vec<Option<&Value>> = self.values.iter().map(Some).collect();
         let mut parts = text.split("%{");
         let mut said = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let named = part.split_once('}');
-            match named.and_then(|(name, rest)| Some((self.value(name)?, rest))) {
+            let value = named.and_then(|(name, rest)| {
+                let value = left.get_mut(self.position(name)?)?.take()?;
+                Some((value, rest))
+            });
+            match value {
                 Some((Value::Words(words), rest)) => said.extend([words, rest]),
                 Some((Value::Phrase(phrase), rest)) => said.extend([&say(phrase), rest]),
                 None => said.extend(["%{", part]),
@@ -88,10 +94,10 @@ impl Phrase {
         said
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
+    fn position(&self, name: &str) -> Option<usize> {
         let parts = self.text.split("%{").skip(1);
         let mut names = parts.filter_map(|part| part.split('}').next());
-        self.values.get(names.position(|known| known == name)?)
+        names.position(|known| known == name)
     }
 }
 
@@ -219,7 +225,7 @@ mod tests {
         for (text, expected) in [
             ("é%{a}é%{b}", "éAé%{b}"),
             ("%é{a}%{a", "%é{a}%{a"),
-            ("%{a}%{a}", "AA"),
+            ("%{a}%{a}", "A%{a}"),
             ("%{%{a}}", "%{%{a}}"),
             ("", ""),
         ] {

@@ -146,14 +146,14 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(EXIT_CONFIG)
         } else {
-            eprintln!("mfe-watchdog: {}", in_words(&error));
+            eprintln!("mfe-watchdog: {}", error_in_words(&error));
             ExitCode::FAILURE
         }
     })
 }
 
 /// An error and its causes, in the user's language as far as they are ours to word.
-fn in_words(error: &anyhow::Error) -> String {
+fn error_in_words(error: &anyhow::Error) -> String {
     let causes = error.chain().map(|cause| match cause.downcast_ref() {
         Some(phrase) => Phrase::translated(phrase),
         None => cause.to_string(),

@@ -11,7 +11,7 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use super::{EXIT_NOT_RUNNING, in_words as error_in_words, print};
+use super::{EXIT_NOT_RUNNING, error_in_words, print};
 use crate::local_time::{in_words, is_same_day, local, local_zone};
 use crate::paragraph::Paragraph;
 use crate::phrase::{self, Phrase};
