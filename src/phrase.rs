@@ -86,9 +86,9 @@ impl Phrase {
                 Some((value, rest))
             });
             match value {
-                Some((Value::Words(words), rest)) => said.extend([words, rest]),
-                Some((Value::Phrase(phrase), rest)) => said.extend([&say(phrase), rest]),
-                None => said.extend(["%{", part]),
+                Some((Value::Words(words), rest)) => said += &format!("{words}{rest}"),
+                Some((Value::Phrase(phrase), rest)) => said += &format!("{}{rest}", say(phrase)),
+                None => said += &format!("%{{{part}"),
             }
         }
         said
