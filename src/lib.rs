@@ -23,6 +23,7 @@
 //! | `alarm` | wakes tasks at a time |
 //! | `readable` | waits for descriptors of the kernel's |
 //! | `locale` | which language people are spoken to in |
+//! | [`phrase`] | sentences in English for the journal, in the user's language for people |
 //! | `local_time` | times as the clock on the wall shows them |
 //! | `paragraph` | text and commands in lines that fit a terminal |
 //! | [`journal`] | where messages go |
@@ -46,6 +47,7 @@ mod legacy;
 mod local_time;
 mod locale;
 mod paragraph;
+pub mod phrase;
 mod printable;
 pub mod process;
 mod published;

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     /// Every text, by its key and language. The files have one form: a key at the margin, a language
-    /// and its text on each indented line below it.
+    /// and its text on each indented line below it. A key in quotes is itself the English text.
     fn texts() -> BTreeMap<String, BTreeMap<String, String>> {
         let mut texts: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for file in files("locales", "yml") {
@@ -53,7 +53,11 @@ mod tests {
                     assert!(same.insert(language.into(), text.into()).is_none(), "{at}");
                 } else {
                     key = line.strip_suffix(':').expect(&at).to_owned();
+                    let english = literal(&key);
+                    key = english.clone().unwrap_or(key);
                     assert!(!texts.contains_key(&key), "{at}");
+                    let english = english.map(|text| (LANGUAGES[0].to_owned(), text));
+                    texts.insert(key.clone(), english.into_iter().collect());
                 }
             }
         }
@@ -76,27 +80,54 @@ mod tests {
         files
     }
 
-    fn variables(text: &str) -> BTreeSet<&str> {
+    /// In order of the alphabet; a phrase says each once, so how often counts too.
+    fn variables(text: &str) -> Vec<&str> {
         let parts = text.split("%{").skip(1);
-        parts.filter_map(|part| part.split('}').next()).collect()
+        let mut variables: Vec<&str> = parts.filter_map(|part| part.split('}').next()).collect();
+        variables.sort_unstable();
+        variables
     }
 
-    /// The keys of the texts that the program asks for.
-    fn used() -> BTreeSet<String> {
+    /// The text in quotes that `source` begins with.
+    fn literal(source: &str) -> Option<String> {
+        let mut text = String::new();
+        let mut rest = source.trim_start().strip_prefix('"')?.chars();
+        loop {
+            match rest.next()? {
+                '"' => return Some(text),
+                '\\' => match rest.next()? {
+                    // The text goes on in the next line.
+                    '\n' => rest = rest.as_str().trim_start().chars(),
+                    c => text.push(c),
+                },
+                c => text.push(c),
+            }
+        }
+    }
+
+    /// The keys of the texts that the program asks for by the macro of this name.
+    fn used(name: &str) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
         for file in files("src", "rs") {
             let source = fs::read_to_string(file).unwrap();
             let mut before = "";
-            for part in source.split(concat!("t", "!(")) {
+            for part in source.split(&format!("{name}!(")) {
                 // format! and assert! end alike.
                 let is_ours = before.ends_with(|c: char| !c.is_alphanumeric() && c != '_');
-                let literal = part.trim_start().strip_prefix('"').filter(|_| is_ours);
-                let key = literal.and_then(|text| text.split('"').next());
-                used.extend(key.map(str::to_owned));
+                used.extend(literal(part).filter(|_| is_ours));
                 before = part;
             }
         }
         used
+    }
+
+    /// Whether a text has words of its own, besides what stands for its variables.
+    fn has_words(text: &str) -> bool {
+        let (first, others) = text.split_once("%{").unwrap_or((text, ""));
+        let others = others.split("%{").map(|part| part.split_once('}'));
+        let mut own = others.map(|part| part.map_or("", |(_, own)| own));
+        let is_word = |own: &str| own.contains(char::is_alphabetic);
+        is_word(first) || own.any(is_word)
     }
 
     #[test]
@@ -115,11 +146,18 @@ mod tests {
     #[test]
     fn the_texts_are_those_that_are_used() {
         let texts = texts();
-        for key in used() {
+        let (by_key, mut phrases) = (used("t"), used("phrase"));
+        phrases.retain(|phrase| has_words(phrase));
+        assert!(!by_key.is_empty() && !phrases.is_empty());
+        let used: BTreeSet<&String> = by_key.union(&phrases).collect();
+        for key in &used {
             assert!(
-                texts.contains_key(&key),
+                texts.contains_key(*key),
                 "{key} is in no file of the folder locales"
             );
+        }
+        for key in texts.keys() {
+            assert!(used.contains(key), "{key} is used nowhere");
         }
     }
 

@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::Context;
 use nix::libc;
+
+use crate::phrase::{Phrase, phrase};
 
 /// A larger file isn't ours, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -44,27 +45,37 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Reads the file `name` of `directory`; `None` when there is none. A link in its place is not
 /// followed, and nothing but a regular file is waited for or read.
-pub(crate) fn read(directory: &Path, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+pub(crate) fn read(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, Phrase> {
     let path = directory.join(name);
     let open = OpenOptions::new()
         .read(true)
         // Opening a FIFO would wait for somebody to write.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&path);
-    let unreadable = || format!("{} can't be read", path.display());
+    let shown = path.display().to_string();
+    let unreadable = |error: io::Error| {
+        phrase!(
+            "%{file} can't be read: %{error}",
+            file = shown.as_str(),
+            error = error.to_string()
+        )
+    };
     let file = match open {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.with_context(unreadable)?,
+        opened => opened.map_err(unreadable)?,
     };
-    if !file.metadata().with_context(unreadable)?.is_file() {
-        anyhow::bail!("{} isn't a regular file", path.display());
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(phrase!("%{file} isn't a regular file", file = shown));
     }
     let mut text = Vec::new();
     file.take(MAX_SIZE + 1)
         .read_to_end(&mut text)
-        .with_context(unreadable)?;
+        .map_err(unreadable)?;
     if text.len() as u64 > MAX_SIZE {
-        anyhow::bail!("{} is larger than any file of this service", path.display());
+        return Err(phrase!(
+            "%{file} is larger than any file of this service",
+            file = shown
+        ));
     }
     Ok(Some(text))
 }

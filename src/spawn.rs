@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::environment::{self, Variable};
-use crate::printable::printable;
+use crate::phrase::{Phrase, phrase};
 
 /// What a child reads from and writes to; /dev/null where there is `None`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,6 +75,10 @@ pub(crate) fn is_missing(program: &str, error: &io::Error) -> bool {
 }
 
 /// Why a program couldn't be run, for a person.
-pub(crate) fn not_run(program: &str, error: &io::Error) -> String {
-    format!("{} can't be run: {error}", printable(program))
+pub(crate) fn not_run(program: &str, error: &io::Error) -> Phrase {
+    phrase!(
+        "%{program} can't be run: %{error}",
+        program = program,
+        error = error.to_string()
+    )
 }

@@ -9,11 +9,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::control::PAUSE_MAX;
+use crate::phrase::{Phrase, phrase};
 use crate::process::ProcessId;
 use crate::published;
 use crate::status::{LastRestart, Timestamp};
@@ -167,13 +167,19 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
 ///
 /// # Errors
 /// When there is something that can't be used.
-pub fn read(directory: &Path) -> anyhow::Result<Vec<Remembered>> {
+pub fn read(directory: &Path) -> Result<Vec<Remembered>, Phrase> {
     let path = directory.join(FILE_NAME);
     let file = published::read(directory, FILE_NAME).and_then(|text| match text {
         None => Ok(None),
         Some(text) => serde_json::from_slice::<File>(&text)
             .map(Some)
-            .with_context(|| format!("{} isn't in this service's form", path.display())),
+            .map_err(|error| {
+                phrase!(
+                    "%{file} isn't in this service's form: %{error}",
+                    file = path.display().to_string(),
+                    error = error.to_string()
+                )
+            }),
     });
     let clock = Clock::now();
     let is_of_this_boot = |file: &File| boot_id().is_ok_and(|id| id == file.boot_id);

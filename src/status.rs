@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::phrase::{Phrase, phrase};
 use crate::printable::{list, printable};
 use crate::published;
 
@@ -53,8 +53,11 @@ pub struct ProcessStatus {
     pub paused_until: Option<Timestamp>,
     /// The last time it was brought back.
     pub last_restart: Option<LastRestart>,
-    /// What a person should know about the state, if anything.
+    /// What a person should know about the state, if anything, in English.
     pub detail: Option<String>,
+    /// The same sentence by sentence, for whoever tells it in another language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wording: Vec<Phrase>,
 }
 
 /// Where a process stands.
@@ -170,13 +173,17 @@ impl Status {
     ///
     /// # Errors
     /// When there is something that can't be read or isn't a status.
-    pub fn read(directory: &Path) -> anyhow::Result<Option<Self>> {
+    pub fn read(directory: &Path) -> Result<Option<Self>, Phrase> {
         let Some(text) = published::read(directory, FILE_NAME)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&text).map(Some).with_context(|| {
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
             let path = directory.join(FILE_NAME);
-            format!("{} isn't a status of this service", path.display())
+            phrase!(
+                "%{file} isn't a status of this service: %{error}",
+                file = path.display().to_string(),
+                error = error.to_string()
+            )
         })
     }
 

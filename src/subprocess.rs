@@ -106,7 +106,7 @@ impl Subprocess {
             Ok(child) => tokio::spawn(child.keep(deadline, sender)),
             Err(error) => {
                 let program = command.first().map_or("", String::as_str);
-                let not_run = Outcome::not_run(not_run(program, &error));
+                let not_run = Outcome::not_run(not_run(program, &error).to_string());
                 tokio::spawn(async move {
                     // Nobody may be waiting any more.
                     let _ = sender.send(not_run);

@@ -14,7 +14,8 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::printable::{printable, shell_word};
+use crate::phrase::{Phrase, phrase};
+use crate::printable::shell_word;
 use crate::process::user_name;
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
@@ -116,26 +117,29 @@ impl Finding {
 /// Who could change `program`, and what to do about it, in a few words fit for a terminal; `None`
 /// when only root could (or the user that the service itself runs as).
 #[must_use]
-pub fn warning(program: &str) -> Option<String> {
+pub fn warning(program: &str) -> Option<Phrase> {
     let exposure = Exposure::of(Path::new(program), geteuid().as_raw())?;
-    let program = printable(program);
-    let mut text = format!(
-        "somebody other than root could change {program}, which the service runs: {}",
-        describe(&exposure.first)
-    );
-    match exposure.more.len() {
-        0 => {}
-        more => text += &format!(" (and {more} more on the way to it)"),
-    }
-    let remedy = exposure.commands();
-    let remedy = remedy.map_or(MOVE_IT.to_owned(), |commands| {
-        format!("mend it with: {}", commands.join(" && "))
-    });
-    Some(format!("{text}; {remedy}"))
+    let first = describe(&exposure.first);
+    let what = match exposure.more.len() {
+        0 => first,
+        more => phrase!(
+            "%{first} (and %{more} more on the way to it)",
+            first = first,
+            more = more.to_string()
+        ),
+    };
+    let remedy = match exposure.commands() {
+        Some(commands) => phrase!("mend it with: %{command}", command = commands.join(" && ")),
+        // Where folders have to stay as they are.
+        None => phrase!("move it to where only root can write, such as /usr/local/bin"),
+    };
+    Some(phrase!(
+        "somebody other than root could change %{program}, which the service runs: %{what}; %{remedy}",
+        program = program,
+        what = what,
+        remedy = remedy
+    ))
 }
-
-/// What can be done where folders have to stay as they are.
-const MOVE_IT: &str = "move it to where only root can write, such as /usr/local/bin";
 
 /// That somebody else could change a program.
 #[derive(Debug)]
@@ -284,26 +288,38 @@ fn names(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-fn describe(finding: &Finding) -> String {
-    let path = shown(&finding.path);
-    let mode = finding.mode();
+fn describe(finding: &Finding) -> Phrase {
+    let path = finding.path.display().to_string();
+    let mode = format!("{:04o}", finding.mode());
     match &finding.weakness {
-        Weakness::Owner(uid) => format!("{path} belongs to {}", user(*uid)),
-        Weakness::Everybody => format!("{path} can be changed by everybody (mode {mode:04o})"),
-        Weakness::Group(gid) => {
-            format!("{path} can be changed by the group {gid} (mode {mode:04o})")
+        Weakness::Owner(uid) => {
+            phrase!("%{path} belongs to %{user}", path = path, user = user(*uid))
         }
-        Weakness::Unseen(why) => format!("{path} can't be looked at: {why}"),
+        Weakness::Everybody => phrase!(
+            "%{path} can be changed by everybody (mode %{mode})",
+            path = path,
+            mode = mode
+        ),
+        Weakness::Group(gid) => phrase!(
+            "%{path} can be changed by the group %{group} (mode %{mode})",
+            path = path,
+            group = gid.to_string(),
+            mode = mode
+        ),
+        Weakness::Unseen(why) => phrase!(
+            "%{path} can't be looked at: %{why}",
+            path = path,
+            why = why.as_str()
+        ),
     }
 }
 
 /// A user's name, or its number where it has none.
-fn user(uid: u32) -> String {
-    user_name(uid).unwrap_or_else(|| format!("the user {uid}"))
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.display().to_string())
+fn user(uid: u32) -> Phrase {
+    match user_name(uid) {
+        Some(name) => Phrase::of_words(name),
+        None => phrase!("the user %{number}", number = uid.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,9 @@ fn status(directory: &Path) {
         return;
     };
     let _ = (status.line(), status.is_all_up());
+    for phrase in status.processes.iter().flat_map(|process| &process.wording) {
+        let _ = phrase.translated();
+    }
     status.write(directory).expect("a status can be written");
     let once = Status::read(directory).expect("it was written");
     let once = once.expect("it was written");

@@ -76,5 +76,5 @@ pub(super) fn pause_time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).ok();
     let is_possible = |time: &Duration| (Duration::from_secs(1)..=PAUSE_MAX).contains(time);
     time.filter(is_possible)
-        .ok_or_else(|| "write a time such as 30m or 2h, from 1s to 24h".to_owned())
+        .ok_or_else(|| t!("control.not_a_time").into_owned())
 }

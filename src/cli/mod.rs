@@ -17,6 +17,7 @@ use crate::config::{self, ConfigError, Start};
 use crate::journal;
 use crate::launcher;
 use crate::locale;
+use crate::phrase::Phrase;
 use crate::printable::{list, printable};
 use crate::report;
 use crate::service::{self, Options, lock};
@@ -138,22 +139,33 @@ pub fn main() -> ExitCode {
         Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
     };
     result.unwrap_or_else(|error| {
-        if error.is::<ConfigError>() {
+        if let Some(refused) = error.downcast_ref::<ConfigError>() {
             // Each line begins with the file's name, as compilers do it.
-            eprintln!("{error}");
+            for line in refused.translated_lines() {
+                eprintln!("{line}");
+            }
             ExitCode::from(EXIT_CONFIG)
         } else {
-            // It may name anything, a file by whatever name for example.
-            let error = printable(&format!("{error:#}"));
-            eprintln!("mfe-watchdog: {error}");
+            eprintln!("mfe-watchdog: {}", error_in_words(&error));
             ExitCode::FAILURE
         }
     })
 }
 
+/// An error and its causes, in the user's language as far as they are ours to word.
+fn error_in_words(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(|cause| match cause.downcast_ref() {
+        Some(phrase) => Phrase::translated(phrase),
+        None => cause.to_string(),
+    });
+    // It may name anything, a file by whatever name for example.
+    printable(&causes.collect::<Vec<_>>().join(": "))
+}
+
 fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     let absolute = |path: &Path| {
-        std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
+        std::path::absolute(path)
+            .with_context(|| t!("errors.no_path", path = path.display().to_string()))
     };
     let options = Options {
         config: config.map(absolute).transpose()?,
@@ -168,23 +180,25 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the event loop can't be set up")?;
+        .with_context(|| t!("errors.event_loop"))?;
     // A task like the others: one that the runtime is blocked on is woken by way of the kernel.
     let service = runtime.spawn(service::run(settings, source, options));
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
-    result.context("the service has failed")??;
+    result.with_context(|| t!("errors.service"))??;
     Ok(ExitCode::SUCCESS)
 }
 
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
+    let source = source.phrase().translated();
     for (key, warning) in settings.unsafe_commands() {
-        let warning = t!("errors.warning", warning = warning);
+        let warning = t!("errors.warning", warning = warning.translated());
         eprintln!("{source}: {key}: {warning}");
     }
-    let text = settings.to_toml().context("the settings can't be shown")?;
+    let text = settings.to_toml();
+    let text = text.with_context(|| t!("errors.toml"))?;
     print(&format!("# {source}\n{text}"))
 }
 
@@ -218,22 +232,22 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
         Some(in_force) => in_force,
         None => config::load(config)?,
     };
+    let source = source.phrase().translated();
     let process = settings.processes.iter().find(|process| process.key == key);
     match process.map(|process| &process.start) {
         Some(Start::Command(command)) => match launcher::exec::exec(command)? {},
         Some(Start::Unit(unit)) => {
-            eprintln!("{source}: process.{key} has no command; it is started as {unit}");
+            let text = t!("errors.is_unit", key = key, unit = unit);
+            eprintln!("{source}: {text}");
         }
         None => {
             let known = settings
                 .processes
                 .iter()
                 .map(|process| process.key.as_str());
-            let known = list(known);
-            eprintln!(
-                "{source}: there is no process.{}; there is {known}",
-                printable(key)
-            );
+            let (key, known) = (printable(key), list(known));
+            let text = t!("control.unknown_key", key = key, known = known);
+            eprintln!("{source}: {text}");
         }
     }
     Ok(ExitCode::from(EXIT_CONFIG))

@@ -11,9 +11,10 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use super::{EXIT_NOT_RUNNING, print};
+use super::{EXIT_NOT_RUNNING, error_in_words, print};
 use crate::local_time::{in_words, is_same_day, local, local_zone};
 use crate::paragraph::Paragraph;
+use crate::phrase::{self, Phrase};
 use crate::printable::{list, printable};
 use crate::service::lock;
 use crate::state::{self, Remembered};
@@ -21,12 +22,6 @@ use crate::status::{ProcessStatus, State, Status, Timestamp};
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
-
-/// How the service says that a process waits for its start program to be installed.
-const WAITING: &str = "waiting: ";
-
-/// See [`WAITING`].
-const NOT_INSTALLED: &str = " is not installed";
 
 /// How often `--watch` looks for news.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
@@ -71,7 +66,7 @@ fn ask(runtime_dir: &Path) -> anyhow::Result<Answer> {
             let text = t!("errors.not_running", since = since.unwrap_or_default());
             Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text.into_owned())
         }
-        (Some(_), Err(error)) => return Err(error),
+        (Some(_), Err(error)) => return Err(error.into()),
         (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
             Answer::Published(status)
         }
@@ -97,7 +92,7 @@ fn shown(
     zone: &TimeZone,
 ) -> anyhow::Result<String> {
     if json {
-        let json = serde_json::to_string(status).context("the status can't be shown")?;
+        let json = serde_json::to_string(status).with_context(|| t!("errors.json"))?;
         return Ok(json + "\n");
     }
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -115,7 +110,7 @@ fn watch(runtime_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<Exit
         let text = match ask(runtime_dir) {
             Ok(Answer::Published(status)) => shown(&status, runtime_dir, json, zone)?,
             Ok(Answer::Not(_, text)) => text + "\n",
-            Err(error) => format!("mfe-watchdog: {error:#}\n"),
+            Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
         if text != before {
             let written = if is_terminal && !json {
@@ -246,22 +241,21 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
     if process.pids.len() > 1 {
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
     }
-    notes.extend(detail(process));
+    notes.extend(details(process));
+    if process.state == State::Stuck {
+        notes.push(t!("status.reboot").into_owned());
+    }
     notes
 }
 
-/// What the service says of the state: in the user's language what has fixed words, else as it is.
-fn detail(process: &ProcessStatus) -> Option<String> {
-    let detail = printable(process.detail.as_deref()?);
-    let not_installed = detail
-        .strip_prefix(WAITING)
-        .and_then(|rest| rest.strip_suffix(NOT_INSTALLED));
-    Some(match (process.state, not_installed) {
-        (State::Backoff, _) => t!("status.detail_backoff").into_owned(),
-        (State::Stuck, _) => t!("status.detail_stuck").into_owned(),
-        (_, Some(program)) => t!("status.detail_not_installed", program = program).into_owned(),
-        _ => detail,
-    })
+/// What the service says of the state; a version that tells it in English only is taken at its word.
+fn details(process: &ProcessStatus) -> Vec<String> {
+    if process.wording.is_empty() {
+        let detail = process.detail.as_deref();
+        return detail.map(printable).into_iter().collect();
+    }
+    let sentences = process.wording.iter().map(Phrase::translated);
+    sentences.map(|sentence| printable(&sentence)).collect()
 }
 
 fn state(state: State) -> String {
@@ -301,7 +295,7 @@ fn cause(cause: &str) -> String {
 
 /// A time to its two largest units.
 fn brief(time: Duration) -> String {
-    let words = humantime::format_duration(time).to_string();
+    let words = phrase::time(time).translated();
     let words: Vec<&str> = words.split(' ').take(2).collect();
     words.join(" ")
 }
@@ -335,6 +329,7 @@ mod tests {
             paused_until: None,
             last_restart: None,
             detail: None,
+            wording: Vec::new(),
         }
     }
 
@@ -421,6 +416,12 @@ mfe-watchdog runs (pid 77) since 03-01 09:00
     fn what_others_have_named_steers_no_terminal() {
         let mut hostile = process("a\u{1b}[2Jb\nc", State::Down);
         hostile.detail = Some("\u{1b}]0;title\u{7}".into());
-        assert!(!shown(vec![hostile], &[], false).contains(['\u{1b}', '\u{7}']));
+        let steers = |process: &ProcessStatus| {
+            shown(vec![process.clone()], &[], false).contains(['\u{1b}', '\u{7}'])
+        };
+        assert!(!steers(&hostile));
+        let json = r#"[{"text":"\u001b%{a}","values":["\u0007"]}]"#;
+        hostile.wording = serde_json::from_str(json).unwrap();
+        assert!(!steers(&hostile));
     }
 }

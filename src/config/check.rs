@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::section::{Located, Problems, Section};
+use super::section::{Located, Problems, Section, must_be};
 use super::settings::as_duration;
-use super::{FROM_MIN, MIN_DURATION, command, duration, is_key};
+use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
+use crate::phrase::{Phrase, phrase};
 
 /// The list's name in a process's section.
 const LIST: &str = "check";
@@ -340,12 +341,13 @@ fn name(
     names: &mut Vec<String>,
     problems: &mut Problems<'_>,
 ) -> Option<String> {
-    let expected = "a name of 1 to 32 characters out of a-z, 0-9, _ and -";
+    let expected = phrase!("a name of 1 to 32 characters out of a-z, 0-9, _ and -");
     let offset = section.find("name").unwrap_or(section.offset());
     let parse = |text: &str| is_key(text).then(|| text.to_owned());
-    let name = section.take_parsed("name", expected, parse, problems)?;
+    let name = section.take_parsed("name", &expected, parse, problems)?;
     if names.contains(&name) {
-        let message = "another check of the process has this name; give each a name of its own";
+        let message =
+            phrase!("another check of the process has this name; give each a name of its own");
         problems.add(offset, section.path("name"), message);
     }
     names.push(name.clone());
@@ -370,7 +372,7 @@ fn check(
     problems: &mut Problems<'_>,
 ) -> Option<CheckSettings> {
     let kinds = Kind::ALL.map(|kind| format!("\"{}\"", kind.name()));
-    let expected = kinds.join(", ");
+    let expected = Phrase::of_words(kinds.join(", "));
     section.require("kind", &expected, problems);
     // What else the section may hold depends on it.
     let kind = section.take_parsed("kind", &expected, Kind::parse, problems)?;
@@ -390,7 +392,7 @@ fn check(
         Kind::Age => 1,
         _ => DEFAULT_FAILURES,
     });
-    let action = section.take("action", "\"alert\" or \"restart\"", problems);
+    let action = section.take("action", &phrase!("\"alert\" or \"restart\""), problems);
     let action = action.map_or(CheckAction::Alert, |located| located.value);
     refuse_other_kinds(&mut section, kind, problems);
     section.finish(problems);
@@ -409,10 +411,10 @@ fn refuse_other_kinds(section: &mut Section<'_>, kind: Kind, problems: &mut Prob
     for other in Kind::ALL {
         for setting in other.settings() {
             if !kind.settings().contains(setting) {
-                let message = format!(
-                    "belongs to checks of kind \"{}\", but this one is of kind \"{}\"",
-                    other.name(),
-                    kind.name()
+                let message = phrase!(
+                    "belongs to checks of kind \"%{other}\", but this one is of kind \"%{kind}\"",
+                    other = other.name(),
+                    kind = kind.name()
                 );
                 section.refuse(setting, message, problems);
             }
@@ -421,24 +423,27 @@ fn refuse_other_kinds(section: &mut Section<'_>, kind: Kind, problems: &mut Prob
 }
 
 fn tcp(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
-    let expected = "an IP address and a port, such as \"127.0.0.1:9015\" or \"[::1]:9015\" \
-                    (of host names only localhost: \"localhost:9015\")";
-    section.require("address", expected, problems);
-    let address = section.take_parsed("address", expected, TcpAddress::parse, problems)?;
+    let expected = phrase!(
+        "an IP address and a port, such as \"127.0.0.1:9015\" or \"[::1]:9015\" (of host names only \
+         localhost: \"localhost:9015\")"
+    );
+    section.require("address", &expected, problems);
+    let address = section.take_parsed("address", &expected, TcpAddress::parse, problems)?;
     Some(CheckKind::Tcp { address })
 }
 
 fn file(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
-    let expected = "a file's absolute path, such as \"/Comunicador/logs/*.log\" (** and a NUL can't \
-                    be in it)";
+    let expected = phrase!(
+        "a file's absolute path, such as \"/Comunicador/logs/*.log\" (** and a NUL can't be in it)"
+    );
     let parse = |text: &str| {
         let is_possible = text.starts_with('/') && !text.contains('\0') && !text.contains("**");
         (is_possible && glob::Pattern::new(text).is_ok()).then(|| text.to_owned())
     };
-    section.require("path", expected, problems);
-    let path = section.take_parsed("path", expected, parse, problems);
-    let expected = "the longest time without a change, such as \"10min\"";
-    section.require("max_age", expected, problems);
+    section.require("path", &expected, problems);
+    let path = section.take_parsed("path", &expected, parse, problems);
+    let expected = phrase!("the longest time without a change, such as \"10min\"");
+    section.require("max_age", &expected, problems);
     let max_age = duration(section, "max_age", MIN_DURATION..=MAX_AGE, problems);
     Some(CheckKind::File {
         path: path?,
@@ -447,13 +452,13 @@ fn file(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckK
 }
 
 fn memory(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
-    let expected = "a size such as \"512MiB\" or \"2GB\", from 1MiB to 1024GiB";
-    section.require("max", expected, problems);
+    let expected = phrase!("a size such as \"512MiB\" or \"2GB\", from 1MiB to 1024GiB");
+    section.require("max", &expected, problems);
     let parse = |text: &str| {
         let is_possible = |size: &ByteSize| (MIN_MEMORY..=MAX_MEMORY).contains(&size.0);
         ByteSize::parse(text).filter(is_possible)
     };
-    let max = section.take_parsed("max", expected, parse, problems)?;
+    let max = section.take_parsed("max", &expected, parse, problems)?;
     Some(CheckKind::Memory { max })
 }
 
@@ -462,9 +467,9 @@ fn cpu(
     every: Duration,
     problems: &mut Problems<'_>,
 ) -> Option<CheckKind> {
-    let expected = "a share of one core such as \"90%\", from 1% to 10000%";
-    section.require("max", expected, problems);
-    let max = section.take_parsed("max", expected, Percent::parse, problems);
+    let expected = phrase!("a share of one core such as \"90%\", from 1% to 10000%");
+    section.require("max", &expected, problems);
+    let max = section.take_parsed("max", &expected, Percent::parse, problems);
     let offset = section.find("over");
     let over = duration(section, "over", FROM_MIN, problems);
     let (offset, over) = (
@@ -472,9 +477,9 @@ fn cpu(
         over.unwrap_or(DEFAULT_OVER),
     );
     if over < every {
-        let message = format!(
-            "must not be shorter than every, {}, for the CPU is looked at no oftener",
-            humantime::format_duration(every)
+        let message = phrase!(
+            "must not be shorter than every, %{every}, for the CPU is looked at no oftener",
+            every = humantime::format_duration(every).to_string()
         );
         problems.add(offset, section.path("over"), message);
     }
@@ -482,28 +487,29 @@ fn cpu(
 }
 
 fn age(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
-    let expected = "the longest time since the start, such as \"7d\"";
-    section.require("max", expected, problems);
+    let expected = phrase!("the longest time since the start, such as \"7d\"");
+    section.require("max", &expected, problems);
     let max = duration(section, "max", MIN_DURATION..=MAX_AGE, problems);
-    let expected = "two times of day, such as \"03:00-05:00\"";
-    let between = section.take_parsed("between", expected, TimesOfDay::parse, problems);
+    let expected = phrase!("two times of day, such as \"03:00-05:00\"");
+    let between = section.take_parsed("between", &expected, TimesOfDay::parse, problems);
     Some(CheckKind::Age { max: max?, between })
 }
 
 fn program(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<CheckKind> {
-    let expected = "the program that checks, and its arguments, such as [\"/usr/bin/check\"]";
-    section.require("command", expected, problems);
+    let expected =
+        phrase!("the program that checks, and its arguments, such as [\"/usr/bin/check\"]");
+    section.require("command", &expected, problems);
     let command = command(section, problems)?;
     Some(CheckKind::Command { command })
 }
 
 fn failures(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<u32> {
-    let expected = format!("a number from 1 to {MAX_FAILURES}");
+    let expected = number(1, MAX_FAILURES);
     let Located { value, offset } = section.take::<u32>("failures", &expected, problems)?;
     if (1..=MAX_FAILURES).contains(&value) {
         return Some(value);
     }
-    let message = format!("must be {expected}, not {value}");
+    let message = must_be(&expected, value.to_string());
     problems.add(offset, section.path("failures"), message);
     None
 }
@@ -631,7 +637,7 @@ mod tests {
         assert_eq!(problems.len(), 1, "{problems:?}");
         let Problem { line, key, message } = problems.remove(0);
         let key = key.strip_prefix("process.a.check[1].").unwrap();
-        (line.unwrap() - 3, key.to_owned(), message)
+        (line.unwrap() - 3, key.to_owned(), message.to_string())
     }
 
     #[test]
@@ -724,7 +730,7 @@ mod tests {
         assert_eq!((problems.len(), problems[0].line), (1, Some(11)));
         assert_eq!(problems[0].key, "process.a.check[2].name");
         assert!(
-            problems[0].message.starts_with("another check"),
+            problems[0].message.to_string().starts_with("another check"),
             "{problems:?}"
         );
         let (line, key, message) = problem(&tcp.replace("kind", "name = \"T\"\nkind"));
@@ -985,6 +991,7 @@ mod tests {
         assert!(
             problems[0]
                 .message
+                .to_string()
                 .ends_with("[[process.a.check]], with two brackets"),
             "{problems:?}"
         );

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::section::{Located, Problems, Section};
+use super::section::{Located, Problems, Section, quoted};
 use super::settings::as_duration;
 use super::{FROM_MIN, command, duration};
 use crate::event::Kind;
+use crate::phrase::phrase;
 use crate::printable::list;
 
 /// The list's name in the file.
@@ -63,7 +64,7 @@ pub(super) fn hooks(file: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<
 fn hook(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<HookSettings> {
     let on = on(&mut section, problems);
     if section.find("command").is_none() {
-        let message = "is missing: give the program that is to be told";
+        let message = phrase!("is missing: give the program that is to be told");
         problems.add(section.offset(), section.path("command"), message);
     }
     let command = command(&mut section, problems);
@@ -77,14 +78,13 @@ fn hook(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<HookSet
 }
 
 fn on(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Kind>> {
-    let expected = "a list of events, such as [\"restarted\", \"start_failed\"]";
+    let expected = phrase!("a list of events, such as [\"restarted\", \"start_failed\"]");
     let path = section.path("on");
-    if section.find("on").is_none() {
-        problems.add(section.offset(), &path, format!("is missing: {expected}"));
-    }
-    let Located { value, offset } = section.take::<Vec<String>>("on", expected, problems)?;
+    section.require("on", &expected, problems);
+    let Located { value, offset } = section.take::<Vec<String>>("on", &expected, problems)?;
     if value.is_empty() {
-        problems.add(offset, &path, format!("is empty; write {expected}"));
+        let message = phrase!("is empty; write %{expected}", expected = expected);
+        problems.add(offset, &path, message);
         return None;
     }
     let mut kinds = Vec::new();
@@ -93,7 +93,11 @@ fn on(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Kind
             Some(kind) => kinds.push(kind),
             None => {
                 let known = list(Kind::ALL.map(Kind::name));
-                let message = format!("\"{}\" is no event; known: {known}", name.escape_debug());
+                let message = phrase!(
+                    "%{name} is no event; known: %{known}",
+                    name = quoted(name),
+                    known = known
+                );
                 problems.add(offset, &path, message);
             }
         }

@@ -13,7 +13,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,11 +27,11 @@ pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 
-use crate::printable::printable;
+use crate::phrase::{Phrase, phrase};
 use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target, User};
 use crate::supervision::Policy;
 use problem::line_ends;
-use section::{Located, Problems, Section};
+use section::{Located, Problems, Section, must_be, quoted};
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mfe-watchdog/config.toml";
@@ -58,15 +58,18 @@ const MAX_KEY: usize = 32;
 const MAX_NAME: usize = 255;
 
 /// What `exe` has to be.
-const EXE: &str = "the absolute path of the program, with * for any part of it, such as \
-                   \"/opt/sefaz/cco/bin/Monitor*\"";
+const EXE: Phrase = phrase!(
+    "the absolute path of the program, with * for any part of it, such as \
+     \"/opt/sefaz/cco/bin/Monitor*\""
+);
 
 /// What `cmdline` has to be.
-const CMDLINE: &str = "a regular expression that is found in the program's arguments, such as \
-                       \"monitor[.]jar\"";
+const CMDLINE: Phrase = phrase!(
+    "a regular expression that is found in the program's arguments, such as \"monitor[.]jar\""
+);
 
 /// What `user` has to be.
-const USER: &str = "the name or the number of a user, such as \"root\"";
+const USER: Phrase = phrase!("the name or the number of a user, such as \"root\"");
 
 /// Where settings came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +80,23 @@ pub enum Source {
     BuiltIn,
 }
 
+impl Source {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn phrase(&self) -> Phrase {
+        match self {
+            Self::File(path) => Phrase::of_words(path.display().to_string()),
+            Self::BuiltIn => phrase!(
+                "built-in defaults, %{path} doesn't exist",
+                path = DEFAULT_PATH
+            ),
+        }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => f.write_str(&printable(&path.display().to_string())),
-            Self::BuiltIn => write!(f, "built-in defaults, {DEFAULT_PATH} doesn't exist"),
-        }
+        self.phrase().fmt(f)
     }
 }
 
@@ -126,37 +140,42 @@ pub(crate) fn load_or(
 
 /// Reads a file that should be a configuration.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let refuse = |message: String| ConfigError::whole_file(path.to_owned(), message);
-    let unreadable = |error| refuse(format!("can't be read: {error}"));
+    let refuse = |message: Phrase| ConfigError::whole_file(path.to_owned(), message);
+    let unreadable = |error: io::Error| {
+        refuse(phrase!(
+            "can't be read: %{error}",
+            error = error.to_string()
+        ))
+    };
     // Looked at before it is opened: opening a FIFO would wait for somebody to write.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if metadata.is_dir() {
-        return Err(refuse("is a directory, not a configuration file".into()));
+        return Err(refuse(phrase!("is a directory, not a configuration file")));
     }
     if !metadata.is_file() {
-        return Err(refuse("is not a regular file".into()));
+        return Err(refuse(phrase!("is not a regular file")));
     }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_SIZE {
-        return Err(refuse(
-            "is larger than 1 MiB, so not a configuration".into(),
-        ));
+        return Err(refuse(phrase!(
+            "is larger than 1 MiB, so not a configuration"
+        )));
     }
-    let refuse_at = |offset: usize, bytes: &[u8], message: &str| {
-        let mut refused = refuse(message.into());
+    let refuse_at = |offset: usize, bytes: &[u8], message: Phrase| {
+        let mut refused = refuse(message);
         refused.problems[0].line = Some(1 + line_ends(&bytes[..offset]));
         refused
     };
     if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
-        let message = "holds a NUL byte, so it is not a text file";
+        let message = phrase!("holds a NUL byte, so it is not a text file");
         return Err(refuse_at(offset, &bytes, message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        let message = "is not UTF-8 text; save it as UTF-8 with a text editor";
+        let message = phrase!("is not UTF-8 text; save it as UTF-8 with a text editor");
         refuse_at(offset, error.as_bytes(), message)
     })
 }
@@ -195,9 +214,12 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         let excerpt = problems.excerpt(span);
         match error.message() {
             "duplicate key" if !excerpt.is_empty() => {
-                problems.add(offset, excerpt, "is given twice; keep one of them");
+                problems.add(offset, excerpt, phrase!("is given twice; keep one of them"));
             }
-            message => problems.add(offset, "TOML syntax", syntax(message)),
+            message => {
+                let message = phrase!("TOML syntax: %{what}", what = syntax(message));
+                problems.add(offset, "", message);
+            }
         }
     }
     if !errors.is_empty() {
@@ -206,15 +228,20 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     }
     let mut file = Section::new(String::new(), 0, table.into_inner());
     let policy = policy::policy(&mut file, Policy::default(), problems);
-    let launcher = file.take("launcher", "\"auto\", \"systemd\" or \"direct\"", problems);
+    let launcher = file.take(
+        "launcher",
+        &phrase!("\"auto\", \"systemd\" or \"direct\""),
+        problems,
+    );
     let launcher = launcher.map_or(Launcher::Auto, |located| located.value);
-    let refuse_unsafe_commands = file.take("refuse_unsafe_commands", "true or false", problems);
+    let refuse_unsafe_commands = file.take("refuse_unsafe_commands", &true_or_false(), problems);
     let is_any = file.find("process").is_some();
     let sections = file.take_sections("process", problems);
     let hooks = hook::hooks(&mut file, problems);
     file.finish(problems);
     if !is_any || sections.as_ref().is_some_and(Vec::is_empty) {
-        let message = "no process to keep running; write at least one [process.KEY] section";
+        let message =
+            phrase!("no process to keep running; write at least one [process.KEY] section");
         problems.add(0, "process", message);
     }
 
@@ -241,13 +268,15 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
 }
 
 /// The parser's words for the commonest mistakes, in words for those who never read about TOML.
-fn syntax(message: &str) -> &str {
+fn syntax(message: &str) -> Phrase {
     if message.starts_with("string values must be quoted") {
-        "the value is missing or lacks its quotes; right is, for example, interval = \"10s\""
+        phrase!(
+            "the value is missing or lacks its quotes; right is, for example, interval = \"10s\""
+        )
     } else if message.starts_with("invalid basic string") {
-        "the quote that ends the text is missing on this line"
+        phrase!("the quote that ends the text is missing on this line")
     } else {
-        message
+        Phrase::of_words(message)
     }
 }
 
@@ -278,7 +307,7 @@ fn process(
         problems.add(
             section.offset(),
             format!("process.{key}"),
-            "a key has 1 to 32 characters out of a-z, 0-9, _ and -",
+            phrase!("a key has 1 to 32 characters out of a-z, 0-9, _ and -"),
         );
     }
     let target = target(&mut section, problems);
@@ -318,28 +347,35 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_KEY && text.chars().all(is_key_character)
 }
 
-fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> String {
+fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> Phrase {
     if other == name {
-        format!(
-            "process.{key} has the same name; give each process a name of its own, or each an exe \
-             or a cmdline of its own"
+        phrase!(
+            "process.%{key} has the same name; give each process a name of its own, or each an exe \
+             or a cmdline of its own",
+            key = key
         )
     } else {
-        format!(
-            "can't be told from process.{key}, \"{other}\": the kernel keeps only the first {} \
-             bytes of a name, which must differ",
-            ProcessName::COMM_MAX
+        phrase!(
+            "can't be told from process.%{key}, \"%{other}\": the kernel keeps only the first \
+             %{length} bytes of a name, which must differ",
+            key = key,
+            other = other.to_string(),
+            length = ProcessName::COMM_MAX.to_string()
         )
     }
 }
 
 fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<ProcessName>> {
-    let expected = "the process's exact name, such as \"Comunicador\"";
+    let expected = phrase!("the process's exact name, such as \"Comunicador\"");
     let path = section.path("name");
-    section.require("name", expected, problems);
-    let Located { value, offset } = section.take::<String>("name", expected, problems)?;
+    section.require("name", &expected, problems);
+    let Located { value, offset } = section.take::<String>("name", &expected, problems)?;
     if value.is_empty() || value.len() > MAX_NAME || value.contains(['/', '\0']) {
-        let message = format!("must be {expected}: 1 to {MAX_NAME} bytes, no path, no NUL");
+        let message = phrase!(
+            "must be %{expected}: 1 to %{most} bytes, no path, no NUL",
+            expected = expected,
+            most = MAX_NAME.to_string()
+        );
         problems.add(offset, path, message);
         return None;
     }
@@ -352,13 +388,13 @@ fn name(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Locate
 /// What the process has to be, and where its name stands; `None` unless all of it is good.
 fn target(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Located<Target>> {
     let name = name(section, problems);
-    let exe = optional(section, "exe", EXE, problems, |pattern: String| {
+    let exe = optional(section, "exe", &EXE, problems, |pattern: String| {
         valid_exe(&pattern)
     });
-    let cmdline = optional(section, "cmdline", CMDLINE, problems, |pattern: String| {
+    let cmdline = optional(section, "cmdline", &CMDLINE, problems, |pattern: String| {
         valid_cmdline(&pattern)
     });
-    let user = optional(section, "user", USER, problems, valid_user);
+    let user = optional(section, "user", &USER, problems, valid_user);
     let Located { value, offset } = name?;
     let target = Target {
         exe: exe.ok()?,
@@ -376,9 +412,9 @@ fn target(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Loca
 fn optional<V: DeserializeOwned, T>(
     section: &mut Section<'_>,
     key: &'static str,
-    expected: &str,
+    expected: &Phrase,
     problems: &mut Problems<'_>,
-    valid: impl FnOnce(V) -> Result<T, String>,
+    valid: impl FnOnce(V) -> Result<T, Phrase>,
 ) -> Result<Option<T>, Noted> {
     let is_given = section.find(key).is_some();
     let Some(Located { value, offset }) = section.take::<V>(key, expected, problems) else {
@@ -393,39 +429,48 @@ fn optional<V: DeserializeOwned, T>(
 /// A problem that is noted already.
 struct Noted;
 
-fn valid_exe(pattern: &str) -> Result<ExePattern, String> {
+fn valid_exe(pattern: &str) -> Result<ExePattern, Phrase> {
     if !pattern.starts_with(['/', '*']) {
-        return Err(format!("must be {EXE}, not \"{}\"", pattern.escape_debug()));
+        return Err(must_be(&EXE, quoted(pattern)));
     }
     ExePattern::new(pattern).map_err(|error| {
-        format!(
-            "isn't a pattern: {}, near character {}",
-            error.msg,
-            error.pos + 1
+        phrase!(
+            "isn't a pattern: %{error}, near character %{position}",
+            error = error.msg,
+            position = (error.pos + 1).to_string()
         )
     })
 }
 
-fn valid_cmdline(pattern: &str) -> Result<CmdlinePattern, String> {
+fn valid_cmdline(pattern: &str) -> Result<CmdlinePattern, Phrase> {
     if pattern.is_empty() {
-        return Err(format!("must be {CMDLINE}, not \"\""));
+        return Err(must_be(&CMDLINE, quoted(pattern)));
     }
-    CmdlinePattern::new(pattern).map_err(|error| format!("isn't a regular expression: {error}"))
+    CmdlinePattern::new(pattern).map_err(|error| {
+        phrase!(
+            "isn't a regular expression: %{error}",
+            error = error.to_string()
+        )
+    })
 }
 
-fn valid_user(user: NameOrNumber) -> Result<User, String> {
+fn valid_user(user: NameOrNumber) -> Result<User, Phrase> {
     let name = match user {
         NameOrNumber::Name(name) => name,
         NameOrNumber::Number(uid) => uid.to_string(),
     };
-    let shown = name.escape_debug();
+    let shown = quoted(&name);
     match User::find(&name) {
         Ok(Some(user)) => Ok(user),
-        Ok(None) => Err(format!(
-            "/etc/passwd has no user \"{shown}\"; must be {USER}"
+        Ok(None) => Err(phrase!(
+            "/etc/passwd has no user %{name}; must be %{expected}",
+            name = shown,
+            expected = USER
         )),
-        Err(error) => Err(format!(
-            "whether there is a user \"{shown}\" can't be told: /etc/passwd can't be read: {error}"
+        Err(error) => Err(phrase!(
+            "whether there is a user %{name} can't be told: /etc/passwd can't be read: %{error}",
+            name = shown,
+            error = error.to_string()
         )),
     }
 }
@@ -442,17 +487,22 @@ enum NameOrNumber {
 fn start(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Start> {
     match (section.find("command"), section.find("unit")) {
         (None, None) => {
-            let message = "is missing: give a command (or a unit) that starts the program";
+            let message = phrase!("is missing: give a command (or a unit) that starts the program");
             problems.add(section.offset(), section.path("command"), message);
         }
         (Some(_), Some(unit)) => {
-            let message = "both command and unit are given; keep the one that starts the program";
+            let message =
+                phrase!("both command and unit are given; keep the one that starts the program");
             problems.add(unit, section.path("unit"), message);
         }
         _ => {}
     }
     let command = command(section, problems);
-    let unit = section.take::<String>("unit", "a service, such as \"cco-ser.service\"", problems);
+    let unit = section.take::<String>(
+        "unit",
+        &phrase!("a service, such as \"cco-ser.service\""),
+        problems,
+    );
     let unit = unit.and_then(|unit| valid_unit(unit, &section.path("unit"), problems));
     command.map(Start::Command).or(unit)
 }
@@ -462,17 +512,19 @@ fn command(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec
     let path = section.path("command");
     let Located { value, offset } = section.take::<Vec<String>>(
         "command",
-        "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]",
+        &phrase!(
+            "a list of a program's absolute path and its arguments, such as [\"/opt/x/start.sh\"]"
+        ),
         problems,
     )?;
     let message = match value.first() {
-        None => "is empty; write the program's absolute path and its arguments".to_owned(),
-        Some(program) if !program.starts_with('/') => format!(
-            "the program must be an absolute path such as \"/opt/x/start.sh\", not \"{}\"",
-            program.escape_debug()
+        None => phrase!("is empty; write the program's absolute path and its arguments"),
+        Some(program) if !program.starts_with('/') => phrase!(
+            "the program must be an absolute path such as \"/opt/x/start.sh\", not %{program}",
+            program = quoted(program)
         ),
         Some(_) if value.iter().any(|argument| argument.contains('\0')) => {
-            "holds a NUL character, which no program can be given".to_owned()
+            phrase!("holds a NUL character, which no program can be given")
         }
         Some(_) => {
             problems.located(offset, path);
@@ -495,14 +547,28 @@ fn valid_unit(
         !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(is_unit_character)
     });
     if !valid || value.len() > MAX_NAME {
-        let message = format!(
-            "must be a service's full name such as \"cco-ser.service\", not \"{}\"",
-            value.escape_debug()
+        let message = phrase!(
+            "must be a service's full name such as \"cco-ser.service\", not %{found}",
+            found = quoted(&value)
         );
         problems.add(offset, path, message);
         return None;
     }
     Some(Start::Unit(value))
+}
+
+/// What a number has to be.
+fn number(least: u32, most: u32) -> Phrase {
+    phrase!(
+        "a number from %{least} to %{most}",
+        least = least.to_string(),
+        most = most.to_string()
+    )
+}
+
+/// What a switch has to be.
+fn true_or_false() -> Phrase {
+    phrase!("true or false")
 }
 
 /// Takes a duration as people write it, within the limits.
@@ -516,7 +582,11 @@ fn duration(
         let limit = humantime::format_duration(*limit);
         limit.to_string()
     });
-    let expected = format!("a duration such as \"10s\" or \"1min 30s\", from {least} to {most}");
+    let expected = phrase!(
+        "a duration such as \"10s\" or \"1min 30s\", from %{least} to %{most}",
+        least = least,
+        most = most
+    );
     let parse = |text: &str| {
         let duration = humantime::parse_duration(text).ok()?;
         within.contains(&duration).then_some(duration)

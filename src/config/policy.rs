@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::section::{Located, Problems, Section};
-use super::{FROM_MIN, MAX_DURATION, duration};
+use super::section::{Located, Problems, Section, must_be};
+use super::{FROM_MIN, MAX_DURATION, duration, number, true_or_false};
+use crate::phrase::{Phrase, phrase};
 use crate::supervision::Policy;
 
 /// More restarts than this within any time are a crash loop to everybody.
@@ -48,17 +49,21 @@ pub(super) fn policy(
         ),
         duplicates: rules.word(
             "duplicates",
-            "\"warn\" or \"stop-newest\"",
+            &phrase!("\"warn\" or \"stop-newest\""),
             otherwise.duplicates,
         ),
-        dry_run: rules.word("dry_run", "true or false", otherwise.dry_run),
+        dry_run: rules.word("dry_run", &true_or_false(), otherwise.dry_run),
         is_unit: otherwise.is_unit,
     };
     let given = given.filter(|_| policy.restart_delay > policy.restart_delay_max);
     if let Some((key, offset)) = given {
         let [delay, max] =
             [policy.restart_delay, policy.restart_delay_max].map(humantime::format_duration);
-        let message = format!("restart_delay, {delay}, is longer than restart_delay_max, {max}");
+        let message = phrase!(
+            "restart_delay, %{delay}, is longer than restart_delay_max, %{max}",
+            delay = delay.to_string(),
+            max = max.to_string()
+        );
         problems.add(offset, section.path(key), message);
     }
     policy
@@ -82,7 +87,7 @@ impl Rules<'_, '_, '_> {
 
     /// A whole number from `least` to [`MAX_COUNT`].
     fn count(&mut self, key: &'static str, least: u32, otherwise: u32) -> u32 {
-        let expected = format!("a number from {least} to {MAX_COUNT}");
+        let expected = number(least, MAX_COUNT);
         let Some(Located { value, offset }) =
             self.section.take::<i64>(key, &expected, self.problems)
         else {
@@ -91,14 +96,19 @@ impl Rules<'_, '_, '_> {
         match u32::try_from(value) {
             Ok(value) if (least..=MAX_COUNT).contains(&value) => value,
             _ => {
-                let message = format!("must be {expected}, not {value}");
+                let message = must_be(&expected, value.to_string());
                 self.problems.add(offset, self.section.path(key), message);
                 otherwise
             }
         }
     }
 
-    fn word<T: DeserializeOwned>(&mut self, key: &'static str, expected: &str, otherwise: T) -> T {
+    fn word<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        expected: &Phrase,
+        otherwise: T,
+    ) -> T {
         let given = self.section.take(key, expected, self.problems);
         given.map_or(otherwise, |located: Located<T>| located.value)
     }

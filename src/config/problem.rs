@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::phrase::{Phrase, phrase};
 use crate::printable::printable;
 
 /// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
@@ -18,7 +19,7 @@ pub struct Problem {
     /// The setting's full name, such as `process.monitor.interval`; empty when there is none.
     pub key: String,
     /// What is wrong and what would be right.
-    pub message: String,
+    pub message: Phrase,
 }
 
 /// How many lines end in `text`.
@@ -40,7 +41,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// An error about the file as a whole.
     #[must_use]
-    pub fn whole_file(file: PathBuf, message: String) -> Self {
+    pub fn whole_file(file: PathBuf, message: Phrase) -> Self {
         let problems = vec![Problem {
             line: None,
             key: String::new(),
@@ -49,14 +50,23 @@ impl ConfigError {
         Self { file, problems }
     }
 
-    /// The lines a person reads, one per problem.
+    /// The lines of the journal, one per problem.
     pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.lines_in(Phrase::to_string)
+    }
+
+    /// The lines a person reads, in the user's language.
+    pub fn translated_lines(&self) -> impl Iterator<Item = String> {
+        self.lines_in(Phrase::translated)
+    }
+
+    fn lines_in(&self, say: fn(&Phrase) -> String) -> impl Iterator<Item = String> {
         let hidden = self.problems.len().saturating_sub(SHOWN_AT_MOST);
-        let more = (hidden > 0).then(|| format!("{}: {hidden} more problems", self.file()));
-        self.problems
-            .iter()
-            .take(SHOWN_AT_MOST)
-            .map(|problem| self.line(problem))
+        let more = phrase!("%{count} more problems", count = hidden.to_string());
+        let more = (hidden > 0).then(|| format!("{}: {}", self.file(), say(&more)));
+        let shown = self.problems.iter().take(SHOWN_AT_MOST);
+        shown
+            .map(move |problem| self.line(problem, say))
             .chain(more)
     }
 
@@ -64,7 +74,7 @@ impl ConfigError {
         printable(&self.file.display().to_string())
     }
 
-    fn line(&self, problem: &Problem) -> String {
+    fn line(&self, problem: &Problem, say: fn(&Phrase) -> String) -> String {
         let file = self.file();
         let line = problem
             .line
@@ -74,7 +84,7 @@ impl ConfigError {
             "" => String::new(),
             key => format!("{key}: "),
         };
-        format!("{file}{line}: {key}{}", problem.message)
+        format!("{file}{line}: {key}{}", say(&problem.message))
     }
 }
 

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::problem::{Problem, line_ends};
+use crate::phrase::{Phrase, Value, phrase};
 use crate::printable::printable;
 
 /// More of a value than this isn't shown in a message, in characters.
@@ -48,11 +49,11 @@ impl<'i> Problems<'i> {
     }
 
     /// Notes a problem at byte `offset` of the text.
-    pub(super) fn add(&mut self, offset: usize, key: impl Display, message: impl Display) {
+    pub(super) fn add(&mut self, offset: usize, key: impl Display, message: Phrase) {
         let problem = Problem {
             line: None,
             key: printable(&key.to_string()),
-            message: printable(&message.to_string()),
+            message,
         };
         self.found.push((offset.min(self.text.len()), problem));
     }
@@ -84,6 +85,20 @@ impl<'i> Problems<'i> {
         };
         self.found.into_iter().map(with_line).collect()
     }
+}
+
+/// That a value is another than it must be.
+pub(super) fn must_be(expected: &Phrase, found: impl Into<Value>) -> Phrase {
+    phrase!(
+        "must be %{expected}, not %{found}",
+        expected = expected.clone(),
+        found = found
+    )
+}
+
+/// A text as a file has it, quotes included.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_debug())
 }
 
 /// A value together with where it stands.
@@ -138,19 +153,18 @@ impl<'i> Section<'i> {
     pub(super) fn take<T: DeserializeOwned>(
         &mut self,
         key: &'static str,
-        expected: &str,
+        expected: &Phrase,
         problems: &mut Problems<'_>,
     ) -> Option<Located<T>> {
         let (offset, value) = self.take_value(key)?;
         let found = match value.get_ref() {
-            DeValue::Table(_) => "a section".to_owned(),
-            _ => problems.excerpt(value.span()),
+            DeValue::Table(_) => phrase!("a section"),
+            _ => Phrase::of_words(problems.excerpt(value.span())),
         };
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Some(Located { value, offset }),
             Err(_) => {
-                let message = format!("must be {expected}, not {found}");
-                problems.add(offset, self.path(key), message);
+                problems.add(offset, self.path(key), must_be(expected, found));
                 None
             }
         }
@@ -161,29 +175,28 @@ impl<'i> Section<'i> {
     pub(super) fn take_parsed<T>(
         &mut self,
         key: &'static str,
-        expected: &str,
+        expected: &Phrase,
         parse: impl FnOnce(&str) -> Option<T>,
         problems: &mut Problems<'_>,
     ) -> Option<T> {
         let Located { value, offset } = self.take::<String>(key, expected, problems)?;
         let parsed = parse(&value);
         if parsed.is_none() {
-            let message = format!("must be {expected}, not \"{}\"", value.escape_debug());
-            problems.add(offset, self.path(key), message);
+            problems.add(offset, self.path(key), must_be(expected, quoted(&value)));
         }
         parsed
     }
 
     /// Notes a problem that names `expected` unless the setting `key` is given.
-    pub(super) fn require(&self, key: &str, expected: &str, problems: &mut Problems<'_>) {
+    pub(super) fn require(&self, key: &str, expected: &Phrase, problems: &mut Problems<'_>) {
         if self.find(key).is_none() {
-            let message = format!("is missing: {expected}");
+            let message = phrase!("is missing: %{expected}", expected = expected.clone());
             problems.add(self.offset, self.path(key), message);
         }
     }
 
     /// Refuses the setting `key`, if it is given, with a better reason than that it is unknown.
-    pub(super) fn refuse(&mut self, key: &str, message: impl Display, problems: &mut Problems<'_>) {
+    pub(super) fn refuse(&mut self, key: &str, message: Phrase, problems: &mut Problems<'_>) {
         if let Some(index) = self.entries.iter().position(|(name, ..)| name == key) {
             let (_, offset, _) = self.entries.swap_remove(index);
             problems.add(offset, self.path(key), message);
@@ -200,7 +213,10 @@ impl<'i> Section<'i> {
         let (offset, value) = self.take_value(key)?;
         let path = self.path(key);
         let DeValue::Table(table) = value.into_inner() else {
-            let message = format!("must be sections, each begun by [{path}.KEY]");
+            let message = phrase!(
+                "must be sections, each begun by [%{path}.KEY]",
+                path = path.as_str()
+            );
             problems.add(offset, &path, message);
             return None;
         };
@@ -218,7 +234,7 @@ impl<'i> Section<'i> {
                 _ => problems.add(
                     offset,
                     &path,
-                    format!("must be a section begun by [{path}]"),
+                    phrase!("must be a section begun by [%{path}]", path = path.as_str()),
                 ),
             }
         }
@@ -255,7 +271,10 @@ impl<'i> Section<'i> {
                         _ => problems.add(
                             offset,
                             &path,
-                            format!("must be sections, each begun by [[{path}]]"),
+                            phrase!(
+                                "must be sections, each begun by [[%{path}]]",
+                                path = path.as_str()
+                            ),
                         ),
                     }
                 }
@@ -263,7 +282,10 @@ impl<'i> Section<'i> {
             _ => problems.add(
                 offset,
                 &path,
-                format!("must be sections, each begun by [[{path}]], with two brackets"),
+                phrase!(
+                    "must be sections, each begun by [[%{path}]], with two brackets",
+                    path = path.as_str()
+                ),
             ),
         }
         sections
@@ -272,7 +294,8 @@ impl<'i> Section<'i> {
     /// Ends the section: what nobody took is unknown.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
         for (key, offset, _) in &self.entries {
-            let message = format!("unknown key; known here: {}", self.known.join(", "));
+            let known = self.known.join(", ");
+            let message = phrase!("unknown key; known here: %{known}", known = known);
             problems.add(*offset, self.path(key), message);
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::{self, CheckKind, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
+use crate::phrase::Phrase;
 use crate::printable::printable;
 use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::supervision::{Duplicates, Policy};
@@ -114,7 +115,7 @@ impl Settings {
 
     /// Those of them that somebody else could change, at this moment: the setting's full name, and
     /// who could change what and what to do about it.
-    pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, String)> {
+    pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, Phrase)> {
         self.commands()
             .filter_map(|(key, program)| Some((key, trust::warning(program)?)))
     }

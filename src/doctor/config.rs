@@ -48,7 +48,7 @@ pub(super) fn examine(
     match config::load_or(machine.config.as_deref(), &default) {
         Ok((settings, _)) => Some(Config { settings, file }),
         Err(error) => {
-            for problem in error.lines() {
+            for problem in error.translated_lines() {
                 found.find("config", printable(&problem), edit(&file));
             }
             found.note(t!("doctor.config_first"));

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use rust_i18n::t;
 
 use crate::subprocess::{End, Subprocess};
 
@@ -35,7 +36,7 @@ impl Systemd {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("the event loop can't be set up")?;
+            .with_context(|| t!("errors.event_loop"))?;
         Ok(runtime.block_on(async {
             let (version, enabled, active, clock) = tokio::join!(
                 answer("systemctl", &["--version"]),

@@ -9,6 +9,7 @@ use super::in_words;
 use super::streak::Finding;
 use crate::config::TimesOfDay;
 use crate::local_time::{local, local_zone};
+use crate::phrase::phrase;
 use crate::process::ProcessId;
 
 /// Whether the oldest of the processes has run for too long.
@@ -41,8 +42,11 @@ fn judge(age: Duration, max: Duration, is_time: impl FnOnce() -> bool) -> Findin
     if age <= max {
         Finding::Well
     } else if is_time() {
-        let (age, max) = (in_words(age), in_words(max));
-        Finding::Unwell(format!("it has been running for {age}, longer than {max}"))
+        Finding::Unwell(phrase!(
+            "it has been running for %{age}, longer than %{max}",
+            age = in_words(age),
+            max = in_words(max)
+        ))
     } else {
         Finding::Nothing
     }
@@ -80,10 +84,9 @@ mod tests {
     fn an_age_beyond_the_bound_counts_when_it_is_time() {
         assert_eq!(judge(DAY, DAY, || true), Finding::Well);
         assert_eq!(judge(DAY * 2, DAY, || false), Finding::Nothing);
-        assert_eq!(
-            judge(DAY * 7 + DAY / 24, DAY * 7, || true),
-            Finding::Unwell("it has been running for 7days 1h, longer than 7days".into())
-        );
+        let finding = judge(DAY * 7 + DAY / 24, DAY * 7, || true);
+        let expected = "it has been running for 7days 1h, longer than 7days";
+        assert_eq!(finding.words(), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::no_answer;
 use super::streak::Finding;
+use crate::phrase::phrase;
 use crate::printable::printable;
 use crate::process::ProcessId;
 use crate::subprocess::{End, Subprocess};
@@ -36,7 +37,10 @@ impl Probe {
         let program = printable(self.command.first().map_or("", String::as_str));
         if let Some(last) = &mut self.last {
             if timeout(limit, last.gone()).await.is_err() {
-                return Finding::Unwell(format!("the last run of {program} can't be killed"));
+                return Finding::Unwell(phrase!(
+                    "the last run of %{program} can't be killed",
+                    program = program
+                ));
             }
             self.last = None;
         }
@@ -51,9 +55,17 @@ impl Probe {
         match &outcome.end {
             End::Exited(status) if status.is_success() => Finding::Well,
             End::Exited(status) => {
-                let said = outcome.first_line().map(|line| format!(": {line}"));
-                let said = said.unwrap_or_default();
-                Finding::Unwell(format!("{program} says so ({status}){said}"))
+                let finding = phrase!(
+                    "%{program} says so (%{status})",
+                    program = program,
+                    status = status.phrase()
+                );
+                Finding::Unwell(match outcome.first_line() {
+                    Some(said) => {
+                        phrase!("%{finding}: %{said}", finding = finding, said = said)
+                    }
+                    None => finding,
+                })
             }
             End::TimedOut => Finding::Unwell(no_answer(&program, limit)),
             End::NotRun(why) => Finding::Unknown(why.clone()),

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::streak::Finding;
 use super::{in_words, no_answer};
+use crate::phrase::phrase;
 use crate::printable::printable;
 
 /// When the newest of the files changed, if there is one.
@@ -171,10 +172,18 @@ impl Freshness {
         if age <= self.max_age {
             return Finding::Well;
         }
-        let age = in_words(age);
+        let time = in_words(age);
         Finding::Unwell(match newest {
-            Some(_) => format!("{path} hasn't changed for {age}"),
-            None => format!("{path} hasn't been there for {age}"),
+            Some(_) => phrase!(
+                "%{path} hasn't changed for %{time}",
+                path = path,
+                time = time
+            ),
+            None => phrase!(
+                "%{path} hasn't been there for %{time}",
+                path = path,
+                time = time
+            ),
         })
     }
 }
@@ -190,10 +199,6 @@ mod tests {
 
     const MAX_AGE: Duration = Duration::from_secs(600);
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn unwell(words: &str) -> Finding {
-        Finding::Unwell(words.to_owned())
-    }
 
     /// What a look finds below a new folder that `setup` has filled: at which second, if at all.
     fn found(pattern: &str, setup: impl FnOnce(&Path)) -> Result<Option<u64>, io::Error> {
@@ -260,10 +265,8 @@ mod tests {
         let old = Some(SystemTime::UNIX_EPOCH);
         assert_eq!(file.judge(begin, old, "/f"), Finding::Well);
         assert_eq!(file.judge(begin + MAX_AGE, old, "/f"), Finding::Well);
-        assert_eq!(
-            file.judge(begin + MAX_AGE + SECOND, old, "/f"),
-            unwell("/f hasn't changed for 10m 1s")
-        );
+        let finding = file.judge(begin + MAX_AGE + SECOND, old, "/f");
+        assert_eq!(finding.words(), "/f hasn't changed for 10m 1s");
         let written = Some(SystemTime::UNIX_EPOCH + SECOND);
         let later = begin + MAX_AGE * 2;
         assert_eq!(file.judge(later, written, "/f"), Finding::Well);
@@ -290,7 +293,7 @@ mod tests {
         let mut file = Freshness::new(MAX_AGE, begin);
         assert_eq!(file.judge(begin + MAX_AGE, None, "/f"), Finding::Well);
         let finding = file.judge(begin + MAX_AGE + SECOND, None, "/f");
-        assert_eq!(finding, unwell("/f hasn't been there for 10m 1s"));
+        assert_eq!(finding.words(), "/f hasn't been there for 10m 1s");
     }
 
     proptest! {

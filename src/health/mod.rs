@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
+use crate::phrase::{self, Phrase, phrase};
 use crate::process::ProcessId;
 use file::Looks;
 use streak::{Finding, Streak};
@@ -42,7 +43,7 @@ pub struct Verdict {
 pub enum Outcome {
     /// As often in a row as its settings ask for it found that the process isn't well: how, in words
     /// for a person.
-    Failed(String),
+    Failed(Phrase),
     /// It couldn't be made, and why. That says nothing about the process.
     Unknown(String),
     /// It found that the process is well, after it had told something else.
@@ -229,16 +230,20 @@ impl Probe {
 }
 
 /// The finding that something took longer than it may.
-fn no_answer(what: &impl Display, limit: Duration) -> String {
-    format!("{what} didn't answer within {}", in_words(limit))
+fn no_answer(what: &impl Display, limit: Duration) -> Phrase {
+    phrase!(
+        "%{what} didn't answer within %{time}",
+        what = what.to_string(),
+        time = in_words(limit)
+    )
 }
 
 /// A duration as a person wants to read it, long ones without fractions.
-fn in_words(duration: Duration) -> String {
+fn in_words(duration: Duration) -> Phrase {
     let duration = if duration >= Duration::from_secs(10) {
         Duration::from_secs(duration.as_secs())
     } else {
         Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     };
-    humantime::format_duration(duration).to_string()
+    phrase::time(duration)
 }

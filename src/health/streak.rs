@@ -2,6 +2,7 @@
 //! row, and its end once. It checks nothing.
 
 use super::Outcome;
+use crate::phrase::{Phrase, phrase};
 
 /// What one check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,11 +10,22 @@ pub(super) enum Finding {
     /// All is well.
     Well,
     /// It isn't, in words for a person.
-    Unwell(String),
+    Unwell(Phrase),
     /// It couldn't be found out, and why. That says nothing about the process.
     Unknown(String),
     /// There is nothing to be said yet.
     Nothing,
+}
+
+#[cfg(test)]
+impl Finding {
+    /// What was found, of a process that isn't well.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Unwell(words) => words.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// The findings of one check so far.
@@ -56,11 +68,15 @@ impl Streak {
                 if self.failures < self.needed {
                     return None;
                 }
-                let in_a_row = match self.needed {
-                    1 => String::new(),
-                    _ => format!(", {} times in a row", self.failures),
+                let why = match self.needed {
+                    1 => why,
+                    _ => phrase!(
+                        "%{finding}, %{count} times in a row",
+                        finding = why,
+                        count = self.failures.to_string()
+                    ),
                 };
-                (Told::Failed, Outcome::Failed(why + &in_a_row))
+                (Told::Failed, Outcome::Failed(why))
             }
             // What was found before still stands.
             Finding::Unknown(_) if self.told == Told::Failed => return None,
@@ -82,6 +98,14 @@ mod tests {
         Finding::Unwell("bad".into())
     }
 
+    fn in_a_row(count: u32) -> Phrase {
+        phrase!(
+            "%{finding}, %{count} times in a row",
+            finding = Phrase::from("bad"),
+            count = count.to_string()
+        )
+    }
+
     fn unknown() -> Finding {
         Finding::Unknown("why".into())
     }
@@ -91,7 +115,7 @@ mod tests {
         let mut streak = Streak::new(3);
         assert_eq!(streak.add(unwell()), None);
         assert_eq!(streak.add(unwell()), None);
-        let failed = Outcome::Failed("bad, 3 times in a row".into());
+        let failed = Outcome::Failed(in_a_row(3));
         assert_eq!(streak.add(unwell()), Some(failed.clone()));
         assert_eq!(streak.add(unwell()), None);
         assert_eq!(streak.add(Finding::Well), Some(Outcome::Passed));
@@ -114,7 +138,7 @@ mod tests {
         assert_eq!(streak.add(unknown()), Some(Outcome::Unknown("why".into())));
         assert_eq!(streak.add(unknown()), None);
         assert_eq!(streak.add(Finding::Nothing), None);
-        let failed = Outcome::Failed("bad, 2 times in a row".into());
+        let failed = Outcome::Failed(in_a_row(2));
         assert_eq!(streak.add(unwell()), Some(failed), "nor did it pass");
         assert_eq!(streak.add(unknown()), None, "and still stands");
         assert_eq!(streak.add(Finding::Well), Some(Outcome::Passed));

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::no_answer;
 use super::streak::Finding;
 use crate::config::TcpAddress;
+use crate::phrase::phrase;
 use crate::process::ProcessId;
 
 /// Whether something accepts connections at `address`.
@@ -31,13 +32,18 @@ pub(super) async fn probe(address: TcpAddress, subject: &[ProcessId], limit: Dur
         return judge(address, has_listener(address, subject));
     }
     match error.kind() {
-        _ if refused => Finding::Unwell(format!(
-            "nothing accepts connections on {address} (connection refused)"
+        _ if refused => Finding::Unwell(phrase!(
+            "nothing accepts connections on %{address} (connection refused)",
+            address = address.to_string()
         )),
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::HostUnreachable
-        | ErrorKind::TimedOut => Finding::Unwell(format!("{address} can't be reached: {error}")),
+        | ErrorKind::TimedOut => Finding::Unwell(phrase!(
+            "%{address} can't be reached: %{error}",
+            address = address.to_string(),
+            error = error.to_string()
+        )),
         // Such as a sandbox or a network that is down: nothing that the process could help.
         _ => Finding::Unknown(format!("{address} can't be connected to: {error}")),
     }
@@ -52,7 +58,10 @@ fn is_forbidden(error: &io::Error) -> bool {
 fn judge(address: TcpAddress, has_listener: Result<bool, ProcError>) -> Finding {
     match has_listener {
         Ok(true) => Finding::Well,
-        Ok(false) => Finding::Unwell(format!("nothing listens on {address}")),
+        Ok(false) => Finding::Unwell(phrase!(
+            "nothing listens on %{address}",
+            address = address.to_string()
+        )),
         Err(error) => Finding::Unknown(format!(
             "{address} can't be connected to from the service's sandbox, and who listens there \
              can't be told: {error}"

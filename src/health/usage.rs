@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::in_words;
 use super::streak::Finding;
 use crate::config::{ByteSize, Percent};
+use crate::phrase::phrase;
 use crate::process::{ProcessId, Usage};
 
 /// Samples that are kept for each time `over` which the CPU is measured.
@@ -43,7 +44,11 @@ pub(super) fn memory(subject: &[ProcessId], max: ByteSize) -> Finding {
         Ok(usage) if usage.resident <= max.0 => Finding::Well,
         Ok(usage) => {
             let used = usage.resident.div_ceil(1 << 20);
-            Finding::Unwell(format!("it uses {used}MiB of memory, more than {max}"))
+            Finding::Unwell(phrase!(
+                "it uses %{used}MiB of memory, more than %{max}",
+                used = used.to_string(),
+                max = max.to_string()
+            ))
         }
         Err(finding) => finding,
     }
@@ -96,9 +101,11 @@ impl Cpu {
         if percent <= u128::from(max.0) {
             return Finding::Well;
         }
-        let time = in_words(time);
-        Finding::Unwell(format!(
-            "it used {percent}% of a core over {time}, more than {max}"
+        Finding::Unwell(phrase!(
+            "it used %{percent}% of a core over %{time}, more than %{max}",
+            percent = percent.to_string(),
+            time = in_words(time),
+            max = max.to_string()
         ))
     }
 }
@@ -128,8 +135,8 @@ mod tests {
         assert_eq!(judge(60, 1054), Finding::Well, "54 s in 60 s");
         assert_eq!(judge(90, 1084), Finding::Well);
         assert_eq!(
-            judge(120, 1114),
-            Finding::Unwell("it used 100% of a core over 1m, more than 90%".into())
+            judge(120, 1114).words(),
+            "it used 100% of a core over 1m, more than 90%"
         );
         assert_eq!(judge(150, 1114), Finding::Well);
     }
@@ -140,8 +147,8 @@ mod tests {
         let mut cpu = Cpu::new(Percent(150), OVER);
         cpu.judge(begin, Duration::ZERO);
         assert_eq!(
-            cpu.judge(begin + OVER, OVER * 2),
-            Finding::Unwell("it used 200% of a core over 1m, more than 150%".into())
+            cpu.judge(begin + OVER, OVER * 2).words(),
+            "it used 200% of a core over 1m, more than 150%"
         );
     }
 

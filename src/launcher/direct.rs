@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use crate::phrase::phrase;
 use crate::printable::printable;
 use crate::process::ExitStatus;
 use crate::spawn::{Stdio, is_missing, not_run, spawn};
@@ -57,7 +58,10 @@ impl Child {
             Ok(WaitStatus::Signaled(_, signal, _)) => ExitStatus::Signal(signal as i32),
             Ok(_) | Err(Errno::EINTR) => return None,
             Err(errno) => {
-                let why = format!("how the start program ended can't be learnt: {errno}");
+                let why = phrase!(
+                    "how the start program ended can't be learnt: %{error}",
+                    error = errno.to_string()
+                );
                 return Some(StartOutcome::NotRun(StartFailure::NotRun(why)));
             }
         };

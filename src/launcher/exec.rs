@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::unistd::execve;
+use rust_i18n::t;
 
 use crate::environment;
 use crate::printable::printable;
@@ -21,14 +22,17 @@ use crate::printable::printable;
 pub fn exec(command: &[String]) -> anyhow::Result<Infallible> {
     let arguments = environment::c_strings(command.iter().map(|argument| argument.clone().into()))?;
     let environment = environment::for_execution(&[])?;
-    let program = arguments.first().context("the command is empty")?;
+    let program = arguments.first().with_context(|| t!("errors.no_command"))?;
     execve(program, &arguments, &environment).map_err(|errno| {
         let program = printable(&command[0]);
         match errno {
             Errno::ENOENT if std::path::Path::new(&command[0]).exists() => {
-                anyhow!("{program} can't be run: the interpreter in its first line doesn't exist")
+                anyhow!("{}", t!("errors.no_interpreter", program = program))
             }
-            _ => anyhow!("{program} can't be run: {}", errno.desc()),
+            _ => anyhow!(
+                "{}",
+                t!("errors.not_run", program = program, error = errno.desc())
+            ),
         }
     })
 }

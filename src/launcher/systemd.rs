@@ -11,6 +11,7 @@ use nix::unistd::{Pid, getppid};
 
 use super::unit::Job;
 use crate::config::Launcher;
+use crate::phrase::phrase;
 use crate::printable::printable;
 use crate::supervision::StartFailure;
 
@@ -55,7 +56,10 @@ fn check(program: &str) -> Result<(), StartFailure> {
             Err(StartFailure::NotInstalled(printable(program)))
         }
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
-            let why = format!("{} can't be run: it isn't executable", printable(program));
+            let why = phrase!(
+                "%{program} can't be run: it isn't executable",
+                program = program
+            );
             Err(StartFailure::NotRun(why))
         }
         _ => Ok(()),

@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::environment;
-use crate::printable::printable;
+use crate::phrase::{Phrase, phrase};
 use crate::process::{ExitStatus, exit_of};
+use crate::spawn::not_run;
 use crate::supervision::{StartFailure, StartOutcome};
 
 /// What is kept of systemctl's message, in bytes.
@@ -75,8 +76,8 @@ impl Job {
     where
         F: Future<Output = StartOutcome> + Send,
     {
-        let child = systemctl(words)
-            .map_err(|error| StartFailure::NotRun(format!("systemctl can't be run: {error}")))?;
+        let child =
+            systemctl(words).map_err(|error| StartFailure::NotRun(not_run("systemctl", &error)))?;
         let pid = pid_of(&child);
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
@@ -102,7 +103,10 @@ impl Job {
     pub(super) async fn ended(&mut self) -> StartOutcome {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome,
-            Err(error) => failure(format!("waiting for systemctl: {error}")),
+            Err(error) => failure(phrase!(
+                "waiting for systemctl: %{error}",
+                error = error.to_string()
+            )),
         }
     }
 
@@ -119,12 +123,15 @@ fn finished(pid: i32, verb: &str, unit: &str, output: io::Result<Output>) -> Sta
         Ok(output) if !output.status.success() => {
             let message = String::from_utf8_lossy(&output.stderr);
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            let message = printable(&message);
             let status = output.status;
-            failure(format!("systemctl {verb} {unit}: {status}: {message}"))
+            failure(Phrase::of_words(format!(
+                "systemctl {verb} {unit}: {status}: {message}"
+            )))
         }
         Ok(_) => exited(pid, ExitStatus::Code(0), false),
-        Err(error) => failure(format!("systemctl {verb} {unit}: {error}")),
+        Err(error) => failure(Phrase::of_words(format!(
+            "systemctl {verb} {unit}: {error}"
+        ))),
     }
 }
 
@@ -133,7 +140,10 @@ async fn follow_main_process(unit: &str) -> StartOutcome {
     loop {
         let properties = match Properties::of(unit).await {
             Ok(properties) => properties,
-            Err(error) => return failure(format!("systemctl show {unit}: {error}")),
+            Err(error) => {
+                let why = format!("systemctl show {unit}: {error}");
+                return failure(Phrase::of_words(why));
+            }
         };
         match properties.number("MainPID") {
             Some(pid) if pid > 0 => exit_of(pid).await,
@@ -218,7 +228,7 @@ fn exited(pid: i32, status: ExitStatus, left_running: bool) -> StartOutcome {
     }
 }
 
-fn failure(why: String) -> StartOutcome {
+fn failure(why: Phrase) -> StartOutcome {
     StartOutcome::NotRun(StartFailure::Unit(why))
 }
 

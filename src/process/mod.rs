@@ -13,6 +13,8 @@ mod watch;
 
 use std::fmt;
 
+use crate::phrase::{Phrase, phrase};
+
 pub use listing::{Running, running};
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
@@ -59,14 +61,22 @@ impl ExitStatus {
     }
 }
 
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Code(code) => write!(f, "exit status {code}"),
+impl ExitStatus {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn phrase(self) -> Phrase {
+        match self {
+            Self::Code(code) => phrase!("exit status %{code}", code = code.to_string()),
             Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-                Ok(signal) => write!(f, "{signal}"),
-                Err(_) => write!(f, "signal {number}"),
+                Ok(signal) => Phrase::of_words(signal.as_str()),
+                Err(_) => phrase!("signal %{number}", number = number.to_string()),
             },
         }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phrase().fmt(f)
     }
 }

@@ -20,6 +20,7 @@ use rustix::io::{Errno, pread, read, retry_on_intr};
 
 use super::stat::{Stat, Status};
 use super::{ExitStatus, ProcessId, ProcessName, Target, user_name};
+use crate::phrase::{Phrase, phrase};
 use crate::printable::printable;
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
@@ -140,23 +141,35 @@ impl PartialEq for LookError {
     }
 }
 
-impl fmt::Display for LookError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+impl LookError {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn phrase(&self) -> Phrase {
+        let path = self.path.display().to_string();
         match self.problem {
-            Unreadable::Io(errno) => {
-                write!(f, "{path} can't be read: {}", io::Error::from(errno))
-            }
-            Unreadable::Malformed => write!(f, "{path} isn't in the form proc(5) describes"),
-            Unreadable::Incomplete => write!(
-                f,
-                "{path} doesn't show every process: pid 1 is missing (mounted with hidepid?)"
+            Unreadable::Io(errno) => phrase!(
+                "%{file} can't be read: %{error}",
+                file = path,
+                error = io::Error::from(errno).to_string()
             ),
-            Unreadable::NoArguments => write!(
-                f,
-                "{path} is still empty, though the process lives: which program it is can't be told"
+            Unreadable::Malformed => {
+                phrase!("%{file} isn't in the form proc(5) describes", file = path)
+            }
+            Unreadable::Incomplete => phrase!(
+                "%{folder} doesn't show every process: pid 1 is missing (mounted with hidepid?)",
+                folder = path
+            ),
+            Unreadable::NoArguments => phrase!(
+                "%{file} is still empty, though the process lives: which program it is can't be told",
+                file = path
             ),
         }
+    }
+}
+
+impl fmt::Display for LookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phrase().fmt(f)
     }
 }
 

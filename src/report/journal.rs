@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use rust_i18n::t;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -110,12 +111,15 @@ impl Journalctl {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("journalctl can't be run")?;
-        let stdout = child.stdout.take().context("journalctl has no output")?;
+            .with_context(|| t!("errors.journalctl_not_run"))?;
+        let stdout = child
+            .stdout
+            .take()
+            .with_context(|| t!("errors.journalctl_silent"))?;
         let stderr = child
             .stderr
             .take()
-            .context("journalctl has no error output")?;
+            .with_context(|| t!("errors.journalctl_silent"))?;
         Ok(Self {
             child,
             stdout: BufReader::new(stdout),
@@ -132,7 +136,7 @@ impl Journalctl {
             let next = timeout_at(self.deadline, next).await;
             let is_there = next
                 .map_err(|_| too_slow())?
-                .context("what journalctl says can't be read")?;
+                .with_context(|| t!("errors.journalctl_silent"))?;
             if !is_there {
                 return Ok(None);
             }
@@ -151,13 +155,18 @@ impl Journalctl {
         let status = timeout_at(self.deadline, self.child.wait()).await;
         let status = status
             .map_err(|_| too_slow())?
-            .context("journalctl can't be waited for")?;
+            .with_context(|| t!("errors.journalctl_silent"))?;
         if status.success() {
             return Ok(());
         }
         let complaints = String::from_utf8_lossy(&complaints);
         let last = complaints.lines().last().unwrap_or_default();
-        anyhow::bail!("journalctl has failed ({status}): {}", printable(last))
+        let text = t!(
+            "errors.journalctl_failed",
+            status = status,
+            message = printable(last)
+        );
+        anyhow::bail!("{text}")
     }
 }
 
@@ -174,7 +183,7 @@ async fn head(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
 
 fn too_slow() -> anyhow::Error {
     let time = humantime::format_duration(TIMEOUT);
-    anyhow::anyhow!("journalctl has not come to an end within {time}")
+    anyhow::anyhow!("{}", t!("errors.journalctl_slow", time = time))
 }
 
 /// Reads the next line into `line`, of one that is too long only the beginning; false at the end.

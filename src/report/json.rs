@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use rust_i18n::t;
 use serde::Serialize;
 
 use super::history::{Record, State};
@@ -74,7 +75,7 @@ pub fn json(report: &Report) -> anyhow::Result<String> {
             .map(|(key, record)| process(key, record))
             .collect(),
     };
-    let json = serde_json::to_string(&form).context("the report can't be written as JSON")?;
+    let json = serde_json::to_string(&form).with_context(|| t!("errors.json"))?;
     Ok(json + "\n")
 }
 

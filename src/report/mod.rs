@@ -157,7 +157,7 @@ pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the event loop can't be set up")?;
+        .with_context(|| t!("errors.event_loop"))?;
     runtime
         .block_on(journal::read(&mut history, now))
         .with_context(unreadable)?;
@@ -179,14 +179,14 @@ fn unreadable() -> String {
 
 fn now() -> anyhow::Result<Moment> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let id = fs::read_to_string(path).with_context(|| format!("{path} can't be read"))?;
+    let id = fs::read_to_string(path).with_context(|| t!("errors.unreadable", file = path))?;
     let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let monotonic = Duration::try_from(monotonic).context("the clock shows no time")?;
+    let monotonic = Duration::try_from(monotonic).with_context(|| t!("errors.no_time"))?;
     // A clock from before 1970 was never set.
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ok(Moment {
-        boot: journal::boot_id(&id).with_context(|| format!("{path} has no id"))?,
+        boot: journal::boot_id(&id).with_context(|| t!("errors.unreadable", file = path))?,
         monotonic: micros(monotonic),
         wall: micros(wall.unwrap_or_default()),
     })
@@ -213,10 +213,10 @@ fn running(runtime_dir: &Path) -> Option<Running> {
 /// # Errors
 /// When it can't be written; what was there before still is.
 pub fn write(path: &Path, content: &str) -> anyhow::Result<()> {
-    let failed = || format!("{} can't be written", path.display());
+    let failed = || t!("errors.unwritable", file = path.display());
     let path = std::path::absolute(path).with_context(failed)?;
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        anyhow::bail!("{} is no file's name", path.display());
+        anyhow::bail!("{}", t!("errors.no_file_name", path = path.display()));
     };
     let name = name.to_str().with_context(failed)?;
     crate::published::replace(directory, name, content.as_bytes()).with_context(failed)

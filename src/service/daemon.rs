@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
+use rust_i18n::t;
 
 /// Sets umask and working directory as daemon(7) asks for, and closes what was left open.
 ///
@@ -16,7 +17,7 @@ use nix::sys::stat::{Mode, umask};
 /// When `/` can't be entered or /proc isn't there: then nothing can be supervised either.
 pub fn prepare() -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
-    std::env::set_current_dir("/").context("the directory / can't be entered")?;
+    std::env::set_current_dir("/").with_context(|| t!("errors.root"))?;
     close_inherited(Path::new("/proc/self/fd"))
 }
 
@@ -31,8 +32,8 @@ fn close_inherited(directory: &Path) -> anyhow::Result<()> {
         }
         Ok(descriptors)
     };
-    let descriptors = read()
-        .with_context(|| format!("{} can't be read; is /proc mounted?", directory.display()))?;
+    let descriptors =
+        read().with_context(|| t!("errors.no_proc", directory = directory.display()))?;
     for descriptor in descriptors.into_iter().filter(|descriptor| *descriptor > 2) {
         // The one the directory was read through is closed already.
         let _ = nix::unistd::close(descriptor);

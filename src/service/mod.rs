@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use rust_i18n::t;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
@@ -30,6 +31,7 @@ use crate::hooks::Hooks;
 use crate::journal;
 use crate::launcher::leftover;
 use crate::legacy;
+use crate::phrase::Phrase;
 use crate::printable::{list, printable};
 use crate::process::ProcessTable;
 use crate::state::{self, Remembered};
@@ -73,9 +75,12 @@ enum Event {
 /// # Errors
 /// When another service uses the runtime directory, or signals can't be received.
 pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be received")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be received")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be received")?;
+    let mut terminate =
+        signal(SignalKind::terminate()).with_context(|| t!("errors.signal", signal = "SIGTERM"))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).with_context(|| t!("errors.signal", signal = "SIGINT"))?;
+    let mut hangup =
+        signal(SignalKind::hangup()).with_context(|| t!("errors.signal", signal = "SIGHUP"))?;
     let mut service = Service::new(options, &settings)?;
     service.say(
         Kind::Startup,
@@ -202,7 +207,7 @@ struct Service {
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
     /// The commands that somebody else could change, as was said.
-    unsafe_commands: Vec<(String, String)>,
+    unsafe_commands: Vec<(String, Phrase)>,
     hooks: Hooks,
     /// Held for as long as the service lives.
     lock: Option<Lock>,
@@ -284,10 +289,11 @@ impl Service {
         let created = fs::create_dir_all(&directory).map_err(NotLocked::Failed);
         let lock = match created.and_then(|()| Lock::take(&directory)) {
             Ok(lock) => Ok(lock),
-            Err(NotLocked::HeldBy(pid)) => anyhow::bail!(
-                "another mfe-watchdog (pid {pid}) already uses {}; stop it first",
-                directory.display()
-            ),
+            Err(NotLocked::HeldBy(pid)) => {
+                let directory = directory.display();
+                let text = t!("errors.already_runs", pid = pid, directory = directory);
+                anyhow::bail!("{text}")
+            }
             Err(NotLocked::Failed(error)) => Err(error),
         };
         self.check("the lock", &lock, |error| {
@@ -314,8 +320,7 @@ impl Service {
     /// run: it was set aside, and all begins anew.
     fn remembered(&self) -> Vec<Remembered> {
         state::read(&self.options.runtime_dir).unwrap_or_else(|error| {
-            let text =
-                format!("what was remembered of restarts is lost: {error:#}; it is set aside");
+            let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
             // If that fails, so will the next writing, and say why.
             let _ = state::set_aside(&self.options.runtime_dir);

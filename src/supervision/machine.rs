@@ -33,6 +33,7 @@ use super::copies::Copies;
 use super::ending::Ending;
 use super::policy::Policy;
 use super::report::{Cause, Report, StartFailure, StartOutcome, Stop};
+use crate::phrase::Phrase;
 use crate::process::{ExitStatus, ProcessId, Sighting};
 
 /// The first pause before looking whether a start has succeeded, or an end; it doubles up to
@@ -58,7 +59,7 @@ pub enum Event {
     /// A look at the process table succeeded.
     Looked(Sighting),
     /// A look failed; the text says why and is the same for the same kind of failure.
-    LookFailed(String),
+    LookFailed(Phrase),
     /// Something suggests that the process has ended; only a look can tell.
     ExitNoticed,
     /// A start program was run, under this pid.
@@ -77,7 +78,7 @@ pub enum Event {
         /// The check's name.
         check: String,
         /// What it has found.
-        finding: String,
+        finding: Phrase,
         /// Whether the process is to be restarted for it.
         is_reason_to_restart: bool,
     },
@@ -186,7 +187,7 @@ pub struct Machine {
     epoch: Instant,
     phase: Phase,
     /// The last look's failure, if it failed.
-    look_failure: Option<String>,
+    look_failure: Option<Phrase>,
     /// The processes that were alive at the last successful look.
     alive: Vec<ProcessId>,
     copies: Copies,
@@ -195,7 +196,7 @@ pub struct Machine {
     /// Since when the process is stopped (state T), if it is.
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
-    troubles: BTreeMap<String, String>,
+    troubles: BTreeMap<String, Phrase>,
     /// The end of the living process: there in `Replacing`, and nowhere else.
     ending: Option<Ending>,
     /// The ends of second copies.
@@ -346,8 +347,8 @@ impl Machine {
 
     /// Why the last look failed; `None` when it succeeded.
     #[must_use]
-    pub fn look_failure(&self) -> Option<&str> {
-        self.look_failure.as_deref()
+    pub fn look_failure(&self) -> Option<&Phrase> {
+        self.look_failure.as_ref()
     }
 
     /// Why the last start failed; `None` once the process is up.
@@ -374,9 +375,9 @@ impl Machine {
     }
 
     /// What is wrong with the living process: the name of a check and what it has found.
-    pub fn troubles(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn troubles(&self) -> impl Iterator<Item = (&str, &Phrase)> {
         let troubles = self.troubles.iter();
-        troubles.map(|(check, finding)| (check.as_str(), finding.as_str()))
+        troubles.map(|(check, finding)| (check.as_str(), finding))
     }
 
     /// Whether the process that is to be replaced can't be killed.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::phrase::{self, Phrase, phrase};
 use crate::process::{ExitStatus, Impostor};
 
 /// How a start program came to its end.
@@ -29,11 +30,11 @@ pub enum StartFailure {
     /// The start program isn't there.
     NotInstalled(String),
     /// The start program can't be run: what was tried and the system's own words.
-    NotRun(String),
+    NotRun(Phrase),
     /// The start program reported a failure.
     Failed(ExitStatus),
     /// systemd reported a failure, in its own words.
-    Unit(String),
+    Unit(Phrase),
     /// What came of it has the name, but not the rest of what makes the program.
     Misfit(Impostor),
     /// Nothing of the name appeared in time.
@@ -56,31 +57,54 @@ pub enum Fate {
     Unknown,
 }
 
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl StartFailure {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn phrase(&self) -> Phrase {
         match self {
-            Self::NotInstalled(program) => write!(f, "{program} is not installed"),
-            Self::NotRun(why) | Self::Unit(why) => f.write_str(why),
-            Self::Failed(status) => write!(f, "the start program failed with {status}"),
-            Self::Misfit(Impostor { id, user, path }) => write!(
-                f,
-                "a process of that name has come (pid {}, {path}, user {user}) that doesn't fit \
-                 exe, cmdline or user; nothing more is started while it runs",
-                id.pid
+            Self::NotInstalled(program) => {
+                phrase!("%{program} is not installed", program = program.as_str())
+            }
+            Self::NotRun(why) | Self::Unit(why) => why.clone(),
+            Self::Failed(status) => phrase!(
+                "the start program failed with %{status}",
+                status = status.phrase()
+            ),
+            Self::Misfit(Impostor { id, user, path }) => phrase!(
+                "a process of that name has come (pid %{pid}, %{path}, user %{user}) that doesn't \
+                 fit exe, cmdline or user; nothing more is started while it runs",
+                pid = id.pid.to_string(),
+                path = path.as_str(),
+                user = user.as_str()
             ),
             Self::TimedOut {
                 after,
                 start_program,
-            } => {
-                let after = humantime::format_duration(*after);
-                write!(f, "no process of that name appeared within {after}; ")?;
-                match start_program {
-                    Fate::Running => f.write_str("the start program is still running"),
-                    Fate::Ended(status) => write!(f, "the start program ended with {status}"),
-                    Fate::Unknown => f.write_str("it was started before the service was"),
-                }
-            }
+            } => phrase!(
+                "no process of that name appeared within %{time}; %{fate}",
+                time = phrase::time(*after),
+                fate = start_program.phrase()
+            ),
         }
+    }
+}
+
+impl Fate {
+    fn phrase(self) -> Phrase {
+        match self {
+            Self::Running => phrase!("the start program is still running"),
+            Self::Ended(status) => phrase!(
+                "the start program ended with %{status}",
+                status = status.phrase()
+            ),
+            Self::Unknown => phrase!("it was started before the service was"),
+        }
+    }
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phrase().fmt(f)
     }
 }
 
@@ -169,7 +193,7 @@ pub enum Report {
     /// A start failed, for a reason not yet said.
     StartFailed(StartFailure),
     /// A look failed, for a reason not yet said.
-    Unknown(String),
+    Unknown(Phrase),
     /// It lives, but isn't well.
     Unhealthy {
         /// Its lowest pid.
@@ -177,7 +201,7 @@ pub enum Report {
         /// The name of the check that says so.
         check: String,
         /// What the check has found.
-        finding: String,
+        finding: Phrase,
         /// Whether it is restarted for that.
         will_restart: bool,
     },

@@ -18,6 +18,7 @@ use crate::event::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::launcher::{StartProgram, UnitStop};
+use crate::phrase::{Phrase, phrase};
 use crate::printable::list;
 use crate::process::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
 use crate::state::Remembered;
@@ -69,6 +70,7 @@ impl Slot {
                 (memory, last_restart, recent_restarts)
             })
             .unwrap_or_default();
+        let not_looked_at = phrase!("not looked at yet");
         let status = ProcessStatus {
             key: process.key.clone(),
             name: process.name().as_str().to_owned(),
@@ -79,7 +81,8 @@ impl Slot {
             next_start: None,
             paused_until: None,
             last_restart,
-            detail: Some("not looked at yet".into()),
+            detail: Some(not_looked_at.to_string()),
+            wording: vec![not_looked_at],
         };
         let published = Mutex::new(Published {
             status,
@@ -256,7 +259,7 @@ impl Supervisor {
                 // The same failure, met at another process, keeps its words: it is said once.
                 let before = self.look_error.take().filter(|before| *before == error);
                 let error = self.look_error.insert(before.unwrap_or(error));
-                Event::LookFailed(error.to_string())
+                Event::LookFailed(error.phrase())
             }
         }
     }
@@ -401,6 +404,7 @@ impl Supervisor {
 
     fn publish(&mut self, reports: &[Report], has_looked: bool) {
         let now = SystemTime::now();
+        let wording = wording(&self.machine);
         let mut status = ProcessStatus {
             state: state(&self.machine),
             pids: self.machine.alive().iter().map(|id| id.pid).collect(),
@@ -409,7 +413,8 @@ impl Supervisor {
             paused_until: self
                 .paused_until
                 .at(self.machine.pause().map(|pause| pause.until), now),
-            detail: detail(&self.machine),
+            detail: in_english(&wording),
+            wording,
             ..self.published.status.clone()
         };
         if status.state != self.published.status.state {
@@ -499,38 +504,56 @@ fn state(machine: &Machine) -> State {
     }
 }
 
-fn detail(machine: &Machine) -> Option<String> {
+/// What a person should know about the state, sentence by sentence.
+fn wording(machine: &Machine) -> Vec<Phrase> {
     if let Some(why) = machine.look_failure() {
-        return Some(why.to_owned());
+        return vec![why.clone()];
     }
     if let Some(pause) = machine.pause() {
-        return pause.reason.clone();
+        let reason = pause.reason.as_deref();
+        return reason.map(Phrase::of_words).into_iter().collect();
     }
-    match machine.phase() {
+    let sentence = match machine.phase() {
         Phase::Replacing if machine.is_stuck() => {
-            Some("it is to end and can't be killed; no other one is started".into())
+            phrase!("it is to end and can't be killed; no other one is started")
         }
-        Phase::Up | Phase::Replacing => up_detail(machine),
-        Phase::Backoff => Some("it dies again and again, so its next start waits".into()),
-        _ if machine.is_dry_run() => Some("dry run: it would be started".into()),
-        _ => match machine.start_failure()? {
-            failure @ StartFailure::NotInstalled(_) => Some(format!("waiting: {failure}")),
-            failure => Some(failure.to_string()),
+        Phase::Up | Phase::Replacing => return up_wording(machine),
+        Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
+        _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
+        _ => match machine.start_failure() {
+            None => return Vec::new(),
+            Some(failure @ StartFailure::NotInstalled(_)) => {
+                phrase!("waiting: %{why}", why = failure.phrase())
+            }
+            Some(failure) => failure.phrase(),
         },
-    }
+    };
+    vec![sentence]
 }
 
-fn up_detail(machine: &Machine) -> Option<String> {
-    let troubles = machine.troubles();
-    let mut lines: Vec<String> = troubles
-        .map(|(check, finding)| format!("{check}: {finding}"))
-        .collect();
+fn up_wording(machine: &Machine) -> Vec<Phrase> {
+    let troubles = machine.troubles().map(|(check, finding)| {
+        phrase!(
+            "%{check}: %{finding}",
+            check = check,
+            finding = finding.clone()
+        )
+    });
+    let mut wording: Vec<Phrase> = troubles.collect();
     let duplicates: Vec<i32> = machine.duplicates().collect();
     if !duplicates.is_empty() {
-        lines.push(format!("runs twice: also as pid {}", list(duplicates)));
+        wording.push(phrase!(
+            "runs twice: also as pid %{pids}",
+            pids = list(duplicates)
+        ));
     }
     if machine.phase() == Phase::Replacing {
-        lines.push("it is being restarted".into());
+        wording.push(phrase!("it is being restarted"));
     }
-    (!lines.is_empty()).then(|| lines.join("; "))
+    wording
+}
+
+fn in_english(wording: &[Phrase]) -> Option<String> {
+    let sentences: Vec<String> = wording.iter().map(Phrase::to_string).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }

@@ -635,6 +635,34 @@ fn a_default_file_is_used_and_never_passed_over_for_being_bad() {
 }
 
 #[test]
+fn problems_are_told_in_the_users_language() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let text = format!(
+        "dry_run = \"x\"\n{}",
+        process("a", "\"A\"", "command = [\"/a\"]\ninterval = \"2h\"\n")
+    );
+    fs::write(&file, text).unwrap();
+    let shown = file.display().to_string();
+    let expected = [
+        "1: dry_run: deve ser true ou false, não \"x\"",
+        "5: process.a.interval: deve ser uma duração como \"10s\" ou \"1min 30s\", de 100ms a 1h, \
+         não \"2h\"",
+    ];
+    for command in ["check", "run"] {
+        let mut refused = mfe_watchdog();
+        refused.arg(command).arg("--config").arg(&file);
+        refused.arg("--runtime-dir").arg(directory.path());
+        let refused = output(refused.env("LANG", "pt_BR.UTF-8").env_remove("LC_ALL"));
+        assert_eq!((refused.code(), refused.stdout.as_str()), (78, ""));
+        for line in expected {
+            let line = format!("{shown}:{line}\n");
+            assert!(refused.stderr.contains(&line), "{}", refused.stderr);
+        }
+    }
+}
+
+#[test]
 fn usage_errors_have_a_code_of_their_own() {
     for arguments in [
         &[][..],

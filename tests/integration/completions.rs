@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
 use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
 
-use crate::support::output;
+use crate::support::{Output, install, output};
 
 /// Set, it has the files written anew.
 const RENEW: &str = "RENEW_COMPLETIONS";
@@ -109,5 +109,61 @@ fn bash_offers_commands_options_and_keys() {
             .filter(|word| wanted.contains(word))
             .collect();
         assert_eq!(names, wanted, "{words}");
+    }
+}
+
+#[test]
+fn fish_offers_commands_and_options() {
+    install("fish");
+    let (_, file) = FILES[2];
+    for (words, expected) in [
+        ("mfe-watchdog st", "status"),
+        ("mfe-watchdog status --j", "--json"),
+    ] {
+        let script = "source $argv[1]; complete -C $argv[2]";
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", script]);
+        let offered = output(fish.arg(path(file)).arg(words));
+        assert_eq!(offered.stderr, "", "{words}");
+        // Each with what it is for, behind a tab.
+        let lines = offered.stdout.lines();
+        let names: Vec<&str> = lines.filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(names, [expected], "{words}");
+    }
+}
+
+/// What zsh runs in place of `words`, of which Tab completes the last.
+fn completed_by_zsh(words: &str) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    let folder = path("").display().to_string();
+    let start = format!(
+        "fpath=({folder} $fpath)
+        autoload -U compinit
+        compinit -u -D
+        mfe-watchdog() {{ print -r -- \"ran <$*>\" }}"
+    );
+    fs::write(home.path().join(".zshrc"), start).unwrap();
+    let script = "zmodload zsh/zpty
+        zpty shell \"ZDOTDIR=$1 zsh -d -i\"
+        zpty -w -n shell \"$2\"$'\\t\\n'
+        zpty -r shell said '*ran <*>*'
+        print -r -- \"$said\"";
+    let mut zsh = Command::new("timeout");
+    zsh.args(["60", "zsh", "-f", "-c", script, "zsh"]);
+    output(zsh.arg(home.path()).arg(words).env("TERM", "dumb"))
+}
+
+#[test]
+fn zsh_completes_commands_options_and_keys() {
+    install("zsh");
+    for (words, expected) in [
+        ("mfe-watchdog st", "ran <status>"),
+        ("mfe-watchdog status --j", "ran <status --json>"),
+        ("mfe-watchdog exec co", "ran <exec comunicador>"),
+    ] {
+        let completed = completed_by_zsh(words);
+        assert_eq!(completed.stderr, "", "{words}");
+        let ran = completed.stdout.contains(expected);
+        assert!(ran, "{words}: {:?}", completed.stdout);
     }
 }

@@ -101,10 +101,11 @@ fn plain(line: &str) -> String {
 /// The settings that the parser knows where an unknown one stands.
 fn known(text: &str) -> BTreeSet<String> {
     let refused = parse(text, Path::new("f")).unwrap_err();
-    let lists: Vec<&str> = refused
-        .problems
+    let messages = refused.problems.iter();
+    let messages: Vec<String> = messages.map(|one| one.message.to_string()).collect();
+    let lists: Vec<&str> = messages
         .iter()
-        .filter_map(|problem| problem.message.strip_prefix("unknown key; known here: "))
+        .filter_map(|message| message.strip_prefix("unknown key; known here: "))
         .collect();
     let [list] = lists.as_slice() else {
         panic!("{refused}");

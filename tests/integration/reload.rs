@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Till, section};
+use crate::support::{Service, Till, mfe_watchdog, section};
 
 #[test]
 fn what_stays_keeps_its_state_what_goes_is_left_and_what_comes_is_started() {
@@ -52,7 +52,9 @@ fn a_bad_configuration_is_refused_in_full_and_the_old_one_stays() {
     let program = till.program('C');
     let script = till.script("start.sh", &format!("exec {}", program.command()));
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    let service = till.run();
+    // What is logged is English, whoever reads it.
+    let mut command = mfe_watchdog();
+    let service = Service::start_with(&till, command.env("LC_ALL", "pt_BR.UTF-8"));
     service.wait_for_state("comunicador", "up");
     till.configure("interval = \"soon\"\nintervall = \"10s\"\n");
     service.signal(Signal::SIGHUP);

@@ -603,4 +603,20 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
         assert!(shown(locale, &[]).starts_with("PROCESS "), "{locale}");
     }
     assert!(shown("pt_BR.UTF-8", &["--json"]).contains("\"state\":\"up\""));
+
+    till.script("start.sh", "exit 3");
+    program.kill();
+    service.wait_for_state("comunicador", "down");
+    let status = service.status("comunicador");
+    let english = "the start program failed with exit status 3";
+    assert_eq!(status["detail"], english);
+    assert!(shown("C", &[]).contains(&format!("\n  {english}\n")));
+    let portuguese = shown("pt_BR.UTF-8", &[]);
+    let wanted = "\n  o programa de partida falhou com código de saída 3\n";
+    assert!(portuguese.contains(wanted), "{portuguese}");
+    let fits = |line: &str| line.chars().count() <= 80;
+    assert!(portuguese.lines().all(fits), "{portuguese}");
+    assert_valid(STATUS_SCHEMA, &published(&till.runtime_dir()));
+    let line = service.wait_for("start_failed", "comunicador");
+    assert!(line.contains(english), "{line}");
 }

@@ -208,6 +208,8 @@ fn fall_sick(till: &Till, service: &Service, program: &Program, sick: &PathBuf) 
         !till.path().join("overlap").exists(),
         "started before the other one was gone"
     );
+    // The last of what is told may be read after the status.
+    service.wait_for("restarted", KEY);
     assert_eq!(service.count("unhealthy", KEY), 1);
     assert_eq!(service.count("killed", KEY), 1);
     let lines = service.lines();

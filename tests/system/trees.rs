@@ -19,8 +19,9 @@ const AT_A_TIME: usize = 2;
 /// A slow mirror is given this long, in seconds, for one tree.
 const PATIENCE: u32 = 900;
 
-/// What a till has of systemd; the rest is Debian's minimum.
-const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd";
+/// What a till has of systemd, and what shows its manual and completes its commands; the rest is
+/// Debian's minimum.
+const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd,man-db,bash-completion";
 
 /// The suite whose own toolchain has to do for the package.
 const TOOLCHAIN_SUITE: &str = "trixie";
@@ -82,7 +83,7 @@ impl Trees {
 
     fn make_suite(&self, suite: &str) -> Result<()> {
         let mirror = mirror::of_this_machine()?;
-        self.make(&self.path(suite), |tree| {
+        self.make(&self.path(suite), INCLUDE, |tree| {
             let scripts = Path::new("/usr/share/debootstrap/scripts");
             let mut debootstrap = bounded(PATIENCE);
             debootstrap.args(["debootstrap", "--variant=minbase", INCLUDE, suite]);
@@ -97,7 +98,8 @@ impl Trees {
     }
 
     fn make_toolchain(&self) -> Result<()> {
-        self.make(&self.toolchain(), |tree| {
+        let content = format!("{INCLUDE} {TOOLCHAIN}");
+        self.make(&self.toolchain(), &content, |tree| {
             let install = format!(
                 "set -e
                 cp -a \"$0/.\" \"$1\"
@@ -117,17 +119,32 @@ impl Trees {
         })
     }
 
-    /// Makes a tree under a temporary name, so that one that is there is complete.
-    fn make(&self, tree: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        if tree.exists() {
-            return Ok(());
-        }
+    /// Makes a tree under a temporary name, so that one that is there is complete. One that was made
+    /// with another `content` than today's is made anew.
+    fn make(
+        &self,
+        tree: &Path,
+        content: &str,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let name = tree.file_name().unwrap_or_default().to_string_lossy();
+        let label = self.cache.join(format!("{name}.content"));
+        if tree.exists() {
+            if fs::read_to_string(&label).is_ok_and(|made| made == content) {
+                return Ok(());
+            }
+            let outdated = format!(".{name}-outdated.{}", std::process::id());
+            fs::rename(tree, self.cache.join(&outdated))?;
+            fs::remove_dir_all(self.cache.join(outdated))?;
+        }
         println!("making the base tree {name}");
         let started = Instant::now();
         let unfinished = self.cache.join(format!(".{name}.{}", std::process::id()));
         fs::create_dir(&unfinished)?;
-        let made = fill(&unfinished).and_then(|()| Ok(fs::rename(&unfinished, tree)?));
+        let made = fill(&unfinished).and_then(|()| {
+            fs::write(&label, content)?;
+            Ok(fs::rename(&unfinished, tree)?)
+        });
         // Another run may have made the same tree at the same time: as good as ours.
         if tree.exists() {
             println!(

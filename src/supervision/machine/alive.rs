@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Absence, Action, Machine, Phase};
 use super::{FIRST_POLL, LAST_POLL, STOPPED};
+use crate::phrase::{self, Phrase, phrase};
 use crate::process::{Alive, ProcessId, RunState, Sighting};
 use crate::supervision::copies::with_descendants;
 use crate::supervision::ending::{Ending, Next};
@@ -144,8 +145,10 @@ impl Machine {
         if now < hung_at {
             self.next_look = self.next_look.min(hung_at);
         } else if !self.troubles.contains_key(STOPPED) {
-            let time = humantime::format_duration(self.policy.stopped_timeout);
-            let finding = format!("was stopped by a signal and has not gone on for {time}");
+            let finding = phrase!(
+                "was stopped by a signal and has not gone on for %{time}",
+                time = phrase::time(self.policy.stopped_timeout)
+            );
             self.unwell(now, STOPPED.to_owned(), finding, true, actions);
         }
     }
@@ -208,7 +211,7 @@ impl Machine {
         &mut self,
         now: Instant,
         check: String,
-        finding: String,
+        finding: Phrase,
         is_reason_to_restart: bool,
         actions: &mut Vec<Action>,
     ) {

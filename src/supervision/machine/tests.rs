@@ -467,7 +467,7 @@ fn in_a_dry_run_all_is_said_and_nothing_done() {
 fn failed(check: &str, is_reason_to_restart: bool) -> Event {
     Event::CheckFailed {
         check: check.to_owned(),
-        finding: "why".to_owned(),
+        finding: "why".into(),
         is_reason_to_restart,
     }
 }
@@ -476,7 +476,7 @@ fn unhealthy(pid: i32, check: &str, will_restart: bool) -> Action {
     report(Report::Unhealthy {
         pid: Some(pid),
         check: check.to_owned(),
-        finding: "why".to_owned(),
+        finding: "why".into(),
         will_restart,
     })
 }
@@ -498,7 +498,7 @@ fn a_check_that_only_alerts_leaves_the_process_alone() {
     assert_eq!(bench.phase(), Phase::Up);
     assert_eq!(
         bench.machine.troubles().collect::<Vec<_>>(),
-        [("tcp", "why")]
+        [("tcp", &"why".into())]
     );
     assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
     let check = || Event::CheckPassed {
@@ -919,13 +919,13 @@ fn a_wrapper_that_outlives_its_program_is_stopped_first() {
 #[test]
 fn a_failed_look_starts_nothing_and_is_said_once() {
     let mut bench = Bench::up();
-    let failed = |why: &str| Event::LookFailed(why.to_owned());
-    let unknown = |why: &str| vec![report(Report::Unknown(why.to_owned()))];
+    let failed = |why: &str| Event::LookFailed(why.into());
+    let unknown = |why: &str| vec![report(Report::Unknown(why.into()))];
     assert_eq!(
         bench.event(failed("no descriptors")),
         unknown("no descriptors")
     );
-    assert_eq!(bench.machine.look_failure(), Some("no descriptors"));
+    assert_eq!(bench.machine.look_failure(), Some(&"no descriptors".into()));
     assert_eq!(bench.next_look(), 10 * SECOND);
     assert_eq!(bench.after(10 * SECOND).event(failed("no descriptors")), []);
     assert_eq!(
