@@ -75,7 +75,9 @@ pub(crate) fn bounded(seconds: u32) -> Command {
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid"])
         .args(["--fork", "--kill-child=KILL", "--mount-proc"])
         .args(["--propagation", "private", "--"])
-        // Inside: of two that are told of our end only the first would hear of it.
+        // PID 1 has orphans to reap, and a shell does.
+        .args(["sh", "-c", r#""$@"; exit $?"#, "sh"])
+        // Inside: of two that are to hear of our end only the outer one does.
         .args(["timeout", "--kill-after=5", &seconds.to_string()]);
     command
 }
