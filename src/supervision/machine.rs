@@ -157,6 +157,8 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// The outage that lasted.
+    pub absence: Option<Absence>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
 }
@@ -173,10 +175,12 @@ struct Attempt {
 }
 
 /// The time since when a process is gone, or is being made to end.
-#[derive(Debug, Clone, Copy)]
-struct Absence {
-    since: Instant,
-    cause: Cause,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// The supervision of one process.
@@ -314,10 +318,12 @@ impl Machine {
         Memory {
             restarts: self.restarts,
             backoff: self.backoff.clone(),
-            not_before: is(Phase::Backoff).then_some(self.not_before),
+            // What is left alone has its wait before it still.
+            not_before: (is(Phase::Backoff) || is(Phase::Down)).then_some(self.not_before),
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            absence: self.absence,
             pause,
         }
     }
