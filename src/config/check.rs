@@ -11,6 +11,7 @@ use super::section::{Located, Problems, Section, must_be};
 use super::settings::as_duration;
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::phrase::{Phrase, phrase};
+use crate::supervision::STOPPED;
 
 /// The list's name in a process's section.
 const LIST: &str = "check";
@@ -345,6 +346,10 @@ fn name(
     let offset = section.find("name").unwrap_or(section.offset());
     let parse = |text: &str| is_key(text).then(|| text.to_owned());
     let name = section.take_parsed("name", &expected, parse, problems)?;
+    if name == STOPPED {
+        let message = phrase!("is the service's own name for a program that hangs; give another");
+        problems.add(offset, section.path("name"), message);
+    }
     if names.contains(&name) {
         let message =
             phrase!("another check of the process has this name; give each a name of its own");

@@ -50,8 +50,8 @@ const CYCLES_PER_WHOLE_LOOK: u32 = 360;
 /// The longest time without a look at all processes.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(3600);
 
-/// The name under which it is told that a process is stopped.
-const STOPPED: &str = "stopped";
+/// The name under which it is told that a process is stopped; no check can have it.
+pub const STOPPED: &str = "stopped";
 
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +183,13 @@ pub struct Absence {
     pub cause: Cause,
 }
 
+/// Something that is wrong with a living process.
+#[derive(Debug, Clone)]
+struct Trouble {
+    finding: Phrase,
+    is_reason_to_restart: bool,
+}
+
 /// The supervision of one process.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -200,7 +207,7 @@ pub struct Machine {
     /// Since when the process is stopped (state T), if it is.
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
-    troubles: BTreeMap<String, Phrase>,
+    troubles: BTreeMap<String, Trouble>,
     /// The end of the living process: there in `Replacing`, and nowhere else.
     ending: Option<Ending>,
     /// The ends of second copies.
@@ -383,7 +390,7 @@ impl Machine {
     /// What is wrong with the living process: the name of a check and what it has found.
     pub fn troubles(&self) -> impl Iterator<Item = (&str, &Phrase)> {
         let troubles = self.troubles.iter();
-        troubles.map(|(check, finding)| (check.as_str(), finding))
+        troubles.map(|(check, trouble)| (check.as_str(), &trouble.finding))
     }
 
     /// Whether the process that is to be replaced can't be killed.
@@ -476,13 +483,27 @@ impl Machine {
             }
             Event::Resume => self.resume(now, false, &mut actions),
             Event::RestartAsked => self.restart_asked(now, &mut actions),
-            Event::Reconfigured(policy) => {
-                self.policy = policy;
-                self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
-                self.look_at_all(now);
-            }
+            Event::Reconfigured(policy) => self.reconfigured(now, policy),
         }
         actions
+    }
+
+    /// New rules count for what is waited for already, too.
+    fn reconfigured(&mut self, now: Instant, policy: Policy) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
+        let starts = (before.start_timeout, policy.start_timeout);
+        self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
+        let remembered = self.memory.as_mut();
+        if let Some(until) = remembered.and_then(|memory| memory.starting_until.as_mut()) {
+            *until = under_new_rules(*until, now, starts);
+        }
+        let stops = (before.stop_timeout, policy.stop_timeout);
+        self.kill_at = under_new_rules(self.kill_at, now, stops);
+        for ending in self.ending.iter_mut().chain(&mut self.surplus) {
+            ending.reconfigured(now, stops);
+        }
+        self.look_at_all(now);
     }
 
     fn look_at_all(&mut self, now: Instant) {
@@ -533,6 +554,16 @@ impl Machine {
         // An interval is at most an hour, so the rest fits.
         now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
     }
+}
+
+/// When a wait that would have ended at `deadline` ends now that the time it takes has changed.
+pub(super) fn under_new_rules(
+    deadline: Instant,
+    now: Instant,
+    (before, after): (Duration, Duration),
+) -> Instant {
+    let begin = deadline.checked_sub(before).filter(|_| now < deadline);
+    begin.map_or(deadline, |begin| begin + after)
 }
 
 #[cfg(test)]

@@ -545,6 +545,59 @@ fn a_wait_that_a_pause_has_met_outlives_the_service() {
 }
 
 #[test]
+fn new_rules_count_for_a_start_and_an_end_that_are_awaited() {
+    let mut bench = Bench::starting();
+    bench.after(SECOND).event(Event::Reconfigured(Policy {
+        start_timeout: 40 * SECOND,
+        ..policy()
+    }));
+    assert_eq!(bench.after(38 * SECOND).absent(), [], "longer");
+    bench.event(Event::Reconfigured(policy()));
+    let actions = bench.absent();
+    let is_failed = matches!(actions[..], [Action::Report(Report::StartFailed(_))]);
+    assert!(is_failed, "shorter: {actions:?}");
+
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
+    bench.event(Event::Reconfigured(Policy {
+        stop_timeout: SECOND,
+        ..policy()
+    }));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    assert_eq!(bench.alive(&[100]), [kill], "it has had that long");
+}
+
+#[test]
+fn what_was_unwell_and_left_alone_is_restarted_once_it_is_watched_over_again() {
+    let terminate = Action::Signal(Stop::Terminate, vec![id(100)]);
+    let mut bench = Bench::up();
+    let until = bench.now + 60 * SECOND;
+    bench.event(Event::Pause(Pause {
+        until,
+        reason: None,
+    }));
+    let told = [unhealthy(100, "tcp", false)];
+    assert_eq!(bench.event(failed("tcp", true)), told);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    bench.event(Event::Resume);
+    let expected = [unhealthy(100, "tcp", true), terminate.clone()];
+    assert_eq!(bench.alive(&[100]), expected);
+
+    let mut bench = Bench::up();
+    bench.event(Event::Reconfigured(Policy {
+        dry_run: true,
+        ..policy()
+    }));
+    bench.event(failed("tcp", true));
+    bench.event(failed("memory", false));
+    assert_eq!(bench.alive(&[100]), []);
+    bench.event(Event::Reconfigured(policy()));
+    let expected = [unhealthy(100, "tcp", true), terminate];
+    assert_eq!(bench.alive(&[100]), expected);
+}
+
+#[test]
 fn in_a_dry_run_all_is_said_and_nothing_done() {
     let mut bench = Bench::up();
     bench.event(Event::Reconfigured(Policy {
@@ -696,6 +749,20 @@ fn a_unit_is_stopped_by_systemd_and_what_is_not_in_it_by_signals() {
         cause: Cause::Unhealthy,
     });
     assert_eq!(bench.after(SECOND).absent()[1], killed);
+}
+
+#[test]
+fn a_child_that_is_born_while_its_parent_is_ended_is_ended_too() {
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    let mut family = sighting([id(100), id(101)]);
+    family.alive[1].parent = 100;
+    assert_eq!(bench.after(SECOND).event(Event::Looked(family)), []);
+    assert_eq!(bench.after(SECOND).alive(&[101]), [], "an orphan now");
+    assert_eq!(bench.phase(), Phase::Replacing);
+    let kill = Action::Signal(Stop::Kill, vec![id(101)]);
+    assert_eq!(bench.after(8 * SECOND).alive(&[101]), [kill]);
+    assert_eq!(bench.after(SECOND).absent()[0], Action::Start);
 }
 
 #[test]
@@ -1390,6 +1457,14 @@ impl World {
         }));
         let is_up = matches!(self.machine.phase(), Phase::Up | Phase::Replacing);
         assert_eq!(is_up, !self.copies.is_empty());
+        let is_passed_over = self.machine.phase() == Phase::Up
+            && !self.is_hands_off()
+            && self
+                .machine
+                .troubles
+                .values()
+                .any(|trouble| trouble.is_reason_to_restart);
+        assert!(!is_passed_over, "unwell, and nothing comes of it");
     }
 
     fn add_copy(&mut self, parent: i32) {
@@ -1460,6 +1535,9 @@ impl World {
             }
             Chance::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Chance::Reload(policy) => {
+                let times = (self.policy.start_timeout, policy.start_timeout);
+                let in_flight = self.in_flight.filter(|until| self.now < *until);
+                self.in_flight = in_flight.map(|until| until - times.0 + times.1);
                 self.policy = policy;
                 self.last_death = None;
                 self.not_before = None;
