@@ -1537,7 +1537,7 @@ impl World {
             Chance::Reload(policy) => {
                 let times = (self.policy.start_timeout, policy.start_timeout);
                 let in_flight = self.in_flight.filter(|until| self.now < *until);
-                self.in_flight = in_flight.map(|until| until - times.0 + times.1);
+                self.in_flight = in_flight.and_then(|until| (until + times.1).checked_sub(times.0));
                 self.policy = policy;
                 self.last_death = None;
                 self.not_before = None;
