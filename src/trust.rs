@@ -51,8 +51,8 @@ impl Entry {
             kind if kind.is_symlink() => EntryKind::Link,
             _ => EntryKind::File,
         };
-        // A link has none.
-        let may_have_list = kind != EntryKind::Link && metadata.mode() & 0o020 != 0;
+        // A link has none, and where everybody may write it says nothing new.
+        let may_have_list = kind != EntryKind::Link && metadata.mode() & 0o022 == 0o020;
         Self {
             kind,
             has_list: may_have_list && lgetxattr(path, ACCESS_LIST, &mut [0_u8; 0]).is_ok(),

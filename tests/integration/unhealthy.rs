@@ -145,6 +145,34 @@ fn a_command_alerts() {
     );
 }
 
+#[test]
+fn what_a_check_says_is_made_harmless() {
+    let (till, program) = Till::with_program();
+    let body = "printf '\\033[2J\\rwell\\342\\200\\256 \\377\\n'; exit 1";
+    let script = till.script("check.sh", body);
+    let script = toml::Value::from(script.to_str().unwrap());
+    let heard = till.path().join("heard");
+    let hook = till.script("hook.sh", &format!("cat >> '{}'", heard.display()));
+    let rules = check(&format!("kind = \"command\"\ncommand = [{script}]"));
+    let hook = format!(
+        "[[hook]]\non = [\"unhealthy\"]\ncommand = [{}]\n",
+        toml::Value::from(hook.to_str().unwrap())
+    );
+    till.set_rules(&program, &format!("{QUICK}{rules}{hook}"));
+    let service = till.run();
+    let shown = "\\u{1b}[2J\\rwell\\u{202e} \u{fffd}";
+    let line = service.wait_for("unhealthy", KEY);
+    assert!(line.contains(shown), "{line}");
+    let status = service.wait_for_state(KEY, "unhealthy");
+    assert!(status["detail"].as_str().unwrap().contains(shown));
+    let line = eventually("the hook has heard", || {
+        let text = fs::read_to_string(&heard).ok()?;
+        text.ends_with('\n').then_some(text)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["message"].as_str().unwrap().contains(shown), "{line}");
+}
+
 /// A check restarts the program, for the reason that it has.
 fn restarts(rules: &str, mode: &str, finding: &str) {
     let (till, program) = Till::with_rules(&format!("{QUICK}{rules}"));
