@@ -17,7 +17,7 @@ use crate::phrase::{Phrase, phrase};
 use crate::process::ProcessId;
 use crate::published;
 use crate::status::{LastRestart, Timestamp};
-use crate::supervision::{Backoff, Memory, Pause};
+use crate::supervision::{Absence, Backoff, Cause, Memory, Pause};
 
 /// The file's name in the runtime directory.
 const FILE_NAME: &str = "state.json";
@@ -66,7 +66,15 @@ struct Process {
     starting_until: Option<u64>,
     alive: Vec<(i32, u64)>,
     up_since: Option<u64>,
+    #[serde(default)]
+    absence: Option<Absent>,
     pause: Option<Pausing>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Absent {
+    since: u64,
+    cause: Cause,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,6 +142,7 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             starting_until,
             alive,
             up_since,
+            absence,
             pause,
         } = &remembered.memory;
         Process {
@@ -149,6 +158,10 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             starting_until: starting_until.as_ref().map(at),
             alive: alive.iter().map(|id| (id.pid, id.start_time)).collect(),
             up_since: up_since.as_ref().map(at),
+            absence: absence.map(|absence| Absent {
+                since: at(&absence.since),
+                cause: absence.cause,
+            }),
             pause: pause.as_ref().map(|pause| Pausing {
                 until: at(&pause.until),
                 reason: pause.reason.clone(),
@@ -219,6 +232,11 @@ fn remembered(process: Process, clock: Clock) -> Remembered {
                 .map(|(pid, start_time)| ProcessId { pid, start_time })
                 .collect(),
             up_since: at(process.up_since),
+            absence: process.absence.and_then(|absence| {
+                let since = at(Some(absence.since))?;
+                let cause = absence.cause;
+                Some(Absence { since, cause })
+            }),
             pause: process.pause.and_then(|pause| {
                 let until = at(Some(pause.until))?;
                 let reason = pause.reason;
@@ -256,6 +274,10 @@ mod tests {
                     start_time: 4711,
                 }],
                 up_since: Some(before),
+                absence: Some(Absence {
+                    since: before,
+                    cause: Cause::Killed(9),
+                }),
                 pause: Some(Pause {
                     until: now + 60 * second,
                     reason: Some("driver".into()),
@@ -278,13 +300,16 @@ mod tests {
             since
         };
         let memory = &mut remembered.memory;
+        let absence = memory.absence.take();
+        let cause = absence.map(|absence| absence.cause);
         let times = [
             seconds(&mut memory.not_before),
             seconds(&mut memory.starting_until),
             seconds(&mut memory.up_since),
+            seconds(&mut absence.map(|absence| absence.since)),
             seconds(&mut memory.pause.take().map(|pause| pause.until)),
         ];
-        format!("{times:?} {remembered:?}")
+        format!("{times:?} {cause:?} {remembered:?}")
     }
 
     #[test]

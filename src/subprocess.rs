@@ -29,9 +29,13 @@ use crate::spawn::{Stdio, not_run, spawn};
 /// program doesn't wait for a reader.
 const OUTPUT_MAX: usize = 4096;
 
-/// The pause after each reading of output that is thrown away. `readable` never yields while there is
+/// The pause between readings of output that is thrown away. `readable` never yields while there is
 /// something to read, so a program that floods its output would have the runtime for itself.
 const FLOOD_PAUSE: Duration = Duration::from_millis(1);
+
+/// How many readings of output that is thrown away come before that pause: as many as empty a pipe
+/// (pipe(7)). With fewer, a program that has much to say would wait for its reader.
+const FLOOD_READINGS: usize = 16;
 
 /// More than this isn't shown of a line, in characters.
 const LINE_MAX: usize = 200;
@@ -260,12 +264,15 @@ async fn exchange(
     };
     let take = async {
         let mut buffer = [0; 4096];
+        let mut thrown_away = 0;
         while output.readable().await.is_ok() {
             match output.try_read(&mut buffer) {
                 Ok(0) => break,
                 Ok(length) => {
                     keep_head(head, &buffer[..length]);
-                    if head.len() == OUTPUT_MAX {
+                    thrown_away += usize::from(head.len() == OUTPUT_MAX);
+                    if thrown_away == FLOOD_READINGS {
+                        thrown_away = 0;
                         sleep(FLOOD_PAUSE).await;
                     }
                 }
@@ -374,6 +381,13 @@ mod tests {
         let outcome = run("head -c 1000000 /dev/zero", Vec::new(), LONG).await;
         assert_eq!(outcome.end, End::Exited(ExitStatus::Code(0)));
         assert_eq!(outcome.output, vec![0; OUTPUT_MAX]);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_much_to_say_does_not_wait_for_it_to_be_read() {
+        let limit = Duration::from_secs(5);
+        let outcome = run("head -c 30000000 /dev/zero", Vec::new(), limit).await;
+        assert_eq!(outcome.end, End::Exited(ExitStatus::Code(0)));
     }
 
     #[tokio::test]

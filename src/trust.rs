@@ -2,8 +2,8 @@
 //! program's file, or any folder on the way to it. It changes nothing and refuses nothing.
 //!
 //! The program is followed as the kernel follows a path (`path_resolution(7)`), symbolic links
-//! included. The interpreter of a script isn't judged, nor what a program runs or reads in turn;
-//! access control lists are seen as far as the mode shows them (`acl(5)`).
+//! included. The interpreter of a script isn't judged, nor what a program runs or reads in turn; of
+//! an access control list (`acl(5)`) it is only seen that somebody has been given write access.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,11 +12,15 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::lgetxattr;
 use rustix::process::geteuid;
 
 use crate::phrase::{Phrase, phrase};
 use crate::printable::shell_word;
 use crate::process::user_name;
+
+/// The attribute in which Linux keeps an access control list (xattr(7)).
+const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
@@ -29,6 +33,8 @@ struct Entry {
     group: u32,
     /// The permission bits, `S_ISVTX` included.
     mode: u32,
+    /// Whether it has an access control list; the bits of the group are what that gives at most then.
+    has_list: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +45,17 @@ enum EntryKind {
 }
 
 impl Entry {
-    fn of(metadata: &Metadata) -> Self {
+    fn of(path: &Path, metadata: &Metadata) -> Self {
+        let kind = match metadata.file_type() {
+            kind if kind.is_dir() => EntryKind::Folder,
+            kind if kind.is_symlink() => EntryKind::Link,
+            _ => EntryKind::File,
+        };
+        // A link has none, and where everybody may write it says nothing new.
+        let may_have_list = kind != EntryKind::Link && metadata.mode() & 0o022 == 0o020;
         Self {
-            kind: match metadata.file_type() {
-                kind if kind.is_dir() => EntryKind::Folder,
-                kind if kind.is_symlink() => EntryKind::Link,
-                _ => EntryKind::File,
-            },
+            kind,
+            has_list: may_have_list && lgetxattr(path, ACCESS_LIST, &mut [0_u8; 0]).is_ok(),
             owner: metadata.uid(),
             group: metadata.gid(),
             mode: metadata.mode() & 0o7777,
@@ -66,6 +76,8 @@ enum Weakness {
     Everybody,
     /// This group may write to it.
     Group(u32),
+    /// Whoever is in its access control list may.
+    List,
     /// Perhaps it can't: it can't be looked at, and why. A promise of safety it isn't.
     Unseen(String),
 }
@@ -85,6 +97,7 @@ fn weakness(entry: Entry, folder_is_sticky: bool, trusted: u32) -> Option<Weakne
         // what doesn't exist yet there is `weakness_of_absence`.
         EntryKind::Folder if entry.is_sticky() => None,
         _ if entry.mode & 0o002 != 0 => Some(Weakness::Everybody),
+        _ if entry.mode & 0o020 != 0 && entry.has_list => Some(Weakness::List),
         _ if entry.mode & 0o020 != 0 && entry.group != 0 => Some(Weakness::Group(entry.group)),
         _ => None,
     }
@@ -216,7 +229,7 @@ fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
     let mut path = PathBuf::from("/");
     loop {
         let entry = match fs::symlink_metadata(&path) {
-            Ok(metadata) => Entry::of(&metadata),
+            Ok(metadata) => Entry::of(&path, &metadata),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
@@ -306,6 +319,11 @@ fn describe(finding: &Finding) -> Phrase {
             group = gid.to_string(),
             mode = mode
         ),
+        Weakness::List => phrase!(
+            "%{path} can be changed by whoever its access control list says (mode %{mode})",
+            path = path,
+            mode = mode
+        ),
         Weakness::Unseen(why) => phrase!(
             "%{path} can't be looked at: %{why}",
             path = path,
@@ -334,6 +352,7 @@ mod tests {
             owner,
             group,
             mode,
+            has_list: false,
         }
     }
 
@@ -356,6 +375,13 @@ mod tests {
             (Link, 7, 7, 0o777, None),
         ] {
             let entry = entry(kind, owner, group, mode);
+            assert_eq!(weakness(entry, false, ME), expected, "{entry:?}");
+        }
+        for (mode, expected) in [(0o775, Some(Weakness::List)), (0o755, None)] {
+            let entry = Entry {
+                has_list: true,
+                ..entry(File, 0, 0, mode)
+            };
             assert_eq!(weakness(entry, false, ME), expected, "{entry:?}");
         }
         let link = entry(Link, 7, 7, 0o777);

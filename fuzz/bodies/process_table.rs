@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::process::{CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, User};
+use mfe_watchdog::process::{
+    CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, User, listening, running,
+};
 
 /// The process whose files are as they should be, but for the one that the input replaces.
 const PID: i32 = 50;
@@ -13,7 +15,7 @@ const STAT: &str = "50 (Comunicador) S 1 50 50 0 -1 4194560 103 0 0 0 1 2 0 0 20
                     0 0 0 0 0 0\n";
 
 /// The files of a process that are read, and what is in them.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("comm", "Comunicador\n"),
     ("stat", STAT),
     (
@@ -21,6 +23,7 @@ const FILES: [(&str, &str); 4] = [
         "Name:\tComunicador\nState:\tS (sleeping)\nUid:\t0\t0\t0\t0\nNSpid:\t50\n",
     ),
     ("cmdline", "/opt/sefaz/cco/bin/Comunicador\0-v\0"),
+    ("cgroup", "0::/system.slice/cco-ser.service\n"),
 ];
 
 pub(crate) fn run(data: &[u8]) {
@@ -29,6 +32,10 @@ pub(crate) fn run(data: &[u8]) {
         Some(end) => (&data[..end], &data[end + 1..]),
         None => (data, &[][..]),
     };
+    if file == b"net/tcp" {
+        let _ = listening(&String::from_utf8_lossy(content));
+        return;
+    }
     thread_local! {
         static ROOT: tempfile::TempDir = tree();
     }
@@ -93,5 +100,8 @@ fn look(root: &Path, file: &[u8], content: &[u8]) {
         let only = sighting.alive.iter().all(|found| found.id.pid == PID);
         assert!(only, "{sighting:?}");
     }
+    let listed = running(root).expect("the table is there");
+    let only = listed.iter().all(|process| process.id.pid == PID);
+    assert!(only, "{listed:?}");
     fs::write(&path, usual).expect("the usual content is written");
 }

@@ -11,6 +11,7 @@ use super::section::{Located, Problems, Section, must_be};
 use super::settings::as_duration;
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::phrase::{Phrase, phrase};
+use crate::supervision::STOPPED;
 
 /// The list's name in a process's section.
 const LIST: &str = "check";
@@ -345,6 +346,10 @@ fn name(
     let offset = section.find("name").unwrap_or(section.offset());
     let parse = |text: &str| is_key(text).then(|| text.to_owned());
     let name = section.take_parsed("name", &expected, parse, problems)?;
+    if name == STOPPED {
+        let message = phrase!("is the service's own name for a program that hangs; give another");
+        problems.add(offset, section.path("name"), message);
+    }
     if names.contains(&name) {
         let message =
             phrase!("another check of the process has this name; give each a name of its own");
@@ -377,7 +382,7 @@ fn check(
     // What else the section may hold depends on it.
     let kind = section.take_parsed("kind", &expected, Kind::parse, problems)?;
     let name = name(kind);
-    let every = duration(&mut section, "every", FROM_MIN, problems).unwrap_or(DEFAULT_EVERY);
+    let every = duration(&mut section, "every", FROM_MIN, problems);
     let settings = match kind {
         Kind::Tcp => tcp(&mut section, problems),
         Kind::File => file(&mut section, problems),
@@ -396,10 +401,15 @@ fn check(
     let action = action.map_or(CheckAction::Alert, |located| located.value);
     refuse_other_kinds(&mut section, kind, problems);
     section.finish(problems);
+    let kind = settings?;
+    let otherwise = match &kind {
+        CheckKind::Cpu { over, .. } => DEFAULT_EVERY.min(*over),
+        _ => DEFAULT_EVERY,
+    };
     Some(CheckSettings {
         name,
-        kind: settings?,
-        every,
+        kind,
+        every: every.unwrap_or(otherwise),
         timeout,
         failures,
         action,
@@ -464,7 +474,7 @@ fn memory(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Chec
 
 fn cpu(
     section: &mut Section<'_>,
-    every: Duration,
+    every: Option<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<CheckKind> {
     let expected = phrase!("a share of one core such as \"90%\", from 1% to 10000%");
@@ -476,7 +486,7 @@ fn cpu(
         offset.unwrap_or(section.offset()),
         over.unwrap_or(DEFAULT_OVER),
     );
-    if over < every {
+    if let Some(every) = every.filter(|every| over < *every) {
         let message = phrase!(
             "must not be shorter than every, %{every}, for the CPU is looked at no oftener",
             every = humantime::format_duration(every).to_string()
@@ -656,6 +666,15 @@ mod tests {
         assert_eq!(checks, [expected]);
         assert_eq!(parsed(&["kind = \"age\"\nmax = \"7d\""])[0].failures, 1);
         assert_eq!(parsed(&[]), []);
+    }
+
+    #[test]
+    fn the_cpu_is_looked_at_as_often_as_it_is_measured() {
+        for (over, every) in [("10s", 10), ("5min", 30)] {
+            let check = format!("kind = \"cpu\"\nmax = \"90%\"\nover = \"{over}\"");
+            let check = parsed(&[&check]).remove(0);
+            assert_eq!(check.every, Duration::from_secs(every), "{over}");
+        }
     }
 
     #[test]
@@ -858,7 +877,7 @@ mod tests {
                 "must be a share of one core such as",
             ),
             (
-                "kind = \"cpu\"\nover = \"10s\"\nmax = \"9%\"",
+                "kind = \"cpu\"\nover = \"10s\"\nmax = \"9%\"\nevery = \"30s\"",
                 "over",
                 "must not be shorter than every, 30s",
             ),

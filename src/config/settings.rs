@@ -120,6 +120,17 @@ impl Settings {
             .filter_map(|(key, program)| Some((key, trust::warning(program)?)))
     }
 
+    /// The programs of checks and hooks, with their arguments.
+    pub fn checks_and_hooks(&self) -> impl Iterator<Item = &[String]> {
+        let checks = self.processes.iter().flat_map(|process| &process.checks);
+        let checks = checks.filter_map(|check| match &check.kind {
+            CheckKind::Command { command } => Some(command.as_slice()),
+            _ => None,
+        });
+        let hooks = self.hooks.iter().map(|hook| hook.command.as_slice());
+        checks.chain(hooks)
+    }
+
     /// The settings as a configuration file with nothing left out.
     ///
     /// # Errors

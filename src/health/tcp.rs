@@ -7,9 +7,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::libc;
-use procfs::ProcError;
-use procfs::net::TcpState;
-use procfs::process::Process;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,7 +14,7 @@ use super::no_answer;
 use super::streak::Finding;
 use crate::config::TcpAddress;
 use crate::phrase::phrase;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, listening};
 
 /// Whether something accepts connections at `address`.
 pub(super) async fn probe(address: TcpAddress, subject: &[ProcessId], limit: Duration) -> Finding {
@@ -55,7 +52,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     errno == Some(libc::EAFNOSUPPORT) || errno == Some(libc::EPERM)
 }
 
-fn judge(address: TcpAddress, has_listener: Result<bool, ProcError>) -> Finding {
+fn judge(address: TcpAddress, has_listener: io::Result<bool>) -> Finding {
     match has_listener {
         Ok(true) => Finding::Well,
         Ok(false) => Finding::Unwell(phrase!(
@@ -71,22 +68,25 @@ fn judge(address: TcpAddress, has_listener: Result<bool, ProcError>) -> Finding 
 
 /// Whether somebody listens at `address` in the network of the process, as its kernel tells (proc(5),
 /// /proc/PID/net/tcp). That is what a connection would find out, but for a queue that is full.
-fn has_listener(address: TcpAddress, subject: &[ProcessId]) -> Result<bool, ProcError> {
+fn has_listener(address: TcpAddress, subject: &[ProcessId]) -> io::Result<bool> {
     let Some(id) = subject.first() else {
         return Ok(false);
     };
-    let process = Process::new(id.pid)?;
-    let mut sockets = process.tcp()?;
+    let mut sockets = listeners(*id, "tcp")?;
     // A kernel without IPv6 has no such file.
-    sockets.extend(process.tcp6().unwrap_or_default());
-    let mut listening = sockets
-        .into_iter()
-        .filter(|socket| socket.state == TcpState::Listen)
-        .map(|socket| socket.local_address);
-    Ok(listening.any(|socket| {
+    sockets.extend(listeners(*id, "tcp6").unwrap_or_default());
+    Ok(sockets.into_iter().any(|socket| {
         let mut candidates = address.candidates();
         candidates.any(|candidate| serves(socket, candidate))
     }))
+}
+
+fn listeners(id: ProcessId, file: &str) -> io::Result<Vec<SocketAddr>> {
+    let path = format!("/proc/{}/net/{file}", id.pid);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{path} can't be read: {error}")))?;
+    listening(&text)
+        .ok_or_else(|| io::Error::other(format!("{path} isn't in the form proc(5) describes")))
 }
 
 /// Whether a socket bound to `socket` gets the connections to `candidate`.

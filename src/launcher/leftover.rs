@@ -1,12 +1,17 @@
-//! Ends what an earlier run of the service has left behind when it was killed: a systemctl that hangs.
-//! Once it goes on it would restart a program that is long up again. Nothing else of that run is
-//! touched.
+//! Ends what an earlier run of the service has left behind when it was killed: a systemctl that hangs,
+//! which would restart a program that is long up again once it goes on, and checks and hooks, whose
+//! time nobody bounds any more. Nothing else of that run is touched.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::process::{CmdlinePattern, ProcessName, ProcessTable, Target, signal};
+use crate::config::Settings;
+use crate::process::{CmdlinePattern, ProcessName, ProcessTable, Running, Target, running, signal};
+
+/// What only the checks and hooks of this service have in their environment.
+const OUR_VARIABLES: [&[u8]; 2] = [b"MFE_EVENT=", b"MFE_PROCESS="];
 
 /// How this service calls systemctl to restart or stop a unit.
 const OUR_CALL: &str = "systemctl --no-ask-password --no-pager (restart|stop|reset-failed) ";
@@ -36,6 +41,54 @@ pub fn end_systemctl() -> Vec<i32> {
         orphans.filter(|call| ours.is_some() && control_group(&call.id.pid.to_string()) == ours);
     let ended = left.filter(|call| signal(call.id, Signal::KILL, &mut table).is_ok());
     ended.map(|call| call.id.pid).collect()
+}
+
+/// Ends every check and hook that `settings` name and an earlier run has left, with all of its session.
+/// Returns their pids. One that has become another program since isn't recognised.
+#[must_use]
+pub fn end_programs(settings: &Settings) -> Vec<i32> {
+    let commands: Vec<&[String]> = settings.checks_and_hooks().collect();
+    if commands.is_empty() {
+        return Vec::new();
+    }
+    // What can't be looked at is left alone.
+    let Ok(running) = running(Path::new("/proc")) else {
+        return Vec::new();
+    };
+    let mut table = ProcessTable::new("/proc");
+    let left = running.iter().filter(|process| is_left(process, &commands));
+    let mut ended = Vec::new();
+    for leader in left {
+        let session = running
+            .iter()
+            .filter(|process| process.session == leader.id.pid);
+        for process in session {
+            if signal(process.id, Signal::KILL, &mut table).is_ok() {
+                ended.push(process.id.pid);
+            }
+        }
+    }
+    ended
+}
+
+/// Whether a process is one of the programs, each of which leads a session, and has lost its parent.
+/// Interpreters put themselves before the arguments of a script.
+fn is_left(process: &Running, commands: &[&[String]]) -> bool {
+    let is_orphan = process.parent == 1 && process.session == process.id.pid;
+    let is_named = || {
+        commands
+            .iter()
+            .any(|command| process.arguments.ends_with(command))
+    };
+    is_orphan && is_named() && has_our_variables(process.id.pid)
+}
+
+/// proc(5), /proc/PID/environ.
+fn has_our_variables(pid: i32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .any(|variable| OUR_VARIABLES.iter().any(|ours| variable.starts_with(ours)))
 }
 
 /// proc(5), /proc/PID/cgroup.

@@ -234,6 +234,8 @@ fn failure(why: Phrase) -> StartOutcome {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn outcome(text: &str) -> StartOutcome {
@@ -251,6 +253,13 @@ mod tests {
         let forked = "MainPID=0\nExecMainPID=42\nExecMainCode=1\nExecMainStatus=0\n\
             TasksCurrent=2\n";
         assert_eq!(outcome(forked), exited(42, ExitStatus::Code(0), true));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_systemctl_says_makes_it_panic(text in "(ExecMain|Main|Tasks|Code|PID|=|\n|-|[0-9é])*") {
+            let _ = outcome(&text);
+        }
     }
 
     #[test]

@@ -16,6 +16,10 @@ const FILE_MAX: u64 = 64 * 1024;
 pub struct Running {
     /// Which process it is.
     pub id: ProcessId,
+    /// The pid of its parent, or of whoever inherited it.
+    pub parent: i32,
+    /// The pid of the one that began its session.
+    pub session: i32,
     /// Its name, as the kernel keeps it.
     pub comm: String,
     /// Its arguments, the program's name first; none if they can't be read.
@@ -58,6 +62,8 @@ fn read(entry: &Path, pid: i32) -> Option<Running> {
             pid,
             start_time: stat.start_time,
         },
+        parent: stat.parent,
+        session: stat.session,
         comm: String::from_utf8_lossy(stat.comm).into_owned(),
         arguments: arguments(&cmdline),
         unit: unit(&String::from_utf8_lossy(&cgroups)),

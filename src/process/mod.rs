@@ -4,6 +4,7 @@
 mod listing;
 mod name;
 mod signal;
+mod sockets;
 mod stat;
 mod table;
 mod target;
@@ -18,6 +19,7 @@ use crate::phrase::{Phrase, phrase};
 pub use listing::{Running, running};
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
+pub use sockets::listening;
 pub use stat::Stat;
 pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
 pub use target::{CmdlinePattern, ExePattern, Target};

@@ -12,6 +12,8 @@ pub struct Stat<'a> {
     pub state: u8,
     /// The pid of its parent.
     pub parent: i32,
+    /// The pid of the one that began its session.
+    pub session: i32,
     /// In user and kernel mode, in clock ticks.
     pub cpu_time: u64,
     /// How many threads it has.
@@ -49,6 +51,7 @@ impl<'a> Stat<'a> {
             comm,
             state,
             parent: field(4)?.parse().ok()?,
+            session: field(6)?.parse().ok()?,
             cpu_time: {
                 let user: u64 = field(14)?.parse().ok()?;
                 user.checked_add(field(15)?.parse().ok()?)?
@@ -138,6 +141,7 @@ mod tests {
                 comm,
                 state: b'Z',
                 parent: 1,
+                session: 20,
                 cpu_time: 3,
                 threads: 3,
                 start_time: 4711,

@@ -72,6 +72,8 @@ fn ticks(ticks: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn myself() -> ProcessId {
@@ -111,6 +113,13 @@ mod tests {
         );
         for text in ["", "a b", "-1 0", "nan 0", "1e300 0"] {
             assert_eq!(parse_uptime(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_uptime_makes_it_panic(text in "[ 0-9.e+inaf-]{0,30}") {
+            let _ = parse_uptime(&text);
         }
     }
 

@@ -80,6 +80,8 @@ fn entries(passwd: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n# a comment\n\npdv:x:1000:1000:Jo\xe3o:/home/pdv:/bin/sh\n\
@@ -103,6 +105,15 @@ mod tests {
             name_in(b"\x1b[2J\xff:x:1:", 1).as_deref(),
             Some("\\u{1b}[2J\u{fffd}")
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_of_users_makes_it_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let list = [b"pdv:x:7:".as_slice(), &text].concat();
+            prop_assert_eq!(uid_of(&list, "pdv"), Some(7));
+            let _ = name_in(&text, 0);
+        }
     }
 
     #[test]

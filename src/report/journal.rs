@@ -276,6 +276,8 @@ pub(super) fn boot_id(text: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What an entry with these fields besides its times says.
@@ -335,6 +337,30 @@ mod tests {
         assert_eq!(sign(fields), Some(Sign::Alive));
         let nothing = understand(&serde_json::from_str("{}").unwrap());
         assert_eq!(nothing, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_values_make_it_panic(
+            (pid, monotonic, wall, outage) in any::<(i64, u64, u64, u64)>(),
+            text in any::<String>(),
+        ) {
+            let line = serde_json::json!({
+                "_PID": pid.to_string(),
+                "_BOOT_ID": "0123456789abcdef0123456789abcdef",
+                "__MONOTONIC_TIMESTAMP": monotonic.to_string(),
+                "__REALTIME_TIMESTAMP": wall.to_string(),
+                "_SYSTEMD_UNIT": UNIT,
+                "MFE_EVENT": "restarted",
+                "MFE_PROCESS": text.as_str(),
+                "MFE_CAUSE": [text.as_str()],
+                "MFE_OUTAGE_MS": outage.to_string(),
+            });
+            prop_assert!(understand(&serde_json::from_value(line).unwrap()).is_some());
+            if let Ok(fields) = serde_json::from_str(&text) {
+                let _ = understand(&fields);
+            }
+        }
     }
 
     #[tokio::test]

@@ -98,6 +98,18 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         service.say(Kind::Degraded, text);
     }
     let remembered = service.remembered();
+    // Without an earlier run there is nobody to look for.
+    if !remembered.is_empty() {
+        let left_over = leftover::end_programs(&settings);
+        if !left_over.is_empty() {
+            let text = format!(
+                "an earlier run of the service was killed beside checks or hooks (pid {}): they \
+                 are ended",
+                list(left_over)
+            );
+            service.say(Kind::Degraded, text);
+        }
+    }
     service.apply(settings, remembered);
     loop {
         let changed = service.changed.clone();

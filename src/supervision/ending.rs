@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::machine::under_new_rules;
 use super::report::Stop;
 use crate::process::ProcessId;
 
@@ -67,6 +68,15 @@ impl Ending {
         &self.ids
     }
 
+    /// These are to end too: those that are to end have brought them forth.
+    pub(super) fn include(&mut self, ids: &[ProcessId]) {
+        for id in ids {
+            if !self.ids.contains(id) {
+                self.ids.push(*id);
+            }
+        }
+    }
+
     /// The strongest means that was used, if it was a signal.
     #[must_use]
     pub(super) fn signal(&self) -> Option<Stop> {
@@ -88,6 +98,11 @@ impl Ending {
         if self.step == Step::Unit {
             self.deadline = now;
         }
+    }
+
+    /// The time that it has before the next step has changed.
+    pub(super) fn reconfigured(&mut self, now: Instant, stop_timeout: (Duration, Duration)) {
+        self.deadline = under_new_rules(self.deadline, now, stop_timeout);
     }
 
     /// What to do while those `alive` among them still live.

@@ -50,8 +50,8 @@ const CYCLES_PER_WHOLE_LOOK: u32 = 360;
 /// The longest time without a look at all processes.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(3600);
 
-/// The name under which it is told that a process is stopped.
-const STOPPED: &str = "stopped";
+/// The name under which it is told that a process is stopped; no check can have it.
+pub const STOPPED: &str = "stopped";
 
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +157,8 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// The outage that lasted.
+    pub absence: Option<Absence>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
 }
@@ -173,10 +175,19 @@ struct Attempt {
 }
 
 /// The time since when a process is gone, or is being made to end.
-#[derive(Debug, Clone, Copy)]
-struct Absence {
-    since: Instant,
-    cause: Cause,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Something that is wrong with a living process.
+#[derive(Debug, Clone)]
+struct Trouble {
+    finding: Phrase,
+    is_reason_to_restart: bool,
 }
 
 /// The supervision of one process.
@@ -196,7 +207,7 @@ pub struct Machine {
     /// Since when the process is stopped (state T), if it is.
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
-    troubles: BTreeMap<String, Phrase>,
+    troubles: BTreeMap<String, Trouble>,
     /// The end of the living process: there in `Replacing`, and nowhere else.
     ending: Option<Ending>,
     /// The ends of second copies.
@@ -314,10 +325,12 @@ impl Machine {
         Memory {
             restarts: self.restarts,
             backoff: self.backoff.clone(),
-            not_before: is(Phase::Backoff).then_some(self.not_before),
+            // What is left alone has its wait before it still.
+            not_before: (is(Phase::Backoff) || is(Phase::Down)).then_some(self.not_before),
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            absence: self.absence,
             pause,
         }
     }
@@ -377,7 +390,7 @@ impl Machine {
     /// What is wrong with the living process: the name of a check and what it has found.
     pub fn troubles(&self) -> impl Iterator<Item = (&str, &Phrase)> {
         let troubles = self.troubles.iter();
-        troubles.map(|(check, finding)| (check.as_str(), finding))
+        troubles.map(|(check, trouble)| (check.as_str(), &trouble.finding))
     }
 
     /// Whether the process that is to be replaced can't be killed.
@@ -470,13 +483,27 @@ impl Machine {
             }
             Event::Resume => self.resume(now, false, &mut actions),
             Event::RestartAsked => self.restart_asked(now, &mut actions),
-            Event::Reconfigured(policy) => {
-                self.policy = policy;
-                self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
-                self.look_at_all(now);
-            }
+            Event::Reconfigured(policy) => self.reconfigured(now, policy),
         }
         actions
+    }
+
+    /// New rules count for what is waited for already, too.
+    fn reconfigured(&mut self, now: Instant, policy: Policy) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
+        let starts = (before.start_timeout, policy.start_timeout);
+        self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
+        let remembered = self.memory.as_mut();
+        if let Some(until) = remembered.and_then(|memory| memory.starting_until.as_mut()) {
+            *until = under_new_rules(*until, now, starts);
+        }
+        let stops = (before.stop_timeout, policy.stop_timeout);
+        self.kill_at = under_new_rules(self.kill_at, now, stops);
+        for ending in self.ending.iter_mut().chain(&mut self.surplus) {
+            ending.reconfigured(now, stops);
+        }
+        self.look_at_all(now);
     }
 
     fn look_at_all(&mut self, now: Instant) {
@@ -527,6 +554,16 @@ impl Machine {
         // An interval is at most an hour, so the rest fits.
         now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
     }
+}
+
+/// When a wait that would have ended at `deadline` ends now that the time it takes has changed.
+pub(super) fn under_new_rules(
+    deadline: Instant,
+    now: Instant,
+    (before, after): (Duration, Duration),
+) -> Instant {
+    let begin = deadline.checked_sub(before).filter(|_| now < deadline);
+    begin.map_or(deadline, |begin| begin + after)
 }
 
 #[cfg(test)]

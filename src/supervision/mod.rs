@@ -10,7 +10,7 @@ mod report;
 mod task;
 
 pub use backoff::Backoff;
-pub use machine::{Action, Event, Look, Machine, Memory, Pause, Phase};
+pub use machine::{Absence, Action, Event, Look, Machine, Memory, Pause, Phase, STOPPED};
 pub use policy::{Duplicates, Policy};
 pub use report::{Cause, Fate, Intention, Recovery, Report, StartFailure, StartOutcome, Stop};
 pub use task::{Command, Published, Slot, supervise};

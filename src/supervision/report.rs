@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::phrase::{self, Phrase, phrase};
 use crate::process::{ExitStatus, Impostor};
 
@@ -109,7 +111,8 @@ impl fmt::Display for StartFailure {
 }
 
 /// Why a process was found gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// It wasn't running when first looked for.
     Absent,

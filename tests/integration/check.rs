@@ -250,6 +250,17 @@ fn how_a_program_is_started() {
 }
 
 #[test]
+fn no_check_is_called_as_a_program_that_hangs_is() {
+    let check = "[[process.a.check]]\nkind = \"age\"\nmax = \"7d\"\nname = \"stopped\"\n";
+    assert_text_refused(
+        process("a", "\"A\"", "command = [\"/a\"]") + check,
+        &[
+            "7: process.a.check[1].name: is the service's own name for a program that hangs; give another",
+        ],
+    );
+}
+
+#[test]
 fn names_and_keys() {
     let command = "command = [\"/x\"]";
     let expected = "the process's exact name, such as \"Comunicador\"";

@@ -162,8 +162,17 @@ fn a_wait_outlives_the_service() {
     }
     let service = till.run();
     let up = service.wait_for_state(KEY, "up");
-    assert_eq!(up["restarts"], 1, "remembered");
+    assert_eq!(up["restarts"], 2, "remembered, and brought back");
+    let line = service.wait_for("restarted", KEY);
+    assert!(!line.contains("MFE_CAUSE=absent"), "{line}");
+    let outage = up["last_restart"]["outage_ms"].as_u64().unwrap();
+    // What is remembered is rounded to milliseconds.
     let slack = Duration::from_millis(50);
+    let outage = Duration::from_millis(outage) + slack;
+    assert!(
+        outage >= Duration::from_secs(3),
+        "{outage:?}: it began before this run did"
+    );
     assert!(
         SystemTime::now() + slack >= told,
         "no earlier than was told"
@@ -199,6 +208,7 @@ fn deaths_while_the_service_is_dead_are_no_storm_of_starts() {
         let up = service.wait_for_state(KEY, "up");
         assert_eq!(up["pids"][0], program.pid(), "one copy");
         assert_eq!(program.starts().len(), starts + 1);
+        assert_eq!(up["restarts"], deaths, "each was brought back");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -405,6 +405,32 @@ fn what_stands_in_the_files_place_is_not_believed() {
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     assert_refused(&format!("{} isn't a regular file", file.display()));
+}
+
+#[test]
+fn nothing_that_lies_in_the_files_places_is_written_to() {
+    let (till, program) = Till::with_program();
+    let victim = till.path().join("victim");
+    fs::write(&victim, "{}").unwrap();
+    fs::create_dir(till.runtime_dir()).unwrap();
+    for name in ["status.json", "state.json", "in-force.toml"] {
+        for name in [name.to_owned(), format!(".{name}.new")] {
+            symlink(&victim, till.runtime_dir().join(name)).unwrap();
+        }
+    }
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    eventually("all are files of the service's own", || {
+        let names = ["status.json", "state.json", "in-force.toml"];
+        let paths = names.map(|name| till.runtime_dir().join(name));
+        let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|file| file.is_file());
+        paths.iter().all(is_file).then_some(())
+    });
+    let (exit, _) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "{}");
 }
 
 /// How many lines contain `text`.

@@ -156,6 +156,48 @@ fn groups_other_than_roots_count() {
     }
 }
 
+/// An access control list as the kernel takes it (linux/posix_acl_xattr.h): the version, then for each
+/// entry its tag, its permissions and whose it is.
+fn access_list(of_somebody: u16) -> Vec<u8> {
+    const NOBODYS: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 7, NOBODYS),
+        (0x02, of_somebody, 1234),
+        (0x04, 5, NOBODYS),
+        (0x10, of_somebody | 5, NOBODYS),
+        (0x20, 5, NOBODYS),
+    ];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+#[test]
+fn whoever_an_access_control_list_lets_write_counts() {
+    let vendor = Vendor::new();
+    if is_root() {
+        chown(&vendor.script, None, Some(0)).unwrap();
+    }
+    let set = |permissions| {
+        let flags = rustix::fs::XattrFlags::empty();
+        let list = access_list(permissions);
+        rustix::fs::setxattr(&vendor.script, "system.posix_acl_access", &list, flags).unwrap();
+    };
+    set(7);
+    let words = "can be changed by whoever its access control list says (mode 0775)";
+    vendor.assert_warned(&vendor.script, &[words, "chmod go-w"]);
+    set(5);
+    vendor.assert_safe(&vendor.script);
+    set(7);
+    // As the warning says.
+    set_mode(&vendor.script, 0o755);
+    vendor.assert_safe(&vendor.script);
+}
+
 #[test]
 fn owners_other_than_root_count() {
     assert!(is_root(), "only root can give a file away");

@@ -145,6 +145,34 @@ fn a_command_alerts() {
     );
 }
 
+#[test]
+fn what_a_check_says_is_made_harmless() {
+    let (till, program) = Till::with_program();
+    let body = "printf '\\033[2J\\rwell\\342\\200\\256 \\377\\n'; exit 1";
+    let script = till.script("check.sh", body);
+    let script = toml::Value::from(script.to_str().unwrap());
+    let heard = till.path().join("heard");
+    let hook = till.script("hook.sh", &format!("cat >> '{}'", heard.display()));
+    let rules = check(&format!("kind = \"command\"\ncommand = [{script}]"));
+    let hook = format!(
+        "[[hook]]\non = [\"unhealthy\"]\ncommand = [{}]\n",
+        toml::Value::from(hook.to_str().unwrap())
+    );
+    till.set_rules(&program, &format!("{QUICK}{rules}{hook}"));
+    let service = till.run();
+    let shown = "\\u{1b}[2J\\rwell\\u{202e} \u{fffd}";
+    let line = service.wait_for("unhealthy", KEY);
+    assert!(line.contains(shown), "{line}");
+    let status = service.wait_for_state(KEY, "unhealthy");
+    assert!(status["detail"].as_str().unwrap().contains(shown));
+    let line = eventually("the hook has heard", || {
+        let text = fs::read_to_string(&heard).ok()?;
+        text.ends_with('\n').then_some(text)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["message"].as_str().unwrap().contains(shown), "{line}");
+}
+
 /// A check restarts the program, for the reason that it has.
 fn restarts(rules: &str, mode: &str, finding: &str) {
     let (till, program) = Till::with_rules(&format!("{QUICK}{rules}"));
@@ -308,6 +336,57 @@ fn a_reload_changes_and_removes_checks() {
 }
 
 #[test]
+fn what_was_unwell_in_a_dry_run_is_restarted_when_that_is_over() {
+    let (till, program) = Till::with_program();
+    let (sick, rules) = sick_check(&till, "action = \"restart\"");
+    till.script(
+        "start.sh",
+        &format!("rm -f '{}'; exec {}", sick.display(), program.command()),
+    );
+    fs::write(&sick, "").unwrap();
+    let dry = format!("dry_run = true\n{QUICK}{rules}");
+    let mut child = program.start();
+    till.set_rules(&program, &dry);
+    let service = till.run();
+    service.wait_for_state(KEY, "unhealthy");
+    service.wait_for("dry_run", KEY);
+    service.wait_cycles(5);
+    assert_eq!(program.starts().len(), 1, "left alone");
+    assert_eq!(service.count("killed", KEY), 0);
+
+    till.set_rules(&program, &format!("{QUICK}{rules}"));
+    service.signal(Signal::SIGHUP);
+    let status = service.wait_for_restarts(KEY, 1);
+    assert_eq!(status["last_restart"]["cause"], "unhealthy");
+    assert_eq!(
+        service.count("unhealthy", KEY),
+        2,
+        "and now it is restarted"
+    );
+    assert_eq!(program.starts().len(), 2);
+    child.wait().unwrap();
+}
+
+#[test]
+fn new_rules_count_for_an_end_that_is_awaited() {
+    let (till, program, sick) = sick_till("", "trap '' TERM; ");
+    let (_, rules) = sick_check(&till, "action = \"restart\"");
+    let patient = QUICK.replace("stop_timeout = \"300ms\"", "stop_timeout = \"1h\"");
+    till.set_rules(&program, &format!("{patient}{rules}"));
+    let service = till.run();
+    service.wait_for_state(KEY, "up");
+    fs::write(&sick, "").unwrap();
+    let line = service.wait_for("unhealthy", KEY);
+    assert!(line.contains("it is being restarted"), "{line}");
+    assert_eq!(program.starts().len(), 1, "it has an hour");
+    till.set_rules(&program, &format!("{QUICK}{rules}"));
+    service.signal(Signal::SIGHUP);
+    service.wait_for_restarts(KEY, 1);
+    let line = service.wait_for("killed", KEY);
+    assert!(line.contains("SIGKILL"), "{line}");
+}
+
+#[test]
 fn a_program_that_goes_of_itself_is_well_when_it_is_back() {
     let (till, program) = Till::with_program();
     let (sick, rules) = sick_check(&till, "");
@@ -325,6 +404,61 @@ fn a_program_that_goes_of_itself_is_well_when_it_is_back() {
         "after {:?}: {status}",
         killed.elapsed()
     );
+}
+
+/// Whether a process is there and no zombie.
+fn lives(pid: &str) -> bool {
+    let stat =
+        procfs::process::Process::new(pid.parse().unwrap()).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.state != 'Z')
+}
+
+#[test]
+fn what_a_killed_service_has_left_of_its_checks_is_ended_by_the_next_one() {
+    let (till, program) = Till::with_program();
+    let pids = till.path().join("pids");
+    let body = format!(
+        "trap '' TERM; sleep 1000 & echo $$ $! >> '{}'; wait; wait",
+        pids.display()
+    );
+    let script = till.script("check.sh", &body);
+    let hangs = check(&format!(
+        "kind = \"command\"\ncommand = [{}]\ntimeout = \"1h\"",
+        toml::Value::from(script.to_str().unwrap())
+    ));
+    till.set_rules(&program, &format!("{QUICK}{hangs}"));
+    let seen = |runs: usize| {
+        eventually(("checks that run", runs), || {
+            let pids = fs::read_to_string(&pids).ok()?;
+            let pids: Vec<String> = pids.split_whitespace().map(str::to_owned).collect();
+            (pids.len() == 2 * runs).then_some(pids)
+        })
+    };
+    let service = till.run();
+    service.wait_for_state(KEY, "up");
+    seen(1);
+    // Somebody else runs the same program; its parent ends at once.
+    let line = format!("setsid '{}' >/dev/null 2>&1 &", script.display());
+    let status = std::process::Command::new("sh")
+        .args(["-c", &line])
+        .status();
+    assert!(status.unwrap().success());
+    let before = seen(2);
+    drop(service);
+    assert!(before.iter().all(|pid| lives(pid)), "it was killed");
+
+    let service = till.run();
+    let line = service.wait_for_line("was killed beside checks or hooks");
+    assert!(line.contains("MFE_EVENT=degraded"), "{line}");
+    eventually("the end of what was left", || {
+        (!lives(&before[0]) && !lives(&before[1])).then_some(())
+    });
+    let now = seen(3);
+    assert!(before[2..].iter().all(|pid| lives(pid)), "somebody else's");
+    assert!(lives(&now[4]), "and it is made again");
+    assert_eq!(program.starts().len(), 1);
+    let (exit, _) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
 }
 
 #[test]
@@ -350,12 +484,7 @@ fn a_service_that_ends_takes_its_checks_along_and_not_the_program() {
     let (exit, _) = service.stop(Signal::SIGTERM);
     assert!(exit.success());
     eventually("the end of the check", || {
-        let lives = |pid: &String| {
-            let stat = procfs::process::Process::new(pid.parse().unwrap())
-                .and_then(|process| process.stat());
-            stat.is_ok_and(|stat| stat.state != 'Z')
-        };
-        (!pids.iter().any(lives)).then_some(())
+        (!pids.iter().any(|pid| lives(pid))).then_some(())
     });
     assert_eq!(program.pids().len(), 1);
 }

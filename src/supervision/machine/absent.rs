@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::alive::killed;
 use super::{Absence, Action, Attempt, FIRST_POLL, LAST_POLL, Machine, Phase};
-use crate::process::{ExitStatus, Impostor, Sighting};
+use crate::process::{ExitStatus, Impostor, ProcessId, Sighting};
 use crate::supervision::report::{
     Cause, Fate, Intention, Report, StartFailure, StartOutcome, Stop,
 };
@@ -34,15 +34,19 @@ impl Machine {
 
     /// Nothing of the name lives any more, or, at the first look, at all.
     fn found_gone(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        let absence = match self.absence {
-            Some(absence) if self.phase == Phase::Replacing => absence,
-            _ => Absence {
-                since: now,
-                cause: self.cause(sighting),
-            },
+        let memory = self.memory.take();
+        let known = match &memory {
+            Some(memory) => &memory.alive,
+            None => &self.alive,
         };
+        let remembered = memory.as_ref().and_then(|memory| memory.absence);
+        let absence = self.absence.or(remembered).unwrap_or_else(|| Absence {
+            since: now,
+            cause: self.cause(known, sighting),
+        });
         let cause = absence.cause;
-        let pid = self.alive.first().map(|id| id.pid);
+        let pid = known.first().map(|id| id.pid);
+        let was_up = !known.is_empty();
         let endings = self.ending.take().map(|ending| killed(&ending, cause));
         let surplus = std::mem::take(&mut self.surplus);
         let surplus = surplus
@@ -52,12 +56,7 @@ impl Machine {
         self.absence = Some(absence);
         self.alive.clear();
         self.copies.lives(now, &[], self.policy.interval);
-        let memory = self.memory.take();
-        let was_up = memory
-            .as_ref()
-            .is_some_and(|memory| !memory.alive.is_empty());
-        let is_death = cause != Cause::Requested && (self.phase != Phase::New || was_up);
-        if is_death {
+        if was_up && cause != Cause::Requested {
             self.backoff.died();
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
@@ -221,16 +220,17 @@ impl Machine {
         self.start_failure = Some(failure);
     }
 
-    fn cause(&self, sighting: &Sighting) -> Cause {
-        if self.phase == Phase::New {
+    /// Why those that were `known` to live are gone.
+    fn cause(&self, known: &[ProcessId], sighting: &Sighting) -> Cause {
+        if known.is_empty() {
             return Cause::Absent;
         }
-        let was_child = |(pid, _): &(i32, ExitStatus)| self.alive.iter().any(|id| id.pid == *pid);
+        let was_child = |(pid, _): &(i32, ExitStatus)| known.iter().any(|id| id.pid == *pid);
         let as_child = self.last_exit.filter(was_child).map(|(_, status)| status);
         let left_behind = || {
             let mut zombies = sighting.zombies.iter();
             zombies
-                .find(|zombie| self.alive.contains(&zombie.id))?
+                .find(|zombie| known.contains(&zombie.id))?
                 .exit_status
         };
         match as_child.or_else(left_behind) {

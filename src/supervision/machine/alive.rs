@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Absence, Action, Machine, Phase};
+use super::{Absence, Action, Machine, Phase, Trouble};
 use super::{FIRST_POLL, LAST_POLL, STOPPED};
 use crate::phrase::{self, Phrase, phrase};
 use crate::process::{Alive, ProcessId, RunState, Sighting};
@@ -129,6 +129,20 @@ impl Machine {
         next_look = next_look.min(self.end_duplicates(now, alive, actions));
         self.next_look = next_look;
         self.is_stopped(now, alive, actions);
+        self.was_left_alone(now, actions);
+    }
+
+    /// Restarts a process that is unwell and was left alone so far, by a pause or a dry run.
+    fn was_left_alone(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Up || self.is_hands_off() {
+            return;
+        }
+        let mut troubles = self.troubles.iter();
+        let reason = troubles.find(|(_, trouble)| trouble.is_reason_to_restart);
+        if let Some((check, trouble)) = reason {
+            let (check, finding) = (check.clone(), trouble.finding.clone());
+            self.unwell(now, check, finding, true, actions);
+        }
     }
 
     /// Notes whether the process is stopped, and for how long.
@@ -222,7 +236,11 @@ impl Machine {
             finding: finding.clone(),
             will_restart,
         }));
-        self.troubles.insert(check, finding);
+        let trouble = Trouble {
+            finding,
+            is_reason_to_restart,
+        };
+        self.troubles.insert(check, trouble);
         if will_restart {
             self.replace(now, Cause::Unhealthy, actions);
         } else if is_reason_to_restart && self.policy.dry_run {
@@ -319,6 +337,7 @@ impl Machine {
             return false;
         }
         self.alive.clone_from(&living);
+        ending.include(&living);
         self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
         let poll = now + self.attempt.poll;
         self.next_look = match ending.next(now, living, self.policy.stop_timeout) {

@@ -441,6 +441,163 @@ fn what_was_learnt_outlives_the_service() {
 }
 
 #[test]
+fn what_was_gone_when_the_service_died_is_brought_back_all_the_same() {
+    let mut bench = Bench::up();
+    for pid in [201, 202, 203] {
+        bench.absent();
+        bench.alive(&[pid]);
+    }
+    bench.absent();
+    assert_eq!(bench.phase(), Phase::Backoff);
+    restarted_service(&mut bench);
+    let again = Report::Down {
+        pid: None,
+        cause: Cause::Gone,
+        wait: SECOND / 2,
+    };
+    assert_eq!(bench.after(SECOND / 2).absent(), [report(again)]);
+    bench.after(SECOND / 2).absent();
+    let back = Report::Restarted {
+        pid: 204,
+        cause: Cause::Gone,
+        outage: 2 * SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[204])[0], report(back));
+    assert_eq!(bench.machine.restarts(), 4);
+}
+
+#[test]
+fn a_start_in_flight_when_the_service_died_ends_the_outage() {
+    let mut bench = Bench::starting();
+    restarted_service(&mut bench);
+    let again = Report::Down {
+        pid: None,
+        cause: Cause::Gone,
+        wait: Duration::ZERO,
+    };
+    let expected = [report(again), report(Report::Starting)];
+    assert_eq!(bench.after(SECOND).absent(), expected);
+    let back = Report::Restarted {
+        pid: 200,
+        cause: Cause::Gone,
+        outage: 2 * SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+    assert_eq!(bench.machine.restarts(), 1);
+
+    let mut bench = Bench::starting();
+    restarted_service(&mut bench);
+    let adopted = report(Report::Adopted { pids: vec![200] });
+    assert_eq!(
+        bench.alive(&[200]),
+        [adopted],
+        "the earlier run may have told of it and not have remembered"
+    );
+}
+
+#[test]
+fn a_death_that_nobody_saw_is_a_restart_too() {
+    let mut bench = Bench::up();
+    restarted_service(&mut bench);
+    let zombies = vec![Zombie {
+        id: id(100),
+        exit_status: Some(ExitStatus::Signal(11)),
+    }];
+    let sighting = Sighting {
+        zombies,
+        ..Sighting::default()
+    };
+    let actions = bench.event(Event::Looked(sighting));
+    assert_eq!(actions[1], down(100, Cause::Killed(11)));
+    let back = Report::Restarted {
+        pid: 200,
+        cause: Cause::Killed(11),
+        outage: SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    restarted_service(&mut bench);
+    let actions = bench.after(SECOND).absent();
+    assert_eq!(actions[1], down(100, Cause::Unhealthy));
+}
+
+#[test]
+fn a_wait_that_a_pause_has_met_outlives_the_service() {
+    let mut bench = Bench::up();
+    for pid in [201, 202, 203] {
+        bench.absent();
+        bench.alive(&[pid]);
+    }
+    let until = bench.now + SECOND;
+    bench.event(Event::Pause(Pause {
+        until,
+        reason: None,
+    }));
+    bench.absent();
+    assert_eq!(bench.phase(), Phase::Down);
+    restarted_service(&mut bench);
+    bench.event(Event::Resume);
+    bench.after(SECOND / 2).absent();
+    assert_eq!(bench.phase(), Phase::Backoff);
+    assert_eq!(bench.machine.next_start(), Some(until));
+}
+
+#[test]
+fn new_rules_count_for_a_start_and_an_end_that_are_awaited() {
+    let mut bench = Bench::starting();
+    bench.after(SECOND).event(Event::Reconfigured(Policy {
+        start_timeout: 40 * SECOND,
+        ..policy()
+    }));
+    assert_eq!(bench.after(38 * SECOND).absent(), [], "longer");
+    bench.event(Event::Reconfigured(policy()));
+    let actions = bench.absent();
+    let is_failed = matches!(actions[..], [Action::Report(Report::StartFailed(_))]);
+    assert!(is_failed, "shorter: {actions:?}");
+
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
+    bench.event(Event::Reconfigured(Policy {
+        stop_timeout: SECOND,
+        ..policy()
+    }));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    assert_eq!(bench.alive(&[100]), [kill], "it has had that long");
+}
+
+#[test]
+fn what_was_unwell_and_left_alone_is_restarted_once_it_is_watched_over_again() {
+    let terminate = Action::Signal(Stop::Terminate, vec![id(100)]);
+    let mut bench = Bench::up();
+    let until = bench.now + 60 * SECOND;
+    bench.event(Event::Pause(Pause {
+        until,
+        reason: None,
+    }));
+    let told = [unhealthy(100, "tcp", false)];
+    assert_eq!(bench.event(failed("tcp", true)), told);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    bench.event(Event::Resume);
+    let expected = [unhealthy(100, "tcp", true), terminate.clone()];
+    assert_eq!(bench.alive(&[100]), expected);
+
+    let mut bench = Bench::up();
+    bench.event(Event::Reconfigured(Policy {
+        dry_run: true,
+        ..policy()
+    }));
+    bench.event(failed("tcp", true));
+    bench.event(failed("memory", false));
+    assert_eq!(bench.alive(&[100]), []);
+    bench.event(Event::Reconfigured(policy()));
+    let expected = [unhealthy(100, "tcp", true), terminate];
+    assert_eq!(bench.alive(&[100]), expected);
+}
+
+#[test]
 fn in_a_dry_run_all_is_said_and_nothing_done() {
     let mut bench = Bench::up();
     bench.event(Event::Reconfigured(Policy {
@@ -592,6 +749,20 @@ fn a_unit_is_stopped_by_systemd_and_what_is_not_in_it_by_signals() {
         cause: Cause::Unhealthy,
     });
     assert_eq!(bench.after(SECOND).absent()[1], killed);
+}
+
+#[test]
+fn a_child_that_is_born_while_its_parent_is_ended_is_ended_too() {
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    let mut family = sighting([id(100), id(101)]);
+    family.alive[1].parent = 100;
+    assert_eq!(bench.after(SECOND).event(Event::Looked(family)), []);
+    assert_eq!(bench.after(SECOND).alive(&[101]), [], "an orphan now");
+    assert_eq!(bench.phase(), Phase::Replacing);
+    let kill = Action::Signal(Stop::Kill, vec![id(101)]);
+    assert_eq!(bench.after(8 * SECOND).alive(&[101]), [kill]);
+    assert_eq!(bench.after(SECOND).absent()[0], Action::Start);
 }
 
 #[test]
@@ -1007,6 +1178,12 @@ enum Chance {
     Reload(Policy),
     /// From now on the start program can or can't be run.
     Installed(bool),
+    /// Somebody wants it left alone for so long.
+    Pause(u64),
+    /// Somebody wants it watched over again.
+    Resume,
+    /// Somebody wants it restarted.
+    RestartAsked,
     /// The service dies and is started again.
     ServiceRestarts,
 }
@@ -1020,15 +1197,23 @@ fn rules() -> impl Strategy<Value = Policy> {
     );
     let stop_newest = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
     let dry_run = prop_oneof![9 => Just(false), 1 => Just(true)];
+    let lives = (100..40_000_u64, 100..120_000_u64, 2..6_u32);
     let rest = (0..5_u32, stop_newest, dry_run, any::<bool>());
-    (times, rest).prop_map(
-        |((interval, start, stop, delay), (burst, duplicates, dry_run, is_unit))| Policy {
+    (times, lives, rest).prop_map(
+        |(
+            (interval, start, stop, delay),
+            (stopped, stable, crash_loop_restarts),
+            (restart_burst, duplicates, dry_run, is_unit),
+        )| Policy {
             interval: Duration::from_millis(interval),
             start_timeout: Duration::from_millis(start),
             stop_timeout: Duration::from_millis(stop),
-            restart_burst: burst,
+            stopped_timeout: Duration::from_millis(stopped),
+            restart_burst,
             restart_delay: Duration::from_millis(delay),
             restart_delay_max: Duration::from_millis(delay * 20),
+            stable_after: Duration::from_millis(stable),
+            crash_loop_restarts,
             duplicates,
             dry_run,
             is_unit,
@@ -1057,6 +1242,9 @@ fn chance() -> impl Strategy<Value = Chance> {
         4 => (0..40_000u64).prop_map(Chance::Pass),
         1 => rules().prop_map(Chance::Reload),
         1 => any::<bool>().prop_map(Chance::Installed),
+        1 => (0..40_000u64).prop_map(Chance::Pause),
+        1 => Just(Chance::Resume),
+        1 => Just(Chance::RestartAsked),
         1 => Just(Chance::ServiceRestarts),
     ]
 }
@@ -1084,6 +1272,10 @@ struct World {
     signalled: Vec<(Stop, ProcessId)>,
     /// When it last died under these rules, and how long its restart had to wait.
     last_death: Option<(Instant, Duration)>,
+    /// Before when it was told that nothing is started.
+    not_before: Option<Instant>,
+    paused_until: Option<Instant>,
+    is_crash_loop: bool,
 }
 
 impl World {
@@ -1104,7 +1296,14 @@ impl World {
             restarted: 0,
             signalled: Vec::new(),
             last_death: None,
+            not_before: None,
+            paused_until: None,
+            is_crash_loop: false,
         }
+    }
+
+    fn is_hands_off(&self) -> bool {
+        self.policy.dry_run || self.paused_until.is_some()
     }
 
     fn new_pid(&mut self) -> i32 {
@@ -1115,7 +1314,14 @@ impl World {
     fn take(&mut self, event: Event) {
         let may_start = matches!(&event, Event::Looked(sighting) if sighting.alive.is_empty());
         let phase = self.machine.phase();
-        let had_failed = matches!(event, Event::CheckFailed { .. }) && phase == Phase::Up;
+        let has_looked = matches!(event, Event::Looked(_));
+        self.paused_until = match &event {
+            Event::Pause(pause) => Some(pause.until),
+            Event::Resume => None,
+            _ => self
+                .paused_until
+                .filter(|until| !has_looked || self.now < *until),
+        };
         for action in self.machine.handle(self.now, event) {
             match action {
                 Action::Start => {
@@ -1123,15 +1329,15 @@ impl World {
                     self.started();
                 }
                 Action::StopStartProgram(stop) => {
-                    assert!(!self.policy.dry_run, "a signal in a dry run");
+                    assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
                     assert!(self.program.is_some(), "a signal to nobody");
                     if stop == Stop::Kill {
                         self.program_ends(ExitStatus::Signal(9), false);
                     }
                 }
                 Action::StopUnit => {
-                    assert!(self.policy.is_unit && !self.policy.dry_run);
-                    assert!(had_failed || phase == Phase::Up);
+                    assert!(!self.is_hands_off(), "a stop in a dry run or a pause");
+                    assert!(self.policy.is_unit && phase == Phase::Up);
                 }
                 Action::Signal(stop, ids) => self.signals(stop, ids),
                 Action::Report(report) => self.told(&report, phase == Phase::New),
@@ -1141,6 +1347,9 @@ impl World {
             self.in_flight = None;
         }
         assert_eq!(self.machine.restarts(), self.restarted);
+        if self.machine.backoff.is_fresh() {
+            self.not_before = None;
+        }
         let most = self
             .policy
             .interval
@@ -1160,7 +1369,9 @@ impl World {
         let in_flight = self.in_flight.is_some_and(|until| self.now < until);
         assert!(!in_flight, "two starts in flight");
         assert_eq!(self.program, None, "two start programs");
-        assert!(!self.policy.dry_run, "a start in a dry run");
+        assert!(!self.is_hands_off(), "a start in a dry run or a pause");
+        let is_early = self.not_before.is_some_and(|time| self.now < time);
+        assert!(!is_early, "a start before the time that was told");
         self.starts.push(self.now);
         if self.installed {
             let pid = self.new_pid();
@@ -1176,7 +1387,7 @@ impl World {
     fn signals(&mut self, stop: Stop, ids: Vec<ProcessId>) {
         let lives = |id: &ProcessId| self.copies.iter().any(|copy| copy.id == *id);
         self.signalled.retain(|(_, id)| lives(id));
-        assert!(!self.policy.dry_run, "a signal in a dry run");
+        assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
         assert!(!ids.is_empty(), "a signal to nobody");
         for id in ids {
             let asked = self.signalled.contains(&(Stop::Terminate, id));
@@ -1192,15 +1403,28 @@ impl World {
 
     fn told(&mut self, report: &Report, is_first_look: bool) {
         match report {
-            Report::Restarted { .. } => {
+            Report::Restarted { outage, .. } => {
                 self.restarted += 1;
                 self.in_flight = None;
+                assert!(*outage <= self.now - self.epoch, "{outage:?} is made up");
             }
-            Report::Down { wait, .. } => {
+            Report::CrashLoop { .. } => {
+                assert!(!self.is_crash_loop, "a crash loop is told twice");
+                self.is_crash_loop = true;
+            }
+            Report::Recovered { what, .. } if *what == Recovery::CrashLoop => {
+                assert!(self.is_crash_loop, "the end of no crash loop");
+                self.is_crash_loop = false;
+            }
+            Report::Down { wait, cause, .. } => {
+                self.not_before = Some(self.now + *wait);
                 assert!(
                     *wait <= self.policy.restart_delay_max,
                     "{wait:?} is beyond the cap"
                 );
+                if *cause == Cause::Requested {
+                    return;
+                }
                 let before = self.last_death.replace((self.now, *wait));
                 if let (false, Some((died, waited))) = (is_first_look, before) {
                     let may_be_stable = self.now - died >= self.policy.stable_after;
@@ -1233,6 +1457,14 @@ impl World {
         }));
         let is_up = matches!(self.machine.phase(), Phase::Up | Phase::Replacing);
         assert_eq!(is_up, !self.copies.is_empty());
+        let is_passed_over = self.machine.phase() == Phase::Up
+            && !self.is_hands_off()
+            && self
+                .machine
+                .troubles
+                .values()
+                .any(|trouble| trouble.is_reason_to_restart);
+        assert!(!is_passed_over, "unwell, and nothing comes of it");
     }
 
     fn add_copy(&mut self, parent: i32) {
@@ -1303,11 +1535,24 @@ impl World {
             }
             Chance::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Chance::Reload(policy) => {
+                let times = (self.policy.start_timeout, policy.start_timeout);
+                let in_flight = self.in_flight.filter(|until| self.now < *until);
+                self.in_flight = in_flight.and_then(|until| (until + times.1).checked_sub(times.0));
                 self.policy = policy;
                 self.last_death = None;
+                self.not_before = None;
                 self.take(Event::Reconfigured(policy));
             }
             Chance::Installed(installed) => self.installed = installed,
+            Chance::Pause(milliseconds) => self.take(Event::Pause(Pause {
+                until: self.now + Duration::from_millis(milliseconds),
+                reason: None,
+            })),
+            Chance::Resume => self.take(Event::Resume),
+            Chance::RestartAsked => {
+                self.not_before = None;
+                self.take(Event::RestartAsked);
+            }
             Chance::ServiceRestarts => {
                 let memory = self.machine.memory();
                 self.machine = Machine::new(self.policy, self.epoch, self.now).remembering(memory);
@@ -1322,7 +1567,9 @@ impl World {
         self.copies.clear();
         self.mistakes.clear();
         self.policy.dry_run = false;
+        self.not_before = None;
         self.take(Event::Reconfigured(self.policy));
+        self.take(Event::Resume);
         let starts = self.starts.len();
         let policy = self.policy;
         let wait = policy.start_timeout + policy.restart_delay_max + 3 * policy.stop_timeout;
@@ -1339,8 +1586,9 @@ proptest! {
 
     /// Never two starts in flight, never a start while one is up or not yet gone or after a failed
     /// look, no wait beyond the cap and none that shrinks before the process is stable, no SIGKILL
-    /// before SIGTERM, nothing done in a dry run, and, whatever has happened before, every absence
-    /// is followed by a start in bounded time.
+    /// before SIGTERM, no start before the time that was told, nothing done in a dry run or a pause,
+    /// a crash loop told once until it is over, and, whatever has happened before, every absence is
+    /// followed by a start in bounded time.
     #[test]
     fn any_history_keeps_the_rules(
         policy in rules(),

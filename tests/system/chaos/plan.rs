@@ -8,6 +8,9 @@ use crate::random::Random;
 /// One of the two programs, by its place in `PROGRAMS`.
 pub(super) type Which = usize;
 
+/// The one of whose copies the service ends the newest.
+pub(super) const STOPS_NEWEST: Which = 0;
+
 /// Something that is done at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blow {
@@ -19,6 +22,8 @@ pub(super) enum Blow {
     Stop(Which),
     /// Somebody starts a second copy, and ends it again.
     Duplicate(Which),
+    /// Somebody starts a second copy, and the service ends it.
+    Surplus(Which),
     /// A copy dies whose parent doesn't care.
     Zombie(Which),
     /// kill -9 of the service.
@@ -54,7 +59,7 @@ pub(super) enum Step {
     End(Trouble),
 }
 
-const BLOWS: [(usize, Blow); 14] = [
+const BLOWS: [(usize, Blow); 15] = [
     (6, Blow::Kill(0)),
     (6, Blow::Kill(1)),
     (2, Blow::Rename(0)),
@@ -63,6 +68,7 @@ const BLOWS: [(usize, Blow); 14] = [
     (2, Blow::Stop(1)),
     (2, Blow::Duplicate(0)),
     (2, Blow::Duplicate(1)),
+    (2, Blow::Surplus(STOPS_NEWEST)),
     (2, Blow::Zombie(0)),
     (2, Blow::Zombie(1)),
     (3, Blow::KillService),

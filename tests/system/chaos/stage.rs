@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::plan::{Blow, Trouble, Which};
+use super::plan::{Blow, STOPS_NEWEST, Trouble, Which};
 use crate::host;
 use crate::till::{PROGRAMS, Process, Program, SERVICE, STARTS, Till, by_command, config};
 use crate::wait::wait_for;
@@ -22,6 +22,21 @@ const STANDIN: &str = r#"#!/usr/bin/perl
 $SIG{USR1} = sub { $0 = "somebody else" };
 sleep 1000 while 1;
 "#;
+
+/// Notes what it is told of, where the service's sandbox lets it write.
+const HOOK: &str = "#!/bin/sh\necho $MFE_PID >> /run/mfe-watchdog/heard-$MFE_PROCESS\n";
+
+/// Checks that a program passes whatever happens: one that fails would have it started once too often.
+const CHECKS: [&str; 4] = [
+    "kind = \"command\"\ncommand = [\"/bin/true\"]\ntimeout = \"20s\"",
+    "kind = \"age\"\nmax = \"1d\"",
+    "kind = \"memory\"\nmax = \"1GiB\"",
+    "kind = \"file\"\npath = \"/opt/chaos/*\"\nmax_age = \"1h\"",
+];
+
+/// For so long a second copy has to be there before it is ended: longer than those are that chaos ends
+/// itself.
+const SETTLES: &str = "3s";
 
 /// Starts processes as fast as it can, bounded by its control group.
 const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
@@ -52,6 +67,7 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
         "#!/bin/sh\nexec sleep 600\n",
         0o755,
     )?;
+    till.write(&format!("{FOLDER}/hook"), HOOK, 0o755)?;
     set_clock(till, 0)?;
     till.drop_in(
         SERVICE,
@@ -76,7 +92,20 @@ fn faketime() -> Result<PathBuf> {
 }
 
 fn configure(till: &Till, interval: &str) -> Result<()> {
-    let programs = PROGRAMS.map(|program| by_command(&program)).concat();
+    let mut programs = String::new();
+    for (which, program) in PROGRAMS.iter().enumerate() {
+        programs += &by_command(program);
+        if which == STOPS_NEWEST {
+            programs += &format!("interval = \"{SETTLES}\"\nduplicates = \"stop-newest\"\n");
+        }
+        for check in CHECKS {
+            let key = program.key;
+            programs += &format!(
+                "[[process.{key}.check]]\n{check}\nevery = \"1s\"\naction = \"restart\"\n"
+            );
+        }
+    }
+    programs += &format!("[[hook]]\non = [\"up\", \"restarted\"]\ncommand = [\"{FOLDER}/hook\"]\n");
     // A global setting, so before the first section. As no restart waits, every death is followed by
     // a start at once, and all can be counted.
     let settings = "start_timeout = \"3s\"\n";
@@ -91,6 +120,15 @@ fn set_clock(till: &Till, days: i32) -> Result<()> {
 /// becomes the program.
 pub(super) fn started(till: &Till, program: &Program) -> Vec<String> {
     let pids = till.read(&format!("{STARTS}/{}", program.key));
+    pids.unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The pids of the copies that the hook was told of.
+pub(super) fn heard(till: &Till, program: &Program) -> Vec<String> {
+    let pids = till.read(&format!("/run/mfe-watchdog/heard-{}", program.key));
     pids.unwrap_or_default()
         .lines()
         .map(str::to_owned)
