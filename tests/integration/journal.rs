@@ -12,7 +12,7 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    BINARY, Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog,
+    BINARY, Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog, pipe,
 };
 
 /// Puts the till's journal where the service looks for systemd's.
@@ -462,7 +462,7 @@ fn on_a_terminal_there_is_colour_unless_refused() {
 #[test]
 fn nobody_listening_is_no_reason_to_stop() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let closed = || std::io::pipe().unwrap().1;
+    let closed = || pipe().1;
     let stderrs: [Stdio; 2] = [full().into(), closed().into()];
     for stderr in stderrs {
         let till = Till::new();
@@ -551,7 +551,8 @@ fn a_full_pipe_on_stderr_holds_up_nothing_and_is_told_what_it_lacks() {
     let program = till.program('L');
     let script = start_script(&till, &program);
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let (reader, writer) = pipe();
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
     let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let filler = vec![b'\n'; size.try_into().unwrap()];
     writer.write_all(&filler).unwrap();

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::support::schema::{STATUS_SCHEMA, assert_valid};
 use crate::support::{
     BINARY, Guard, Output, Service, Till, binary_for_everybody, clean, eventually,
-    in_mount_namespace, is_root, mfe_watchdog, output,
+    in_mount_namespace, is_root, mfe_watchdog, output, pipe,
 };
 
 fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
@@ -337,7 +337,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         &["status", "--json", "--runtime-dir", runtime_dir],
     ];
     for arguments in commands {
-        let gone = std::io::pipe().unwrap().1;
+        let gone = pipe().1;
         assert_eq!(
             run(arguments, gone.into()),
             (0, String::new()),

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +28,11 @@ impl Output {
     pub fn code(&self) -> i32 {
         self.status.code().expect("an exit code")
     }
+}
+
+/// A pipe that no child inherits, its reader first. (std's own is younger than the oldest toolchain.)
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
 }
 
 /// A child that is killed when dropped.

@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use command::{
-    BINARY, Guard, Output, binary_for_everybody, in_mount_namespace, is_root, output,
+    BINARY, Guard, Output, binary_for_everybody, in_mount_namespace, is_root, output, pipe,
 };
 pub use debian::install;
 pub use service::{Service, clean, mfe_watchdog};
