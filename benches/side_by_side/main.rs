@@ -311,7 +311,7 @@ impl Bench {
                 .filter_map(|thread| thread.join().ok())
                 .collect::<Vec<_>>()
         });
-        outages::print(&outages, &OURS.name(), "");
+        outages::print(&outages, &SLOW[0].name(), "");
         Ok(outages)
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::outages::Outages;
 
-const LEFT: f64 = 270.0;
+const LEFT: f64 = 290.0;
 const WIDTH: f64 = 560.0;
 const ROW: f64 = 26.0;
 
@@ -57,7 +57,10 @@ pub(crate) fn draw(all: &[Outages]) -> String {
         );
         y += ROW;
     }
-    let mut axis = String::new();
+    let mut axis = format!(
+        r#"<text x="{}" y="16" text-anchor="end">watcher, processes on the machine</text>"#,
+        LEFT - 40.0
+    );
     for (exponent, label) in DECADES {
         let x = x(10f64.powi(exponent));
         let _ = writeln!(

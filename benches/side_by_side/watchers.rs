@@ -74,9 +74,7 @@ impl Watcher {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Ours { waits: true, .. } => "mfe-watchdog".into(),
-            Self::Ours { interval, .. } => {
-                format!("mfe-watchdog, every {interval}, restart_delay 0s")
-            }
+            Self::Ours { waits: false, .. } => "mfe-watchdog, restart_delay 0s".into(),
             Self::Script => "Python script, every 10 s".into(),
             Self::Monit { seconds } => format!("monit, every {seconds} s"),
             Self::Supervisord { startsecs: 1 } => "supervisord".into(),
