@@ -413,7 +413,7 @@ fn configure(watcher: Watcher, directory: &Path, programs: &[Program; 2]) -> Opt
     let each = |section: &dyn Fn(&str, &str, &str) -> String| {
         let sections = programs.each_ref().map(|program| {
             let path = program.path.display().to_string();
-            section(&program.name, &path, &program.script.display().to_string())
+            section(&program.name, &path, &program.command())
         });
         sections.concat()
     };
