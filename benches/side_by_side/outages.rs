@@ -49,8 +49,8 @@ impl Outages {
 }
 
 /// Prints a table of watchers that were measured together, `ours` among them, and returns our ratio
-/// to the `rival`.
-pub(crate) fn print(all: &[Outages], ours: &str, rival: &str) -> Option<f64> {
+/// to the `rival`, if there is one.
+pub(crate) fn print(all: &[Outages], ours: &str, rival: Option<&str>) -> Option<f64> {
     let processes = all.first()?.processes;
     println!("\noutage from kill -9 to the program's own first instruction, {processes} processes");
     println!(
@@ -73,7 +73,7 @@ pub(crate) fn print(all: &[Outages], ours: &str, rival: &str) -> Option<f64> {
             outages.samples.count(),
             ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default()
         );
-        if outages.name == rival {
+        if Some(outages.name.as_str()) == rival {
             to_rival = ratio;
         }
     }

@@ -49,11 +49,7 @@ pub(crate) const QUICK: &[Watcher] = &[
 
 /// Those who take so long that there is time for a few kills only.
 pub(crate) const SLOW: &[Watcher] = &[
-    // The first three deaths of each program, which don't wait.
-    Watcher::Ours {
-        interval: "10s",
-        waits: true,
-    },
+    crate::DEFAULT,
     Watcher::Script,
     Watcher::Restartd { seconds: 20 },
     Watcher::Monit { seconds: 120 },
@@ -121,14 +117,10 @@ impl Watcher {
     }
 }
 
-/// The program as the package has it, which is unpacked below `directory`.
-pub(crate) fn ours(directory: &Path) -> PathBuf {
-    directory.join("package/usr/bin/mfe-watchdog")
-}
-
 /// Where the programs are that aren't installed on the machine.
 pub(crate) struct Peers {
-    ours: PathBuf,
+    /// Our own, as the package has it.
+    pub(crate) ours: PathBuf,
     root: PathBuf,
     /// What couldn't be had, and why.
     missing: Vec<(&'static str, String)>,
@@ -153,7 +145,7 @@ impl Peers {
         let root = directory.join("peers");
         fs::create_dir_all(&root)?;
         let mut peers = Self {
-            ours: ours(directory),
+            ours: directory.join("package/usr/bin/mfe-watchdog"),
             root,
             missing: Vec::new(),
         };

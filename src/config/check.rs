@@ -101,6 +101,17 @@ pub enum CheckKind {
     },
 }
 
+impl CheckKind {
+    /// The program that checks and its arguments, if that is how it is done.
+    #[must_use]
+    pub fn command(&self) -> Option<&[String]> {
+        match self {
+            Self::Command { command } => Some(command),
+            _ => None,
+        }
+    }
+}
+
 /// What comes of a check that has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

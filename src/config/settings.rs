@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::check::{self, CheckKind, CheckSection, CheckSettings};
+use super::check::{self, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
 use crate::phrase::Phrase;
 use crate::printable::printable;
@@ -94,20 +94,20 @@ impl Settings {
         let processes = self.processes.iter().flat_map(|process| {
             let key = &process.key;
             let start = match &process.start {
-                Start::Command(command) => Some((format!("process.{key}.command"), command)),
+                Start::Command(command) => {
+                    Some((format!("process.{key}.command"), command.as_slice()))
+                }
                 Start::Unit(_) => None,
             };
             let checks = process.checks.iter().enumerate();
-            let checks = checks.filter_map(move |(index, check)| match &check.kind {
-                CheckKind::Command { command } => {
-                    Some((check::path(key, index) + "command", command))
-                }
-                _ => None,
+            let checks = checks.filter_map(move |(index, check)| {
+                Some((check::path(key, index) + "command", check.kind.command()?))
             });
             start.into_iter().chain(checks)
         });
         let hooks = self.hooks.iter().enumerate();
-        let hooks = hooks.map(|(index, hook)| (hook::path(index) + "command", &hook.command));
+        let hooks =
+            hooks.map(|(index, hook)| (hook::path(index) + "command", hook.command.as_slice()));
         processes
             .chain(hooks)
             .filter_map(|(key, command)| Some((key, command.first()?.as_str())))
@@ -123,10 +123,7 @@ impl Settings {
     /// The programs of checks and hooks, with their arguments.
     pub fn checks_and_hooks(&self) -> impl Iterator<Item = &[String]> {
         let checks = self.processes.iter().flat_map(|process| &process.checks);
-        let checks = checks.filter_map(|check| match &check.kind {
-            CheckKind::Command { command } => Some(command.as_slice()),
-            _ => None,
-        });
+        let checks = checks.filter_map(|check| check.kind.command());
         let hooks = self.hooks.iter().map(|hook| hook.command.as_slice());
         checks.chain(hooks)
     }

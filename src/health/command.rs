@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::no_answer;
 use super::streak::Finding;
 use crate::phrase::phrase;
-use crate::printable::printable;
 use crate::process::ProcessId;
 use crate::subprocess::{End, Subprocess};
 
@@ -34,7 +33,7 @@ impl Probe {
     /// Runs the program once.
     pub(super) async fn probe(&mut self, subject: &[ProcessId], limit: Duration) -> Finding {
         let deadline = Instant::now() + limit;
-        let program = printable(self.command.first().map_or("", String::as_str));
+        let program = self.command.first().map_or("", String::as_str);
         if let Some(last) = &mut self.last {
             if timeout(limit, last.gone()).await.is_err() {
                 return Finding::Unwell(phrase!(

@@ -45,7 +45,11 @@ const CYCLE: Budget = &[
 /// From the news of a death until the start program runs: what stands between a shop and its next
 /// sale. Four processes are left in the table.
 const DEATH_TO_START: Budget = &[
-    ("sendto", 1, "the signal handler's byte in that pipe"),
+    (
+        "sendto",
+        1,
+        "the signal handler's byte in the runtime's own pipe",
+    ),
     ("rt_sigreturn", 1, "the end of the signal handler"),
     (
         "wait4",

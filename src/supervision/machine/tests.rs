@@ -45,6 +45,16 @@ impl Bench {
         bench
     }
 
+    /// A machine that has brought its process back as often as it does at once: the next restart waits.
+    fn after_burst() -> Self {
+        let mut bench = Self::up();
+        for pid in [201, 202, 203] {
+            bench.absent();
+            bench.alive(&[pid]);
+        }
+        bench
+    }
+
     fn after(&mut self, time: Duration) -> &mut Self {
         self.now += time;
         self
@@ -348,11 +358,7 @@ fn a_crash_loop_is_told_with_the_restart_that_makes_it_one() {
 
 #[test]
 fn new_rules_shorten_a_wait() {
-    let mut bench = Bench::up();
-    for pid in [201, 202, 203] {
-        bench.absent();
-        bench.alive(&[pid]);
-    }
+    let mut bench = Bench::after_burst();
     bench.absent();
     assert_eq!(bench.phase(), Phase::Backoff);
     bench.event(Event::Reconfigured(Policy {
@@ -410,11 +416,7 @@ fn a_start_that_an_earlier_run_has_left_in_flight_is_waited_for() {
 
 #[test]
 fn what_was_learnt_outlives_the_service() {
-    let mut bench = Bench::up();
-    for pid in [201, 202, 203] {
-        bench.absent();
-        bench.alive(&[pid]);
-    }
+    let mut bench = Bench::after_burst();
     bench.absent();
     let due = bench.machine.next_start();
     restarted_service(&mut bench);
@@ -442,11 +444,7 @@ fn what_was_learnt_outlives_the_service() {
 
 #[test]
 fn what_was_gone_when_the_service_died_is_brought_back_all_the_same() {
-    let mut bench = Bench::up();
-    for pid in [201, 202, 203] {
-        bench.absent();
-        bench.alive(&[pid]);
-    }
+    let mut bench = Bench::after_burst();
     bench.absent();
     assert_eq!(bench.phase(), Phase::Backoff);
     restarted_service(&mut bench);
@@ -525,11 +523,7 @@ fn a_death_that_nobody_saw_is_a_restart_too() {
 
 #[test]
 fn a_wait_that_a_pause_has_met_outlives_the_service() {
-    let mut bench = Bench::up();
-    for pid in [201, 202, 203] {
-        bench.absent();
-        bench.alive(&[pid]);
-    }
+    let mut bench = Bench::after_burst();
     let until = bench.now + SECOND;
     bench.event(Event::Pause(Pause {
         until,

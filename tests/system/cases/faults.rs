@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::till::{
-    COMUNICADOR, MONITOR, PROGRAMS, SERVICE, SOON, Script, Till, by_command, config,
+    COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till, by_command, config,
 };
 use crate::wait::wait_for;
 
@@ -81,44 +81,26 @@ pub(super) fn service_hangs(till: &Till) -> Result<()> {
 /// told that all is well, and the start goes through once.
 pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
     let before = till.all_day()?;
-    let service = till.main_pid()?;
-    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
-    till.signal("KILL", before[0].pid)?;
-    let systemctl = wait_for_systemctl(till, service)?;
+    let (service, systemctl) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", systemctl)?;
     till.kill_and_wait(&MONITOR, before[1])?;
     till.wait_up(&COMUNICADOR)?;
-    ensure!(
-        till.starts(&COMUNICADOR) == 2,
-        "{} starts",
-        till.starts(&COMUNICADOR)
-    );
+    started_once_more(till)?;
     ensure!(till.main_pid()? == service, "the service was restarted");
-    wait_for("the systemctl that stands still is gone", SOON, || {
-        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
-    })
+    wait_until_gone(till, systemctl)
 }
 
 /// The service is killed while a systemctl of its stands still: the next run ends that one, which
 /// would else restart a program that is up again, once somebody lets it go on.
 pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
     let before = till.all_day()?;
-    let service = till.main_pid()?;
-    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
-    till.signal("KILL", before[0].pid)?;
-    let systemctl = wait_for_systemctl(till, service)?;
+    let (service, systemctl) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", systemctl)?;
     till.signal("KILL", service)?;
     till.wait_for_another(service, SOON)?;
-    wait_for("the systemctl that stands still is gone", SOON, || {
-        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
-    })?;
+    wait_until_gone(till, systemctl)?;
     let comunicador = till.wait_up(&COMUNICADOR)?;
-    ensure!(
-        till.starts(&COMUNICADOR) == 2,
-        "{} starts",
-        till.starts(&COMUNICADOR)
-    );
+    started_once_more(till)?;
     till.unharmed(&[comunicador, before[1]])
 }
 
@@ -138,11 +120,7 @@ pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
     till.sh("touch /run/mfe-watchdog/hang")?;
     let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
     till.wait_event(&COMUNICADOR, "start_failed")?;
-    ensure!(
-        till.starts(&COMUNICADOR) == 2,
-        "{} starts",
-        till.starts(&COMUNICADOR)
-    );
+    started_once_more(till)?;
     ensure!(till.main_pid()? == service, "the service was restarted");
     till.unharmed(&[comunicador, before[1]])
 }
@@ -151,23 +129,37 @@ pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
 pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
     let before = till.all_day()?;
-    let service = till.main_pid()?;
-    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
-    till.signal("KILL", before[0].pid)?;
-    wait_for_systemctl(till, service)?;
+    let (service, _) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", service)?;
     till.wait_for_another(service, WATCHDOG_PATIENCE)?;
     let comunicador = till.wait_up(&COMUNICADOR)?;
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// Waits for the systemctl that the service has started for a unit that is [`SLOW_UNIT`], and until
-/// it has asked systemd: from then on the start goes through, whatever becomes of systemctl.
-fn wait_for_systemctl(till: &Till, service: i32) -> Result<i32> {
+/// Kills Comunicador and has the service start it by a unit that is [`SLOW_UNIT`]. Gives the service
+/// and its systemctl, once that has asked systemd: from then on the start goes through, whatever
+/// becomes of systemctl.
+fn systemctl_at_work(till: &Till, comunicador: Process) -> Result<(i32, i32)> {
+    let service = till.main_pid()?;
+    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.signal("KILL", comunicador.pid)?;
     let systemctl = find_systemctl(till, service)?;
     wait_for("systemctl has asked systemd", SOON, || {
         let state = till.property(&COMUNICADOR.unit(), "ActiveState")?;
-        Ok((state == "activating").then_some(systemctl))
+        Ok((state == "activating").then_some((service, systemctl)))
+    })
+}
+
+/// Comunicador was started when all began, and once since.
+fn started_once_more(till: &Till) -> Result<()> {
+    let starts = till.starts(&COMUNICADOR);
+    ensure!(starts == 2, "{starts} starts");
+    Ok(())
+}
+
+fn wait_until_gone(till: &Till, systemctl: i32) -> Result<()> {
+    wait_for("the systemctl that stands still is gone", SOON, || {
+        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
     })
 }
 
