@@ -69,6 +69,10 @@ pub(crate) enum Script {
     Fails,
 }
 
+/// The journal, and the sockets that start it.
+const JOURNAL: &str = "systemd-journald.service";
+const JOURNAL_SOCKETS: &str = "systemd-journald.socket systemd-journald-dev-log.socket";
+
 /// Sends to the journal until it takes no more, on many sockets: each has a limit of its own that
 /// comes before the queue's.
 const FILL_JOURNAL: &str = r#"use Socket;
@@ -463,6 +467,19 @@ impl Till {
 
     // The journal.
 
+    /// Stops the journal with its sockets, so that nobody starts it again.
+    pub(crate) fn stop_journal(&self) -> Result<()> {
+        self.sh(&format!(
+            "systemctl stop {JOURNAL_SOCKETS} systemd-journald-audit.socket {JOURNAL}"
+        ))?;
+        Ok(())
+    }
+
+    pub(crate) fn start_journal(&self) -> Result<()> {
+        self.sh(&format!("systemctl start {JOURNAL_SOCKETS} {JOURNAL}"))?;
+        Ok(())
+    }
+
     /// The journal stands still, and its queue is full.
     pub(crate) fn freeze_journal(&self) -> Result<()> {
         self.signal_journal("STOP")?;
@@ -475,12 +492,12 @@ impl Till {
     }
 
     fn signal_journal(&self, signal: &str) -> Result<()> {
-        const JOURNAL: Program = Program {
+        const PROCESS: Program = Program {
             key: "journal",
             name: "systemd-journal",
             script: "",
         };
-        let journal = self.processes(&JOURNAL)?;
+        let journal = self.processes(&PROCESS)?;
         ensure!(journal.len() == 1, "the journal is {journal:?}");
         self.signal(signal, journal[0].pid)
     }
