@@ -1,14 +1,14 @@
-//! Ends what an earlier run of the service has left behind when it was killed: a systemctl that hangs,
-//! which would restart a program that is long up again once it goes on, and checks and hooks, whose
-//! time nobody bounds any more. Nothing else of that run is touched.
+//! Finds what an earlier run of the service has left behind when it was killed, and ends a systemctl
+//! that hangs, which would restart a program that is long up again once it goes on, and checks and
+//! hooks, whose time nobody bounds any more. Nothing else of that run is touched.
 
 use std::fs;
-use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::config::Settings;
-use crate::process::{CmdlinePattern, ProcessName, ProcessTable, Running, Target, running, signal};
+use super::systemd::unit_of;
+use crate::config::{ProcessSettings, Settings, Start};
+use crate::process::{CmdlinePattern, ProcessName, ProcessTable, Running, Target, signal};
 
 /// What only the checks and hooks of this service have in their environment.
 const OUR_VARIABLES: [&[u8]; 2] = [b"MFE_EVENT=", b"MFE_PROCESS="];
@@ -43,18 +43,11 @@ pub fn end_systemctl() -> Vec<i32> {
     ended.map(|call| call.id.pid).collect()
 }
 
-/// Ends every check and hook that `settings` name and an earlier run has left, with all of its session.
-/// Returns their pids. One that has become another program since isn't recognised.
+/// Ends every check and hook among `running` that `settings` name and an earlier run has left, with all
+/// of its session. Returns their pids. One that has become another program since isn't recognised.
 #[must_use]
-pub fn end_programs(settings: &Settings) -> Vec<i32> {
+pub fn end_programs(settings: &Settings, running: &[Running]) -> Vec<i32> {
     let commands: Vec<&[String]> = settings.checks_and_hooks().collect();
-    if commands.is_empty() {
-        return Vec::new();
-    }
-    // What can't be looked at is left alone.
-    let Ok(running) = running(Path::new("/proc")) else {
-        return Vec::new();
-    };
     let mut table = ProcessTable::new("/proc");
     let left = running.iter().filter(|process| is_left(process, &commands));
     let mut ended = Vec::new();
@@ -71,15 +64,36 @@ pub fn end_programs(settings: &Settings) -> Vec<i32> {
     ended
 }
 
+/// Whether the start command of `process` is among `running` without a parent: an earlier run has made
+/// that start, and was killed before it could remember it.
+#[must_use]
+pub fn is_being_started(process: &ProcessSettings, running: &[Running]) -> bool {
+    let Start::Command(command) = &process.start else {
+        return false;
+    };
+    let unit = unit_of(&process.key);
+    let is_start = |process: &Running| {
+        // In a unit `exec` comes first, which becomes the command.
+        is_command(process, command) || process.unit.as_ref() == Some(&unit) && is_exec(process)
+    };
+    running
+        .iter()
+        .any(|process| process.parent == 1 && is_start(process))
+}
+
+/// Whether a process runs a command. Interpreters put themselves before the arguments of a script.
+fn is_command(process: &Running, command: &[String]) -> bool {
+    process.arguments.ends_with(command)
+}
+
+fn is_exec(process: &Running) -> bool {
+    process.arguments.get(1).is_some_and(|word| word == "exec")
+}
+
 /// Whether a process is one of the programs, each of which leads a session, and has lost its parent.
-/// Interpreters put themselves before the arguments of a script.
 fn is_left(process: &Running, commands: &[&[String]]) -> bool {
     let is_orphan = process.parent == 1 && process.session == process.id.pid;
-    let is_named = || {
-        commands
-            .iter()
-            .any(|command| process.arguments.ends_with(command))
-    };
+    let is_named = || commands.iter().any(|command| is_command(process, command));
     is_orphan && is_named() && has_our_variables(process.id.pid)
 }
 

@@ -45,7 +45,12 @@ pub(super) fn start(key: &str, command: &[String]) -> Result<Job, StartFailure> 
     // Asked before systemd is: a till that waits for the vendor's driver is to be quiet, without
     // a unit that fails every few seconds.
     check(&command[0])?;
-    Job::restart_and_follow(&format!("mfe@{key}.service"))
+    Job::restart_and_follow(&unit_of(key))
+}
+
+/// The unit in which the command for `key` is started.
+pub(super) fn unit_of(key: &str) -> String {
+    format!("mfe@{key}.service")
 }
 
 /// Finds out what would certainly fail. The unit may be let where this service is not, so only

@@ -33,7 +33,7 @@ use crate::launcher::leftover;
 use crate::legacy;
 use crate::phrase::Phrase;
 use crate::printable::{list, printable};
-use crate::process::ProcessTable;
+use crate::process::{ProcessTable, Running, running};
 use crate::state::{self, Remembered};
 use crate::status::Status;
 use crate::supervision::{Command, Memory, Pause, Published, Slot, supervise};
@@ -97,10 +97,13 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         );
         service.say(Kind::Degraded, text);
     }
-    let remembered = service.remembered();
+    let mut remembered = service.remembered();
     // Without an earlier run there is nobody to look for.
     if !remembered.is_empty() {
-        let left_over = leftover::end_programs(&settings);
+        // What can't be looked at is left alone.
+        let running = running(Path::new("/proc")).unwrap_or_default();
+        await_starts(&mut remembered, &settings, &running);
+        let left_over = leftover::end_programs(&settings, &running);
         if !left_over.is_empty() {
             let text = format!(
                 "an earlier run of the service was killed beside checks or hooks (pid {}): they \
@@ -162,6 +165,20 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         never = service.wait_for_hooks(busy_for) => match never {},
     }
     Ok(())
+}
+
+/// Has those starts waited for that the earlier run has made and not remembered. Without that a program
+/// that needs a moment to appear would be started twice.
+fn await_starts(remembered: &mut [Remembered], settings: &Settings, running: &[Running]) {
+    let now = Instant::now();
+    for remembered in remembered {
+        let mut processes = settings.processes.iter();
+        let process = processes.find(|process| process.key == remembered.key);
+        let process = process.filter(|process| leftover::is_being_started(process, running));
+        let until = process.map(|process| now + process.policy.start_timeout);
+        let starting_until = &mut remembered.memory.starting_until;
+        *starting_until = starting_until.or(until);
+    }
 }
 
 async fn asked(listener: &mut Option<Listener>) -> Incoming {

@@ -1,6 +1,7 @@
 //! Bringing programs back, whoever started them and however they die.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -467,4 +468,38 @@ fn a_name_in_another_case_is_another_program() {
     other.wait().unwrap();
     service.stop(Signal::SIGTERM);
     assert_eq!(upper.starts().len(), 1);
+}
+
+/// The earlier run was killed in the very moment of its start, before it could note that.
+#[test]
+fn a_start_that_nobody_remembers_is_waited_for_too() {
+    let till = Till::new();
+    let program = till.program('C');
+    let (gate, runs) = (till.path().join("gate"), till.path().join("runs"));
+    let body = format!(
+        "echo >> '{}'; while [ -e '{}' ]; do sleep 0.01; done; exec {}",
+        runs.display(),
+        gate.display(),
+        program.command()
+    );
+    let script = till.script("start.sh", &body);
+    till.configure_scripts(&[("comunicador", &program, &script)]);
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    service.stop(Signal::SIGKILL);
+    program.kill();
+    std::fs::write(&gate, "").unwrap();
+    let orphan = Command::new("setsid").arg("--fork").arg(&script).status();
+    assert!(orphan.unwrap().success());
+    let runs = || std::fs::read(&runs).unwrap_or_default().len();
+    eventually("the start is at work", || (runs() == 2).then_some(()));
+
+    let service = till.run();
+    service.wait_for_state("comunicador", "starting");
+    std::fs::remove_file(gate).unwrap();
+    let up = service.wait_for_state("comunicador", "up");
+    assert_eq!(up["pids"][0], program.pid());
+    service.wait_cycles(5);
+    assert_eq!(runs(), 2, "not started again");
+    assert_eq!(program.starts().len(), 2);
 }

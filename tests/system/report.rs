@@ -50,6 +50,10 @@ impl Report {
             "test {}/{} ... {verdict} ({took:.1} s)",
             outcome.suite, outcome.case
         );
+        if let Err(error) = &outcome.result {
+            // At once, and so even in a log that has lost its end; all of it comes at the end.
+            println!("{}", error.root_cause());
+        }
         self.outcomes.push(outcome);
     }
 
