@@ -37,7 +37,7 @@ impl Systemd {
     async fn accept(&self) -> Client {
         let mut client = Client(self.listener.accept().await.unwrap().0);
         let uid = rustix::process::geteuid().as_raw().to_string();
-        let uid: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
+        let uid: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
         client.hears(&format!("\0AUTH EXTERNAL {uid}\r\n")).await;
         client
     }
@@ -106,7 +106,7 @@ impl Client {
     }
 
     async fn sends(&mut self, answer: Answer) {
-        self.0.write_all(&answer.to_bytes()).await.unwrap();
+        self.0.write_all(&answer.into_bytes()).await.unwrap();
     }
 }
 
@@ -144,7 +144,7 @@ async fn what_comes_in_pieces_is_understood() {
         Answer::object(1, "/job/77"),
         Answer::job_removed("/job/77", "done"),
     ];
-    for byte in answers.map(Answer::to_bytes).concat() {
+    for byte in answers.map(Answer::into_bytes).concat() {
         client.0.write_all(&[byte]).await.unwrap();
         tokio::task::yield_now().await;
     }

@@ -19,7 +19,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::random;
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
 use crate::wait::wait_for;
-use plan::{BY_SYSTEMCTL, Blow, Plan, Step, Trouble, Which};
+use plan::{Blow, Plan, Step, Trouble, Which};
+use stage::BY_SYSTEMCTL;
 
 type Oracle = oracle::Oracle<Process>;
 

@@ -11,9 +11,6 @@ pub(super) type Which = usize;
 /// The one of whose copies the service ends the newest.
 pub(super) const STOPS_NEWEST: Which = 0;
 
-/// The one that has a unit of the vendor's, and so is restarted by systemctl.
-pub(super) const BY_SYSTEMCTL: Which = 1;
-
 /// Something that is done at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blow {

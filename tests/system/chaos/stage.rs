@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::plan::{BY_SYSTEMCTL, Blow, STOPS_NEWEST, Trouble, Which};
+use super::plan::{Blow, STOPS_NEWEST, Trouble, Which};
 use crate::host;
 use crate::till::{
     PROGRAMS, Process, Program, SERVICE, STARTS, Till, VENDOR, by_command, by_unit, config,
@@ -15,6 +15,9 @@ use crate::wait::wait_for;
 
 /// Where things of the test are inside the machine.
 const FOLDER: &str = "/opt/chaos";
+
+/// The one that has a unit of the vendor's, and so is restarted by systemctl.
+pub(super) const BY_SYSTEMCTL: Which = 1;
 
 /// How long anything may take that is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

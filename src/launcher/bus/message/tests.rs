@@ -83,7 +83,7 @@ impl Answer {
         self.fields.u32(to);
     }
 
-    pub(in crate::launcher) fn to_bytes(mut self) -> Vec<u8> {
+    pub(in crate::launcher) fn into_bytes(mut self) -> Vec<u8> {
         self.fields.field(SIGNATURE, "g", self.types);
         let mut message = Writer(vec![LITTLE_ENDIAN, self.kind, 0, VERSION]);
         message.u32(length_of(&self.body.0));
@@ -135,19 +135,19 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn answers_are_understood() {
-    let bytes = Answer::object(3, "/org/freedesktop/systemd1/job/77").to_bytes();
+    let bytes = Answer::object(3, "/org/freedesktop/systemd1/job/77").into_bytes();
     let message = parsed(&bytes);
     assert_eq!((message.kind, message.reply_to), (Kind::Return, 3));
     let job = Value::Text("/org/freedesktop/systemd1/job/77");
     assert_eq!(values(&bytes), [job]);
 
-    let bytes = Answer::error(4, "org.freedesktop.systemd1.NoSuchUnit", "not found").to_bytes();
+    let bytes = Answer::error(4, "org.freedesktop.systemd1.NoSuchUnit", "not found").into_bytes();
     let message = parsed(&bytes);
     assert_eq!((message.kind, message.reply_to), (Kind::Error, 4));
     assert_eq!(message.error, "org.freedesktop.systemd1.NoSuchUnit");
     assert_eq!(values(&bytes), [Value::Text("not found")]);
 
-    let bytes = Answer::job_removed("/job/77", "done").to_bytes();
+    let bytes = Answer::job_removed("/job/77", "done").into_bytes();
     let message = parsed(&bytes);
     assert_eq!((message.kind, message.member), (Kind::Signal, "JobRemoved"));
     let expected = [
@@ -167,7 +167,7 @@ fn numbers_stand_where_their_types_want_them() {
         ("t", &42u64.to_le_bytes()[..], 42),
         ("t", &u64::MAX.to_le_bytes()[..], i64::MAX),
     ] {
-        let bytes = Answer::property(1, of_type, value).to_bytes();
+        let bytes = Answer::property(1, of_type, value).into_bytes();
         assert_eq!(values(&bytes), [Value::Number(expected)], "{of_type}");
     }
 }
@@ -203,12 +203,12 @@ fn what_is_no_such_message_is_refused() {
     // A reply to text, a variant in a variant, and a variant of two values.
     let mut answer = Answer::new(2);
     answer.fields.field(REPLY_SERIAL, "s", "1");
-    assert_eq!(Message::parse(&answer.to_bytes()), Err(Malformed));
+    assert_eq!(Message::parse(&answer.into_bytes()), Err(Malformed));
     assert_eq!(
-        values(&Answer::property(1, "v", &[1, b'y', 0]).to_bytes()),
+        values(&Answer::property(1, "v", &[1, b'y', 0]).into_bytes()),
         []
     );
-    assert_eq!(values(&Answer::property(1, "uu", &[0; 8]).to_bytes()), []);
+    assert_eq!(values(&Answer::property(1, "uu", &[0; 8]).into_bytes()), []);
 }
 
 proptest! {
@@ -227,7 +227,7 @@ proptest! {
         value in any::<u8>(),
         end in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = Answer::job_removed("/job/77", "done").to_bytes();
+        let mut bytes = Answer::job_removed("/job/77", "done").into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = value;
         bytes.truncate(end.index(bytes.len()) + 1);
