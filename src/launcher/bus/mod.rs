@@ -84,14 +84,14 @@ impl Connection {
         calls: &[Call<'_>],
         mut reply: impl FnMut(u32, &Message<'_>),
     ) -> Result<(), Phrase> {
-        // The calls could go out together with the question to be let in. But a systemd that stands
+        // The calls could go out together with the request to be let in. But a systemd that stands
         // still would find them when it goes on, however long we have given up by then, and restart a
         // program that is long up again. So only one that has just answered is asked for anything.
         self.let_in().await?;
-        let mut bytes = b"BEGIN\r\n".to_vec();
-        for (call, serial) in calls.iter().zip(1..) {
-            bytes.extend(call.to_bytes(serial));
-        }
+        let calls_with_serials = calls.iter().zip(1..);
+        let bytes: Vec<u8> = calls_with_serials
+            .flat_map(|(call, serial)| call.to_bytes(serial))
+            .collect();
         let sent = self.stream.write_all(&bytes).await;
         sent.map_err(|error| failed(&self.socket, &error))?;
         let mut left = calls.len();
@@ -107,7 +107,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for the answer to our question. ("Authentication Protocol" of the D-Bus Specification.)
+    /// Waits for the answer to our request.
     async fn let_in(&mut self) -> Result<(), Phrase> {
         let end = loop {
             let end = self.received.windows(2).position(|end| end == b"\r\n");
@@ -169,20 +169,23 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     )?;
     rustix::net::connect(&descriptor, &SocketAddrUnix::new(socket)?)?;
     // An empty socket takes so little whole.
-    let question = question(geteuid().as_raw());
-    let sent = rustix::net::send(&descriptor, question.as_bytes(), SendFlags::NOSIGNAL)?;
-    if sent < question.len() {
+    let request = request(geteuid().as_raw());
+    let sent = rustix::net::send(&descriptor, request.as_bytes(), SendFlags::NOSIGNAL)?;
+    if sent < request.len() {
         return Err(Errno::AGAIN.into());
     }
     UnixStream::from_std(StdStream::from(descriptor))
 }
 
-/// Says who we are, which systemd checks: our user's number in decimal, and that in hexadecimal, in
-/// which the digit 7 is 37.
-fn question(uid: u32) -> String {
+/// What lets us in: who we are, which systemd checks, as our user's number in decimal, and that in
+/// hexadecimal, in which the digit 7 is 37 ("Authentication Protocol" of the D-Bus Specification).
+///
+/// BEGIN comes with it, as systemctl has it, and not with the calls: systemd would take those in
+/// together with it and leave them lying until more comes.
+fn request(uid: u32) -> String {
     let digits = uid.to_string();
     let digits: String = digits.chars().flat_map(|digit| ['3', digit]).collect();
-    format!("\0AUTH EXTERNAL {digits}\r\n")
+    format!("\0AUTH EXTERNAL {digits}\r\nBEGIN\r\n")
 }
 
 /// What an error is about, in its sender's words.

@@ -38,7 +38,8 @@ impl Systemd {
         let mut client = Client(self.listener.accept().await.unwrap().0);
         let uid = rustix::process::geteuid().as_raw().to_string();
         let uid: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
-        client.hears(&format!("\0AUTH EXTERNAL {uid}\r\n")).await;
+        let request = format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n");
+        client.hears(&request).await;
         client
     }
 
@@ -46,7 +47,6 @@ impl Systemd {
     async fn let_in(&self) -> Client {
         let mut client = self.accept().await;
         client.says("OK 0123456789abcdef0123456789abcdef\r\n").await;
-        client.hears("BEGIN\r\n").await;
         client
     }
 
