@@ -1,5 +1,6 @@
 //! A restart or a stop of a unit while systemd is at it; how systemd is asked for it is known elsewhere.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -8,6 +9,9 @@ use tokio::task::JoinHandle;
 use crate::phrase::{Phrase, phrase};
 use crate::process::ExitStatus;
 use crate::supervision::{StartFailure, StartOutcome};
+
+/// What a job waits for. Boxed, it needs the code of a task only once, which is of some size.
+pub(super) type Work = Pin<Box<dyn Future<Output = StartOutcome> + Send>>;
 
 /// A unit's restart, or stop, under way.
 #[derive(Debug)]
@@ -20,10 +24,7 @@ pub struct Job {
 impl Job {
     /// Goes on with `work`, which waits for systemd. `pid` is that of a child of ours that does so, if
     /// there is one.
-    pub(super) fn begin(
-        pid: Option<i32>,
-        work: impl Future<Output = StartOutcome> + Send + 'static,
-    ) -> Self {
+    pub(super) fn begin(pid: Option<i32>, work: Work) -> Self {
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
         let outcome = tokio::spawn(async move {

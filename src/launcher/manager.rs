@@ -21,7 +21,7 @@ fn begin(socket: &Path, unit: &str) -> Result<Job, StartFailure> {
     let connection = Connection::open(socket)
         .map_err(|why| StartFailure::Unit(restart_failed(unit.to_owned(), why)))?;
     let (socket, unit) = (socket.to_owned(), unit.to_owned());
-    Ok(Job::begin(None, work(connection, socket, unit)))
+    Ok(Job::begin(None, Box::pin(work(connection, socket, unit))))
 }
 
 async fn work(connection: Connection, socket: PathBuf, unit: String) -> StartOutcome {
@@ -50,7 +50,7 @@ async fn restart(mut connection: Connection, unit: &str) -> Result<(), Phrase> {
     };
     let mut job = String::new();
     connection
-        .call(&[restart], |_, reply| {
+        .call(&[restart], &mut |_, reply| {
             let path = reply.values().next().and_then(Value::text);
             job.push_str(path.unwrap_or_default());
         })
@@ -122,7 +122,7 @@ impl MainProcess {
         });
         let mut numbers = [0; NAMES.len()];
         Connection::open(socket)?
-            .call(&calls, |serial, reply| {
+            .call(&calls, &mut |serial, reply| {
                 // The first serial is 1.
                 let property = usize::try_from(serial).ok().and_then(|n| n.checked_sub(1));
                 let number = property.and_then(|property| numbers.get_mut(property));

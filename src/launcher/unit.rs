@@ -20,40 +20,40 @@ const MESSAGE_MAX: u64 = 2048;
 /// Begins to restart `unit`. `start` wouldn't do: systemd believes that a unit whose start script has
 /// ended well is still active.
 pub(super) fn restart(unit: &str) -> Result<Job, StartFailure> {
-    let name = unit.to_owned();
     // A unit of somebody else's may have a start limit, and be over it: then nothing but this makes
     // systemd start it again.
-    begin(&["reset-failed", unit], move |pid, _| async move {
-        // One that can't be reset can't be restarted either, and then it is said.
-        let output = match systemctl(&["restart", &name]) {
-            Ok(child) => output_of(child).await,
-            Err(error) => Err(error),
-        };
-        finished(pid, "restart", &name, output)
-    })
+    let (pid, reset) = run(&["reset-failed", unit])?;
+    let unit = unit.to_owned();
+    Ok(Job::begin(
+        pid,
+        Box::pin(async move {
+            // One that can't be reset can't be restarted either, and then it is said.
+            let _ = output_of(reset).await;
+            let output = match systemctl(&["restart", &unit]) {
+                Ok(child) => output_of(child).await,
+                Err(error) => Err(error),
+            };
+            finished(pid, "restart", &unit, output)
+        }),
+    ))
 }
 
 /// Begins to stop `unit`. Whether that helps is seen in the process table.
 pub(super) fn stop(unit: &str) -> Result<Job, StartFailure> {
-    let name = unit.to_owned();
-    begin(&["stop", unit], |pid, output| async move {
-        finished(pid, "stop", &name, output)
-    })
+    let (pid, stop) = run(&["stop", unit])?;
+    let unit = unit.to_owned();
+    Ok(Job::begin(
+        pid,
+        Box::pin(async move { finished(pid, "stop", &unit, output_of(stop).await) }),
+    ))
 }
 
-/// Runs systemctl with `words`, then what follows from its output.
-fn begin<F>(
-    words: &[&str],
-    then: impl FnOnce(Option<i32>, io::Result<Output>) -> F + Send + 'static,
-) -> Result<Job, StartFailure>
-where
-    F: Future<Output = StartOutcome> + Send,
-{
+/// Runs systemctl with `words`. Gives its pid, too.
+fn run(words: &[&str]) -> Result<(Option<i32>, Child), StartFailure> {
     let child =
         systemctl(words).map_err(|error| StartFailure::NotRun(not_run("systemctl", &error)))?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-    let work = async move { then(pid, output_of(child).await).await };
-    Ok(Job::begin(pid, work))
+    Ok((pid, child))
 }
 
 /// What has come of a call of systemctl that was to restart or stop a unit.

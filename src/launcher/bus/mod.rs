@@ -73,7 +73,7 @@ impl Connection {
     pub(super) async fn call(
         &mut self,
         calls: &[Call<'_>],
-        reply: impl FnMut(u32, &Message<'_>),
+        reply: &mut (dyn FnMut(u32, &Message<'_>) + Send),
     ) -> Result<(), Phrase> {
         let answered = timeout_at(self.deadline, self.converse(calls, reply)).await;
         answered.unwrap_or_else(|_| Err(no_answer(&self.socket)))
@@ -82,16 +82,16 @@ impl Connection {
     async fn converse(
         &mut self,
         calls: &[Call<'_>],
-        mut reply: impl FnMut(u32, &Message<'_>),
+        reply: &mut (dyn FnMut(u32, &Message<'_>) + Send),
     ) -> Result<(), Phrase> {
         // The calls could go out together with the request to be let in. But a systemd that stands
         // still would find them when it goes on, however long we have given up by then, and restart a
         // program that is long up again. So only one that has just answered is asked for anything.
         self.let_in().await?;
-        let calls_with_serials = calls.iter().zip(1..);
-        let bytes: Vec<u8> = calls_with_serials
-            .flat_map(|(call, serial)| call.to_bytes(serial))
-            .collect();
+        let mut bytes = Vec::new();
+        for (call, serial) in calls.iter().zip(1..) {
+            bytes.extend(call.to_bytes(serial));
+        }
         let sent = self.stream.write_all(&bytes).await;
         sent.map_err(|error| failed(&self.socket, &error))?;
         let mut left = calls.len();
