@@ -66,7 +66,7 @@ impl Child {
             }
         };
         Some(StartOutcome::Exited {
-            pid: self.pid(),
+            pid: Some(self.pid()),
             status,
             // It led its process group; signal 0 only asks whether anybody is left in it.
             left_running: killpg(self.pid, None).is_ok(),

@@ -1,8 +1,11 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided elsewhere.
 
+mod bus;
 mod direct;
 pub mod exec;
+mod job;
 pub mod leftover;
+mod manager;
 mod systemd;
 mod unit;
 
@@ -17,7 +20,7 @@ pub enum StartProgram {
     /// A detached child.
     Direct(direct::Child),
     /// A unit that systemd starts for us.
-    Unit(unit::Job),
+    Unit(job::Job),
 }
 
 impl StartProgram {
@@ -31,15 +34,15 @@ impl StartProgram {
                 systemd::start(&process.key, command).map(Self::Unit)
             }
             Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
-            Start::Unit(unit) => unit::Job::restart(unit).map(Self::Unit),
+            Start::Unit(unit) => unit::restart(unit).map(Self::Unit),
         }
     }
 
-    /// Its pid.
+    /// Its pid; `None` where systemd does it all.
     #[must_use]
-    pub fn pid(&self) -> i32 {
+    pub fn pid(&self) -> Option<i32> {
         match self {
-            Self::Direct(child) => child.pid(),
+            Self::Direct(child) => Some(child.pid()),
             Self::Unit(job) => job.pid(),
         }
     }
@@ -87,7 +90,7 @@ impl StartProgram {
 
 /// A unit's stop under way. Dropping it leaves systemd to finish it.
 #[derive(Debug)]
-pub struct UnitStop(unit::Job);
+pub struct UnitStop(job::Job);
 
 impl UnitStop {
     /// Has systemd stop the unit of a process; `None` for one that isn't started as a unit.
@@ -96,7 +99,7 @@ impl UnitStop {
     /// When systemctl can't be run.
     pub fn begin(process: &ProcessSettings) -> Option<Result<Self, StartFailure>> {
         match &process.start {
-            Start::Unit(unit) => Some(unit::Job::stop(unit).map(Self)),
+            Start::Unit(unit) => Some(unit::stop(unit).map(Self)),
             Start::Command(_) => None,
         }
     }

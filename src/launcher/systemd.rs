@@ -1,6 +1,6 @@
 //! Starts a configured command in a unit of its own, an instance of `mfe@.service`, outside the
-//! watchdog's sandbox and control group; restarting units and following them is done in
-//! [`super::unit`].
+//! watchdog's sandbox and control group; restarting that unit and following it is done in
+//! [`super::manager`].
 
 use std::env;
 use std::io::ErrorKind;
@@ -9,7 +9,8 @@ use std::path::Path;
 
 use nix::unistd::{Pid, getppid};
 
-use super::unit::Job;
+use super::job::Job;
+use super::manager::restart_and_follow;
 use crate::config::Launcher;
 use crate::phrase::phrase;
 use crate::printable::printable;
@@ -45,7 +46,7 @@ pub(super) fn start(key: &str, command: &[String]) -> Result<Job, StartFailure> 
     // Asked before systemd is: a till that waits for the vendor's driver is to be quiet, without
     // a unit that fails every few seconds.
     check(&command[0])?;
-    Job::restart_and_follow(&unit_of(key))
+    restart_and_follow(&unit_of(key))
 }
 
 /// The unit in which the command for `key` is started.

@@ -62,11 +62,8 @@ pub enum Event {
     LookFailed(Phrase),
     /// Something suggests that the process has ended; only a look can tell.
     ExitNoticed,
-    /// A start program was run, under this pid.
-    StartProgramRuns {
-        /// The pid of our child.
-        pid: i32,
-    },
+    /// A start program was run.
+    StartProgramRuns,
     /// A start program has ended, or couldn't be run.
     StartEnded(StartOutcome),
     /// systemd has stopped the unit, or has failed to; only a look can tell.
@@ -227,8 +224,8 @@ pub struct Machine {
     backoff: Backoff,
     /// When the next start may come at the earliest.
     not_before: Instant,
-    /// The pid of our own start program while it runs.
-    start_program: Option<i32>,
+    /// Whether our own start program runs.
+    start_program_runs: bool,
     /// Meaningful in `Stopping`: when to lose patience.
     kill_at: Instant,
     /// How our last start program ended; it may have become the process itself.
@@ -282,7 +279,7 @@ impl Machine {
             pause: None,
             backoff: Backoff::default(),
             not_before: epoch,
-            start_program: None,
+            start_program_runs: false,
             kill_at: now,
             last_exit: None,
             start_failure: None,
@@ -452,7 +449,7 @@ impl Machine {
                     self.look_at_all(now);
                 }
             }
-            Event::StartProgramRuns { pid } => self.start_program = Some(pid),
+            Event::StartProgramRuns => self.start_program_runs = true,
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
             Event::UnitStopEnded => {
                 if let Some(ending) = &mut self.ending {

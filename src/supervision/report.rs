@@ -16,8 +16,8 @@ pub enum StartOutcome {
     NotRun(StartFailure),
     /// It ran and ended.
     Exited {
-        /// The pid it had.
-        pid: i32,
+        /// The pid it had, if it was a process that is known.
+        pid: Option<i32>,
         /// How it ended.
         status: ExitStatus,
         /// Whether it left other processes behind in its process group: they may still be busy

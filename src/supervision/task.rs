@@ -296,7 +296,7 @@ impl Supervisor {
             }));
         }
         for report in &reports {
-            let start_program = self.start_program.as_ref().map(StartProgram::pid);
+            let start_program = self.start_program.as_ref().and_then(StartProgram::pid);
             self.tell(&message(&self.process, report, start_program));
         }
         self.publish(&reports, has_looked);
@@ -366,9 +366,8 @@ impl Supervisor {
         self.unit_stop = None;
         match StartProgram::run(&self.process) {
             Ok(program) => {
-                let pid = program.pid();
                 self.start_program = Some(program);
-                Event::StartProgramRuns { pid }
+                Event::StartProgramRuns
             }
             Err(failure) => Event::StartEnded(StartOutcome::NotRun(failure)),
         }

@@ -82,11 +82,15 @@ fn who_stays_away_is_missed_unless_nobody_can_come() {
     assert_eq!(seen(&mut oracle, 1, 40, &[]), 0);
     assert_eq!(seen(&mut oracle, 41, 10, &[]), 1);
     let mut oracle = Oracle::new();
-    oracle.excuse(Duration::ZERO, true);
+    oracle.excuse(0, Duration::ZERO, true);
     assert_eq!(seen(&mut oracle, 0, 200, &[]), 0);
-    oracle.excuse(Duration::from_secs(200), false);
+    oracle.excuse(0, Duration::from_secs(200), false);
     assert_eq!(seen(&mut oracle, 200, 40, &[]), 0);
     assert_eq!(seen(&mut oracle, 240, 10, &[]), 1);
+    // What keeps one away is no excuse for the other.
+    let mut oracle = Oracle::new();
+    oracle.excuse(1, Duration::ZERO, true);
+    assert_eq!(seen(&mut oracle, 0, 50, &[]), 1);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::host::{self, USUAL_SECONDS};
 use crate::janitor::Scene;
@@ -187,6 +189,12 @@ impl Container {
             .join(path.trim_start_matches('/'))
             .symlink_metadata()
             .is_ok()
+    }
+
+    /// Signals the container's systemd. From inside nobody can stop it, for there it is PID 1.
+    pub(crate) fn signal_systemd(&self, signal: Signal) -> Result<()> {
+        let leader = Pid::from_raw(self.leader.load(Ordering::Relaxed));
+        kill(leader, signal).with_context(|| format!("{signal} to systemd"))
     }
 
     /// Reboots, as a person would.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::container::{Container, expect_status};
@@ -17,6 +18,8 @@ use crate::package::Packages;
 use crate::wait::wait_for;
 
 pub(crate) const SERVICE: &str = "mfe-watchdog.service";
+/// The vendor's unit, where there is one.
+pub(crate) const VENDOR: &str = "cco-ser.service";
 pub(crate) const CONFIG: &str = "/etc/mfe-watchdog/config.toml";
 const STATUS: &str = "/run/mfe-watchdog/status.json";
 
@@ -121,7 +124,7 @@ impl Till {
     /// nothing of what the case before has left.
     pub(crate) fn fresh(&self) -> Result<()> {
         self.container.sh(&format!(
-            "systemctl stop {SERVICE} cco-ser.service 2>/dev/null
+            "systemctl stop {SERVICE} {VENDOR} 2>/dev/null
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
             true"
@@ -273,6 +276,14 @@ impl Till {
             &format!("#!/bin/sh\n{count}\n{body}\n"),
             0o755,
         )
+    }
+
+    /// Makes the vendor's unit, of these settings, for a program.
+    pub(crate) fn install_unit(&self, program: &Program, settings: &str) -> Result<()> {
+        let unit = format!("{settings}[Service]\nExecStart={}\n", program.script);
+        self.write(&format!("/etc/systemd/system/{VENDOR}"), &unit, 0o644)?;
+        self.ok(&["systemctl", "daemon-reload"])?;
+        Ok(())
     }
 
     /// How often a start script was run.
@@ -463,6 +474,17 @@ impl Till {
     /// `mfe-watchdog status` ends like this.
     pub(crate) fn status_exits(&self, code: i32) -> Result<String> {
         expect_status(&self.run(&["mfe-watchdog", "status"])?, code)
+    }
+
+    // systemd.
+
+    /// systemd itself stands still: no systemctl works any more.
+    pub(crate) fn freeze_systemd(&self) -> Result<()> {
+        self.container.signal_systemd(Signal::SIGSTOP)
+    }
+
+    pub(crate) fn thaw_systemd(&self) -> Result<()> {
+        self.container.signal_systemd(Signal::SIGCONT)
     }
 
     // The journal.

@@ -19,7 +19,7 @@ impl Machine {
         match self.phase {
             Phase::New | Phase::Up | Phase::Replacing => self.found_gone(now, sighting, actions),
             Phase::Starting => self.start_awaited(now, sighting, actions),
-            Phase::Stopping if self.start_program.is_some() && !self.is_hands_off() => {
+            Phase::Stopping if self.start_program_runs && !self.is_hands_off() => {
                 if now >= self.kill_at {
                     actions.push(Action::StopStartProgram(Stop::Kill));
                     self.kill_at = now + self.policy.stop_timeout;
@@ -90,7 +90,7 @@ impl Machine {
             ended if now >= self.attempt.deadline => {
                 let start_program = match ended {
                     Some(status) => Fate::Ended(status),
-                    None if self.start_program.is_some() => Fate::Running,
+                    None if self.start_program_runs => Fate::Running,
                     None => Fate::Unknown,
                 };
                 let failure = match self.misfit(sighting) {
@@ -151,7 +151,7 @@ impl Machine {
             self.start_failed(now, StartFailure::Misfit(misfit.clone()), actions);
             return;
         }
-        if self.start_program.is_some() {
+        if self.start_program_runs {
             self.phase = Phase::Stopping;
             self.kill_at = now + self.policy.stop_timeout;
             self.next_look = self.kill_at.min(self.next_cycle(now));
@@ -186,7 +186,7 @@ impl Machine {
         outcome: StartOutcome,
         actions: &mut Vec<Action>,
     ) {
-        self.start_program = None;
+        self.start_program_runs = false;
         match outcome {
             StartOutcome::NotRun(failure) => {
                 if self.phase == Phase::Starting {
@@ -198,7 +198,7 @@ impl Machine {
                 status,
                 left_running,
             } => {
-                self.last_exit = Some((pid, status));
+                self.last_exit = pid.map(|pid| (pid, status));
                 if self.phase == Phase::Starting {
                     self.attempt.ended = Some(status);
                     self.attempt.hopeless = !status.is_success() && !left_running;

@@ -41,7 +41,7 @@ impl Bench {
     fn starting() -> Self {
         let mut bench = Self::up();
         bench.absent();
-        bench.event(Event::StartProgramRuns { pid: 200 });
+        bench.event(Event::StartProgramRuns);
         bench
     }
 
@@ -78,7 +78,7 @@ impl Bench {
 
     fn exits(&mut self, pid: i32, status: ExitStatus, left_running: bool) -> Vec<Action> {
         self.event(Event::StartEnded(StartOutcome::Exited {
-            pid,
+            pid: Some(pid),
             status,
             left_running,
         }))
@@ -254,7 +254,7 @@ fn restarts_what_is_gone_and_measures_the_outage() {
         report(Report::Starting),
     ];
     assert_eq!(bench.after(SECOND).absent(), expected);
-    bench.event(Event::StartProgramRuns { pid: 200 });
+    bench.event(Event::StartProgramRuns);
     let back = Report::Restarted {
         pid: 200,
         cause: Cause::Gone,
@@ -1371,7 +1371,7 @@ impl World {
             let pid = self.new_pid();
             self.program = Some(pid);
             self.in_flight = Some(self.now + self.policy.start_timeout);
-            self.take(Event::StartProgramRuns { pid });
+            self.take(Event::StartProgramRuns);
         } else {
             let failure = StartFailure::NotInstalled("/x".into());
             self.take(Event::StartEnded(StartOutcome::NotRun(failure)));
@@ -1435,7 +1435,7 @@ impl World {
     fn program_ends(&mut self, status: ExitStatus, left_running: bool) {
         if let Some(pid) = self.program.take() {
             self.take(Event::StartEnded(StartOutcome::Exited {
-                pid,
+                pid: Some(pid),
                 status,
                 left_running,
             }));

@@ -5,16 +5,19 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::till::{
-    COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till, by_command, config,
+    COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till, VENDOR, by_command,
+    by_unit, config,
 };
 use crate::wait::wait_for;
 
 /// A start that systemctl waits for.
 const SLOW_UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 4\n";
 
-/// A systemctl that stands still, once it was asked to.
+/// A systemctl that stands still at a restart, once it was asked to.
 const HANGS_ONCE: &str = "#!/bin/sh
-rm /run/mfe-watchdog/hang 2>/dev/null && kill -STOP $$
+case \"$*\" in
+    *' restart '*) rm /run/mfe-watchdog/hang 2>/dev/null && kill -STOP $$ ;;
+esac
 exec /usr/bin/systemctl \"$@\"
 ";
 
@@ -84,10 +87,36 @@ pub(super) fn service_hangs(till: &Till) -> Result<()> {
     till.unharmed(&before)
 }
 
+/// systemd itself stands still: the service says so, and goes on. So does systemd, later, and starts
+/// what is missing once, however often it couldn't be asked to.
+pub(super) fn systemd_hangs(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    let service = till.main_pid()?;
+    till.freeze_systemd()?;
+    let told = (|| {
+        till.signal("KILL", before[0].pid)?;
+        till.wait_detail(
+            &COMUNICADOR,
+            "systemd doesn't answer on /run/systemd/private",
+        )?;
+        till.wait_event(&COMUNICADOR, "start_failed")?;
+        till.wait_cycles(5)?;
+        till.status_exits(1)
+    })();
+    // Without it no other case could run.
+    till.thaw_systemd()?;
+    told?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    till.wait_cycles(5)?;
+    started_once_more(till)?;
+    ensure!(till.main_pid()? == service, "the service was restarted");
+    till.unharmed(&[comunicador, before[1]])
+}
+
 /// systemctl stands still in the midst of a start: the other program is looked after, systemd is
 /// told that all is well, and the start goes through once.
 pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
-    let before = till.all_day()?;
+    let before = all_day_by_unit(till, "")?;
     let (service, systemctl) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", systemctl)?;
     till.kill_and_wait(&MONITOR, before[1])?;
@@ -100,7 +129,7 @@ pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
 /// The service is killed while a systemctl of its stands still: the next run ends that one, which
 /// would else restart a program that is up again, once somebody lets it go on.
 pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
-    let before = till.all_day()?;
+    let before = all_day_by_unit(till, "")?;
     let (service, systemctl) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", systemctl)?;
     till.signal("KILL", service)?;
@@ -114,15 +143,13 @@ pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
 /// systemctl stands still before it has asked systemd for anything: the start fails in its time, and
 /// the next one does what it was to do.
 pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
-    let processes = PROGRAMS.map(|program| by_command(&program)).concat();
-    let timeouts = "start_timeout = \"2s\"\nstop_timeout = \"1s\"\n";
-    till.configure(&format!("{timeouts}{}", config("200ms", &processes)))?;
     till.write("/opt/sefaz/hangs-once/systemctl", HANGS_ONCE, 0o755)?;
     till.drop_in(
         SERVICE,
         "[Service]\nEnvironment=PATH=/opt/sefaz/hangs-once:/usr/bin:/bin\n",
     )?;
-    let before = till.all_day()?;
+    let timeouts = "start_timeout = \"2s\"\nstop_timeout = \"1s\"\n";
+    let before = all_day_by_unit(till, timeouts)?;
     let service = till.main_pid()?;
     till.sh("touch /run/mfe-watchdog/hang")?;
     let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
@@ -135,7 +162,7 @@ pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
 /// The service stands still while systemctl is at work for it.
 pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
-    let before = till.all_day()?;
+    let before = all_day_by_unit(till, "")?;
     let (service, _) = systemctl_at_work(till, before[0])?;
     till.signal("STOP", service)?;
     till.wait_for_another(service, WATCHDOG_PATIENCE)?;
@@ -143,18 +170,27 @@ pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// Kills Comunicador and has the service start it by a unit that is [`SLOW_UNIT`]. Gives the service
-/// and its systemctl, once that has asked systemd: from then on the start goes through, whatever
-/// becomes of systemctl.
+/// As they run all day, but that Comunicador has a unit of the vendor's, and so is started by
+/// systemctl.
+fn all_day_by_unit(till: &Till, settings: &str) -> Result<[Process; 2]> {
+    till.install_unit(&COMUNICADOR, "")?;
+    let processes = [by_unit(&COMUNICADOR, VENDOR), by_command(&MONITOR)].concat();
+    till.configure(&format!("{settings}{}", config("200ms", &processes)))?;
+    till.all_day()
+}
+
+/// Kills Comunicador and has the service start it by its unit, which is [`SLOW_UNIT`]. Gives the
+/// service and its systemctl, once that has asked systemd: from then on the start goes through,
+/// whatever becomes of systemctl.
 fn systemctl_at_work(till: &Till, comunicador: Process) -> Result<(i32, i32)> {
     let service = till.main_pid()?;
-    till.drop_in(&COMUNICADOR.unit(), SLOW_UNIT)?;
+    till.drop_in(VENDOR, SLOW_UNIT)?;
     till.signal("KILL", comunicador.pid)?;
-    let systemctl = find_systemctl(till, service)?;
     wait_for("systemctl has asked systemd", SOON, || {
-        let state = till.property(&COMUNICADOR.unit(), "ActiveState")?;
-        Ok((state == "activating").then_some((service, systemctl)))
-    })
+        let state = till.property(VENDOR, "ActiveState")?;
+        Ok((state == "activating").then_some(()))
+    })?;
+    Ok((service, find_systemctl(till, service)?))
 }
 
 /// Comunicador was started when all began, and once since.

@@ -126,6 +126,33 @@ pub(super) fn script_missing_then_there(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// What systemd won't do, and what it doesn't manage to, is told, and tried again.
+pub(super) fn systemd_refuses(till: &Till) -> Result<()> {
+    let unit = COMUNICADOR.unit();
+    let [comunicador, monitor] = till.all_day()?;
+    till.ok(&["systemctl", "mask", "--runtime", &unit])?;
+    till.signal("KILL", comunicador.pid)?;
+    let told = format!("systemd was to restart {unit}: ");
+    till.wait_detail(&COMUNICADOR, &format!("{told}Unit {unit} is masked"))?;
+
+    till.ok(&["systemctl", "unmask", "--runtime", &unit])?;
+    till.wait_up(&COMUNICADOR)?;
+    till.drop_in(&unit, "[Service]\nExecStartPre=/bin/false\n")?;
+    for process in till.processes(&COMUNICADOR)? {
+        till.signal("KILL", process.pid)?;
+    }
+    till.wait_detail(
+        &COMUNICADOR,
+        &format!("{told}the result of its job is failed"),
+    )?;
+
+    till.drop_in(&unit, "")?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    let starts = till.starts(&COMUNICADOR);
+    ensure!(starts == 3, "{starts} starts");
+    till.unharmed(&[comunicador, monitor])
+}
+
 /// The service is locked up; what it starts is not, and knows nothing of the service.
 pub(super) fn program_is_outside_the_sandbox(till: &Till) -> Result<()> {
     let [comunicador, _] = till.all_day()?;

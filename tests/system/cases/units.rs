@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::host::tail;
-use crate::till::{COMUNICADOR, MONITOR, SERVICE, Script, Till, by_command, by_unit, config};
-
-/// The vendor's unit.
-const VENDOR: &str = "cco-ser.service";
+use crate::till::{
+    COMUNICADOR, MONITOR, SERVICE, Script, Till, VENDOR, by_command, by_unit, config,
+};
 
 /// systemd finds nothing wrong with the units, and the service little to attack.
 pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
@@ -115,13 +114,11 @@ pub(super) fn sysv_script(till: &Till) -> Result<()> {
 
 /// A unit of the vendor's that systemd no longer wants to start, and one that has failed.
 pub(super) fn start_limit(till: &Till) -> Result<()> {
-    let unit = format!(
-        "[Unit]\nStartLimitInterval=1h\nStartLimitBurst=2\n[Service]\nExecStart={}\n",
-        COMUNICADOR.script
-    );
     till.install_driver(Script::Stays)?;
-    till.write(&format!("/etc/systemd/system/{VENDOR}"), &unit, 0o644)?;
-    till.ok(&["systemctl", "daemon-reload"])?;
+    till.install_unit(
+        &COMUNICADOR,
+        "[Unit]\nStartLimitInterval=1h\nStartLimitBurst=2\n",
+    )?;
     till.configure(&config("200ms", &by_unit(&COMUNICADOR, VENDOR)))?;
     till.start()?;
     let mut comunicador = till.wait_up(&COMUNICADOR)?;

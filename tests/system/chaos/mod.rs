@@ -20,6 +20,7 @@ use crate::random;
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
 use crate::wait::wait_for;
 use plan::{Blow, Plan, Step, Trouble, Which};
+use stage::BY_SYSTEMCTL;
 
 type Oracle = oracle::Oracle<Process>;
 
@@ -122,7 +123,7 @@ fn storm(
                 step
             {
                 is_frozen = matches!(step, Step::Begin(_));
-                lock(oracle)?.excuse(begin.elapsed(), is_frozen);
+                lock(oracle)?.excuse(BY_SYSTEMCTL, begin.elapsed(), is_frozen);
             }
             let oracle = lock(oracle)?;
             ensure!(
@@ -139,7 +140,7 @@ fn storm(
         .map(|trouble| stage::end(till, trouble))
         .collect();
     let done = done.and_then(|steps| ended.map(|_| steps));
-    lock(oracle)?.excuse(begin.elapsed(), false);
+    lock(oracle)?.excuse(BY_SYSTEMCTL, begin.elapsed(), false);
     done.map_err(|error: anyhow::Error| {
         let last = &history[history.len().saturating_sub(15)..];
         error.context(format!("the last steps:\n{}", last.join("\n")))
@@ -147,30 +148,31 @@ fn storm(
 }
 
 fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow, is_frozen: bool) -> Result<()> {
+    let can_come_back = |which| !is_frozen || which != BY_SYSTEMCTL;
     match blow {
         Blow::Kill(which) => {
-            // Nobody can come back, so there may be nobody to kill.
-            if is_frozen && stage::copies(till)?[which].is_empty() {
+            // There may be nobody to kill.
+            if !can_come_back(which) && stage::copies(till)?[which].is_empty() {
                 return Ok(());
             }
             let process = stage::the_copy(till, which)?;
             lock(oracle)?.will_be_absent(which);
             stage::kill(till, process)
         }
-        Blow::Rename(which) if !is_frozen => {
+        Blow::Rename(which) if can_come_back(which) => {
             stage::the_copy(till, which)?;
             lock(oracle)?.will_be_absent(which);
             let stray = stage::rename(till, which)?;
             stage::the_copy(till, which)?;
             stage::kill_stray(till, stray)
         }
-        Blow::Stop(which) if !is_frozen => {
+        Blow::Stop(which) if can_come_back(which) => {
             let process = stage::the_copy(till, which)?;
             stage::stop_for_a_moment(till, process)
         }
-        Blow::Duplicate(which) if !is_frozen => second_copy(till, oracle, which, false),
-        Blow::Zombie(which) if !is_frozen => second_copy(till, oracle, which, true),
-        Blow::Surplus(which) if !is_frozen => surplus_copy(till, oracle, which),
+        Blow::Duplicate(which) if can_come_back(which) => second_copy(till, oracle, which, false),
+        Blow::Zombie(which) if can_come_back(which) => second_copy(till, oracle, which, true),
+        Blow::Surplus(which) if can_come_back(which) => surplus_copy(till, oracle, which),
         Blow::Rename(_)
         | Blow::Stop(_)
         | Blow::Duplicate(_)

@@ -22,6 +22,9 @@ struct Program<C> {
     before: BTreeSet<C>,
     /// When it was last seen, in the run's own time.
     last_seen: Duration,
+    /// Until when it can't be started, and so can't be missed.
+    excused_until: Duration,
+    is_excused: bool,
 }
 
 impl<C> Default for Program<C> {
@@ -32,15 +35,14 @@ impl<C> Default for Program<C> {
             most_extra: [0; 2],
             before: BTreeSet::new(),
             last_seen: Duration::ZERO,
+            excused_until: Duration::ZERO,
+            is_excused: false,
         }
     }
 }
 
 pub(super) struct Oracle<C> {
     programs: [Program<C>; 2],
-    /// Until when nobody can be started, and so nobody can be missed.
-    excused_until: Duration,
-    is_excused: bool,
     violations: Vec<String>,
     samples: usize,
 }
@@ -49,8 +51,6 @@ impl<C: Ord + Debug> Oracle<C> {
     pub(super) fn new() -> Self {
         Self {
             programs: Default::default(),
-            excused_until: Duration::ZERO,
-            is_excused: false,
             violations: Vec::new(),
             samples: 0,
         }
@@ -68,10 +68,11 @@ impl<C: Ord + Debug> Oracle<C> {
         program.most_extra[0] = program.most_extra[0].max(extra);
     }
 
-    /// From now on, or no longer, starts can't succeed.
-    pub(super) fn excuse(&mut self, now: Duration, is_excused: bool) {
-        self.is_excused = is_excused;
-        self.excused_until = now;
+    /// From now on, or no longer, starts of a program can't succeed.
+    pub(super) fn excuse(&mut self, which: Which, now: Duration, is_excused: bool) {
+        let program = &mut self.programs[which];
+        program.is_excused = is_excused;
+        program.excused_until = now;
     }
 
     /// A sample of the process table. One sample is no snapshot: who dies and who is born while it
@@ -92,8 +93,8 @@ impl<C: Ord + Debug> Oracle<C> {
                 ));
             }
             if copies.is_empty() {
-                let since = program.last_seen.max(self.excused_until);
-                if !self.is_excused && now > since + ABSENCE_MAX {
+                let since = program.last_seen.max(program.excused_until);
+                if !program.is_excused && now > since + ABSENCE_MAX {
                     self.violations.push(format!(
                         "program {which} was gone from {:.1?} to {now:.1?}",
                         program.last_seen

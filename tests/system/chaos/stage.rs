@@ -8,11 +8,16 @@ use anyhow::{Context, Result, ensure};
 
 use super::plan::{Blow, STOPS_NEWEST, Trouble, Which};
 use crate::host;
-use crate::till::{PROGRAMS, Process, Program, SERVICE, STARTS, Till, by_command, config};
+use crate::till::{
+    PROGRAMS, Process, Program, SERVICE, STARTS, Till, VENDOR, by_command, by_unit, config,
+};
 use crate::wait::wait_for;
 
 /// Where things of the test are inside the machine.
 const FOLDER: &str = "/opt/chaos";
+
+/// The one that has a unit of the vendor's, and so is restarted by systemctl.
+pub(super) const BY_SYSTEMCTL: Which = 1;
 
 /// How long anything may take that is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +64,7 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
         );
         till.write(program.script, &body, 0o755)?;
     }
+    till.install_unit(&PROGRAMS[BY_SYSTEMCTL], "")?;
     // The shipped program is static and takes no library; the same code, linked dynamically, takes
     // libfaketime, which shows it another wall clock. The machine's own can't be set: all
     // containers share it.
@@ -98,7 +104,11 @@ fn faketime() -> Result<PathBuf> {
 fn configure(till: &Till, interval: &str) -> Result<()> {
     let mut programs = String::new();
     for (which, program) in PROGRAMS.iter().enumerate() {
-        programs += &by_command(program);
+        programs += &if which == BY_SYSTEMCTL {
+            by_unit(program, VENDOR)
+        } else {
+            by_command(program)
+        };
         if which == STOPS_NEWEST {
             programs += &format!("interval = \"{SETTLES}\"\nduplicates = \"stop-newest\"\n");
         }
