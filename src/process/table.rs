@@ -386,9 +386,21 @@ impl ProcessTable {
     /// # Errors
     /// When it couldn't be looked at.
     pub fn contains(&mut self, id: ProcessId) -> Result<bool, LookError> {
+        self.has(id, |_| true)
+    }
+
+    /// Whether this very process lives: one in the table may be dead and not yet reaped.
+    ///
+    /// # Errors
+    /// When it couldn't be looked at.
+    pub fn lives(&mut self, id: ProcessId) -> Result<bool, LookError> {
+        self.has(id, |stat| !stat.is_dead())
+    }
+
+    fn has(&mut self, id: ProcessId, such: impl Fn(&Stat<'_>) -> bool) -> Result<bool, LookError> {
         self.with_opened(|table, opened| {
             let stat = table.stat(opened.directory.as_fd(), id.pid)?;
-            Ok(stat.is_some_and(|stat| stat.start_time == id.start_time))
+            Ok(stat.is_some_and(|stat| stat.start_time == id.start_time && such(&stat)))
         })
     }
 

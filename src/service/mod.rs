@@ -98,8 +98,10 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         service.say(Kind::Degraded, text);
     }
     let mut remembered = service.remembered();
-    // Without an earlier run there is nobody to look for.
-    if !remembered.is_empty() {
+    // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
+    // longer than all the rest of a start.
+    let has_programs = settings.checks_and_hooks().next().is_some();
+    if !remembered.is_empty() && has_programs || remembered.iter().any(is_gone) {
         // What can't be looked at is left alone.
         let running = running(Path::new("/proc")).unwrap_or_default();
         await_starts(&mut remembered, &settings, &running);
@@ -165,6 +167,14 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         never = service.wait_for_hooks(busy_for) => match never {},
     }
     Ok(())
+}
+
+/// Whether nothing that is remembered keeps a program from being started.
+fn is_gone(remembered: &Remembered) -> bool {
+    let mut table = ProcessTable::new("/proc");
+    let memory = &remembered.memory;
+    let mut alive = memory.alive.iter();
+    memory.starting_until.is_none() && alive.all(|id| matches!(table.lives(*id), Ok(false)))
 }
 
 /// Has those starts waited for that the earlier run has made and not remembered. Without that a program
