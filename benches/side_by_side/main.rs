@@ -144,10 +144,9 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Prepares everything, measures where systemd has a part, and has the rest measured in a PID
 /// namespace.
 fn set_the_scene(effort: &Effort, words: &[String]) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "it boots a container and makes a PID namespace, and so has to be run as root, on Debian"
-    );
+    host::require_root(
+        "it boots a container and makes a PID namespace, and so has to be run as root, on Debian",
+    )?;
     // Memory has no disk's moods, and programs in it can be run.
     let memory = Path::new("/dev/shm");
     let temporary = std::env::temp_dir();

@@ -93,7 +93,7 @@ async fn follow(socket: &Path, unit: String) -> StartOutcome {
 }
 
 /// What systemd knows of a unit's main process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MainProcess {
     /// While it runs.
     pid: Option<i32>,

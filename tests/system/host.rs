@@ -25,15 +25,10 @@ const TOOLS: [(&str, &str); 8] = [
 /// What a command may take, in seconds, unless it is known to take long.
 pub(crate) const USUAL_SECONDS: u32 = 60;
 
-/// Booting containers takes root. To pass without having run would be a lie.
-pub(crate) fn require_root() -> Result<()> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "they boot containers and so have to be run as root, on Debian: \
-         `sudo -E env \"PATH=$PATH\" cargo test --test system`. \
-         Everything else runs without privileges: `cargo test --lib --bins --examples` \
-         and `cargo test --test NAME`"
-    );
+/// Booting containers takes root; `why` is what is said without it. To pass without having run would
+/// be a lie.
+pub(crate) fn require_root(why: &'static str) -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), why);
     Ok(())
 }
 

@@ -43,6 +43,12 @@ const HOST: &str = "package";
 const CHAOS: &str = "chaos";
 const CHAOS_SUITE: &str = "bookworm";
 
+/// What is said to whoever isn't root.
+const WITHOUT_ROOT: &str = "they boot containers and so have to be run as root, on Debian: \
+    `sudo -E env \"PATH=$PATH\" cargo test --test system`. \
+    Everything else runs without privileges: `cargo test --lib --bins --examples` \
+    and `cargo test --test NAME`";
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
     if words.next_if_eq(janitor::ARGUMENT).is_some() {
@@ -147,7 +153,7 @@ fn name(suite: &str, case: &str) -> String {
 }
 
 fn run(selection: &Selection, report: &mut Report) -> Result<()> {
-    host::require_root()?;
+    host::require_root(WITHOUT_ROOT)?;
     // First of all, so that whatever comes after is cleaned up after.
     let scene = janitor::Scene::open(&std::env::temp_dir())?;
     host::install_tools()?;

@@ -4,13 +4,10 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::till::{
-    COMUNICADOR, MONITOR, Process, Program, SERVICE, SOON, Script, Till, by_command, by_unit,
-    config,
+    COMUNICADOR, MONITOR, Process, Program, SERVICE, SOON, Script, Till, VENDOR, by_command,
+    by_unit, config,
 };
 use crate::wait::wait_for;
-
-/// A unit of the vendor's.
-const VENDOR: &str = "cco-ser.service";
 
 /// What else runs in that unit.
 const HELPER: Program = Program {
