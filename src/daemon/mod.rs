@@ -30,12 +30,12 @@ use crate::config::{self, ProcessSettings, Settings, Source};
 use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
-use crate::machine::{Memory, PAUSE_MAX, Pause};
+use crate::machine::{self, Memory, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
 use crate::status::Status;
 use crate::status::control::{Answer, REASON_MAX, Request};
-use crate::supervisor::{Command, Published, Remembered, Slot, supervise};
+use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::{Lock, NotLocked};
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
@@ -224,7 +224,7 @@ fn names(settings: &Settings) -> String {
 /// One supervised process, as the service sees it. Dropping it ends its task.
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<machine::Event>,
     slot: Arc<Slot>,
     task: AbortHandle,
 }
@@ -477,12 +477,12 @@ impl Service {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
-                } => Command::Pause(Pause {
+                } => machine::Event::Pause(Pause {
                     until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
                     reason: reason.as_deref().map(fit),
                 }),
-                Request::Resume { .. } => Command::Resume,
-                Request::Restart { .. } => Command::Restart,
+                Request::Resume { .. } => machine::Event::Resume,
+                Request::Restart { .. } => machine::Event::RestartAsked,
             };
             // A task that has so much to do already is told again by whoever asks again.
             let _ = supervised.commands.try_send(command);
@@ -542,6 +542,7 @@ impl Service {
             let remembered = published.iter().map(|one| Remembered {
                 key: one.status.key.clone(),
                 name: one.status.name.clone(),
+                rules: one.rules.clone(),
                 memory: Memory::clone(&one.memory),
                 last_restart: one.status.last_restart.clone(),
                 recent_restarts: one.recent_restarts.clone(),

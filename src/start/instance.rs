@@ -32,7 +32,7 @@ pub(super) fn start(key: &str, command: &[String]) -> Result<Job, StartFailure> 
 
 /// Finds out what would certainly fail. The unit may be let where this service is not, so only
 /// what is the same for everybody counts.
-fn check(program: &str) -> Result<(), StartFailure> {
+pub(super) fn check(program: &str) -> Result<(), StartFailure> {
     match std::fs::metadata(program) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(StartFailure::NotInstalled(printable(program)))

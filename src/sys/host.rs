@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::text::escape::printable;
@@ -29,4 +30,12 @@ pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The time since the boot, without that spent suspended (`clock_gettime(2)`, `CLOCK_MONOTONIC`).
 pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
+/// The time since the boot in clock ticks, with that spent suspended, as /proc/PID/stat counts start times
+/// (proc(5)).
+pub(crate) fn ticks_since_boot() -> u64 {
+    let time = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+    let ticks = time.as_millis() * u128::from(clock_ticks_per_second()) / 1000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
