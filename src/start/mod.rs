@@ -5,9 +5,13 @@ mod direct;
 pub mod exec;
 mod instance;
 mod job;
+mod lineage;
 mod manager;
 pub(crate) mod old_watcher;
 mod unit;
+
+pub use lineage::Lineage;
+pub(crate) use lineage::{is_command, is_exec};
 
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{StartFailure, StartOutcome, Stop};
