@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::config::{ProcessSettings, Settings, Start};
 use crate::proc::{CmdlinePattern, ProcessName, ProcessTable, Running, Target, signal};
+use crate::start::{is_command, is_exec};
 use crate::systemd::names::{is_service, unit_of};
 
 /// What only the checks and hooks of this service have in their environment.
@@ -71,29 +72,26 @@ pub(super) fn is_being_started(process: &ProcessSettings, running: &[Running]) -
     let Start::Command(command) = &process.start else {
         return false;
     };
-    let unit = unit_of(&process.key);
+    let key = &process.key;
+    let unit = unit_of(key);
     let is_start = |process: &Running| {
         // In a unit `exec` comes first, which becomes the command.
-        is_command(process, command) || process.unit.as_ref() == Some(&unit) && is_exec(process)
+        is_command(&process.arguments, command)
+            || process.unit.as_ref() == Some(&unit) && is_exec(&process.arguments, key)
     };
     running
         .iter()
         .any(|process| process.parent == 1 && is_start(process))
 }
 
-/// Whether a process runs a command. Interpreters put themselves before the arguments of a script.
-fn is_command(process: &Running, command: &[String]) -> bool {
-    process.arguments.ends_with(command)
-}
-
-fn is_exec(process: &Running) -> bool {
-    process.arguments.get(1).is_some_and(|word| word == "exec")
-}
-
 /// Whether a process is one of the programs, each of which leads a session, and has lost its parent.
 fn is_left(process: &Running, commands: &[&[String]]) -> bool {
     let is_orphan = process.parent == 1 && process.session == process.id.pid;
-    let is_named = || commands.iter().any(|command| is_command(process, command));
+    let is_named = || {
+        commands
+            .iter()
+            .any(|command| is_command(&process.arguments, command))
+    };
     is_orphan && is_named() && has_our_variables(process.id.pid)
 }
 

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::alive::killed;
 use super::termination::{Next, Termination};
-use super::{Absence, Action, Attempt, CommandId, Left, Machine, Memory, Phase, Started};
+use super::{Absence, Action, Attempt, CommandId, Machine, Memory, Phase, Started};
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
-use crate::proc::{Difference, Impostor, ProcessId, Sighting};
+use crate::proc::{Impostor, Left, LeftOver, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 
 impl Machine {
@@ -38,7 +38,6 @@ impl Machine {
 
     /// Nothing of the name lives any more, or, at the first look, at all.
     fn found_gone(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        let is_first_look = self.phase == Phase::New;
         let memory = self.memory.take();
         let known = match &memory {
             Some(memory) => &memory.alive,
@@ -82,11 +81,6 @@ impl Machine {
             actions.extend(news.into_iter().map(Action::Tell));
             self.await_start(now, until, since);
         } else {
-            let has_left = |left: &Left| !left.processes.is_empty();
-            if is_first_look && self.left.as_ref().is_some_and(has_left) {
-                // In a pause or a dry run: it is to be known when that is over.
-                self.started = Some(Started::inherited(now, since));
-            }
             self.want_start(now, news, actions);
         }
     }
@@ -101,26 +95,22 @@ impl Machine {
         let remembered = memory.and_then(|memory| memory.starting_until);
         let remembered = remembered.filter(|until| *until > now);
         match &self.left {
-            Some(left) if left.is_nothing() && !left.has_unlinked => None,
             Some(left) if !left.processes.is_empty() => {
                 Some(remembered.unwrap_or(now + self.policy.start_timeout))
             }
+            Some(left) if left.can_tell => None,
             _ => remembered,
         }
     }
 
     /// Nothing of the name lives yet, and a start is in flight.
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        let is_left = match &self.left {
-            Some(left) => !left.is_nothing(),
-            None => self.attempt.left_running,
-        };
-        let has_unlinked = self.left.as_ref().is_some_and(|left| left.has_unlinked);
+        let is_left = self.is_left().unwrap_or(self.attempt.left_running);
         let is_over = now >= self.attempt.deadline;
         match self.attempt.ended {
             Some(status) if !status.is_success() && !is_left => {
                 let twice = self.attempt.begin + 2 * self.policy.start_timeout;
-                if has_unlinked && now < twice {
+                if self.attempt.may_have_gone_elsewhere && now < twice {
                     // It may have gone into a session of its own, as with su(1).
                     self.attempt.deadline = self.attempt.deadline.max(twice);
                     self.look_at_start_again(now);
@@ -138,6 +128,8 @@ impl Machine {
                 if !misfits.is_empty() {
                     self.is_misfit(&misfits, actions);
                     self.next_look = self.next_cycle(now);
+                } else if self.attempt.is_late && self.is_hands_off() {
+                    self.want_start(now, Vec::new(), actions);
                 } else if self.attempt.is_late {
                     self.clear(now, actions);
                 } else {
@@ -156,6 +148,19 @@ impl Machine {
         }
     }
 
+    /// What is left of the start in flight. Its start program is followed apart from that, while it is
+    /// ours to follow.
+    fn left_over(&self) -> impl Iterator<Item = &LeftOver> {
+        let left = self.left.iter().flat_map(|left| &left.processes);
+        left.filter(|left| !(self.start_program_runs && left.is_start_program))
+    }
+
+    /// Whether anything is left of it: what can't be told isn't nothing. `None` if it wasn't looked at.
+    fn is_left(&self) -> Option<bool> {
+        let left = self.left.as_ref()?;
+        Some(!left.can_tell || self.left_over().next().is_some())
+    }
+
     fn look_at_start_again(&mut self, now: Instant) {
         self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
         self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
@@ -165,7 +170,8 @@ impl Machine {
     /// start would only bring another one. Somebody else's stand in nobody's way.
     fn misfits(&self, sighting: &Sighting) -> Vec<Impostor> {
         let has = |impostor: &&Impostor| {
-            let is_left = |left: &Left| left.has(impostor.id);
+            let is_it = |left: &LeftOver| left.id == impostor.id;
+            let is_left = |left: &Left| left.processes.iter().any(is_it);
             // Whoever is nobody's descendant any more has our own user, and was born since.
             let since = self.started.and_then(|started| started.since);
             let uid = self.started.and_then(|started| started.uid);
@@ -176,15 +182,9 @@ impl Machine {
         };
         let nearly = sighting.impostors.iter().chain(&sighting.near);
         let mut misfits: Vec<Impostor> = nearly.filter(has).cloned().collect();
-        if let (true, true, Some(left)) = (misfits.is_empty(), self.attempt.is_late, &self.left) {
-            misfits.extend(left.programs().map(|left| Impostor {
-                id: left.id,
-                uid: left.uid,
-                user: left.user.clone(),
-                name: left.name.clone(),
-                path: left.path.clone(),
-                difference: Difference::Name,
-            }));
+        if misfits.is_empty() && self.attempt.is_late {
+            let programs = self.left_over().filter(|left| !left.is_script);
+            misfits.extend(programs.map(LeftOver::as_impostor));
         }
         misfits
     }
@@ -213,10 +213,7 @@ impl Machine {
 
     /// Ends what a start has left in the background, and starts anew once that is gone.
     fn clear(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let left: Vec<ProcessId> = match &self.left {
-            Some(left) => left.processes.iter().map(|left| left.id).collect(),
-            None => Vec::new(),
-        };
+        let left: Vec<ProcessId> = self.left_over().map(|left| left.id).collect();
         if left.is_empty() {
             if let Some(clearing) = &self.clearing {
                 actions.push(Action::Tell(killed(clearing, Cause::Late)));
@@ -303,8 +300,7 @@ impl Machine {
         }
         // Only of a start that wasn't seen to succeed anything can be left that stands in the way.
         let in_flight = self.started.filter(|started| started.is_in_flight);
-        let is_left = self.left.as_ref().is_some_and(|left| !left.is_nothing());
-        if let (Some(started), true) = (in_flight, is_left) {
+        if let (Some(started), Some(true)) = (in_flight, self.is_left()) {
             actions.extend(news);
             self.wait_for_background(now, started);
             return;
@@ -329,6 +325,7 @@ impl Machine {
             ended: None,
             left_running: false,
             is_late: false,
+            may_have_gone_elsewhere: false,
         };
         self.next_look = now + FIRST_POLL;
     }

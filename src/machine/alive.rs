@@ -118,7 +118,8 @@ impl Machine {
         if let Some(left) = &self.left {
             let begin = self.started.map_or(now, |started| started.begin);
             let until = begin + self.policy.start_timeout;
-            let kin = alive.iter().map(|copy| copy.id).filter(|id| left.has(*id));
+            let is_left = |id: &ProcessId| left.processes.iter().any(|left| left.id == *id);
+            let kin = alive.iter().map(|copy| copy.id).filter(is_left);
             self.copies.are_kin(kin, until);
         }
         self.merge_seen(alive);

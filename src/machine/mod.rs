@@ -26,15 +26,15 @@ mod absent;
 mod alive;
 mod backoff;
 mod change;
+mod command;
 mod copies;
-mod lineage;
 mod policy;
 mod termination;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::proc::{Alive, Difference, Impostor, ProcessId, Sighting};
+use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 use crate::text::phrase::Phrase;
 use copies::Copies;
@@ -42,7 +42,7 @@ use termination::Termination;
 
 pub use backoff::Backoff;
 pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
-pub use lineage::{CommandId, Left, LeftOver};
+pub use command::CommandId;
 pub use policy::{Duplicates, Policy};
 
 /// The first pause before looking whether a start has succeeded, or an end; it doubles up to
@@ -86,6 +86,9 @@ pub enum Event {
     LookFailed(Phrase),
     /// What is left of the start in flight, as of the look that is told next.
     Left(Left),
+    /// Something was born since the start in a session of its own, which nothing can link to it; told
+    /// before the end of its start program.
+    MayHaveGoneElsewhere,
     /// The start command's file, as of the look that is told next; `None` where it can't be read.
     CommandIs(Option<CommandId>),
     /// Why nothing could be started now; `None` if something could.
@@ -233,6 +236,8 @@ struct Attempt {
     left_running: bool,
     /// Whether only what it has left in the background is waited for.
     is_late: bool,
+    /// Whether something may belong to it that nothing can link to it.
+    may_have_gone_elsewhere: bool,
 }
 
 /// Our last start.
@@ -400,6 +405,7 @@ impl Machine {
                 ended: None,
                 left_running: false,
                 is_late: false,
+                may_have_gone_elsewhere: false,
             },
             started: None,
             left: None,
@@ -546,6 +552,12 @@ impl Machine {
         is_asked.then_some(since)
     }
 
+    /// Whether there is more than one copy of the program.
+    #[must_use]
+    pub fn has_second_copies(&self) -> bool {
+        self.copies.has_surplus()
+    }
+
     /// Whether the start command's file is to be told before the next look.
     #[must_use]
     pub fn asks_for_command(&self) -> bool {
@@ -654,6 +666,7 @@ impl Machine {
                 self.look_failure = Some(why);
             }
             Event::Left(left) => self.left = Some(left),
+            Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::CommandIs(command) => self.command_is(now, command),
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
@@ -713,7 +726,7 @@ impl Machine {
     /// New rules count for what is waited for already, too.
     fn reconfigured(&mut self, now: Instant, policy: Policy) {
         let before = std::mem::replace(&mut self.policy, policy);
-        self.retry_at = self.retry_at.min(now);
+        self.failed_starts = 0;
         self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
         let starts = (before.start_timeout, policy.start_timeout);
         self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
@@ -752,6 +765,14 @@ impl Machine {
         }
         let was_unknown = self.look_failure.take().is_some();
         let impostors = self.copies.impostors(&sighting.impostors, is_whole);
+        let has_left = |left: &Left| !left.processes.is_empty();
+        if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
+            let since = self
+                .memory
+                .as_ref()
+                .and_then(|memory| memory.starting_since);
+            self.started = Some(Started::inherited(now, since));
+        }
         let alive = self.recognised(sighting, actions);
         if !alive.is_empty() {
             self.misfit = None;

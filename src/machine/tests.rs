@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proc::{RunState, Zombie};
+use crate::proc::{LeftOver, RunState, Zombie};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,15 +40,15 @@ fn lookalike(pid: i32, difference: Difference) -> Impostor {
 fn left(pids: &[i32], is_program: bool) -> Event {
     let left_over = |pid: &i32| LeftOver {
         id: id(*pid),
+        comm: "slow".into(),
+        exe: None,
+        is_start_program: false,
+        is_script: !is_program,
         uid: Some(0),
-        user: "root".into(),
-        name: "slow".into(),
-        path: "/bin/sh".into(),
-        is_program,
     };
     Event::Left(Left {
         processes: pids.iter().map(left_over).collect(),
-        ..Left::default()
+        can_tell: true,
     })
 }
 
@@ -1093,20 +1093,15 @@ fn nothing_left_is_nothing_to_wait_for() {
 #[test]
 fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
     let mut bench = Bench::starting();
+    bench.event(Event::MayHaveGoneElsewhere);
     bench.exits(200, ExitStatus::Code(1), false);
-    let unlinked = || {
-        Event::Left(Left {
-            has_unlinked: true,
-            ..Left::default()
-        })
-    };
     for seconds in [1, 20, 40, 59] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(unlinked());
+        bench.event(left(&[], false));
         assert_eq!(bench.absent(), []);
     }
     bench.now = bench.epoch + 60 * SECOND;
-    bench.event(unlinked());
+    bench.event(left(&[], false));
     let failure = StartFailure::Failed(ExitStatus::Code(1));
     assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 }
@@ -1117,8 +1112,8 @@ fn what_cannot_be_told_is_not_nothing() {
     bench.exits(200, ExitStatus::Code(1), false);
     let incomplete = || {
         Event::Left(Left {
-            is_incomplete: true,
-            ..Left::default()
+            processes: Vec::new(),
+            can_tell: false,
         })
     };
     bench.event(incomplete());
@@ -1926,6 +1921,10 @@ impl World {
 
     fn look(&mut self) {
         self.now = self.now.max(self.machine.next_look());
+        if self.machine.phase() == Phase::New && self.background.is_empty() {
+            // Nothing is left of a start of the earlier run.
+            self.in_flight = None;
+        }
         let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
         self.take(left(&pids, false));
         let known = self.machine.known().to_vec();
@@ -2003,9 +2002,6 @@ impl World {
             }
             Chance::LeftEnds => {
                 self.background.pop();
-                if self.machine.phase() == Phase::New && self.background.is_empty() {
-                    self.in_flight = None;
-                }
             }
             Chance::LeftSucceeds => {
                 if let Some(id) = self.background.pop() {
@@ -2083,10 +2079,8 @@ impl World {
                     Machine::new(self.policy, self.epoch, self.now).remembering(memory, false);
                 // The start program of the earlier run goes on as one of those that are left.
                 let program = self.program.take().map(id);
-                self.background.extend(program.filter(|_| !self.has_succeeded));
-                if self.background.is_empty() {
-                    self.in_flight = None;
-                }
+                self.background
+                    .extend(program.filter(|_| !self.has_succeeded));
                 self.held_until = None;
             }
         }
@@ -2097,9 +2091,6 @@ impl World {
         self.copies.clear();
         self.mistakes.clear();
         self.background.clear();
-        if self.machine.phase() == Phase::New {
-            self.in_flight = None;
-        }
         self.take(Event::OthersDone);
         self.held_until = None;
         self.policy.dry_run = false;

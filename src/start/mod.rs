@@ -5,6 +5,7 @@ mod direct;
 pub mod exec;
 mod instance;
 mod job;
+mod lineage;
 mod manager;
 pub(crate) mod old_watcher;
 mod unit;
@@ -13,6 +14,9 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{CommandId, StartFailure, StartOutcome, Stop};
+
+pub use lineage::Lineage;
+pub(crate) use lineage::{is_command, is_exec};
 
 /// A start program that was run and not yet seen to end.
 ///

@@ -17,15 +17,18 @@ use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::machine::{Action, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop};
 use crate::proc::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{StartProgram, UnitStop, can_start, command_id};
+use crate::start::{Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
-use crate::sys::host::ticks_since_boot;
+use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
 use crate::text::phrase::phrase;
 use crate::text::timestamp::Timestamp;
 
 /// For how long a restart is recent.
 const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
+const MILLISECONDS_PER_TICK: u128 = 10;
 
 /// No more recent restarts are published.
 const RECENT_MAX: usize = 100;
@@ -162,6 +165,8 @@ struct Supervisor {
     /// The checks that couldn't be made, as was said.
     unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
+    /// What our last start has brought forth.
+    lineage: Option<Lineage>,
     unit_stop: Option<UnitStop>,
     next_start: Told,
     paused_until: Told,
@@ -200,6 +205,7 @@ impl Supervisor {
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
+            lineage: None,
             unit_stop: None,
             next_start: Told::default(),
             paused_until: Told::default(),
@@ -216,7 +222,7 @@ impl Supervisor {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
-                    vec![Event::StartEnded(outcome)]
+                    self.start_ended(outcome)
                 }
                 () = self.watches.any_exit() => self.look(),
                 verdict = self.checks.changed() => match self.judged(verdict) {
@@ -257,7 +263,7 @@ impl Supervisor {
             .and_then(StartProgram::try_ended)
         {
             self.start_program = None;
-            return vec![Event::StartEnded(outcome)];
+            return self.start_ended(outcome);
         }
         let target = &self.process.target;
         let sighting = match self.machine.look() {
@@ -270,6 +276,10 @@ impl Supervisor {
                 let mut events = Vec::new();
                 if self.machine.asks_for_command() {
                     events.push(self.command());
+                }
+                // One that lives says that nothing is in flight.
+                if sighting.alive.is_empty() || self.machine.has_second_copies() {
+                    events.extend(self.left());
                 }
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
@@ -284,6 +294,34 @@ impl Supervisor {
                 vec![Event::LookFailed(error.phrase())]
             }
         }
+    }
+
+    /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
+    /// service may have made.
+    fn left(&mut self) -> Option<Event> {
+        let since = self.machine.asks_what_is_left()?;
+        let process = &self.process;
+        let lineage = self.lineage.get_or_insert_with(|| {
+            let now = Moment::now().ticks;
+            let timeout = process.policy.start_timeout.as_millis() / MILLISECONDS_PER_TICK;
+            let earliest = now.saturating_sub(u64::try_from(timeout).unwrap_or(u64::MAX));
+            Lineage::new(process, since.unwrap_or(earliest), None)
+        });
+        Some(Event::Left(lineage.left()))
+    }
+
+    fn start_ended(&self, outcome: StartOutcome) -> Vec<Event> {
+        let is_failure = matches!(
+            outcome,
+            StartOutcome::Exited { status, .. } if !status.is_success()
+        );
+        let has_unlinked = |lineage: &Lineage| is_failure && lineage.has_unlinked();
+        let elsewhere = self.lineage.as_ref().is_some_and(has_unlinked);
+        let elsewhere = elsewhere.then_some(Event::MayHaveGoneElsewhere);
+        elsewhere
+            .into_iter()
+            .chain([Event::StartEnded(outcome)])
+            .collect()
     }
 
     fn handle(&mut self, events: Vec<Event>) {
@@ -396,11 +434,13 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
-        let since = ticks_since_boot();
+        let since = Moment::now().ticks;
         match StartProgram::run(&self.process) {
             Ok(program) => {
                 let is_child = matches!(program, StartProgram::Direct(_));
                 let uid = is_child.then(|| geteuid().as_raw());
+                let child = program.pid().filter(|_| is_child);
+                self.lineage = Some(Lineage::new(&self.process, since, child));
                 self.start_program = Some(program);
                 Event::StartProgramRuns { since, uid }
             }

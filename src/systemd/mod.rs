@@ -1,5 +1,6 @@
 //! The system's manager as this service knows it: its bus and its units' names. What is started by it is
 //! decided in [`crate::start`].
 
+pub(crate) mod control_group;
 pub(crate) mod dbus;
 pub(crate) mod names;
