@@ -1,48 +1,18 @@
-//! Finds what an earlier run of the service has left behind when it was killed, and ends a systemctl
-//! that hangs, which would restart a program that is long up again once it goes on, and checks and
-//! hooks, whose time nobody bounds any more. Nothing else of that run is touched.
+//! Finds what an earlier run of the service has left behind when it was killed, and ends checks and
+//! hooks, whose time nobody bounds any more. Nothing else of that run is touched; who is left of a
+//! start is told by [`crate::start::Lineage`].
 
 use std::fs;
 
 use rustix::process::Signal;
 
 use crate::config::{ProcessSettings, Settings, Start};
-use crate::proc::{CmdlinePattern, ProcessName, ProcessTable, Running, Target, signal};
+use crate::proc::{ProcessTable, Running, signal};
 use crate::start::{is_command, is_exec};
-use crate::systemd::names::{is_service, unit_of};
+use crate::systemd::names::unit_of;
 
 /// What only the checks and hooks of this service have in their environment.
 const OUR_VARIABLES: [&[u8]; 2] = [b"MFE_EVENT=", b"MFE_PROCESS="];
-
-/// How this service calls systemctl to restart or stop a unit.
-const OUR_CALL: &str = "systemctl --no-ask-password --no-pager (restart|stop|reset-failed) ";
-
-/// Ends every such call that has lost its parent and is in the service's own control group, which only
-/// a service of systemd has for itself. Returns their pids.
-#[must_use]
-pub(super) fn end_systemctl() -> Vec<i32> {
-    if !is_service() {
-        return Vec::new();
-    }
-    let Ok(cmdline) = CmdlinePattern::new(OUR_CALL) else {
-        return Vec::new();
-    };
-    let target = Target {
-        cmdline: Some(cmdline),
-        ..Target::named(ProcessName::new("systemctl"))
-    };
-    let mut table = ProcessTable::new("/proc");
-    // What can't be looked at is left alone.
-    let Ok(sighting) = table.look(&target) else {
-        return Vec::new();
-    };
-    let ours = control_group("self");
-    let orphans = sighting.alive.into_iter().filter(|call| call.parent == 1);
-    let left =
-        orphans.filter(|call| ours.is_some() && control_group(&call.id.pid.to_string()) == ours);
-    let ended = left.filter(|call| signal(call.id, Signal::KILL, &mut table).is_ok());
-    ended.map(|call| call.id.pid).collect()
-}
 
 /// Ends every check and hook among `running` that `settings` name and an earlier run has left, with all
 /// of its session. Returns their pids. One that has become another program since isn't recognised.
@@ -101,9 +71,4 @@ fn has_our_variables(pid: i32) -> bool {
     environment
         .split(|byte| *byte == 0)
         .any(|variable| OUR_VARIABLES.iter().any(|ours| variable.starts_with(ours)))
-}
-
-/// proc(5), /proc/PID/cgroup.
-fn control_group(pid: &str) -> Option<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/cgroup")).ok()
 }

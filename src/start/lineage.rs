@@ -43,7 +43,13 @@ impl Lineage {
         Self::below(Path::new("/"), process, since, child)
     }
 
-    fn below(root: &Path, process: &ProcessSettings, since: u64, child: Option<i32>) -> Self {
+    /// The same on the machine whose files are below `root`.
+    pub(super) fn below(
+        root: &Path,
+        process: &ProcessSettings,
+        since: u64,
+        child: Option<i32>,
+    ) -> Self {
         let proc = root.join("proc");
         let unit = match &process.start {
             Start::Unit(unit) => Some(name_of(root, unit)),
@@ -220,7 +226,7 @@ mod tests {
             let mounted = machine.path("sys/fs/cgroup");
             fs::create_dir_all(mounted.join("init.scope")).unwrap();
             fs::write(mounted.join("cgroup.controllers"), "").unwrap();
-            machine.runs(Process {
+            machine.runs(&Process {
                 pid: 1,
                 parent: 0,
                 started: 1,
@@ -237,8 +243,8 @@ mod tests {
             self.0.path().join(path)
         }
 
-        fn runs(&self, process: Process) {
-            let Process { pid, parent, .. } = process;
+        fn runs(&self, process: &Process) {
+            let Process { pid, parent, .. } = *process;
             let folder = self.path(&format!("proc/{pid}"));
             fs::create_dir_all(folder.join(format!("task/{pid}"))).unwrap();
             let comm = process.arguments.last().unwrap().rsplit('/').next();
@@ -290,24 +296,24 @@ mod tests {
     #[test]
     fn who_was_born_in_the_units_group_since_then_is_left() {
         let machine = Machine::new();
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 15,
             started: 999,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 20,
             session: 20,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 21,
             parent: 20,
             session: 20,
             started: 1001,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 30,
             group: "/system.slice/other.service",
             ..BASE
@@ -329,12 +335,12 @@ mod tests {
     #[test]
     fn who_leaves_the_group_while_the_chain_stands_is_left() {
         let machine = Machine::new();
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 20,
             session: 20,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 21,
             parent: 20,
             session: 21,
@@ -347,7 +353,7 @@ mod tests {
         machine.ends(20);
         assert_eq!(pids(&lineage.left()), [21]);
         machine.ends(21);
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 21,
             started: 1002,
             group: "/system.slice/other.service",
@@ -367,7 +373,7 @@ mod tests {
             (24, 1, 24, 1001),
             (25, 1, 20, 900),
         ] {
-            machine.runs(Process {
+            machine.runs(&Process {
                 pid,
                 parent,
                 session,
@@ -383,7 +389,7 @@ mod tests {
         let mut remembered = machine.lineage(Launcher::Direct, Some(20));
         assert_eq!(pids(&remembered.left()), [23]);
         machine.ends(23);
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 20,
             session: 20,
             started: 1005,
@@ -409,25 +415,25 @@ mod tests {
         let machine = Machine::new();
         let lineage = machine.lineage(Launcher::Systemd, None);
         let session = "/user.slice/user-1000.slice/session-3.scope";
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 20,
             started: 999,
             group: session,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 21,
             group: session,
             ..BASE
         });
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 22,
             group: "/user.slice/user-1000.slice/user@1000.service/init.scope",
             ..BASE
         });
-        machine.runs(Process { pid: 23, ..BASE });
+        machine.runs(&Process { pid: 23, ..BASE });
         assert!(!lineage.has_unlinked(), "a person's shell was there before");
-        machine.runs(Process {
+        machine.runs(&Process {
             pid: 24,
             group: "/user.slice/user-1000.slice/session-4.scope",
             ..BASE

@@ -170,6 +170,8 @@ struct Supervisor {
     unit_stop: Option<UnitStop>,
     next_start: Told,
     paused_until: Told,
+    /// When the last look began.
+    looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     published: Published,
@@ -209,6 +211,7 @@ impl Supervisor {
             unit_stop: None,
             next_start: Told::default(),
             paused_until: Told::default(),
+            looked: Moment::now(),
             look_error: None,
             published,
             slot,
@@ -265,6 +268,7 @@ impl Supervisor {
             self.start_program = None;
             return self.start_ended(outcome);
         }
+        self.looked = Moment::now();
         let target = &self.process.target;
         let sighting = match self.machine.look() {
             Look::Whole => self.table.look_for(target, self.machine.known()),
@@ -435,7 +439,7 @@ impl Supervisor {
     fn start(&mut self) -> Event {
         self.unit_stop = None;
         let since = Moment::now().ticks;
-        match StartProgram::run(&self.process) {
+        match StartProgram::run(&self.process, self.looked) {
             Ok(program) => {
                 let is_child = matches!(program, StartProgram::Direct(_));
                 let uid = is_child.then(|| geteuid().as_raw());
@@ -450,12 +454,11 @@ impl Supervisor {
 
     fn stop_unit(&mut self) -> Option<Event> {
         match UnitStop::begin(&self.process) {
-            Some(Ok(stop)) => {
+            Some(stop) => {
                 self.unit_stop = Some(stop);
                 None
             }
-            // What systemd can't be asked to stop is ended without it.
-            Some(Err(_)) | None => Some(Event::UnitStopEnded),
+            None => Some(Event::UnitStopEnded),
         }
     }
 

@@ -3,4 +3,5 @@
 
 pub(crate) mod control_group;
 pub(crate) mod dbus;
+pub(crate) mod manager;
 pub(crate) mod names;
