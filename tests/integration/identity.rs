@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use mfe_watchdog::proc::{
-    Alive, CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
+    CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
     SignalError, Signalled, Target, signal,
 };
 use mfe_watchdog::sys::user::User;
