@@ -18,9 +18,8 @@ use nix::unistd::Pid;
 
 use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
 
-use crate::support::{
-    BINARY, Program, Service, Systemd, Till, clean, eventually, install, is_root,
-};
+use crate::program::BINARY;
+use mfe_kit::{Program, Service, Systemd, Till, clean, eventually, install, is_root};
 
 type Budget = &'static [(&'static str, usize, &'static str)];
 
@@ -110,7 +109,7 @@ fn system_calls() {
             systemd.hear_until("WATCHDOG");
         }
     };
-    let service = Service::start_with(&till, &mut alone(&till, &programs, &trace));
+    let service = Service::start(&till, &mut alone(&till, &programs, &trace));
     systemd.hear_until("READY");
     cycles(CYCLES);
     for restart in 0..RESTARTS {

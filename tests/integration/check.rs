@@ -9,7 +9,8 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{BINARY, Output, in_mount_namespace, mfe_watchdog, output};
+use crate::program::{BINARY, mfe_watchdog};
+use mfe_kit::{Output, in_mount_namespace, output};
 
 const DURATION: &str = "must be a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h, not";
 const COMMAND: &str = "must be a list of a program's absolute path and its arguments, such as \

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
 use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
 
-use crate::support::{Output, install, output};
+use mfe_kit::{Output, install, output};
 
 /// Set, it has the files written anew.
 const RENEW: &str = "RENEW_COMPLETIONS";

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, clean, eventually};
+use mfe_kit::{DEADLINE, STANDIN, clean, eventually, is_root, pipe};
 
 /// Longer than any line of the demo, in bytes.
 const LINE_MAX: usize = 200;
@@ -54,14 +54,14 @@ impl Show {
     /// demo is held up once it has said `room` bytes, until somebody reads them.
     fn start(before: &str, room: usize) -> Self {
         let directory = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (reader, writer) = pipe();
         let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         let mut writer = fs::File::from(writer);
         let filler = usize::try_from(size).unwrap() - room;
         writer.write_all("\n".repeat(filler).as_bytes()).unwrap();
 
         let mut unshare = clean(Command::new("unshare"));
-        if !rustix::process::geteuid().is_root() {
+        if !is_root() {
             unshare.arg("--map-root-user");
         }
         let script = format!("{before} \"$0\" 2>&1; echo \"exit code $?\"; read -r end");
@@ -211,9 +211,11 @@ fn interrupted_anywhere_it_leaves_nothing_behind() {
 
 #[test]
 fn it_leaves_a_real_program_alone() {
-    let real = "ln -s \"$0\" \"$1/Monitor\"; \"$1/Monitor\" \"$1\" & \
-                until [ -s \"$1/Monitor.starts\" ]; do sleep 0.01; done;";
-    let ended = Show::start(real, 4096).end();
+    let real = format!(
+        "ln -s '{STANDIN}' \"$1/Monitor\"; \"$1/Monitor\" \"$1\" & \
+         until [ -s \"$1/Monitor.starts\" ]; do sleep 0.01; done;"
+    );
+    let ended = Show::start(&real, 4096).end();
     assert_eq!(ended.exit_code, 1);
     let refused = "Monitor already runs on this machine";
     assert!(ended.text.contains(refused), "{}", ended.text);

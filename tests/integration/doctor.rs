@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
 
-use crate::support::{
-    BINARY, Guard, Output, Program, Till, binary_for_everybody, eventually, in_mount_namespace,
-    is_root, mfe_watchdog, output, section,
+use crate::program::{BINARY, binary_for_everybody, mfe_watchdog};
+use mfe_kit::{
+    Guard, Output, Program, Till, eventually, in_mount_namespace, is_root, output, section,
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";

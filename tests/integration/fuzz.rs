@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::random::{self, Random};
+use mfe_kit::random::{self, Random};
 
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpSocket;
 
-use crate::support::{DEADLINE, Guard, Till, eventually, in_mount_namespace, is_root};
+use mfe_kit::{DEADLINE, Guard, Till, eventually, in_mount_namespace, is_root};
 
 /// The `[[process.KEY.check]]` sections of checks, each made every 100 ms.
 fn check_sections(key: &str, checks: &[&str]) -> String {

@@ -15,7 +15,8 @@ use mfe_watchdog::process::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Till, clean, eventually, install, install_program, is_root, section};
+use crate::program;
+use mfe_kit::{Till, clean, eventually, install, install_program, is_root, section};
 
 fn named(name: &str) -> Target {
     Target::named(ProcessName::new(name))
@@ -199,7 +200,7 @@ fn the_service_starts_the_real_one_beside_a_strangers() {
         "interval = \"100ms\"\n{}exe = \"{exe}\"\n",
         section("monitor", &name, &script)
     ));
-    let service = till.run();
+    let service = program::run(&till);
     let up = service.wait_for_state("monitor", "up");
     let started = i32::try_from(up["pids"][0].as_i64().unwrap()).unwrap();
     assert_ne!(started, pid(&stranger));

@@ -11,9 +11,8 @@ use mfe_watchdog::event::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
-use crate::support::{
-    BINARY, Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog, pipe,
-};
+use crate::program::{BINARY, mfe_watchdog};
+use mfe_kit::{Guard, Program, Service, Till, eventually, in_mount_namespace, pipe};
 
 /// Puts the till's journal where the service looks for systemd's.
 const SETUP: &str = "mount -t tmpfs none /run\n\
@@ -48,7 +47,7 @@ impl Journal {
     fn run(till: &Till, setup: &str) -> Service {
         let mut command = in_mount_namespace(&format!("{SETUP}\n{setup}"), BINARY);
         command.env("JOURNAL", till.path().join("journal"));
-        Service::start_with(till, &mut command)
+        Service::start(till, &mut command)
     }
 
     /// Lets others send messages until the queue is full.
@@ -375,7 +374,7 @@ fn lines_with(rust_log: &str) -> Vec<String> {
     let program = till.program('L');
     let script = start_script(&till, &program);
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    let service = Service::start_with(&till, mfe_watchdog().env("RUST_LOG", rust_log));
+    let service = Service::start(&till, mfe_watchdog().env("RUST_LOG", rust_log));
     service.wait_for_state("comunicador", "up");
     service.stop(Signal::SIGTERM).1
 }

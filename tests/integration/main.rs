@@ -27,8 +27,7 @@ mod journal;
 mod manual;
 mod no_pidfd;
 mod notify;
-#[path = "../shared/random.rs"]
-mod random;
+mod program;
 mod readme;
 mod reload;
 mod report;
@@ -37,7 +36,6 @@ mod state;
 mod status;
 mod stuck;
 mod supervise;
-mod support;
 mod table;
 mod trust;
 mod unhealthy;

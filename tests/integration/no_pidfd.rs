@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{BINARY, DEADLINE, Service, Till, clean, eventually, install};
+use crate::program::BINARY;
+use mfe_kit::{DEADLINE, Service, Till, clean, eventually, install};
 
 /// How late a machine under load may be.
 const SLACK: Duration = Duration::from_secs(5);
@@ -82,7 +83,7 @@ fn without_pidfds(till: &Till, call: &str, errno: &str) -> Service {
         .args(["-e", &format!("trace={call}")])
         .args(["-e", &format!("inject={call}:error={errno}"), "-o"])
         .args([trace.as_os_str(), BINARY.as_ref()]);
-    Service::start_with(till, &mut command)
+    Service::start(till, &mut command)
 }
 
 fn the_cycle_finds_every_death(errno: &str) {
@@ -91,7 +92,7 @@ fn the_cycle_finds_every_death(errno: &str) {
     let mut text = format!("interval = \"{}s\"\n", INTERVAL.as_secs());
     for (key, program) in [("own", &own), ("adopted", &adopted)] {
         let script = till.script(&format!("{key}.sh"), &format!("exec {}", program.command()));
-        text += &crate::support::section(key, &program.name, &script);
+        text += &mfe_kit::section(key, &program.name, &script);
     }
     till.configure(&text);
     let mut somebody = adopted.start();

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Till, eventually, is_root};
+use crate::program::run;
+use mfe_kit::{Till, eventually, is_root};
 
 const KEY: &str = "comunicador";
 
@@ -73,7 +74,7 @@ fn what_cannot_be_killed_is_not_doubled() {
          [[process.comunicador.check]]\nkind = \"age\"\nmax = \"1s\"\nevery = \"100ms\"\n\
          action = \"restart\"",
     );
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let frozen = program.pid();
     freezer.freeze(frozen);
@@ -95,7 +96,7 @@ fn what_cannot_be_killed_is_not_doubled() {
     // The rules may change, and the service may die, meanwhile.
     drop(service);
     till.set_rules(&program, "");
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for("adopted", KEY);
     assert!(
         line.contains(&frozen.to_string()),
@@ -117,7 +118,7 @@ fn once_it_can_be_killed_it_is_started_anew() {
          [[process.comunicador.check]]\nkind = \"age\"\nmax = \"2s\"\nevery = \"100ms\"\n\
          action = \"restart\"",
     );
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let frozen = program.pid();
     freezer.freeze(frozen);

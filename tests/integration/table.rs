@@ -16,9 +16,9 @@ use nix::unistd::Pid;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::support::{
-    BINARY, Service, Systemd, Till, binary_for_everybody, clean, eventually, in_mount_namespace,
-    install_program, is_root,
+use crate::program::{BINARY, binary_for_everybody};
+use mfe_kit::{
+    Service, Systemd, Till, clean, eventually, in_mount_namespace, install_program, is_root,
 };
 
 /// A made-up /proc. Pid 1 is there from the beginning.
@@ -987,7 +987,7 @@ fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
         )
         .args([OsStr::new("sh"), binary_for_everybody(&till).as_os_str()])
         .env("DIRECTORY", till.path());
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");
     assert!(
         line.contains("can't be told, so nothing is started"),
@@ -1196,7 +1196,7 @@ fn the_same_failure_at_another_process_is_no_news() {
     let setup = format!("mount --bind '{}' /proc", tree.root().display());
     let mut command = in_mount_namespace(&setup, BINARY);
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");
     assert!(line.contains("/proc/500/comm can't be read"), "{line}");
     for pid in 501..505 {

@@ -10,8 +10,6 @@ mod host;
 mod janitor;
 mod mirror;
 mod package;
-#[path = "../shared/random.rs"]
-mod random;
 mod report;
 mod till;
 mod trees;

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::random;
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
 use crate::wait::wait_for;
+use mfe_kit::random;
 use plan::{Blow, Plan, Step, Trouble, Which};
 use stage::BY_SYSTEMCTL;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::random::Random;
+use mfe_kit::random::Random;
 
 /// One of the two programs, by its place in `PROGRAMS`.
 pub(super) type Which = usize;

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, Till};
+use crate::till::Till;
+use crate::wait::DEADLINE;
 
 /// One datagram's assignments.
 pub type Message = HashMap<String, String>;
@@ -19,6 +20,7 @@ pub struct Systemd {
 }
 
 impl Systemd {
+    /// Its socket is `notify` in the till's directory.
     pub fn new(till: &Till) -> Self {
         let socket = UnixDatagram::bind(till.path().join("notify")).unwrap();
         socket

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The seed that an environment variable names, or a new one.
-pub(crate) fn seed(variable: &str) -> u64 {
+pub fn seed(variable: &str) -> u64 {
     match std::env::var(variable) {
         Ok(seed) => seed.parse().expect(variable),
         Err(_) => {
@@ -14,10 +14,11 @@ pub(crate) fn seed(variable: &str) -> u64 {
 }
 
 /// xorshift64*.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Self {
         // Zero would stay zero.
         Self(seed.max(1))
     }
@@ -32,12 +33,13 @@ impl Random {
     }
 
     /// A number below `bound`, which is small.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         let number = (self.next() >> 33) % bound.max(1) as u64;
         usize::try_from(number).unwrap_or_default()
     }
 
-    pub(crate) fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    /// One of those; there is at least one.
+    pub fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }

@@ -2,24 +2,22 @@
 //! system directories of its own.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-use super::{Till, eventually};
-
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_mfe-watchdog");
+use crate::service::clean;
+use crate::wait::eventually;
 
 /// What a command has said and how it has ended.
 #[derive(Debug)]
 pub struct Output {
+    /// How it has ended.
     pub status: ExitStatus,
+    /// All of its standard output.
     pub stdout: String,
+    /// All of its standard error.
     pub stderr: String,
 }
 
@@ -81,16 +79,7 @@ pub fn in_mount_namespace(setup: &str, program: impl AsRef<OsStr>) -> Command {
         .arg(format!("{setup}\nexec \"$@\""))
         .arg("sh")
         .arg(program);
-    super::clean(command)
-}
-
-/// Opens a till's directory to everybody and puts a copy of the binary there: the one under test
-/// may lie where another user can't reach it.
-pub fn binary_for_everybody(till: &Till) -> PathBuf {
-    fs::set_permissions(till.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = till.path().join("bin/mfe-watchdog");
-    super::install_program(Path::new(BINARY), &copy);
-    copy
+    clean(command)
 }
 
 /// Whether the tests run as root.

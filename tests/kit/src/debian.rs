@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::command::is_root;
+
 /// Makes sure that a package is installed, and fails the test where that can't be done.
 pub fn install(package: &str) {
     let is_installed = || {
@@ -12,7 +14,7 @@ pub fn install(package: &str) {
         return;
     }
     assert!(
-        rustix::process::geteuid().is_root(),
+        is_root(),
         "this test needs the package {package}: apt-get install {package}"
     );
     let apt_get = |arguments: &[&str]| {

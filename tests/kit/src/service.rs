@@ -11,12 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{BINARY, Till, eventually};
-
-/// The binary, in an environment without anything of the one that runs the tests.
-pub fn mfe_watchdog() -> Command {
-    clean(Command::new(BINARY))
-}
+use crate::till::Till;
+use crate::wait::eventually;
 
 /// Takes out of a command's environment what would change the service's behaviour.
 pub fn clean(mut command: Command) -> Command {
@@ -47,13 +43,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it on a till.
-    pub fn start(till: &Till) -> Self {
-        Self::start_with(till, &mut mfe_watchdog())
-    }
-
-    /// Starts it by a prepared command, to which `run` and its options are appended.
-    pub fn start_with(till: &Till, command: &mut Command) -> Self {
+    /// Starts it on a till by a prepared command, to which `run` and its options are appended.
+    pub fn start(till: &Till, command: &mut Command) -> Self {
         let runtime_dir = till.runtime_dir();
         let mut child = command
             .args([
@@ -84,10 +75,12 @@ impl Service {
         }
     }
 
+    /// Its pid.
     pub fn pid(&self) -> i32 {
         self.child.id().try_into().unwrap()
     }
 
+    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }

@@ -5,37 +5,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{Service, eventually};
-
-/// The stand-in, compiled once per test run by the compiler that compiled the tests.
-fn standin() -> &'static Path {
-    static STANDIN: OnceLock<PathBuf> = OnceLock::new();
-    STANDIN.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/standin.rs");
-        // Several test processes may compile it at once: each to a file of its own, the last
-        // rename wins, and all are the same. (The pid is part of the stem, of which rustc makes the
-        // names of its temporary files.)
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let new = target.join(format!("standin-{}", std::process::id()));
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let status = Command::new(rustc)
-            .args(["--edition=2024", "-Copt-level=1", "-o"])
-            .args([new.as_path(), Path::new(source)])
-            .status()
-            .expect("rustc can't be run");
-        assert!(status.success(), "the stand-in doesn't compile");
-        let standin = target.join("standin");
-        fs::rename(&new, &standin).unwrap();
-        standin
-    })
-}
+use crate::standin::{STANDIN, starts, starts_file};
+use crate::wait::eventually;
 
 /// Copies a file to where it can be run, in place of what is there.
 ///
@@ -66,7 +43,14 @@ pub struct Program {
     directory: PathBuf,
 }
 
+impl Default for Till {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Till {
+    /// A till without any program.
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
@@ -111,14 +95,17 @@ impl Till {
         ));
     }
 
+    /// Its directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
+    /// The service's runtime directory, which the service makes.
     pub fn runtime_dir(&self) -> PathBuf {
         self.path().join("run")
     }
 
+    /// The file of the configuration.
     pub fn config(&self) -> PathBuf {
         self.path().join("config.toml")
     }
@@ -135,7 +122,7 @@ impl Till {
     /// A program of exactly this name.
     pub fn program_named(&self, name: &str) -> Program {
         let path = self.path().join("bin").join(name);
-        symlink(standin(), &path).unwrap();
+        symlink(STANDIN, &path).unwrap();
         Program {
             name: name.to_owned(),
             path,
@@ -170,11 +157,6 @@ impl Till {
             text += &section(key, &program.name, script);
         }
         self.configure(&text);
-    }
-
-    /// Starts the service on this till.
-    pub fn run(&self) -> Service {
-        Service::start(self)
     }
 }
 
@@ -239,9 +221,8 @@ impl Program {
 
     /// The pids of every copy that was ever started, in order.
     pub fn starts(&self) -> Vec<i32> {
-        let file = self.directory.join(format!("{}.starts", self.name));
-        let text = fs::read_to_string(file).unwrap_or_default();
-        text.lines().map(|line| line.parse().unwrap()).collect()
+        let starts = starts(&starts_file(&self.directory, &self.name));
+        starts.into_iter().map(|start| start.pid).collect()
     }
 
     /// The pids of the copies that live now.
