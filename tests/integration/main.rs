@@ -8,7 +8,6 @@
 
 mod budget;
 mod catalog;
-mod chaos;
 mod check;
 mod clock;
 mod completions;

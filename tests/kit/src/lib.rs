@@ -1,5 +1,6 @@
 //! What tests, benches and the demo share: a till in a folder with its stand-ins, a handle on the
-//! service, the fakes of systemd and of its journal, and waiting with a deadline.
+//! service, the fakes of systemd and of its journal, containers with the package, and waiting with a
+//! deadline.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(
@@ -12,18 +13,27 @@
     reason = "a test that asks without need does no harm"
 )]
 
+pub mod chaos;
 mod command;
+pub mod container;
 mod debian;
+pub mod host;
+pub mod janitor;
+pub mod journal;
+pub mod mirror;
+pub mod package;
 pub mod random;
 pub mod schema;
 mod service;
 mod standin;
 mod systemd;
 mod till;
+pub mod trees;
 mod wait;
 
 pub use command::{Guard, Output, in_mount_namespace, is_root, output, pipe};
 pub use debian::install;
+pub use journal::Journal;
 pub use service::{Service, clean};
 pub use standin::{STANDIN, Start, starts, starts_file};
 pub use systemd::{Message, Systemd};

@@ -24,7 +24,7 @@ const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 
 fn main() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let began = now.expect("a clock after 1970").as_nanos();
+    let now = now.expect("a clock after 1970").as_nanos();
     let mut arguments = std::env::args_os();
     let program = arguments.next().expect("a name");
     let directory = arguments.next();
@@ -36,7 +36,7 @@ fn main() {
         directory.join(name)
     });
     if let Some(starts) = &starts {
-        note(starts, began).expect("the start can't be noted");
+        note(starts, now).expect("the start can't be noted");
     }
     if mode == "prefork" {
         let mut child = Command::new(&program)
@@ -61,11 +61,11 @@ fn main() {
     }
 }
 
-fn note(starts: &Path, began: u128) -> std::io::Result<()> {
+fn note(starts: &Path, now: u128) -> std::io::Result<()> {
     // A FIFO that is opened in both directions and has no reader blocks nobody.
     let mut options = OpenOptions::new();
     let mut file = options.read(true).append(true).create(true).open(starts)?;
-    file.write_all(format!("{} {began}\n", std::process::id()).as_bytes())
+    file.write_all(format!("{} {now}\n", std::process::id()).as_bytes())
 }
 
 fn repeat(end: Instant, pause: Duration, act: impl Fn()) {

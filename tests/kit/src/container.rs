@@ -39,7 +39,8 @@ const BOOT: &str = r#"
     exit $status
 "#;
 
-pub(crate) struct Container {
+/// A machine that runs. Dropping it ends it at once.
+pub struct Container {
     name: String,
     nspawn: Child,
     control_group: String,
@@ -51,7 +52,7 @@ pub(crate) struct Container {
 impl Container {
     /// Boots. The thread that calls this must live as long as the container is to: it is killed
     /// with it.
-    pub(crate) fn boot(name: &str, base: &Path, scene: &Scene) -> Result<Self> {
+    pub fn boot(name: &str, base: &Path, scene: &Scene) -> Result<Self> {
         let groups = scene.control_groups(name)?;
         let scratch = scene.folder(&format!("container-{name}"))?;
         let console = scene.folder("consoles")?.join(name);
@@ -122,7 +123,7 @@ impl Container {
     }
 
     /// Where the container's files are seen from here. Absolute symbolic links in it lead astray.
-    pub(crate) fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         PathBuf::from(format!(
             "/proc/{}/root",
             self.leader.load(Ordering::Relaxed)
@@ -150,22 +151,22 @@ impl Container {
     }
 
     /// Runs a command inside to its end, whatever that is.
-    pub(crate) fn run(&self, words: &[&str]) -> Result<Output> {
+    pub fn run(&self, words: &[&str]) -> Result<Output> {
         host::run(&mut self.command(words))
     }
 
     /// Runs a command inside that has to succeed, and takes what it printed.
-    pub(crate) fn ok(&self, words: &[&str]) -> Result<String> {
+    pub fn ok(&self, words: &[&str]) -> Result<String> {
         host::output(&mut self.command(words))
     }
 
     /// The same for a line of shell.
-    pub(crate) fn sh(&self, line: &str) -> Result<String> {
+    pub fn sh(&self, line: &str) -> Result<String> {
         self.ok(&["sh", "-c", line])
     }
 
     /// Writes a file, and the folders above it.
-    pub(crate) fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
+    pub fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let file = self.root().join(path.trim_start_matches('/'));
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).with_context(|| format!("the folder of {path}"))?;
@@ -180,11 +181,13 @@ impl Container {
         fs::rename(new, &file).with_context(|| path.to_owned())
     }
 
-    pub(crate) fn read(&self, path: &str) -> Option<String> {
+    /// The text of a file, if it can be read.
+    pub fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.root().join(path.trim_start_matches('/'))).ok()
     }
 
-    pub(crate) fn exists(&self, path: &str) -> bool {
+    /// Whether there is a file, or a link, even one that leads nowhere.
+    pub fn exists(&self, path: &str) -> bool {
         self.root()
             .join(path.trim_start_matches('/'))
             .symlink_metadata()
@@ -192,13 +195,13 @@ impl Container {
     }
 
     /// Signals the container's systemd. From inside nobody can stop it, for there it is PID 1.
-    pub(crate) fn signal_systemd(&self, signal: Signal) -> Result<()> {
+    pub fn signal_systemd(&self, signal: Signal) -> Result<()> {
         let leader = Pid::from_raw(self.leader.load(Ordering::Relaxed));
         kill(leader, signal).with_context(|| format!("{signal} to systemd"))
     }
 
     /// Reboots, as a person would.
-    pub(crate) fn reboot(&self) -> Result<()> {
+    pub fn reboot(&self) -> Result<()> {
         let before = self.leader.load(Ordering::Relaxed);
         // It may be gone before systemctl has had its answer.
         self.run(&["systemctl", "reboot"])?;
@@ -209,7 +212,7 @@ impl Container {
     }
 
     /// A clean power-off.
-    pub(crate) fn power_off(mut self) -> Result<()> {
+    pub fn power_off(mut self) -> Result<()> {
         self.run(&["systemctl", "poweroff"])?;
         let ended = wait_for("systemd-nspawn has ended", BOOT_PATIENCE, || {
             Ok(self.nspawn.try_wait()?)
@@ -230,7 +233,7 @@ impl Drop for Container {
 }
 
 /// Fails with what the command said unless it ended with this status.
-pub(crate) fn expect_status(output: &Output, status: i32) -> Result<String> {
+pub fn expect_status(output: &Output, status: i32) -> Result<String> {
     if output.status.code() != Some(status) {
         bail!(
             "{} instead of {status}: {}",

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use mfe_kit::random::Random;
+use crate::random::Random;
 
 /// One of the two programs, by its place in `PROGRAMS`.
-pub(super) type Which = usize;
+pub type Which = usize;
 
 /// The one of whose copies the service ends the newest.
-pub(super) const STOPS_NEWEST: Which = 0;
+pub const STOPS_NEWEST: Which = 0;
 
 /// Something that is done at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blow {
+pub enum Blow {
     /// Kills a program.
     Kill(Which),
     /// A program takes another name and lives on.
@@ -40,7 +40,7 @@ pub(super) enum Blow {
 
 /// Something that lasts for some steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// The journal stands still, and its queue is full.
     JournalStopped,
     /// Nothing more can be written to /run.
@@ -53,9 +53,12 @@ pub(super) enum Trouble {
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
+    /// It is over at once.
     Blow(Blow),
+    /// It lasts until its end.
     Begin(Trouble),
+    /// It has lasted long enough.
     End(Trouble),
 }
 
@@ -95,7 +98,7 @@ const TROUBLE_STEPS: usize = 5;
 const PAUSE_MS: usize = 700;
 
 /// The endless sequence of a seed.
-pub(super) struct Plan {
+pub struct Plan {
     random: Random,
     step: usize,
     /// What lasts, and at which step it ends.
@@ -103,7 +106,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The one of this seed.
+    pub fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
             step: 0,
@@ -112,7 +116,7 @@ impl Plan {
     }
 
     /// The next step, and the pause before it.
-    pub(super) fn next(&mut self) -> (Duration, Step) {
+    pub fn next_step(&mut self) -> (Duration, Step) {
         self.step += 1;
         let pause = Duration::from_millis(self.random.below(PAUSE_MS) as u64);
         let over = self.troubles.iter().position(|(_, end)| *end <= self.step);
@@ -147,7 +151,7 @@ impl Plan {
     }
 
     /// What lasts when the sequence is broken off.
-    pub(super) fn left(&self) -> impl Iterator<Item = Trouble> {
+    pub fn left(&self) -> impl Iterator<Item = Trouble> {
         self.troubles.iter().map(|(trouble, _)| *trouble)
     }
 }

@@ -1,15 +1,7 @@
-//! What the chaos test, one of the system tests, decides by itself: its plan and its judgement.
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-#[path = "../system/chaos/oracle.rs"]
-mod oracle;
-#[path = "../system/chaos/plan.rs"]
-mod plan;
-
-use oracle::Oracle;
-use plan::{Plan, Step};
+use super::{Oracle, Plan, Step};
 
 /// A minute of samples, each with the same copies of the first program.
 fn seen(oracle: &mut Oracle<u32>, from: u64, seconds: u64, copies: &[u32]) -> usize {
@@ -23,7 +15,7 @@ fn seen(oracle: &mut Oracle<u32>, from: u64, seconds: u64, copies: &[u32]) -> us
 fn a_seed_always_means_the_same() {
     let steps = |seed| {
         let mut plan = Plan::new(seed);
-        (0..500).map(|_| plan.next()).collect::<Vec<_>>()
+        (0..500).map(|_| plan.next_step()).collect::<Vec<_>>()
     };
     assert_eq!(steps(7), steps(7));
     assert_ne!(steps(7), steps(8));
@@ -35,7 +27,7 @@ fn what_lasts_begins_once_and_ends() {
     let mut lasts = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for _ in 0..2000 {
-        match plan.next().1 {
+        match plan.next_step().1 {
             Step::Begin(trouble) => assert!(lasts.insert(trouble), "{trouble:?} twice"),
             Step::End(trouble) => {
                 assert!(lasts.remove(&trouble), "{trouble:?} didn't last");

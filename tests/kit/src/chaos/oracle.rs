@@ -41,14 +41,22 @@ impl<C> Default for Program<C> {
     }
 }
 
-pub(super) struct Oracle<C> {
+/// What was seen so far, and what is wrong with it.
+pub struct Oracle<C> {
     programs: [Program<C>; 2],
     violations: Vec<String>,
     samples: usize,
 }
 
+impl<C: Ord + Debug> Default for Oracle<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<C: Ord + Debug> Oracle<C> {
-    pub(super) fn new() -> Self {
+    /// Nothing was seen yet, and each program was started once.
+    pub fn new() -> Self {
         Self {
             programs: Default::default(),
             violations: Vec::new(),
@@ -57,19 +65,19 @@ impl<C: Ord + Debug> Oracle<C> {
     }
 
     /// Chaos is about to leave no copy of a program.
-    pub(super) fn will_be_absent(&mut self, which: Which) {
+    pub fn will_be_absent(&mut self, which: Which) {
         self.programs[which].absences += 1;
     }
 
     /// Chaos is about to start a copy, or has made sure that one it started is gone.
-    pub(super) fn extra(&mut self, which: Which, extra: usize) {
+    pub fn extra(&mut self, which: Which, extra: usize) {
         let program = &mut self.programs[which];
         program.extra = extra;
         program.most_extra[0] = program.most_extra[0].max(extra);
     }
 
     /// From now on, or no longer, starts of a program can't succeed.
-    pub(super) fn excuse(&mut self, which: Which, now: Duration, is_excused: bool) {
+    pub fn excuse(&mut self, which: Which, now: Duration, is_excused: bool) {
         let program = &mut self.programs[which];
         program.is_excused = is_excused;
         program.excused_until = now;
@@ -78,7 +86,7 @@ impl<C: Ord + Debug> Oracle<C> {
     /// A sample of the process table. One sample is no snapshot: who dies and who is born while it
     /// is taken may be in it together. Who is in two samples in a row lived all the time between
     /// them, and so do all that are in both.
-    pub(super) fn sample(&mut self, now: Duration, copies: [Vec<C>; 2]) {
+    pub fn sample(&mut self, now: Duration, copies: [Vec<C>; 2]) {
         self.samples += 1;
         for (which, copies) in copies.into_iter().enumerate() {
             let program = &mut self.programs[which];
@@ -109,15 +117,17 @@ impl<C: Ord + Debug> Oracle<C> {
     }
 
     /// How often a program must have been started in all.
-    pub(super) fn starts(&self, which: Which) -> usize {
+    pub fn starts(&self, which: Which) -> usize {
         1 + self.programs[which].absences
     }
 
-    pub(super) fn violations(&self) -> &[String] {
+    /// What must not have been, a line each.
+    pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    pub(super) fn samples(&self) -> usize {
+    /// How many there were.
+    pub fn samples(&self) -> usize {
         self.samples
     }
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::command::is_root;
+
 /// A file that the tests need, and the package it comes in.
 const TOOLS: [(&str, &str); 8] = [
     ("/usr/sbin/debootstrap", "debootstrap"),
@@ -23,17 +25,17 @@ const TOOLS: [(&str, &str); 8] = [
 ];
 
 /// What a command may take, in seconds, unless it is known to take long.
-pub(crate) const USUAL_SECONDS: u32 = 60;
+pub const USUAL_SECONDS: u32 = 60;
 
 /// Booting containers takes root; `why` is what is said without it. To pass without having run would
 /// be a lie.
-pub(crate) fn require_root(why: &'static str) -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), why);
+pub fn require_root(why: &'static str) -> Result<()> {
+    ensure!(is_root(), why);
     Ok(())
 }
 
 /// Installs what is missing, with the machine's own apt.
-pub(crate) fn install_tools() -> Result<()> {
+pub fn install_tools() -> Result<()> {
     let missing: Vec<_> = TOOLS
         .iter()
         .filter(|(file, _)| !Path::new(file).exists())
@@ -64,7 +66,7 @@ pub(crate) fn install_tools() -> Result<()> {
 
 /// A command that is killed, with all that it has started, when the tests end, however they end,
 /// or when its time is over. It sees a PID namespace of its own.
-pub(crate) fn bounded(seconds: u32) -> Command {
+pub fn bounded(seconds: u32) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid"])
@@ -78,7 +80,7 @@ pub(crate) fn bounded(seconds: u32) -> Command {
 }
 
 /// Runs a command to its end and takes what it printed; failing is an error that quotes it.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let output = run(command)?;
     if !output.status.success() {
         bail!("{command:?}: {}\n{}", output.status, tail(&output, 40));
@@ -87,7 +89,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(command: &mut Command) -> Result<Output> {
+pub fn run(command: &mut Command) -> Result<Output> {
     command
         .stdin(Stdio::null())
         .output()
@@ -95,7 +97,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Output> {
 }
 
 /// The last lines of what a command printed.
-pub(crate) fn tail(output: &Output, lines: usize) -> String {
+pub fn tail(output: &Output, lines: usize) -> String {
     let text = [output.stdout.as_slice(), &output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let all: Vec<_> = text.lines().collect();
@@ -104,14 +106,11 @@ pub(crate) fn tail(output: &Output, lines: usize) -> String {
 
 /// The folder of the project that is being tested.
 fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Its version, from Cargo.toml by way of Cargo.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Copies the project, uncommitted changes included, without what is built.
-pub(crate) fn copy_checkout(to: &Path) -> Result<()> {
+pub fn copy_checkout(to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     let list = "if git rev-parse --git-dir >/dev/null 2>&1; then
             git ls-files -z --cached --others --exclude-standard

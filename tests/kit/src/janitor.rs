@@ -14,12 +14,12 @@ use anyhow::{Context, Result};
 use crate::wait::wait_for;
 
 /// Makes this program the janitor.
-pub(crate) const ARGUMENT: &str = "--janitor";
+const ARGUMENT: &str = "--janitor";
 
 const PREFIX: &str = "mfe-watchdog-system-";
 
 /// Where things are that last as long as one run: a folder, and control groups by prefix.
-pub(crate) struct Scene {
+pub struct Scene {
     folder: PathBuf,
     name: String,
     janitor: Child,
@@ -28,7 +28,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Removes what a run has left whose janitor was killed too, and opens a new scene, with its
     /// folder in the folder `place`.
-    pub(crate) fn open(place: &Path) -> Result<Self> {
+    pub fn open(place: &Path) -> Result<Self> {
         remove_stale(place);
         let name = format!("{PREFIX}{}", std::process::id());
         let folder = place.join(&name);
@@ -50,7 +50,7 @@ impl Scene {
     }
 
     /// A folder of this run's own.
-    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
         Ok(folder)
@@ -58,7 +58,7 @@ impl Scene {
 
     /// Makes a control group in every hierarchy that systemd uses. Containers that shared one
     /// would get into each other's way.
-    pub(crate) fn control_groups(&self, name: &str) -> Result<Vec<PathBuf>> {
+    pub fn control_groups(&self, name: &str) -> Result<Vec<PathBuf>> {
         hierarchies()
             .into_iter()
             .map(|hierarchy| {
@@ -70,22 +70,31 @@ impl Scene {
     }
 
     /// Ends the scene and waits until all is gone.
-    pub(crate) fn close(mut self) {
+    pub fn close(mut self) {
         drop(self.janitor.stdin.take());
         // The janitor has said on standard error what it could not do.
         let _ = self.janitor.wait();
     }
 }
 
-/// The janitor's whole life. Its standard input ends when the tests do.
-pub(crate) fn wait_and_clean(mut words: impl Iterator<Item = String>) {
-    let Some(folder) = words.next().map(PathBuf::from) else {
-        return;
-    };
+/// The janitor's whole life, if that is what this program was started for: every program that opens a
+/// [`Scene`] begins with it. Its standard input ends when the tests do.
+pub fn run_if_asked() -> bool {
+    let mut words = env::args_os().skip(1);
+    if words.next().is_none_or(|word| word != ARGUMENT) {
+        return false;
+    }
+    if let Some(folder) = words.next() {
+        wait_and_clean(Path::new(&folder));
+    }
+    true
+}
+
+fn wait_and_clean(folder: &Path) {
     // An error is as good an end as any.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     if let Some(name) = folder.file_name().and_then(|name| name.to_str()) {
-        remove(&folder, name);
+        remove(folder, name);
     }
 }
 

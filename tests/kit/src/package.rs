@@ -8,25 +8,29 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::host::{USUAL_SECONDS, VERSION, bounded, copy_checkout, output};
+use crate::host::{USUAL_SECONDS, bounded, copy_checkout, output};
 use crate::janitor::Scene;
 
 /// A build of everything, dependencies included, on a slow machine.
 const PATIENCE: u32 = 1200;
 
 /// The packages that the cases install.
-pub(crate) struct Packages {
-    pub(crate) current: PathBuf,
-    pub(crate) older: PathBuf,
-    pub(crate) newer: PathBuf,
+pub struct Packages {
+    /// The one that is tested.
+    pub current: PathBuf,
+    /// The same, with a version that comes before.
+    pub older: PathBuf,
+    /// The same, with a version that comes after.
+    pub newer: PathBuf,
     /// The folder with `current` and what else the build has made.
-    pub(crate) results: PathBuf,
+    pub results: PathBuf,
     /// The project as it was when the tests began, whatever is being done to it meanwhile.
-    pub(crate) source: PathBuf,
+    pub source: PathBuf,
 }
 
 impl Packages {
-    pub(crate) fn build(scene: &Scene) -> Result<Self> {
+    /// Builds the package, whose version is `version`.
+    pub fn build(scene: &Scene, version: &str) -> Result<Self> {
         println!("building the package");
         let source = scene.folder("source")?;
         copy_checkout(&source)?;
@@ -34,8 +38,8 @@ impl Packages {
         let current = build_in(&copy(&source, &results.join("mfe-watchdog"))?, |_| {})?;
         let packages = scene.folder("packages")?;
         Ok(Self {
-            older: with_version(&current, &format!("{VERSION}~older"), &packages)?,
-            newer: with_version(&current, &format!("{VERSION}+newer"), &packages)?,
+            older: with_version(&current, &format!("{version}~older"), &packages)?,
+            newer: with_version(&current, &format!("{version}+newer"), &packages)?,
             current,
             results,
             source,
@@ -44,14 +48,14 @@ impl Packages {
 }
 
 /// Copies sources to where they may be built.
-pub(crate) fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
+pub fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
     let mut copy = bounded(USUAL_SECONDS);
     output(copy.args(["cp", "-a", "--"]).args([source, to]))?;
     Ok(to.to_owned())
 }
 
 /// Builds a copy of the sources, and gives the .deb that is beside it then.
-pub(crate) fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+pub fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let line = "umask ${BUILD_UMASK:-022}
         exec dpkg-buildpackage -b -us -uc -Ppkg.mfe-watchdog.rustup";
     let mut build = bounded(PATIENCE);
@@ -82,7 +86,7 @@ pub(crate) fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Resu
 }
 
 /// The search path, with the cargo that runs these tests in it.
-pub(crate) fn path_with_cargo() -> Result<std::ffi::OsString> {
+pub fn path_with_cargo() -> Result<std::ffi::OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cargo = Path::new(env!("CARGO")).parent().map(Path::to_owned);
     Ok(env::join_paths(env::split_paths(&path).chain(cargo))?)

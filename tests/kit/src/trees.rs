@@ -27,12 +27,14 @@ const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd,man-db
 const TOOLCHAIN_SUITE: &str = "trixie";
 const TOOLCHAIN: &str = "build-essential cargo rustc debhelper lintian";
 
-pub(crate) struct Trees {
+/// Where they are.
+pub struct Trees {
     cache: PathBuf,
 }
 
 impl Trees {
-    pub(crate) fn new() -> Result<Self> {
+    /// Those in the user's cache.
+    pub fn new() -> Result<Self> {
         let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
             Some(cache) => PathBuf::from(cache),
             None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
@@ -42,17 +44,18 @@ impl Trees {
         Ok(Self { cache })
     }
 
-    pub(crate) fn path(&self, suite: &str) -> PathBuf {
+    /// The tree of a suite.
+    pub fn path(&self, suite: &str) -> PathBuf {
         self.cache.join(suite)
     }
 
     /// The tree with Debian's own Rust toolchain.
-    pub(crate) fn toolchain(&self) -> PathBuf {
+    pub fn toolchain(&self) -> PathBuf {
         self.cache.join(format!("{TOOLCHAIN_SUITE}-toolchain"))
     }
 
     /// Makes the trees that are not there yet.
-    pub(crate) fn prepare(&self, suites: &[&'static str], with_toolchain: bool) -> Result<()> {
+    pub fn prepare(&self, suites: &[&'static str], with_toolchain: bool) -> Result<()> {
         self.remove_unfinished();
         let mut wanted = suites.to_vec();
         if with_toolchain && !wanted.contains(&TOOLCHAIN_SUITE) {
