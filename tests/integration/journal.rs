@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
 
-use mfe_watchdog::event::Kind;
+use mfe_watchdog::events::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
