@@ -139,8 +139,8 @@ fn set_the_scene(effort: &Effort, words: &[String]) -> anyhow::Result<ExitCode> 
             .args([&packages.current, &directory.join("package")]),
     )?;
     describe_machine();
-    let outages = systemd::outages(effort.rounds, &scene, &directory, &packages.current)
-        .unwrap_or_else(|error| {
+    let outages =
+        systemd::outages(effort.rounds, &scene, &packages.current).unwrap_or_else(|error| {
             not_measured("with systemd, in a container", &error);
             Vec::new()
         });

@@ -85,12 +85,7 @@ impl Keeper {
 }
 
 /// One kill of each keeper's program in turn.
-pub(crate) fn outages(
-    rounds: usize,
-    scene: &Scene,
-    directory: &Path,
-    deb: &Path,
-) -> anyhow::Result<Vec<Outages>> {
+pub(crate) fn outages(rounds: usize, scene: &Scene, deb: &Path) -> anyhow::Result<Vec<Outages>> {
     let trees = Trees::new()?;
     trees.prepare(&[SUITE], false)?;
     let container = Container::boot("bench", &trees.path(SUITE), scene)?;

@@ -192,8 +192,8 @@ fn restarts(rules: &str, mode: &str, finding: &str) {
 
 #[test]
 fn too_much_memory_restarts() {
-    let rules = check("kind = \"memory\"\nmax = \"16KiB\"\naction = \"restart\"");
-    restarts(&rules, "", "of memory, more than 16KiB");
+    let rules = check("kind = \"memory\"\nmax = \"1MiB\"\naction = \"restart\"");
+    restarts(&rules, "large", "MiB of memory, more than 1MiB");
 }
 
 #[test]
@@ -310,6 +310,7 @@ fn checks_begin_anew_after_each_start_when_it_has_had_its_time() {
 #[test]
 fn a_reload_changes_and_removes_checks() {
     let (till, program) = Till::with_program();
+    till.script("start.sh", &format!("exec {} large", program.command()));
     let (sick, rules) = sick_check(&till, "");
     fs::write(&sick, "").unwrap();
     till.set_rules(&program, &format!("{QUICK}{rules}"));
@@ -322,14 +323,14 @@ fn a_reload_changes_and_removes_checks() {
     service.wait_for_state(KEY, "up");
     service.wait_for("recovered", KEY);
 
-    let memory = check("kind = \"memory\"\nmax = \"16KiB\"");
+    let memory = check("kind = \"memory\"\nmax = \"1MiB\"");
     till.set_rules(&program, &format!("{QUICK}{memory}"));
     service.signal(Signal::SIGHUP);
     let status = service.wait_for_state(KEY, "unhealthy");
     assert!(status["detail"].as_str().unwrap().starts_with("memory: "));
     till.set_rules(
         &program,
-        &format!("{QUICK}{}", memory.replace("16KiB", "1GiB")),
+        &format!("{QUICK}{}", memory.replace("1MiB", "1GiB")),
     );
     service.signal(Signal::SIGHUP);
     service.wait_for_state(KEY, "up");

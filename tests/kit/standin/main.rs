@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `prefork` | begins with a child like itself |
 //! | `busy` | uses all the CPU it gets |
+//! | `large` | holds 4 MiB of memory |
 //! | `talk` | says something ten times a second, and ends if it can't |
 //! | `rename` | takes the name that is in `DIRECTORY/PID.name`, once there is such a file |
 
@@ -45,6 +46,8 @@ fn main() {
             .expect("the child can't be started");
         thread::spawn(move || child.wait());
     }
+    let held = vec![1_u8; if mode == "large" { 4 << 20 } else { 0 }];
+    std::hint::black_box(&held);
     let begin = Instant::now();
     while begin.elapsed() < LIFETIME && starts.as_deref().is_none_or(Path::exists) {
         let second = Instant::now() + Duration::from_secs(1);
