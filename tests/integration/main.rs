@@ -17,7 +17,6 @@ mod demo;
 mod doctor;
 mod dry_run;
 mod duplicates;
-mod fuzz;
 mod hang;
 mod health;
 mod hooks;

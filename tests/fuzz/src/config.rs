@@ -4,7 +4,8 @@ use std::path::Path;
 
 use mfe_watchdog::config;
 
-pub(crate) fn run(data: &[u8]) {
+/// Reads the bytes.
+pub fn run(data: &[u8]) {
     // Reading the file has refused everything else by then.
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -1,18 +1,14 @@
 //! The fuzz targets, on stable Rust and for a few seconds: each over its corpus, and over seeded
 //! mutations of it. `cargo +nightly fuzz run NAME` goes on where this ends.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use mfe_fuzz::{config, process_table, published};
 use mfe_kit::random::{self, Random};
-
-#[path = "../../fuzz/bodies/config.rs"]
-mod config;
-#[path = "../../fuzz/bodies/process_table.rs"]
-mod process_table;
-#[path = "../../fuzz/bodies/published.rs"]
-mod published;
 
 /// Repeats a run; without it each run is another one.
 const SEED: &str = "MFE_FUZZ_SEED";
@@ -68,7 +64,7 @@ fn run_one(target: &str, seed: u64, run: fn(&[u8]), input: &[u8]) {
 /// The target's inputs, in the order of their names, for a seed is to mean the same everywhere.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
+        .join("../../fuzz/corpus")
         .join(target);
     let entries = fs::read_dir(&directory).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -8,7 +8,8 @@ use mfe_watchdog::daemon::effective_config;
 use mfe_watchdog::daemon::state;
 use mfe_watchdog::status::{FILE_NAME, Status};
 
-pub(crate) fn run(data: &[u8]) {
+/// Puts the bytes into a runtime directory and reads it.
+pub fn run(data: &[u8]) {
     let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
         return;
     };
