@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use mfe_watchdog::proc::{ProcessId, ProcessName, ProcessTable, Target};
 
 use crate::program::BINARY;
-use mfe_kit::{Program, Service, Systemd, Till, clean, eventually, install, is_root};
+use mfe_kit::{Need, Program, Service, Systemd, Till, clean, eventually, is_root, needs};
 
 type Budget = &'static [(&'static str, usize, &'static str)];
 
@@ -90,7 +90,7 @@ const MEMORY: [&str; 5] = ["brk", "madvise", "mmap", "mprotect", "munmap"];
 
 #[test]
 fn system_calls() {
-    install("strace");
+    needs!(Need::Namespaces, Need::Package("strace"));
     let till = Till::new();
     let programs = [till.program('C'), till.program('M')];
     let scripts = programs.each_ref().map(|program| {

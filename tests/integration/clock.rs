@@ -1,12 +1,12 @@
 //! The wall clock may be set while everything runs: it only ever labels things.
 
 use crate::program::BINARY;
-use mfe_kit::{Service, Systemd, Till, eventually, in_mount_namespace, install};
+use mfe_kit::{Need, Service, Systemd, Till, eventually, in_mount_namespace, needs};
 
 /// libfaketime shows the service another wall clock, the monotonic one stays as it is.
 #[test]
 fn a_clock_that_is_set_by_a_year_changes_nothing() {
-    install("libfaketime");
+    needs!(Need::Namespaces, Need::Package("libfaketime"));
     let library = std::process::Command::new("dpkg")
         .args(["-L", "libfaketime"])
         .output()

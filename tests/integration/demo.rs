@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use mfe_kit::{DEADLINE, STANDIN, clean, eventually, is_root, pipe};
+use mfe_kit::{DEADLINE, Need, STANDIN, clean, eventually, is_root, needs, pipe};
 
 /// Longer than any line of the demo, in bytes.
 const LINE_MAX: usize = 200;
@@ -160,6 +160,7 @@ fn children(parent: i32) -> Vec<(i32, String)> {
 
 #[test]
 fn it_shows_what_the_readme_promises() {
+    needs!(Need::Namespaces);
     let ended = Show::start("", 4096).end();
     let text = &ended.text;
     assert_eq!(ended.exit_code, 0);
@@ -189,6 +190,7 @@ fn it_shows_what_the_readme_promises() {
 
 #[test]
 fn interrupted_anywhere_it_leaves_nothing_behind() {
+    needs!(Need::Namespaces);
     for (said, signal) in [
         (1, Signal::SIGINT),
         (500, Signal::SIGTERM),
@@ -211,6 +213,7 @@ fn interrupted_anywhere_it_leaves_nothing_behind() {
 
 #[test]
 fn it_leaves_a_real_program_alone() {
+    needs!(Need::Namespaces);
     let real = format!(
         "ln -s '{STANDIN}' \"$1/Monitor\"; \"$1/Monitor\" \"$1\" & \
          until [ -s \"$1/Monitor.starts\" ]; do sleep 0.01; done;"

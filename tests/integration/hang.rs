@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::program::run;
-use mfe_kit::{Guard, Program, Till, clean, eventually, install};
+use mfe_kit::{Guard, Need, Program, Till, clean, eventually, needs};
 
 const KEY: &str = "comunicador";
 
@@ -87,7 +87,7 @@ fn one_that_goes_on_in_time_is_left_alone() {
 
 #[test]
 fn one_that_is_debugged_is_left_alone() {
-    install("strace");
+    needs!(Need::Package("strace"));
     let (till, program) = Till::with_rules("stopped_timeout = \"300ms\"");
     let service = run(&till);
     service.wait_for_state(KEY, "up");

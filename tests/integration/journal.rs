@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::program::{BINARY, mfe_watchdog};
 use mfe_kit::journal::{Entry, FILLER};
-use mfe_kit::{Guard, Journal, Program, Service, Till, eventually, pipe};
+use mfe_kit::{Guard, Journal, Need, Program, Service, Till, eventually, needs, pipe};
 
 /// Starts the service with this journal, after `setup`.
 fn run_with(journal: &Journal, till: &Till, setup: &str) -> Service {
@@ -60,6 +60,7 @@ fn till_with_journal() -> (Till, Program, Journal) {
 
 #[test]
 fn a_start_in_the_journals_own_form() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let _service = run_with(&journal, &till, "");
     let startup = journal.wait_for("startup", 1);
@@ -118,6 +119,7 @@ fn a_start_in_the_journals_own_form() {
 
 #[test]
 fn a_restart_in_the_journals_own_form() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
@@ -158,6 +160,7 @@ fn a_restart_in_the_journals_own_form() {
 
 #[test]
 fn a_failed_start_in_the_journals_own_form_is_told_once() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
@@ -202,6 +205,7 @@ fn a_failed_start_in_the_journals_own_form_is_told_once() {
 
 #[test]
 fn a_name_with_a_line_end_stays_one_value() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program_named(&format!("{:x}\nX=y", std::process::id()));
     let script = start_script(&till, &program);
@@ -221,6 +225,7 @@ fn a_name_with_a_line_end_stays_one_value() {
 
 #[test]
 fn where_stderr_is_the_journal_nothing_is_said_twice() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let connected = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)\nexport JOURNAL_STREAM";
     let service = run_with(&journal, &till, connected);
@@ -235,6 +240,7 @@ fn where_stderr_is_the_journal_nothing_is_said_twice() {
 
 #[test]
 fn where_stderr_is_something_else_there_are_lines_too() {
+    needs!(Need::Namespaces);
     for stream in [
         "unset JOURNAL_STREAM",
         "export JOURNAL_STREAM=",
@@ -391,6 +397,7 @@ fn kill_times(program: &Program, times: usize) {
 
 #[test]
 fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
@@ -426,6 +433,7 @@ fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
 
 #[test]
 fn a_journal_that_is_full_at_the_start_is_told_what_it_lacks() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     journal.fill();
     let service = run_with(&journal, &till, "");

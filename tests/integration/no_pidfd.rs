@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::program::BINARY;
-use mfe_kit::{DEADLINE, Service, Till, clean, eventually, install};
+use mfe_kit::{DEADLINE, Need, Service, Till, clean, eventually, needs};
 
 /// How late a machine under load may be.
 const SLACK: Duration = Duration::from_secs(5);
@@ -17,11 +17,13 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_kernel_before_5_3_knows_no_pidfds() {
+    needs!(Need::Package("strace"));
     the_cycle_finds_every_death("ENOSYS");
 }
 
 #[test]
 fn a_sandbox_refuses_pidfds() {
+    needs!(Need::Package("strace"));
     the_cycle_finds_every_death("EPERM");
 }
 
@@ -29,6 +31,7 @@ fn a_sandbox_refuses_pidfds() {
 /// takes SIGKILL.
 #[test]
 fn whoever_has_to_end_is_ended_all_the_same() {
+    needs!(Need::Package("strace"));
     for (call, errno) in [
         ("pidfd_open", "ENOSYS"),
         ("pidfd_open", "EPERM"),
@@ -73,7 +76,6 @@ fn whoever_has_to_end_is_ended_all_the_same() {
 
 /// Runs the service in a place where this call fails with `errno`.
 fn without_pidfds(till: &Till, call: &str, errno: &str) -> Service {
-    install("strace");
     let trace = till.path().join("trace");
     let mut command = clean(std::process::Command::new("strace"));
     command

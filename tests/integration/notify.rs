@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::program::{BINARY, mfe_watchdog};
-use mfe_kit::{DEADLINE, Service, Systemd, Till, eventually, in_mount_namespace, section};
+use mfe_kit::{
+    DEADLINE, Need, Service, Systemd, Till, eventually, in_mount_namespace, needs, section,
+};
 
 fn command(till: &Till) -> Command {
     let mut command = mfe_watchdog();
@@ -245,6 +247,7 @@ fn a_socket_in_the_abstract_namespace_is_served_too() {
 /// One stuck look stops the pings: a FIFO in the place of a /proc file hangs whoever opens it.
 #[test]
 fn a_stuck_look_stops_the_pings() {
+    needs!(Need::Namespaces);
     let (till, program) = Till::with_program();
     let proc = till.path().join("proc");
     for (pid, comm) in [("1", "init"), ("50", &program.name)] {

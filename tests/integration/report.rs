@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::program::{binary_for_everybody, mfe_watchdog, run};
 use mfe_kit::schema::assert_valid;
-use mfe_kit::{Output, Till, clean, install, is_root, output};
+use mfe_kit::{Need, Output, Till, clean, is_root, needs, output};
 
 const SCHEMA: &str = include_str!("../schema/report.json");
 
@@ -444,7 +444,7 @@ fn the_page_is_whole_by_itself_and_foreign_text_is_only_text() {
 
 #[test]
 fn in_a_browser_the_page_fits_a_phone_and_shows_the_shortest_outage() {
-    install("chromium");
+    needs!(Need::Package("chromium"));
     let journal = Journal::scripted();
     let (file, page) = journal.page();
     for width in [360, 1280] {

@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::program::{BINARY, binary_for_everybody, mfe_watchdog, run};
 use mfe_kit::schema::{STATUS_SCHEMA, assert_valid};
 use mfe_kit::{
-    Guard, Output, Service, Till, clean, eventually, in_mount_namespace, is_root, output, pipe,
+    Guard, Need, Output, Service, Till, clean, eventually, in_mount_namespace, is_root, needs,
+    output, pipe,
 };
 
 fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
@@ -268,6 +269,7 @@ fn a_reader_never_sees_half_a_status() {
 
 #[test]
 fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
+    needs!(Need::Namespaces);
     let (till, _program) = Till::with_program_every("100ms");
     let ours = till.path().join("ours");
     let directories = format!("{}:/nonexistent", ours.display());
@@ -486,6 +488,7 @@ fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
 
 #[test]
 fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
+    needs!(Need::Namespaces);
     let (till, program) = Till::with_program_every("100ms");
     fs::create_dir(till.runtime_dir()).unwrap();
     let setup = "mount -t tmpfs -o size=64k,mode=755 none \"$RUN\"";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::program::run;
-use mfe_kit::{Till, eventually, is_root};
+use mfe_kit::{Need, Till, eventually, needs};
 
 const KEY: &str = "comunicador";
 
@@ -20,7 +20,6 @@ struct Freezer {
 
 impl Freezer {
     fn new() -> Self {
-        assert!(is_root(), "this test freezes a process, so it needs root");
         let mount = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
         let status = Command::new("mount")
             .args(["-t", "cgroup", "-o", "freezer", "freezer"])
@@ -68,6 +67,7 @@ impl Drop for Freezer {
 
 #[test]
 fn what_cannot_be_killed_is_not_doubled() {
+    needs!(Need::Root("it freezes a process"));
     let freezer = Freezer::new();
     let (till, program) = Till::with_rules(
         "stop_timeout = \"200ms\"\nstart_timeout = \"200ms\"\n\
@@ -112,6 +112,7 @@ fn what_cannot_be_killed_is_not_doubled() {
 
 #[test]
 fn once_it_can_be_killed_it_is_started_anew() {
+    needs!(Need::Root("it freezes a process"));
     let freezer = Freezer::new();
     let (till, program) = Till::with_rules(
         "stop_timeout = \"200ms\"\nstart_timeout = \"200ms\"\n\

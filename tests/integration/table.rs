@@ -20,7 +20,8 @@ use tempfile::TempDir;
 
 use crate::program::{BINARY, binary_for_everybody};
 use mfe_kit::{
-    Service, Systemd, Till, clean, eventually, in_mount_namespace, install_program, is_root,
+    Need, Service, Systemd, Till, clean, eventually, in_mount_namespace, install_program, is_root,
+    needs,
 };
 
 /// A made-up /proc. Pid 1 is there from the beginning.
@@ -926,6 +927,7 @@ fn long_names_of_real_processes() {
 
 #[test]
 fn a_process_in_a_container_is_not_counted() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program('T');
     let mut command = Command::new("unshare");
@@ -960,10 +962,7 @@ fn a_process_in_a_container_is_not_counted() {
 
 #[test]
 fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
-    assert!(
-        is_root(),
-        "this test runs the service as another user, so it needs root"
-    );
+    needs!(Need::Root("it runs the service as another user"));
     let till = Till::new();
     let program = till.program('T');
     let script = till.script("start.sh", &format!("exec {}", program.command()));
@@ -1187,6 +1186,7 @@ fn a_confirmation_that_fails_says_nothing_about_the_process() {
 
 #[test]
 fn the_same_failure_at_another_process_is_no_news() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program('C');
     let script = till.script("start.sh", "exit 1");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use crate::program::{mfe_watchdog, run};
-use mfe_kit::{Output, Till, is_root, output, section};
+use mfe_kit::{Need, Output, Till, is_root, needs, output, section};
 
 /// A folder for a vendor's program, in which everything is safe, and the program.
 struct Vendor {
@@ -201,7 +201,7 @@ fn whoever_an_access_control_list_lets_write_counts() {
 
 #[test]
 fn owners_other_than_root_count() {
-    assert!(is_root(), "only root can give a file away");
+    needs!(Need::Root("it gives a file away"));
     let vendor = Vendor::new();
     chown(&vendor.folder, Some(54321), None).unwrap();
     let path = vendor.folder.display();

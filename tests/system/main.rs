@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mfe_kit::package::Packages;
 use mfe_kit::trees::Trees;
-use mfe_kit::{host, janitor};
+use mfe_kit::{all_must_run, host, janitor};
 
 use cases::{CHAOS_CASES, HOST_CASES, HostCase, TILL_CASES, TillCase};
 use table::Table;
@@ -37,11 +37,9 @@ const HOST: &str = "package";
 const CHAOS: &str = "chaos";
 const CHAOS_SUITE: &str = "bookworm";
 
-/// What is said to whoever isn't root.
-const WITHOUT_ROOT: &str = "they boot containers and so have to be run as root, on Debian: \
-    `sudo -E env \"PATH=$PATH\" cargo test --test system`. \
-    Everything else runs without privileges: `cargo test --lib --bins --examples` \
-    and `cargo test --test NAME`";
+/// Why they are left out where nobody is root, and what runs everything.
+const WHY_ROOT: &str = "they boot containers and so have to be run as root, on Debian";
+const AS_ROOT: &str = "sudo -E env \"PATH=$PATH\" cargo test";
 
 fn main() -> ExitCode {
     if janitor::run_if_asked() {
@@ -50,7 +48,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let (selection, trials) = Selection::new(&arguments);
     if arguments.list || selection.is_empty() {
-        return libtest_mimic::run(&arguments, trials).exit_code();
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        if !arguments.list {
+            say_what_was_left_out(conclusion.num_ignored);
+        }
+        return conclusion.exit_code();
     }
     // Each only waits for its outcome, and is shown the moment it has one.
     arguments.test_threads = Some(trials.len());
@@ -61,6 +63,22 @@ fn main() -> ExitCode {
         eprintln!("\nerror: the system tests could not run: {error:#}\n");
         ExitCode::from(101)
     })
+}
+
+/// The last lines of `cargo test`, for this is the last that it runs.
+fn say_what_was_left_out(cases: u64) {
+    let mut parts = mfe_kit::not_run();
+    if cases > 0 {
+        parts.push(format!("{cases} system tests: {WHY_ROOT}"));
+    }
+    if parts.is_empty() {
+        return;
+    }
+    println!("Not everything was run:");
+    for part in parts {
+        println!("  {part}");
+    }
+    println!("To run that, too, on Debian: {AS_ROOT}\n");
 }
 
 /// A case, and who waits for its outcome.
@@ -128,6 +146,7 @@ fn job<C>(
             .recv()
             .unwrap_or_else(|_| Err("it was not run".into()))
     });
+    let trial = trial.with_ignored_flag(!all_must_run());
     let is_asked_for = !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial);
     trials.push(trial);
     is_asked_for.then_some(Job { case, outcome })
@@ -135,7 +154,7 @@ fn job<C>(
 
 /// Runs the selected cases, each machine's one after the other, while `show` shows the outcomes.
 fn run(selection: Selection, show: impl FnOnce() -> ExitCode) -> Result<ExitCode> {
-    host::require_root(WITHOUT_ROOT)?;
+    host::require_root(WHY_ROOT)?;
     // First of all, so that whatever comes after is cleaned up after.
     let scene = janitor::Scene::open(&std::env::temp_dir())?;
     host::install_tools()?;

@@ -16,11 +16,11 @@
 pub mod chaos;
 mod command;
 pub mod container;
-mod debian;
 pub mod host;
 pub mod janitor;
 pub mod journal;
 pub mod mirror;
+mod need;
 pub mod package;
 pub mod random;
 pub mod schema;
@@ -32,8 +32,8 @@ pub mod trees;
 mod wait;
 
 pub use command::{Guard, Output, in_mount_namespace, is_root, output, pipe};
-pub use debian::install;
 pub use journal::Journal;
+pub use need::{Need, all_must_run, not_run};
 pub use service::{Service, clean};
 pub use standin::{STANDIN, Start, starts, starts_file};
 pub use systemd::{Message, Systemd};

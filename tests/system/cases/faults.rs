@@ -220,6 +220,9 @@ pub(super) fn journal_stopped(till: &Till) -> Result<()> {
     till.install_program(&COMUNICADOR, Script::Talks)?;
     till.start()?;
     let before = [till.wait_up(&COMUNICADOR)?, till.wait_up(&MONITOR)?];
+    // What many programs would die of, and the stand-in, as all in Rust, wouldn't.
+    let ignored = till.property(&COMUNICADOR.unit(), "IgnoreSIGPIPE")?;
+    ensure!(ignored == "yes", "SIGPIPE would end a program");
     let service = till.main_pid()?;
     wait_for("the program's words are in the journal", SOON, || {
         Ok(till
