@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::program::{mfe_watchdog, run};
 use mfe_kit::schema::{STATUS_SCHEMA, assert_valid};
-use mfe_kit::{Output, Service, Till, eventually, output};
+use mfe_kit::{Need, Output, Service, Till, eventually, needs, output};
 
 fn ask(till: &Till, arguments: &[&str]) -> Output {
     let mut command = mfe_watchdog();
@@ -155,6 +155,7 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
 
 #[test]
 fn only_root_may_ask() {
+    needs!(Need::Root("it asks as another user"));
     let (till, _program) = Till::with_program();
     let service = run(&till);
     service.wait_for_state("comunicador", "up");

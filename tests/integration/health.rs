@@ -233,7 +233,7 @@ fn dead_share(till: &Till) -> (Guard, PathBuf) {
 #[test]
 fn a_look_that_hangs_in_the_kernel_fails_and_has_none_beside_it() {
     const THREADS: &str = "mfe-dead-share";
-    needs!(Need::Namespaces);
+    needs!(Need::Root("it mounts a share"));
     let till = Till::new();
     let (child, share) = dead_share(&till);
     let check = format!(
