@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
 
-use crate::support::{
-    BINARY, Guard, Output, Program, Till, binary_for_everybody, eventually, in_mount_namespace,
-    is_root, mfe_watchdog, output, section,
+use crate::program::{BINARY, binary_for_everybody, mfe_watchdog};
+use mfe_kit::{
+    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, needs, output, section,
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";
@@ -564,10 +564,6 @@ const SYNCHRONIZED: &str = "echo System clock synchronized: yes";
 /// Runs `doctor` where this machine has nothing wrong with it but what the test makes wrong. The
 /// folders that it looks at are the test's own.
 fn doctor_on_a_sound_machine(timedatectl: &str, setup: &str) -> Output {
-    assert!(
-        is_root(),
-        "to others the files of root are somebody else's in here"
-    );
     let till = Till::new();
     let program = till.program('D');
     let running = Guard(program.start());
@@ -594,6 +590,9 @@ fn doctor_on_a_sound_machine(timedatectl: &str, setup: &str) -> Output {
 
 #[test]
 fn the_command_exits_0_where_nothing_is_wrong() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, "");
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     assert!(ran.stdout.contains("Nothing found"), "{}", ran.stdout);
@@ -601,12 +600,18 @@ fn the_command_exits_0_where_nothing_is_wrong() {
 
 #[test]
 fn a_systemd_that_hangs_does_not_hold_it_up() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let ran = doctor_on_a_sound_machine("sleep 1000", "");
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
 }
 
 #[test]
 fn a_full_disk_is_found() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let full = "mount -t tmpfs -o size=512k tmpfs /run";
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, full);
     assert_eq!((ran.code(), ran.stderr.as_str()), (1, ""), "{}", ran.stdout);
@@ -616,10 +621,7 @@ fn a_full_disk_is_found() {
 
 #[test]
 fn without_root_it_says_what_it_could_not_look_at() {
-    assert!(
-        is_root(),
-        "another user is needed who isn't let see everything"
-    );
+    needs!(Need::Root("it asks as another user"));
     let till = Till::new();
     let binary = binary_for_everybody(&till);
     let setup = "mount -t tmpfs tmpfs /var/spool; mkdir -p -m 700 /var/spool/cron/crontabs";

@@ -16,10 +16,10 @@ mod units;
 use anyhow::Result;
 
 use crate::chaos;
-use crate::janitor::Scene;
-use crate::package::Packages;
 use crate::till::Till;
-use crate::trees::Trees;
+use mfe_kit::janitor::Scene;
+use mfe_kit::package::Packages;
+use mfe_kit::trees::Trees;
 
 /// A case that is run on every suite, on a till with the package and nothing else.
 pub(crate) struct TillCase {
@@ -100,11 +100,6 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
 pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];
 
 pub(crate) const HOST_CASES: &[HostCase] = &[
-    HostCase {
-        name: "apt_sources",
-        run: package::apt_sources,
-        needs_toolchain_tree: false,
-    },
     HostCase {
         name: "contents",
         run: package::contents,

@@ -7,20 +7,16 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::host::{self, USUAL_SECONDS, bounded, output};
-use crate::janitor::Scene;
-use crate::mirror;
-use crate::package::{Packages, build_in, copy, path_with_cargo};
-use crate::trees::Trees;
+use crate::VERSION;
+use mfe_kit::host::{self, USUAL_SECONDS, bounded, output};
+use mfe_kit::janitor::Scene;
+use mfe_kit::package::{Packages, build_in, copy, path_with_cargo};
+use mfe_kit::trees::Trees;
 
 /// What a till's owner may be asked to copy, in bytes.
 const MAX_SIZE: u64 = 1_150_000;
 
 const UNITS: [&str; 2] = ["mfe-watchdog.service", "mfe@.service"];
-
-pub(super) fn apt_sources(_: &Scene, _: &Trees, _: &Packages) -> Result<()> {
-    mirror::check_both_formats()
-}
 
 /// One static binary, the units where old machines look for them, the settings as they are
 /// compiled in; compressed so that old machines can read it.
@@ -36,7 +32,7 @@ pub(super) fn contents(scene: &Scene, _: &Trees, packages: &Packages) -> Result<
         "{members:?}"
     );
     let field = |name: &str| shell(&format!("dpkg-deb --field \"$0\" {name}"), &[deb]);
-    ensure!(field("Version")?.trim() == host::VERSION);
+    ensure!(field("Version")?.trim() == VERSION);
     ensure!(field("Depends")?.trim().is_empty() && field("Pre-Depends")?.trim().is_empty());
 
     let tree = scene.folder("contents")?;

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::host::tail;
 use crate::till::{
     COMUNICADOR, MONITOR, SERVICE, Script, Till, VENDOR, by_command, by_unit, config,
 };
+use mfe_kit::host::tail;
 
 /// systemd finds nothing wrong with the units, and the service little to attack.
 pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
