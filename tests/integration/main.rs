@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod completions;
 mod control;
+mod copyright;
 mod crash_loop;
 mod demo;
 mod doctor;
