@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Stat, Target};
+use mfe_watchdog::proc::{ProcessId, ProcessName, ProcessTable, Stat, Target};
 use procfs::FromRead;
 
 fn main() {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mfe_watchdog::process::{ProcessName, ProcessTable, Target};
+use mfe_watchdog::proc::{ProcessName, ProcessTable, Target};
 
 use crate::figures::{Samples, show, verdict};
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mfe_watchdog::process::{ProcessName, ProcessTable, Target};
+use mfe_watchdog::proc::{ProcessName, ProcessTable, Target};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 

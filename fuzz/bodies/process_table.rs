@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::process::{
-    CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, User, listening, running,
+use mfe_watchdog::proc::{
+    CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, listening, running,
 };
+use mfe_watchdog::sys::user::User;
 
 /// The process whose files are as they should be, but for the one that the input replaces.
 const PID: i32 = 50;

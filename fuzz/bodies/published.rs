@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::config::in_force;
-use mfe_watchdog::state;
+use mfe_watchdog::daemon::effective_config;
+use mfe_watchdog::daemon::state;
 use mfe_watchdog::status::{FILE_NAME, Status};
 
 pub(crate) fn run(data: &[u8]) {
@@ -25,7 +25,7 @@ pub(crate) fn run(data: &[u8]) {
         match file {
             b"in-force.toml" => {
                 write("in-force.toml");
-                let _ = in_force::published(directory);
+                let _ = effective_config::published(directory);
             }
             b"state.json" => {
                 fs::write(directory.join("state.json"), of_this_boot(content))

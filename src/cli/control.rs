@@ -9,9 +9,11 @@ use anyhow::anyhow;
 use rust_i18n::t;
 
 use super::{EXIT_NOT_RUNNING, print};
-use crate::control::{self, Answer, NotAsked, PAUSE_MAX, Request};
-use crate::local_time::{in_words, local_zone};
-use crate::printable::{list, printable};
+use crate::machine::PAUSE_MAX;
+use crate::status::client::{self, NotAsked};
+use crate::status::control::{Answer, Request};
+use crate::text::escape::{list, printable};
+use crate::text::local_time::{in_words, local_zone};
 
 /// Asks the service to leave processes alone.
 pub(super) fn pause(
@@ -52,7 +54,7 @@ fn ask(
     done: impl Fn(&str) -> String,
 ) -> anyhow::Result<ExitCode> {
     let refused = |text: std::borrow::Cow<'_, str>| Err(anyhow!("{text}"));
-    match control::ask(runtime_dir, request) {
+    match client::ask(runtime_dir, request) {
         Ok(Answer::Done { keys }) => print(&(done(&list(keys)) + "\n")),
         Ok(Answer::UnknownKey { key, known }) => refused(t!(
             "control.unknown_key",

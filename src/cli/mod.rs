@@ -14,13 +14,14 @@ use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, Start};
-use crate::journal;
-use crate::launcher;
-use crate::locale;
-use crate::phrase::Phrase;
-use crate::printable::{list, printable};
+use crate::daemon::{self, Options};
+use crate::logging;
 use crate::report;
-use crate::service::{self, Options, lock};
+use crate::start;
+use crate::sys::lock;
+use crate::text::escape::{list, printable};
+use crate::text::locale;
+use crate::text::phrase::Phrase;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -119,12 +120,12 @@ pub fn command() -> clap::Command {
 /// Runs the program as its command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
-    locale::init();
+    locale::init(logging::stderr_is_journal());
     // A usage error ends the process here, with exit code 2.
     let arguments = Arguments::parse();
     let runtime_dir = arguments
         .runtime_dir
-        .unwrap_or_else(service::default_runtime_dir);
+        .unwrap_or_else(daemon::default_runtime_dir);
     let result = match arguments.command {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
@@ -173,8 +174,8 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     };
     // Read under the name the user gave it, so that problems are said as `check` says them.
     let (settings, source) = config::load(config)?;
-    service::daemon::prepare()?;
-    journal::init();
+    daemon::setup::prepare()?;
+    logging::init();
     // One thread: everything the service does is short, and an idle till has better uses for
     // memory than a pool of workers.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -182,7 +183,7 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
         .build()
         .with_context(|| t!("errors.event_loop"))?;
     // A task like the others: one that the runtime is blocked on is woken by way of the kernel.
-    let service = runtime.spawn(service::run(settings, source, options));
+    let service = runtime.spawn(daemon::run(settings, source, options));
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
@@ -225,7 +226,7 @@ fn report(
 fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     // What the running service goes by, not what the file says since it was last edited.
     let in_force = match (config, lock::holder(runtime_dir)) {
-        (None, Ok(Some(_))) => config::in_force::published(runtime_dir),
+        (None, Ok(Some(_))) => daemon::effective_config::published(runtime_dir),
         _ => None,
     };
     let (settings, source) = match in_force {
@@ -235,7 +236,7 @@ fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<
     let source = source.phrase().translated();
     let process = settings.processes.iter().find(|process| process.key == key);
     match process.map(|process| &process.start) {
-        Some(Start::Command(command)) => match launcher::exec::exec(command)? {},
+        Some(Start::Command(command)) => match start::exec::exec(command)? {},
         Some(Start::Unit(unit)) => {
             let text = t!("errors.is_unit", key = key, unit = unit);
             eprintln!("{source}: {text}");

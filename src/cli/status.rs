@@ -12,13 +12,15 @@ use rust_i18n::t;
 use tz::TimeZone;
 
 use super::{EXIT_NOT_RUNNING, error_in_words, print};
-use crate::local_time::{in_words, is_same_day, local, local_zone};
-use crate::paragraph::Paragraph;
-use crate::phrase::{self, Phrase};
-use crate::printable::{list, printable};
-use crate::service::lock;
-use crate::state::{self, Remembered};
-use crate::status::{ProcessStatus, State, Status, Timestamp};
+use crate::daemon::state;
+use crate::status::{ProcessStatus, State, Status};
+use crate::supervisor::Remembered;
+use crate::sys::lock;
+use crate::text::escape::{list, printable};
+use crate::text::local_time::{in_words, is_same_day, local, local_zone};
+use crate::text::phrase::{self, Phrase};
+use crate::text::timestamp::Timestamp;
+use crate::text::wrap::Paragraph;
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
@@ -308,10 +310,10 @@ fn columns(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_time::zone;
-    use crate::paragraph::WIDTH;
+    use crate::machine::Memory;
     use crate::status::LastRestart;
-    use crate::supervision::Memory;
+    use crate::text::local_time::zone;
+    use crate::text::wrap::WIDTH;
 
     fn at(text: &str) -> Timestamp {
         humantime::parse_rfc3339(text).unwrap().into()

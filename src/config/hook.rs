@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::section::{Located, Problems, Section, quoted};
-use super::settings::as_duration;
+use super::values::as_duration;
 use super::{FROM_MIN, command, duration};
-use crate::event::Kind;
-use crate::phrase::phrase;
-use crate::printable::list;
+use crate::events::Kind;
+use crate::text::escape::list;
+use crate::text::phrase::phrase;
 
 /// The list's name in the file.
 const LIST: &str = "hook";

@@ -5,11 +5,11 @@
 
 mod check;
 mod hook;
-pub mod in_force;
 mod policy;
 mod problem;
 mod section;
 mod settings;
+mod values;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -22,14 +22,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
-pub use check::{ByteSize, CheckAction, CheckKind, CheckSettings, Percent, TcpAddress, TimesOfDay};
+pub use check::{CheckAction, CheckKind, CheckSettings};
 pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
+pub use values::{ByteSize, Percent, TcpAddress, TimesOfDay};
 
-use crate::phrase::{Phrase, phrase};
-use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target, User};
-use crate::supervision::Policy;
+use crate::machine::Policy;
+use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
+use crate::sys::user::User;
+use crate::text::phrase::{Phrase, phrase};
 use problem::line_ends;
 use section::{Located, Problems, Section, must_be, quoted};
 
@@ -139,7 +141,7 @@ pub(crate) fn load_or(
 }
 
 /// Reads a file that should be a configuration.
-fn read(path: &Path) -> Result<String, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let refuse = |message: Phrase| ConfigError::whole_file(path.to_owned(), message);
     let unreadable = |error: io::Error| {
         refuse(phrase!(

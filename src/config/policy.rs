@@ -1,5 +1,6 @@
 //! Reads the rules of a process's supervision, which may stand at the top of the file, for all
-//! processes, and in a process's own section; what they mean is decided elsewhere.
+//! processes, and in a process's own section; what they mean is decided
+//! in [`crate::machine`].
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::section::{Located, Problems, Section, must_be};
 use super::{FROM_MIN, MAX_DURATION, duration, number, true_or_false};
-use crate::phrase::{Phrase, phrase};
-use crate::supervision::Policy;
+use crate::machine::Policy;
+use crate::text::phrase::{Phrase, phrase};
 
 /// More restarts than this within any time are a crash loop to everybody.
 const MAX_COUNT: u32 = 1000;

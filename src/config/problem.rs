@@ -1,11 +1,11 @@
 //! What is wrong with a configuration, said so that a technician can mend it at once; finding it
-//! is done elsewhere.
+//! is done in [`super::section`].
 
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::phrase::{Phrase, phrase};
-use crate::printable::printable;
+use crate::text::escape::printable;
+use crate::text::phrase::{Phrase, phrase};
 
 /// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
 /// file.

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::{self, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
-use crate::phrase::Phrase;
-use crate::printable::printable;
-use crate::process::{CmdlinePattern, ExePattern, ProcessName, Target};
-use crate::supervision::{Duplicates, Policy};
-use crate::trust;
+use super::values::as_duration;
+use crate::machine::{Duplicates, Policy};
+use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
+use crate::sys::path_trust;
+use crate::text::escape::printable;
+use crate::text::phrase::Phrase;
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Settings {
     /// who could change what and what to do about it.
     pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, Phrase)> {
         self.commands()
-            .filter_map(|(key, program)| Some((key, trust::warning(program)?)))
+            .filter_map(|(key, program)| Some((key, path_trust::warning(program)?)))
     }
 
     /// The programs of checks and hooks, with their arguments.
@@ -249,11 +250,4 @@ fn in_order<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map(sections.iter().map(|(key, section)| (key, section)))
-}
-
-pub(super) fn as_duration<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::Kind;
-use crate::supervision::Duplicates;
+use crate::events::Kind;
+use crate::machine::Duplicates;
 
 const FILE: &str = "/a/config.toml";
 

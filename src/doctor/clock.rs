@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rust_i18n::t;
 
-use super::view::View;
+use super::root::View;
 use super::{Examination, Machine};
 
 /// Files that are written now and then.

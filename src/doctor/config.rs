@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
-use super::view::View;
+use super::root::View;
 use super::{Examination, Machine};
 use crate::config::{self, DEFAULT_PATH, Settings};
-use crate::printable::{printable, shell_word};
+use crate::text::escape::{printable, shell_word};
 
 /// A good configuration.
 pub(super) struct Config {

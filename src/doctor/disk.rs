@@ -7,7 +7,7 @@ use rust_i18n::t;
 use rustix::fs::{StatVfs, statvfs};
 
 use super::Examination;
-use super::view::View;
+use super::root::View;
 
 /// A folder, how much room it needs, in bytes, and the command that makes some or shows what takes it.
 const NEEDS: [(&str, u64, &str); 3] = [

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rust_i18n::t;
 
 use super::Examination;
-use super::view::View;
+use super::root::View;
 use crate::config::{Settings, Start};
-use crate::printable::{list, printable};
-use crate::process::Running;
+use crate::proc::Running;
+use crate::text::escape::{list, printable};
 
 /// Everything of the vendor's is below it.
 const VENDOR: &str = "/opt/sefaz";

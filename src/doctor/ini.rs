@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::view::View;
+use super::root::View;
 
 /// The assignments in a section of a file, in order.
 pub(super) fn assignments(text: &str, section: &str) -> Vec<(String, String)> {

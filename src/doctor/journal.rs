@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
-use super::view::View;
+use super::root::View;
 use super::{Examination, ini};
 
 /// Where the journal is kept.

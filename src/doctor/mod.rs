@@ -14,9 +14,9 @@ mod old_watcher;
 mod processes;
 mod program;
 mod rivals;
+mod root;
 mod service;
 mod systemd;
-mod view;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ use rust_i18n::t;
 
 pub use systemd::Systemd;
 
-use crate::paragraph::Paragraph;
-use crate::printable::list;
-use crate::process;
-use view::View;
+use crate::proc;
+use crate::text::escape::list;
+use crate::text::wrap::Paragraph;
+use root::View;
 
 /// The machine that is looked over.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ pub fn examine(machine: &Machine) -> Examination {
     let mut found = Examination::default();
     let mut view = View::new(&machine.root);
     let proc = Path::new("/proc");
-    let running = process::running(&view.at(proc)).unwrap_or_else(|error| {
+    let running = proc::running(&view.at(proc)).unwrap_or_else(|error| {
         view.cannot_see(proc, &error);
         Vec::new()
     });

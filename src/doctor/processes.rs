@@ -7,10 +7,10 @@ use rust_i18n::t;
 
 use super::Examination;
 use super::config::Config;
-use super::view::View;
+use super::root::View;
 use crate::config::ProcessSettings;
-use crate::printable::{list, printable};
-use crate::process::{Alive, ProcessTable, Running};
+use crate::proc::{Alive, ProcessTable, Running};
+use crate::text::escape::{list, printable};
 
 /// Programs that run others, which have no process name of their own then.
 const INTERPRETERS: [&str; 9] = [
@@ -150,7 +150,7 @@ fn likeness(name: &str, comm: &str, arguments: &[String]) -> Option<Likeness> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{ProcessId, RunState};
+    use crate::proc::{ProcessId, RunState};
 
     #[test]
     fn what_is_nearly_of_the_name() {

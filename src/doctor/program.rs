@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
-use super::view::View;
+use super::root::View;
 use super::{Examination, Machine};
 use crate::config::Settings;
-use crate::printable::{printable, shell_word};
-use crate::trust::Exposure;
+use crate::sys::path_trust::Exposure;
+use crate::text::escape::{printable, shell_word};
 
 /// Where env(1) finds an interpreter: the PATH of services (systemd.exec(5)).
 const SEARCHED: [&str; 6] = [

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
-use super::view::View;
+use super::root::View;
 use super::{Examination, ini, service};
 use crate::config::{Settings, Start};
-use crate::legacy;
-use crate::printable::{printable, shell_word};
-use crate::process::Running;
+use crate::proc::Running;
+use crate::start::old_watcher;
+use crate::text::escape::{printable, shell_word};
 
 /// Where units are, the most important first (systemd.unit(5)).
 const FOLDERS: [&str; 9] = [
@@ -47,7 +47,11 @@ pub(super) fn examine(
 ) {
     for unit in units(view, running) {
         let name = printable(&unit.name);
-        if let Some(script) = unit.starts.iter().find_map(|line| legacy::script_in(line)) {
+        if let Some(script) = unit
+            .starts
+            .iter()
+            .find_map(|line| old_watcher::script_in(line))
+        {
             found.find(
                 "old-watcher-unit",
                 t!("doctor.old_watcher_in", file = name, script = script),

@@ -6,8 +6,8 @@ use rust_i18n::t;
 
 use super::{Examination, Systemd};
 use crate::config::Settings;
-use crate::event::Kind;
-use crate::printable::shell_word;
+use crate::events::Kind;
+use crate::text::escape::shell_word;
 
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;

@@ -1,4 +1,5 @@
-//! Asks systemd about this machine, within a time; judging the answers is done elsewhere.
+//! Asks systemd about this machine, within a time; the answers are judged in
+//! [`super::service`] and its neighbours.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rust_i18n::t;
 
-use crate::subprocess::{End, Subprocess};
+use crate::sys::subprocess::{End, Subprocess};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

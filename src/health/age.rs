@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use tz::TimeZone;
 
 use super::in_words;
-use super::streak::Finding;
+use super::verdict::Finding;
 use crate::config::TimesOfDay;
-use crate::local_time::{local, local_zone};
-use crate::phrase::phrase;
-use crate::process::ProcessId;
+use crate::proc::ProcessId;
+use crate::text::local_time::{local, local_zone};
+use crate::text::phrase::phrase;
 
 /// Whether the oldest of the processes has run for too long.
 pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesOfDay>) -> Finding {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::no_answer;
-use super::streak::Finding;
-use crate::phrase::phrase;
-use crate::process::ProcessId;
-use crate::subprocess::{End, Subprocess};
+use super::verdict::Finding;
+use crate::proc::ProcessId;
+use crate::sys::subprocess::{End, Subprocess};
+use crate::text::phrase::phrase;
 
 /// One check by a program.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::streak::Finding;
+use super::verdict::Finding;
 use super::{in_words, no_answer};
-use crate::phrase::phrase;
-use crate::printable::printable;
+use crate::text::escape::printable;
+use crate::text::phrase::phrase;
 
 /// When the newest of the files changed, if there is one.
 type Newest = io::Result<Option<SystemTime>>;

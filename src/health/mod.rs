@@ -1,16 +1,16 @@
 //! Checks, at the pace that the configuration gives each of them, whether a process that runs is
-//! well; what to do about one that isn't is decided elsewhere.
+//! well; what to do about one that isn't is decided in [`crate::machine`].
 //!
 //! Each check is a task of its own, so that one that is slow holds up neither the others nor the
-//! supervision, and none runs beside itself. What decides is pure: `streak` for all of them, and a
+//! supervision, and none runs beside itself. What decides is pure: `verdict` for all of them, and a
 //! `judge` in each kind's module, whose `probe` is the thin part that touches the world.
 
 mod age;
 mod command;
 mod file;
-mod streak;
 mod tcp;
 mod usage;
+mod verdict;
 
 use std::fmt::Display;
 use std::future::pending;
@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
-use crate::phrase::{self, Phrase, phrase};
-use crate::process::ProcessId;
+use crate::proc::ProcessId;
+use crate::text::phrase::{self, Phrase, phrase};
 use file::Looks;
-use streak::{Finding, Streak};
+use verdict::{Finding, Streak};
 
 /// What one check has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::no_answer;
-use super::streak::Finding;
+use super::verdict::Finding;
 use crate::config::TcpAddress;
-use crate::phrase::phrase;
-use crate::process::{ProcessId, listening};
+use crate::proc::{ProcessId, listening};
+use crate::text::phrase::phrase;
 
 /// Whether something accepts connections at `address`.
 pub(super) async fn probe(address: TcpAddress, subject: &[ProcessId], limit: Duration) -> Finding {

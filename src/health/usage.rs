@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::in_words;
-use super::streak::Finding;
+use super::verdict::Finding;
 use crate::config::{ByteSize, Percent};
-use crate::phrase::phrase;
-use crate::process::{ProcessId, Usage};
+use crate::proc::{ProcessId, Usage};
+use crate::text::phrase::phrase;
 
 /// Samples that are kept for each time `over` which the CPU is measured.
 const SAMPLES: u32 = 32;

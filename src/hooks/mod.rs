@@ -1,10 +1,10 @@
 //! Tells configured programs, hooks, of events: one event after the other to each hook, beside
-//! everything else. Telling never waits and never fails; what happens is decided elsewhere.
+//! everything else. Telling never waits and never fails; what happens is decided
+//! in [`crate::machine`].
 
-mod form;
+mod payload;
 mod queue;
 
-use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use crate::config::HookSettings;
-use crate::event::{Kind, Message};
-use crate::printable::printable;
-use crate::status::Timestamp;
-use crate::subprocess::{End, Outcome, Subprocess};
+use crate::events::{Kind, Message};
+use crate::sys::subprocess::{End, Outcome, Subprocess};
+use crate::text::escape::printable;
+use crate::text::timestamp::Timestamp;
 use queue::Queue;
 
 /// What a run whose time is over gets for being killed and told of, once the service ends.
@@ -214,11 +214,11 @@ async fn serve(hook: Arc<Hook>, hooks: Hooks) {
             );
             say(text, &hook, message.kind, &hooks);
         }
-        let host = host();
+        let host = crate::sys::host::name();
         let mut run = Subprocess::run(
             &hook.settings.command,
-            &form::variables(&message, host.as_deref()),
-            form::line(&message, host.as_deref(), time),
+            &payload::variables(&message, host.as_deref()),
+            payload::line(&message, host.as_deref(), time),
             hook.settings.timeout,
         );
         let outcome = run.outcome().await;
@@ -293,13 +293,7 @@ fn failed(hook: &Hook, kind: Kind, outcome: &Outcome) -> String {
     format!("the hook {name}, run for {kind}, {how}{output}")
 }
 
-/// The machine's name (`proc_sys_kernel(5)`), as it is now.
-pub(crate) fn host() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(printable(name.trim_end())).filter(|name| !name.is_empty())
-}
-
-/// A panic elsewhere leaves nothing half done that matters here.
+/// A panic of another task leaves nothing half done that matters here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::Kind;
+use crate::events::Kind;
 
 /// By how much the wall clock may get ahead of the monotonic one before that is a stretch of its own,
 /// in microseconds: a clock that is kept right by NTP is set by less.

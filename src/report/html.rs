@@ -9,7 +9,7 @@ use tz::TimeZone;
 use super::history::{Interval, Record, State};
 use super::words::{cause, day, duration, figures, hour, offset, reason, time, zone};
 use super::{Report, outages};
-use crate::printable::printable;
+use crate::text::escape::printable;
 
 /// The page's look; it refers to nothing outside the page.
 const STYLE: &str = include_str!("report.css");

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::history::{Entry, Event, History, Moment, Sign};
-use crate::event::Kind;
-use crate::printable::printable;
+use crate::events::Kind;
+use crate::text::escape::printable;
 
 /// What journalctl may take for all that it is asked, on an old machine with a full disk.
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::history::{Record, State};
 use super::{Figures, Report, outages};
-use crate::status::Timestamp;
+use crate::text::timestamp::Timestamp;
 
 #[derive(Serialize)]
 struct Form<'a> {

@@ -8,7 +8,6 @@ mod json;
 mod text;
 mod words;
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +15,11 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use crate::hooks::host;
-use crate::local_time::local_zone;
-use crate::printable::printable;
-use crate::service::lock;
 use crate::status::Status;
+use crate::sys::host;
+use crate::sys::lock;
+use crate::text::escape::printable;
+use crate::text::local_time::local_zone;
 use history::{History, Moment, Outage, Past, Record, Running, State};
 
 pub use html::html;
@@ -163,7 +162,7 @@ pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
         .with_context(unreadable)?;
     let past = history.finish(running(runtime_dir).as_ref());
     Ok(Report {
-        host: host().unwrap_or_default(),
+        host: host::name().unwrap_or_default(),
         zone: local_zone(),
         past,
     })
@@ -178,16 +177,14 @@ fn unreadable() -> String {
 }
 
 fn now() -> anyhow::Result<Moment> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let id = fs::read_to_string(path).with_context(|| t!("errors.unreadable", file = path))?;
-    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let monotonic = Duration::try_from(monotonic).with_context(|| t!("errors.no_time"))?;
+    let id = host::boot_id().with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?;
     // A clock from before 1970 was never set.
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ok(Moment {
-        boot: journal::boot_id(&id).with_context(|| t!("errors.unreadable", file = path))?,
-        monotonic: micros(monotonic),
+        boot: journal::boot_id(&id)
+            .with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
+        monotonic: micros(host::monotonic()),
         wall: micros(wall.unwrap_or_default()),
     })
 }
@@ -219,7 +216,7 @@ pub fn write(path: &Path, content: &str) -> anyhow::Result<()> {
         anyhow::bail!("{}", t!("errors.no_file_name", path = path.display()));
     };
     let name = name.to_str().with_context(failed)?;
-    crate::published::replace(directory, name, content.as_bytes()).with_context(failed)
+    crate::sys::small_file::replace(directory, name, content.as_bytes()).with_context(failed)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rust_i18n::t;
 use super::history::{Record, State};
 use super::words::{cause, duration, figures, reason, time, zone};
 use super::{Report, outages};
-use crate::printable::printable;
+use crate::text::escape::printable;
 
 /// More than this isn't listed of anything: the latest are, and how many there are besides.
 const LISTED_MAX: usize = 20;

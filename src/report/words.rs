@@ -7,7 +7,7 @@ use tz::{DateTime, TimeZone};
 
 use super::history::{Reason, Record};
 use super::{Figures, Placed, outages};
-use crate::local_time;
+use crate::text::local_time;
 
 /// A duration in microseconds as units that both languages write alike, to the millisecond below a
 /// minute and else to the second.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use mfe_watchdog::process::{ProcessId, ProcessName, ProcessTable, Target};
+use mfe_watchdog::proc::{ProcessId, ProcessName, ProcessTable, Target};
 
 use crate::support::{
     BINARY, Program, Service, Systemd, Till, clean, eventually, install, is_root,

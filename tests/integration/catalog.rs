@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use mfe_watchdog::event::Kind;
+use mfe_watchdog::events::Kind;
 
 /// The catalogs, and the manual that each refers to.
 const CATALOGS: [(&str, &str); 2] = [

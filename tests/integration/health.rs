@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mfe_watchdog::config::{CheckAction, CheckSettings, parse};
 use mfe_watchdog::health::{Checks, Outcome, Verdict};
-use mfe_watchdog::process::ProcessId;
+use mfe_watchdog::proc::ProcessId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpSocket;

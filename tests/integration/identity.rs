@@ -8,10 +8,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use mfe_watchdog::process::{
+use mfe_watchdog::proc::{
     Alive, CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
-    SignalError, Signalled, Target, User, signal,
+    SignalError, Signalled, Target, signal,
 };
+use mfe_watchdog::sys::user::User;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

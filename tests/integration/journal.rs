@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use mfe_watchdog::event::Kind;
+use mfe_watchdog::events::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 

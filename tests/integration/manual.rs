@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use mfe_watchdog::config::{Settings, parse};
-use mfe_watchdog::event::Kind;
+use mfe_watchdog::events::Kind;
 
 /// mfe-watchdog(8), and what its section of options is called.
 const COMMANDS: [(&str, &str); 2] = [

@@ -7,10 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use mfe_watchdog::process::{
-    Alive, CmdlinePattern, ExePattern, ExitStatus, Impostor, ProcessId, ProcessName, ProcessTable,
-    RunState, Sighting, Target, User,
+use mfe_watchdog::proc::{
+    Alive, CmdlinePattern, ExePattern, Impostor, ProcessId, ProcessName, ProcessTable, RunState,
+    Sighting, Target,
 };
+use mfe_watchdog::sys::exit_status::ExitStatus;
+use mfe_watchdog::sys::user::User;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proptest::prelude::*;

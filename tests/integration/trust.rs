@@ -217,7 +217,7 @@ fn owners_other_than_root_count() {
     // anybody else owns isn't.
     set_mode(&vendor.folder, 0o1777);
     vendor.assert_safe(&vendor.script);
-    let user = mfe_watchdog::process::User::find("nobody")
+    let user = mfe_watchdog::sys::user::User::find("nobody")
         .unwrap()
         .unwrap();
     chown(&vendor.script, Some(user.uid), None).unwrap();

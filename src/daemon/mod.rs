@@ -1,0 +1,633 @@
+//! The running service: owns the supervised processes' tasks, and everything that reaches it from
+//! outside (signals, configuration) or leaves it (status file, systemd notifications). What to do
+//! about a process is decided in [`crate::machine`].
+
+mod control;
+pub mod effective_config;
+mod leftover;
+mod liveness;
+mod notifier;
+pub mod setup;
+pub mod state;
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use rust_i18n::t;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::warn;
+
+use crate::config::{self, ProcessSettings, Settings, Source};
+use crate::events::{Kind, Message};
+use crate::hooks::Hooks;
+use crate::logging;
+use crate::machine::{Memory, PAUSE_MAX, Pause};
+use crate::proc::{ProcessTable, Running, running};
+use crate::start::old_watcher;
+use crate::status::Status;
+use crate::status::control::{Answer, REASON_MAX, Request};
+use crate::supervisor::{Command, Published, Remembered, Slot, supervise};
+use crate::sys::lock::{Lock, NotLocked};
+use crate::sys::timer::Alarm;
+use crate::text::escape::{list, printable};
+use crate::text::phrase::Phrase;
+use control::{Incoming, Listener};
+use liveness::Liveness;
+use notifier::Notifier;
+
+/// What the service was told on its command line; all paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// Where status and lock are kept.
+    pub runtime_dir: PathBuf,
+}
+
+/// What systemd is asked to allow the service for its end on top of what its hooks may take.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// How many things may be asked of a process before its task has heard of the first.
+const COMMANDS: usize = 8;
+
+/// What the service reacts to.
+enum Event {
+    /// A task has finished a cycle or published a change.
+    Published,
+    /// Half of `WatchdogSec` has passed without a ping.
+    PingDue,
+    /// A person asks for something.
+    Asked(Incoming),
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When another service uses the runtime directory, or signals can't be received.
+pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow::Result<()> {
+    let mut terminate =
+        signal(SignalKind::terminate()).with_context(|| t!("errors.signal", signal = "SIGTERM"))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).with_context(|| t!("errors.signal", signal = "SIGINT"))?;
+    let mut hangup =
+        signal(SignalKind::hangup()).with_context(|| t!("errors.signal", signal = "SIGHUP"))?;
+    let mut service = Service::new(options, &settings)?;
+    service.say(
+        Kind::Startup,
+        format!("watching over {} ({source})", names(&settings)),
+    );
+    if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
+        service.say(Kind::LegacyWatcher, warning);
+    }
+    let left_over = leftover::end_systemctl();
+    if !left_over.is_empty() {
+        let text = format!(
+            "an earlier run of the service was killed while systemctl (pid {}) hung: that is ended",
+            list(left_over)
+        );
+        service.say(Kind::Degraded, text);
+    }
+    let mut remembered = service.remembered();
+    // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
+    // longer than all the rest of a start.
+    let has_programs = settings.checks_and_hooks().next().is_some();
+    if !remembered.is_empty() && has_programs || remembered.iter().any(is_gone) {
+        // What can't be looked at is left alone.
+        let running = running(Path::new("/proc")).unwrap_or_default();
+        await_starts(&mut remembered, &settings, &running);
+        let left_over = leftover::end_programs(&settings, &running);
+        if !left_over.is_empty() {
+            let text = format!(
+                "an earlier run of the service was killed beside checks or hooks (pid {}): they \
+                 are ended",
+                list(left_over)
+            );
+            service.say(Kind::Degraded, text);
+        }
+    }
+    service.apply(settings, remembered);
+    loop {
+        let changed = service.changed.clone();
+        let event = tokio::select! {
+            biased;
+            _ = terminate.recv() => Event::Stop,
+            _ = interrupt.recv() => Event::Stop,
+            _ = hangup.recv() => Event::Reload,
+            incoming = asked(&mut service.listener) => Event::Asked(incoming),
+            () = changed.notified() => Event::Published,
+            () = ping_due(&mut service.alarm, &service.liveness) => Event::PingDue,
+        };
+        match event {
+            Event::Published => {
+                // Tasks on the same interval finish in the same moment: one publication for all.
+                tokio::task::yield_now().await;
+                tokio::select! {
+                    biased;
+                    () = changed.notified() => {}
+                    () = std::future::ready(()) => {}
+                }
+                service.publish()?;
+            }
+            Event::PingDue => service.notify(&service.published(), Vec::new()),
+            Event::Asked(Incoming { request, answer }) => {
+                // Whoever asked may have gone away; it is done all the same.
+                let _ = answer.send(service.answer(&request));
+            }
+            Event::Reload => service.reload()?,
+            Event::Stop => break,
+        }
+    }
+    service.send(&[NotifyState::Stopping]);
+    // From here on nothing is started any more, not even for a death noticed in this very moment.
+    for supervised in service.processes.drain(..) {
+        supervised.task.abort();
+    }
+    service.say(
+        Kind::Shutdown,
+        "stopping; the programs that run are left running, and nobody restarts them until the \
+         service is started again",
+    );
+    let hooks = service.hooks.clone();
+    let busy_for = hooks.busy_for();
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = hooks.finish() => {}
+        never = service.wait_for_hooks(busy_for) => match never {},
+    }
+    Ok(())
+}
+
+/// Whether nothing that is remembered keeps a program from being started.
+fn is_gone(remembered: &Remembered) -> bool {
+    let mut table = ProcessTable::new("/proc");
+    let memory = &remembered.memory;
+    let mut alive = memory.alive.iter();
+    memory.starting_until.is_none() && alive.all(|id| matches!(table.lives(*id), Ok(false)))
+}
+
+/// Has those starts waited for that the earlier run has made and not remembered. Without that a program
+/// that needs a moment to appear would be started twice.
+fn await_starts(remembered: &mut [Remembered], settings: &Settings, running: &[Running]) {
+    let now = Instant::now();
+    for remembered in remembered {
+        let mut processes = settings.processes.iter();
+        let process = processes.find(|process| process.key == remembered.key);
+        let process = process.filter(|process| leftover::is_being_started(process, running));
+        let until = process.map(|process| now + process.policy.start_timeout);
+        let starting_until = &mut remembered.memory.starting_until;
+        *starting_until = starting_until.or(until);
+    }
+}
+
+async fn asked(listener: &mut Option<Listener>) -> Incoming {
+    match listener {
+        Some(listener) => listener.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ping_due(alarm: &mut Alarm, liveness: &Liveness) {
+    match liveness.next_ping() {
+        Some(time) => alarm.at(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A reason as it is told: printable, and no longer than a line.
+fn fit(reason: &str) -> String {
+    printable(reason).chars().take(REASON_MAX).collect()
+}
+
+fn names(settings: &Settings) -> String {
+    let each = settings.processes.iter().map(|process| {
+        let interval = humantime::format_duration(process.policy.interval);
+        format!("{} every {interval}", process.name())
+    });
+    list(each)
+}
+
+/// One supervised process, as the service sees it. Dropping it ends its task.
+struct Supervised {
+    settings: watch::Sender<Arc<ProcessSettings>>,
+    commands: mpsc::Sender<Command>,
+    slot: Arc<Slot>,
+    task: AbortHandle,
+}
+
+struct Service {
+    options: Options,
+    started: Instant,
+    started_at: SystemTime,
+    processes: Vec<Supervised>,
+    changed: Arc<Notify>,
+    liveness: Liveness,
+    /// For the next ping.
+    alarm: Alarm,
+    /// Whether the watchdog's pings are expected from another process.
+    is_anothers_watchdog: bool,
+    /// Whether systemd waits for READY=1, after the start or a reload.
+    ready_pending: bool,
+    status_line: String,
+    /// What was last written for the next run of the service.
+    written: Vec<Arc<Memory>>,
+    notifier: Notifier,
+    /// What doesn't work and was said.
+    degraded: HashSet<&'static str>,
+    /// The commands that somebody else could change, as was said.
+    unsafe_commands: Vec<(String, Phrase)>,
+    hooks: Hooks,
+    /// Held for as long as the service lives.
+    lock: Option<Lock>,
+    /// Where people ask, once the runtime directory is ours.
+    listener: Option<Listener>,
+}
+
+impl Service {
+    fn new(options: Options, settings: &Settings) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let mut service = Self {
+            started,
+            started_at: SystemTime::now(),
+            processes: Vec::new(),
+            changed: Arc::new(Notify::new()),
+            liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
+            alarm: Alarm::new(),
+            is_anothers_watchdog: watchdog_is_for_another(),
+            ready_pending: true,
+            status_line: String::new(),
+            written: Vec::new(),
+            notifier: Notifier::from_environment(),
+            degraded: HashSet::new(),
+            unsafe_commands: Vec::new(),
+            hooks: Hooks::new(&settings.hooks),
+            lock: None,
+            listener: None,
+            options,
+        };
+        service.claim_runtime_dir()?;
+        Ok(service)
+    }
+
+    /// Tells what has happened to the service itself.
+    fn say(&self, kind: Kind, text: impl Into<String>) {
+        let message = Message::of_service(kind, text);
+        message.record();
+        self.hooks.tell(&message);
+    }
+
+    /// Says which commands somebody else could change, unless that was said before.
+    fn say_unsafe_commands(&mut self, settings: &Settings) {
+        let found: Vec<_> = settings.unsafe_commands().collect();
+        let before = std::mem::replace(&mut self.unsafe_commands, found);
+        for news in &self.unsafe_commands {
+            if !before.contains(news) {
+                let (key, warning) = news;
+                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+            }
+        }
+    }
+
+    /// Has systemd wait for the hooks, if they have something to do, for as long as `busy_for`.
+    async fn wait_for_hooks(&mut self, busy_for: Option<Duration>) -> Infallible {
+        if let Some(time) = busy_for {
+            let status = "stopping; hooks are still told of it";
+            let extension = u32::try_from((time + STOP_TIME).as_micros()).unwrap_or(u32::MAX);
+            self.send(&[
+                NotifyState::Status(status),
+                NotifyState::ExtendTimeoutUsec(extension),
+            ]);
+        }
+        loop {
+            ping_due(&mut self.alarm, &self.liveness).await;
+            if !self.is_anothers_watchdog {
+                self.send(&[NotifyState::Watchdog]);
+            }
+            self.liveness.pinged(Instant::now());
+        }
+    }
+
+    /// Takes the runtime directory for this service alone. Where that can't be done, a till
+    /// without a lock is still better than a till without a watchdog, and it is tried again.
+    fn claim_runtime_dir(&mut self) -> anyhow::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let directory = self.options.runtime_dir.clone();
+        let created = fs::create_dir_all(&directory).map_err(NotLocked::Failed);
+        let lock = match created.and_then(|()| Lock::take(&directory)) {
+            Ok(lock) => Ok(lock),
+            Err(NotLocked::HeldBy(pid)) => {
+                let directory = directory.display();
+                let text = t!("errors.already_runs", pid = pid, directory = directory);
+                anyhow::bail!("{text}")
+            }
+            Err(NotLocked::Failed(error)) => Err(error),
+        };
+        self.check("the lock", &lock, |error| {
+            let directory = directory.display();
+            format!("{directory} can't be locked against a second watchdog: {error}")
+        });
+        self.lock = lock.ok();
+        if self.lock.is_some() {
+            let listener = Listener::bind(&directory);
+            self.check(
+                "listening for pause, resume and restart",
+                &listener,
+                |error| {
+                    let directory = directory.display();
+                    format!("nobody can pause, resume or restart: {directory}/control: {error}")
+                },
+            );
+            self.listener = listener.ok();
+        }
+        Ok(())
+    }
+
+    /// What an earlier run of the service remembered. A file that can't be used is no reason not to
+    /// run: it was set aside, and all begins anew.
+    fn remembered(&self) -> Vec<Remembered> {
+        state::read(&self.options.runtime_dir).unwrap_or_else(|error| {
+            let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
+            self.say(Kind::Degraded, text);
+            // If that fails, so will the next writing, and say why.
+            let _ = state::set_aside(&self.options.runtime_dir);
+            Vec::new()
+        })
+    }
+
+    /// Puts settings to use: processes that stay keep their task and all it knows. `remembered` is
+    /// what an earlier run of the service has left to know.
+    fn apply(&mut self, settings: Settings, mut remembered: Vec<Remembered>) {
+        let directory = self.options.runtime_dir.clone();
+        let published = effective_config::publish(&settings, &directory);
+        self.check("publishing the settings", &published, |error| {
+            let directory = directory.display();
+            format!("the settings in force can't be written to {directory}: {error}")
+        });
+        self.say_unsafe_commands(&settings);
+        let epoch = self.started;
+        let mut before = std::mem::take(&mut self.processes);
+        for process in settings.processes {
+            let same = before.iter().position(|supervised| {
+                let settings = supervised.settings.borrow();
+                settings.key == process.key && settings.name() == process.name()
+            });
+            let process = Arc::new(process);
+            self.processes.push(if let Some(index) = same {
+                let supervised = before.swap_remove(index);
+                supervised.settings.send_replace(process);
+                supervised
+            } else {
+                let same = |remembered: &Remembered| {
+                    remembered.key == process.key && remembered.name == process.name().as_str()
+                };
+                let index = remembered.iter().position(same);
+                let remembered = index.map(|index| remembered.swap_remove(index));
+                let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
+                let (settings, receiver) = watch::channel(process);
+                let table = ProcessTable::new("/proc");
+                let hooks = self.hooks.clone();
+                let (commands, asked) = mpsc::channel(COMMANDS);
+                let task = supervise(receiver, asked, table, slot.clone(), hooks, epoch);
+                let task = tokio::spawn(task).abort_handle();
+                Supervised {
+                    settings,
+                    commands,
+                    slot,
+                    task,
+                }
+            });
+        }
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.send(&[NotifyState::Reloading, now]),
+            Err(error) => warn!("the monotonic clock can't be read for systemd: {error}"),
+        }
+        match config::load(self.options.config.as_deref()) {
+            Ok((settings, source)) => {
+                let names = names(&settings);
+                self.hooks.set(&settings.hooks);
+                self.say(
+                    Kind::Reloaded,
+                    format!("reloaded: watching over {names} ({source})"),
+                );
+                self.apply(settings, Vec::new());
+            }
+            Err(refused) => {
+                for line in refused.lines() {
+                    self.say(
+                        Kind::ReloadFailed,
+                        format!("the old configuration stays in force: {line}"),
+                    );
+                }
+            }
+        }
+        self.ready_pending = true;
+        self.publish()
+    }
+
+    /// Does what a person asks for.
+    fn answer(&self, request: &Request) -> Answer {
+        let (keys, is_all) = match request {
+            Request::Pause { keys, .. } | Request::Resume { keys } => {
+                (keys.clone(), keys.is_empty())
+            }
+            Request::Restart { key } => (vec![key.clone()], false),
+        };
+        let key_of = |supervised: &Supervised| supervised.settings.borrow().key.clone();
+        let known: Vec<String> = self.processes.iter().map(key_of).collect();
+        if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
+            let key = key.clone();
+            return Answer::UnknownKey { key, known };
+        }
+        let is_meant = |supervised: &&Supervised| is_all || keys.contains(&key_of(supervised));
+        let is_paused = |supervised: &&Supervised| supervised.slot.get().memory.pause.is_some();
+        let meant = self.processes.iter().filter(is_meant);
+        let meant: Vec<&Supervised> = match request {
+            Request::Resume { .. } => meant.filter(is_paused).collect(),
+            _ => meant.collect(),
+        };
+        match (request, meant.first()) {
+            (Request::Resume { .. }, None) => return Answer::NotPaused,
+            (Request::Restart { key }, Some(supervised)) if is_paused(supervised) => {
+                let key = key.clone();
+                return Answer::Paused { key };
+            }
+            _ => {}
+        }
+        let now = Instant::now();
+        for supervised in &meant {
+            let command = match request {
+                Request::Pause {
+                    seconds, reason, ..
+                } => Command::Pause(Pause {
+                    until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
+                    reason: reason.as_deref().map(fit),
+                }),
+                Request::Resume { .. } => Command::Resume,
+                Request::Restart { .. } => Command::Restart,
+            };
+            // A task that has so much to do already is told again by whoever asks again.
+            let _ = supervised.commands.try_send(command);
+        }
+        let keys = meant.into_iter().map(key_of).collect();
+        Answer::Done { keys }
+    }
+
+    /// Publishes where things stand: first to the file, then to systemd.
+    fn publish(&mut self) -> anyhow::Result<()> {
+        self.claim_runtime_dir()?;
+        let published = self.published();
+        let status = Status {
+            version: 1,
+            pid: std::process::id(),
+            started_at: self.started_at.into(),
+            updated_at: SystemTime::now().into(),
+            processes: published
+                .iter()
+                .map(|published| published.status.clone())
+                .collect(),
+        };
+        let directory = self.options.runtime_dir.clone();
+        // First what a crash must not lose: whatever the status says is remembered.
+        let remembered = self.remember(&published);
+        let written = status.write(&directory).and(remembered);
+        self.check("writing the status", &written, |error| {
+            let directory = directory.display();
+            format!("the status can't be written to {directory}: {error}")
+        });
+
+        let mut news = Vec::new();
+        if self.ready_pending
+            && published
+                .iter()
+                .all(|published| published.next_look.is_some())
+        {
+            self.ready_pending = false;
+            news.push(NotifyState::Ready);
+        }
+        let line = status.line();
+        let line_changed = line != self.status_line;
+        if line_changed {
+            news.push(NotifyState::Status(&line));
+        }
+        self.notify(&published, news);
+        if line_changed {
+            self.status_line = line;
+        }
+        Ok(())
+    }
+
+    /// Writes what the next run of the service has to know, if that has changed.
+    fn remember(&mut self, published: &[Published]) -> io::Result<()> {
+        let memories: Vec<Arc<Memory>> = published.iter().map(|one| one.memory.clone()).collect();
+        if memories != self.written {
+            let remembered = published.iter().map(|one| Remembered {
+                key: one.status.key.clone(),
+                name: one.status.name.clone(),
+                memory: Memory::clone(&one.memory),
+                last_restart: one.status.last_restart.clone(),
+                recent_restarts: one.recent_restarts.clone(),
+            });
+            let remembered: Vec<Remembered> = remembered.collect();
+            state::write(&self.options.runtime_dir, &remembered)?;
+            self.written = memories;
+        }
+        Ok(())
+    }
+
+    fn published(&self) -> Vec<Published> {
+        self.processes
+            .iter()
+            .map(|supervised| supervised.slot.get())
+            .collect()
+    }
+
+    /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
+    fn notify(&mut self, published: &[Published], mut news: Vec<NotifyState<'_>>) {
+        let now = Instant::now();
+        let late: Vec<&str> = published
+            .iter()
+            .filter(|published| self.liveness.is_late(now, published.next_look))
+            .map(|published| published.status.key.as_str())
+            .collect();
+        let in_time = if late.is_empty() {
+            if !self.is_anothers_watchdog {
+                news.push(NotifyState::Watchdog);
+            }
+            Ok(())
+        } else {
+            Err(late.join(", "))
+        };
+        self.check("every look", &in_time, |late| {
+            format!("looks are overdue for {late}: systemd isn't told that the service is alive")
+        });
+        self.liveness.pinged(now);
+        if !news.is_empty() {
+            self.send(&news);
+        }
+    }
+
+    fn send(&mut self, news: &[NotifyState<'_>]) {
+        let sent = self.notifier.send(news);
+        self.check("notifying systemd", &sent, |error| {
+            format!("systemd can't be notified: {error}")
+        });
+        // At least once per cycle, and after everything else.
+        logging::catch_up();
+    }
+
+    /// Says once that something about the service itself doesn't work, and once that it does
+    /// again. Supervision goes on either way.
+    fn check<T, E>(
+        &mut self,
+        what: &'static str,
+        result: &Result<T, E>,
+        message: impl Fn(&E) -> String,
+    ) {
+        match result {
+            Err(error) if self.degraded.insert(what) => {
+                let message = message(error);
+                self.say(Kind::Degraded, format!("{message}; supervision goes on"));
+            }
+            Ok(_) if self.degraded.remove(what) => {
+                self.say(Kind::Restored, format!("{what} works again"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether `$WATCHDOG_PID` names another process (sd_watchdog_enabled(3)), as it does when a
+/// wrapper passes its environment on.
+fn watchdog_is_for_another() -> bool {
+    std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid != std::process::id().to_string())
+}
+
+/// The runtime directory that systemd has made for the service, or the usual one.
+#[must_use]
+pub fn default_runtime_dir() -> PathBuf {
+    // systemd.exec(5): several directories are separated by colons.
+    std::env::var("RUNTIME_DIRECTORY")
+        .ok()
+        .and_then(|directories| directories.split(':').next().map(PathBuf::from))
+        .filter(|directory| directory.is_absolute())
+        .unwrap_or_else(|| Path::new("/run/mfe-watchdog").to_owned())
+}

@@ -1,0 +1,387 @@
+//! What the machine decides while a process lives: whether it is well, alone, and long enough up, and
+//! how it is made to end if it isn't.
+
+use std::time::Instant;
+
+use super::{Absence, Action, Machine, Phase, Trouble};
+use super::{FIRST_POLL, LAST_POLL, STOPPED};
+use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
+use crate::machine::copies::with_descendants;
+use crate::machine::policy::Duplicates;
+use crate::machine::termination::{Next, Termination};
+use crate::proc::{Alive, ProcessId, RunState, Sighting};
+use crate::text::phrase::{self, Phrase, phrase};
+
+impl Machine {
+    pub(super) fn found_alive(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        was_unknown: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.phase == Phase::Replacing && self.ending_goes_on(now, sighting, actions) {
+            return;
+        }
+        let ids: Vec<ProcessId> = sighting.alive.iter().map(|copy| copy.id).collect();
+        let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
+        let is_same = known(&self.alive);
+        let change = self.report_alive(now, &ids, is_same, was_unknown);
+        let restarted = match change {
+            Some(Change::Restarted { cause, .. }) => Some(cause),
+            _ => None,
+        };
+        if self.phase != Phase::Up || !is_same {
+            let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
+            self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
+            self.stopped_since = None;
+        }
+        self.phase = Phase::Up;
+        self.alive = ids;
+        self.absence = None;
+        self.start_failure = None;
+        self.has_tried = false;
+        self.misfits.clear();
+        self.is_dry_run_told = false;
+        actions.extend(change.map(Action::Tell));
+        if !is_same {
+            self.nothing_is_wrong(actions);
+        }
+        if let Some(cause) = restarted {
+            self.restarts += 1;
+            let is_crash = cause != Cause::Requested;
+            let crash_loop = is_crash
+                .then(|| self.backoff.restarted(now, &self.policy))
+                .flatten();
+            actions
+                .extend(crash_loop.map(|(restarts, within)| {
+                    Action::Tell(Change::CrashLoop { restarts, within })
+                }));
+        }
+        self.stays_alive(now, &sighting.alive, actions);
+    }
+
+    /// What there is to tell of processes that live. `is_same` says that one of them is known.
+    fn report_alive(
+        &self,
+        now: Instant,
+        ids: &[ProcessId],
+        is_same: bool,
+        was_unknown: bool,
+    ) -> Option<Change> {
+        let pid = ids[0].pid;
+        let adopted = || Change::Adopted {
+            pids: ids.iter().map(|id| id.pid).collect(),
+        };
+        let ours_may_have = self.phase == Phase::Starting
+            || !matches!(
+                self.start_failure,
+                None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
+            );
+        match self.phase {
+            Phase::New => Some(adopted()),
+            Phase::Up | Phase::Replacing if !is_same => Some(adopted()),
+            Phase::Up | Phase::Replacing => was_unknown.then_some(Change::Up { pid }),
+            _ if !ours_may_have => Some(adopted()),
+            Phase::Starting | Phase::Stopping | Phase::Backoff | Phase::Down => {
+                match self.absence {
+                    Some(Absence { cause, since }) if cause != Cause::Absent => {
+                        let outage = now.saturating_duration_since(since);
+                        Some(Change::Restarted { pid, cause, outage })
+                    }
+                    _ => Some(Change::Up { pid }),
+                }
+            }
+        }
+    }
+
+    /// Everything that is watched while a process lives, and when to look again.
+    fn stays_alive(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
+        let mut next_look = self.next_cycle(now);
+        if !self.backoff.is_fresh() {
+            let stable_at = self.up_since + self.policy.stable_after;
+            if now < stable_at {
+                next_look = next_look.min(stable_at);
+            } else {
+                // Somebody else may have started it while its start was to wait for longer still.
+                self.not_before = self.epoch;
+                if self.backoff.forget() {
+                    let what = Recovery::CrashLoop;
+                    actions.push(Action::Tell(self.recovered(what)));
+                }
+            }
+        }
+        for duplicate in self.copies.lives(now, alive, self.policy.interval) {
+            let will_stop = self.policy.duplicates == Duplicates::StopNewest;
+            actions.push(Action::Tell(Change::Duplicate {
+                pid: duplicate.id.pid,
+                first: duplicate.first.pid,
+            }));
+            if will_stop && self.policy.dry_run {
+                let pid = duplicate.id.pid;
+                let intention = Intention::StopDuplicate { pid };
+                actions.push(Action::Tell(Change::DryRun(intention)));
+            }
+        }
+        let again = self.copies.next_look(self.policy.interval);
+        next_look = again.map_or(next_look, |again| next_look.min(again));
+        next_look = next_look.min(self.end_duplicates(now, alive, actions));
+        self.next_look = next_look;
+        self.is_stopped(now, alive, actions);
+        self.was_left_alone(now, actions);
+    }
+
+    /// Restarts a process that is unwell and was left alone so far, by a pause or a dry run.
+    fn was_left_alone(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Up || self.is_hands_off() {
+            return;
+        }
+        let mut troubles = self.troubles.iter();
+        let reason = troubles.find(|(_, trouble)| trouble.is_reason_to_restart);
+        if let Some((check, trouble)) = reason {
+            let (check, finding) = (check.clone(), trouble.finding.clone());
+            self.unwell(now, check, finding, true, actions);
+        }
+    }
+
+    /// Notes whether the process is stopped, and for how long.
+    fn is_stopped(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
+        let first = self.copies.first();
+        let first = alive.iter().find(|copy| Some(copy.id) == first);
+        if first.is_none_or(|copy| copy.state != RunState::Stopped) {
+            self.stopped_since = None;
+            self.well(STOPPED.to_owned(), actions);
+            return;
+        }
+        let since = *self.stopped_since.get_or_insert(now);
+        let hung_at = since + self.policy.stopped_timeout;
+        if now < hung_at {
+            self.next_look = self.next_look.min(hung_at);
+        } else if !self.troubles.contains_key(STOPPED) {
+            let finding = phrase!(
+                "was stopped by a signal and has not gone on for %{time}",
+                time = phrase::time(self.policy.stopped_timeout)
+            );
+            self.unwell(now, STOPPED.to_owned(), finding, true, actions);
+        }
+    }
+
+    /// Ends second copies if that is wanted, and says when to look at them again.
+    fn end_duplicates(
+        &mut self,
+        now: Instant,
+        alive: &[Alive],
+        actions: &mut Vec<Action>,
+    ) -> Instant {
+        let mut next_look = self.next_cycle(now);
+        if self.policy.duplicates != Duplicates::StopNewest || self.is_hands_off() {
+            self.surplus.clear();
+            return next_look;
+        }
+        let duplicates: Vec<ProcessId> = self.copies.duplicates().collect();
+        let timeout = self.policy.stop_timeout;
+        let mut changes = Vec::new();
+        self.surplus.retain_mut(|ending| {
+            let living = living(ending.ids(), alive);
+            if living.is_empty() {
+                changes.push(killed(ending, Cause::Duplicate));
+                return false;
+            }
+            // The one before it has died meanwhile: now this is the program.
+            if !living.iter().any(|id| duplicates.contains(id)) {
+                return false;
+            }
+            match ending.next(now, living, timeout) {
+                Next::Wait(until) => next_look = next_look.min(until),
+                Next::Signal(stop, ids, until) => {
+                    self.signal_failure = None;
+                    actions.push(Action::Signal(stop, ids));
+                    next_look = next_look.min(until);
+                }
+                Next::Stuck(ids) => changes.push(Change::Stuck {
+                    pids: pids(&ids),
+                    why: self.signal_failure.take(),
+                }),
+                Next::StillStuck => {}
+            }
+            true
+        });
+        for id in duplicates {
+            let is_ending = self.surplus.iter().any(|ending| ending.ids().contains(&id));
+            if !is_ending {
+                let ids = with_descendants(id, alive);
+                actions.push(Action::Signal(Stop::Terminate, ids.clone()));
+                self.surplus.push(Termination::by_signal(ids, now, timeout));
+                next_look = next_look.min(now + timeout);
+            }
+        }
+        actions.extend(changes.into_iter().map(Action::Tell));
+        next_look
+    }
+
+    /// Something is wrong with the living process.
+    pub(super) fn unwell(
+        &mut self,
+        now: Instant,
+        check: String,
+        finding: Phrase,
+        is_reason_to_restart: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let will_restart = is_reason_to_restart && !self.is_hands_off();
+        actions.push(Action::Tell(Change::Unhealthy {
+            pid: self.alive.first().map(|id| id.pid),
+            check: check.clone(),
+            finding: finding.clone(),
+            will_restart,
+        }));
+        let trouble = Trouble {
+            finding,
+            is_reason_to_restart,
+        };
+        self.troubles.insert(check, trouble);
+        if will_restart {
+            self.replace(now, Cause::Unhealthy, actions);
+        } else if is_reason_to_restart && self.policy.dry_run {
+            actions.push(Action::Tell(Change::DryRun(Intention::Restart)));
+        }
+    }
+
+    /// A check passes that may have failed before.
+    pub(super) fn well(&mut self, check: String, actions: &mut Vec<Action>) {
+        if self.troubles.remove(&check).is_some() {
+            let change = self.recovered(Recovery::Check(check));
+            actions.push(Action::Tell(change));
+        }
+    }
+
+    /// Another process is up than the one that anything was wrong with.
+    fn nothing_is_wrong(&mut self, actions: &mut Vec<Action>) {
+        for (check, _) in std::mem::take(&mut self.troubles) {
+            let change = self.recovered(Recovery::Check(check));
+            actions.push(Action::Tell(change));
+        }
+    }
+
+    /// What checks had found is void. Whether the process is stopped is not for them to say.
+    pub(super) fn checks_begin_anew(&mut self, actions: &mut Vec<Action>) {
+        let stopped = self.troubles.remove_entry(STOPPED);
+        for (check, _) in std::mem::take(&mut self.troubles) {
+            let change = self.recovered(Recovery::Void(check));
+            actions.push(Action::Tell(change));
+        }
+        self.troubles.extend(stopped);
+    }
+
+    fn recovered(&self, what: Recovery) -> Change {
+        let pid = self.alive.first().map(|id| id.pid);
+        Change::Recovered { pid, what }
+    }
+
+    /// Restarts a process that lives, and starts one at once that would have waited.
+    pub(super) fn restart_asked(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Up if self.is_hands_off() => {
+                if self.policy.dry_run {
+                    actions.push(Action::Tell(Change::DryRun(Intention::Restart)));
+                }
+            }
+            Phase::Up => self.replace(now, Cause::Requested, actions),
+            Phase::Backoff | Phase::Down => {
+                self.not_before = now;
+                self.look_at_all(now);
+            }
+            Phase::New | Phase::Replacing | Phase::Starting | Phase::Stopping => {}
+        }
+    }
+
+    /// Makes the living process end, to start it anew.
+    fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
+        let ids = self.alive.clone();
+        let timeout = self.policy.stop_timeout;
+        self.ending = Some(if self.policy.is_unit {
+            actions.push(Action::StopUnit);
+            Termination::by_unit(ids, now, timeout)
+        } else {
+            actions.push(Action::Signal(Stop::Terminate, ids.clone()));
+            Termination::by_signal(ids, now, timeout)
+        });
+        self.phase = Phase::Replacing;
+        self.absence = Some(Absence { since: now, cause });
+        self.signal_failure = None;
+        self.surplus.clear();
+        self.attempt.poll = FIRST_POLL;
+        self.next_look = now + FIRST_POLL;
+    }
+
+    /// Some of the name still live while the process is made to end. Says whether that goes on.
+    fn ending_goes_on(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(mut ending) = self.ending.take() else {
+            return false;
+        };
+        let living = living(ending.ids(), &sighting.alive);
+        if living.is_empty() {
+            let cause = self
+                .absence
+                .map_or(Cause::Unhealthy, |absence| absence.cause);
+            actions.push(Action::Tell(killed(&ending, cause)));
+            return false;
+        }
+        if self.is_hands_off() {
+            return false;
+        }
+        self.alive.clone_from(&living);
+        ending.include(&living);
+        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+        let poll = now + self.attempt.poll;
+        self.next_look = match ending.next(now, living, self.policy.stop_timeout) {
+            Next::Wait(until) => poll.min(until),
+            Next::Signal(stop, ids, until) => {
+                self.signal_failure = None;
+                actions.push(Action::Signal(stop, ids));
+                poll.min(until)
+            }
+            Next::Stuck(ids) => {
+                actions.push(Action::Tell(Change::Stuck {
+                    pids: pids(&ids),
+                    why: self.signal_failure.take(),
+                }));
+                self.next_cycle(now)
+            }
+            Next::StillStuck => self.next_cycle(now),
+        };
+        self.ending = Some(ending);
+        true
+    }
+}
+
+/// Those of `ids` that still live, and what they have brought forth meanwhile.
+fn living(ids: &[ProcessId], alive: &[Alive]) -> Vec<ProcessId> {
+    let mut living = Vec::new();
+    for copy in alive.iter().filter(|copy| ids.contains(&copy.id)) {
+        for id in with_descendants(copy.id, alive) {
+            if !living.contains(&id) {
+                living.push(id);
+            }
+        }
+    }
+    living
+}
+
+fn pids(ids: &[ProcessId]) -> Vec<i32> {
+    ids.iter().map(|id| id.pid).collect()
+}
+
+/// The end of a living process, as it is told.
+pub(super) fn killed(ending: &Termination, cause: Cause) -> Change {
+    Change::Killed {
+        pids: pids(ending.ids()),
+        signal: ending.signal(),
+        cause,
+    }
+}

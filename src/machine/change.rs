@@ -1,0 +1,299 @@
+//! What happens to a process, in the form in which the machine tells it; the words for people are in
+//! [`crate::supervisor`].
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proc::Impostor;
+use crate::sys::exit_status::ExitStatus;
+use crate::text::phrase::{self, Phrase, phrase};
+
+/// How a start program came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// It was never run; the text says why.
+    NotRun(StartFailure),
+    /// It ran and ended.
+    Exited {
+        /// The pid it had, if it was a process that is known.
+        pid: Option<i32>,
+        /// How it ended.
+        status: ExitStatus,
+        /// Whether it left other processes behind in its process group: they may still be busy
+        /// bringing the program up, even though the start program itself reported a failure.
+        left_running: bool,
+    },
+}
+
+/// Why a start has failed; two equal ones need no second message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The start program isn't there.
+    NotInstalled(String),
+    /// The start program can't be run: what was tried and the system's own words.
+    NotRun(Phrase),
+    /// The start program reported a failure.
+    Failed(ExitStatus),
+    /// systemd reported a failure, in its own words.
+    Unit(Phrase),
+    /// What came of it has the name, but not the rest of what makes the program.
+    Misfit(Impostor),
+    /// Nothing of the name appeared in time.
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+        /// What had become of the start program by then.
+        start_program: Fate,
+    },
+}
+
+/// What has become of a start program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It still runs.
+    Running,
+    /// It has ended.
+    Ended(ExitStatus),
+    /// It was run by an earlier run of the service.
+    Unknown,
+}
+
+impl StartFailure {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn phrase(&self) -> Phrase {
+        match self {
+            Self::NotInstalled(program) => {
+                phrase!("%{program} is not installed", program = program.as_str())
+            }
+            Self::NotRun(why) | Self::Unit(why) => why.clone(),
+            Self::Failed(status) => phrase!(
+                "the start program failed with %{status}",
+                status = status.phrase()
+            ),
+            Self::Misfit(Impostor { id, user, path }) => phrase!(
+                "a process of that name has come (pid %{pid}, %{path}, user %{user}) that doesn't \
+                 fit exe, cmdline or user; nothing more is started while it runs",
+                pid = id.pid.to_string(),
+                path = path.as_str(),
+                user = user.as_str()
+            ),
+            Self::TimedOut {
+                after,
+                start_program,
+            } => phrase!(
+                "no process of that name appeared within %{time}; %{fate}",
+                time = phrase::time(*after),
+                fate = start_program.phrase()
+            ),
+        }
+    }
+}
+
+impl Fate {
+    fn phrase(self) -> Phrase {
+        match self {
+            Self::Running => phrase!("the start program is still running"),
+            Self::Ended(status) => phrase!(
+                "the start program ended with %{status}",
+                status = status.phrase()
+            ),
+            Self::Unknown => phrase!("it was started before the service was"),
+        }
+    }
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phrase().fmt(f)
+    }
+}
+
+/// Why a process was found gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// It wasn't running when first looked for.
+    Absent,
+    /// It has ended, and how isn't known: it was no child of ours and has left no trace.
+    Gone,
+    /// It ended by itself, with this status.
+    Exited(i32),
+    /// It was ended by this signal.
+    Killed(i32),
+    /// The service has ended it, because it wasn't well.
+    Unhealthy,
+    /// The service has ended it, because it was a second copy.
+    Duplicate,
+    /// The service has ended it, because somebody wanted it restarted.
+    Requested,
+}
+
+impl Cause {
+    /// Its stable name in the journal and in status files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Gone => "gone",
+            Self::Exited(_) => "exited",
+            Self::Killed(_) => "killed",
+            Self::Unhealthy => "unhealthy",
+            Self::Duplicate => "duplicate",
+            Self::Requested => "requested",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Absent => f.write_str("was not running"),
+            Self::Gone => f.write_str("has ended"),
+            Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
+            Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
+            Self::Unhealthy => f.write_str("was ended because it wasn't well"),
+            Self::Duplicate => f.write_str("was ended because it was a second copy"),
+            Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
+        }
+    }
+}
+
+/// A change worth a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It runs: after a first start, or seen again after looks had failed.
+    Up {
+        /// Its lowest pid.
+        pid: i32,
+    },
+    /// It runs, and somebody else started it.
+    Adopted {
+        /// All its pids.
+        pids: Vec<i32>,
+    },
+    /// It is gone.
+    Down {
+        /// The pid it had, if it was ever seen.
+        pid: Option<i32>,
+        /// Why.
+        cause: Cause,
+        /// How long its start has to wait.
+        wait: Duration,
+    },
+    /// It is being started.
+    Starting,
+    /// It is back.
+    Restarted {
+        /// Its lowest pid.
+        pid: i32,
+        /// Why it had to be restarted.
+        cause: Cause,
+        /// From the moment its absence was noticed until it was seen again.
+        outage: Duration,
+    },
+    /// A start failed, for a reason not yet said.
+    StartFailed(StartFailure),
+    /// A look failed, for a reason not yet said.
+    Unknown(Phrase),
+    /// It lives, but isn't well.
+    Unhealthy {
+        /// Its lowest pid.
+        pid: Option<i32>,
+        /// The name of the check that says so.
+        check: String,
+        /// What the check has found.
+        finding: Phrase,
+        /// Whether it is restarted for that.
+        will_restart: bool,
+    },
+    /// What was wrong is over.
+    Recovered {
+        /// Its lowest pid.
+        pid: Option<i32>,
+        /// What was wrong.
+        what: Recovery,
+    },
+    /// It dies again and again.
+    CrashLoop {
+        /// How often it was brought back.
+        restarts: usize,
+        /// In this time.
+        within: Duration,
+    },
+    /// Living processes were made to end.
+    Killed {
+        /// The pids they had.
+        pids: Vec<i32>,
+        /// What it took; `None` when systemd did it.
+        signal: Option<Stop>,
+        /// Why.
+        cause: Cause,
+    },
+    /// Processes that were to end can't be killed.
+    Stuck {
+        /// Their pids.
+        pids: Vec<i32>,
+        /// Why they couldn't be signalled, if that was it.
+        why: Option<String>,
+    },
+    /// A process has the name without being the program.
+    Impostor(Impostor),
+    /// The program runs twice.
+    Duplicate {
+        /// The second copy.
+        pid: i32,
+        /// The one that was there before.
+        first: i32,
+    },
+    /// What would have been done but for `dry_run`.
+    DryRun(Intention),
+    /// It is left alone for a while.
+    Paused {
+        /// For how long.
+        time: Duration,
+        /// Why, in somebody's words.
+        reason: Option<String>,
+    },
+    /// It is watched over again.
+    Resumed {
+        /// Whether the pause's time was over; else somebody has ended it.
+        is_over: bool,
+    },
+}
+
+/// What was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// It died again and again.
+    CrashLoop,
+    /// A check of this name had failed.
+    Check(String),
+    /// The same; it hasn't passed, but begins anew.
+    Void(String),
+}
+
+/// What would have been done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intention {
+    /// It would have been started.
+    Start,
+    /// It would have been ended and started anew.
+    Restart,
+    /// A second copy would have been ended.
+    StopDuplicate {
+        /// Its pid.
+        pid: i32,
+    },
+}
+
+/// How a process is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}

@@ -1,0 +1,1594 @@
+//! Every transition of the machine, and what must hold over any sequence of events.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::machine::change::{Fate, Intention, Recovery};
+use crate::machine::policy::Duplicates;
+use crate::proc::{Alive, Impostor, RunState, Zombie};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn policy() -> Policy {
+    Policy::default()
+}
+
+/// A machine with a clock of its own.
+struct Bench {
+    machine: Machine,
+    epoch: Instant,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            machine: Machine::new(policy(), now, now),
+            epoch: now,
+            now,
+        }
+    }
+
+    /// A machine whose process was seen alive as pid 100.
+    fn up() -> Self {
+        let mut bench = Self::new();
+        bench.alive(&[100]);
+        bench
+    }
+
+    /// A machine whose process died as pid 100 and is being started by pid 200.
+    fn starting() -> Self {
+        let mut bench = Self::up();
+        bench.absent();
+        bench.event(Event::StartProgramRuns);
+        bench
+    }
+
+    /// A machine that has brought its process back as often as it does at once: the next restart waits.
+    fn after_burst() -> Self {
+        let mut bench = Self::up();
+        for pid in [201, 202, 203] {
+            bench.absent();
+            bench.alive(&[pid]);
+        }
+        bench
+    }
+
+    fn after(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        self.machine.handle(self.now, event)
+    }
+
+    fn alive(&mut self, pids: &[i32]) -> Vec<Action> {
+        let alive = pids.iter().map(|pid| running(id(*pid))).collect();
+        self.event(Event::Looked(Sighting {
+            alive,
+            ..Sighting::default()
+        }))
+    }
+
+    fn absent(&mut self) -> Vec<Action> {
+        self.event(Event::Looked(Sighting::default()))
+    }
+
+    fn exits(&mut self, pid: i32, status: ExitStatus, left_running: bool) -> Vec<Action> {
+        self.event(Event::StartEnded(StartOutcome::Exited {
+            pid: Some(pid),
+            status,
+            left_running,
+        }))
+    }
+
+    fn phase(&self) -> Phase {
+        self.machine.phase()
+    }
+
+    /// When the next look is due, counted from the epoch.
+    fn next_look(&self) -> Duration {
+        self.machine.next_look() - self.epoch
+    }
+}
+
+fn running(id: ProcessId) -> Alive {
+    Alive {
+        id,
+        parent: 1,
+        state: RunState::Running,
+    }
+}
+
+/// Copies that nobody but init has as children.
+fn sighting(ids: impl IntoIterator<Item = ProcessId>) -> Sighting {
+    let alive = ids.into_iter().map(|id| Alive {
+        id,
+        parent: 1,
+        state: RunState::Running,
+    });
+    Sighting {
+        alive: alive.collect(),
+        ..Sighting::default()
+    }
+}
+
+fn id(pid: i32) -> ProcessId {
+    ProcessId {
+        pid,
+        start_time: 1000,
+    }
+}
+
+fn report(report: Change) -> Action {
+    Action::Tell(report)
+}
+
+fn down(pid: i32, cause: Cause) -> Action {
+    report(Change::Down {
+        pid: Some(pid),
+        cause,
+        wait: Duration::ZERO,
+    })
+}
+
+#[test]
+fn looks_at_once_and_then_on_the_cycle() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.next_look(), Duration::ZERO);
+    bench.after(Duration::from_millis(3)).alive(&[100]);
+    assert_eq!(
+        bench.next_look(),
+        10 * SECOND,
+        "cycles are counted from the epoch"
+    );
+    bench.after(Duration::from_secs(10)).alive(&[100]);
+    assert_eq!(bench.next_look(), 20 * SECOND);
+}
+
+#[test]
+fn confirms_what_is_up_and_looks_at_all_when_something_may_have_happened() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.machine.look(), Look::Whole);
+    bench.alive(&[100]);
+    assert_eq!(bench.machine.look(), Look::Confirm);
+    for event in [
+        Event::ExitNoticed,
+        Event::Reconfigured(policy()),
+        Event::LookFailed("why".into()),
+    ] {
+        bench.event(event);
+        assert_eq!(bench.machine.look(), Look::Whole);
+        bench.after(SECOND).alive(&[100]);
+        assert_eq!(bench.machine.look(), Look::Confirm);
+    }
+    let mut whole = 0;
+    for _ in 0..3600 {
+        whole += u32::from(bench.machine.look() == Look::Whole);
+        bench.now = bench.machine.next_look();
+        bench.alive(&[100]);
+    }
+    assert!(
+        (9..=10).contains(&whole),
+        "once in each of ten hours: {whole}"
+    );
+    bench.absent();
+    assert_eq!(
+        bench.machine.look(),
+        Look::Whole,
+        "while it is being started"
+    );
+}
+
+#[test]
+fn adopts_what_runs_already() {
+    let mut bench = Bench::new();
+    let pids = vec![100, 101];
+    assert_eq!(bench.alive(&[100, 101]), [report(Change::Adopted { pids })]);
+    assert_eq!(bench.phase(), Phase::Up);
+    assert_eq!(bench.machine.alive(), [id(100), id(101)]);
+}
+
+#[test]
+fn starts_what_is_absent_at_first() {
+    let mut bench = Bench::new();
+    let absent = Change::Down {
+        pid: None,
+        cause: Cause::Absent,
+        wait: Duration::ZERO,
+    };
+    let expected = [Action::Start, report(absent), report(Change::Starting)];
+    assert_eq!(bench.absent(), expected, "the start comes before the words");
+    assert_eq!(bench.phase(), Phase::Starting);
+    assert_eq!(bench.alive(&[200]), [report(Change::Up { pid: 200 })]);
+    assert_eq!(bench.machine.restarts(), 0, "a first start is no restart");
+}
+
+#[test]
+fn says_nothing_while_nothing_changes() {
+    let mut bench = Bench::up();
+    for _ in 0..100 {
+        assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    }
+}
+
+#[test]
+fn is_up_while_one_of_several_lives() {
+    let mut bench = Bench::new();
+    bench.alive(&[100, 101]);
+    assert_eq!(bench.alive(&[101]), []);
+    assert_eq!(bench.machine.alive(), [id(101)]);
+    assert_eq!(bench.alive(&[101, 102]), []);
+    assert_eq!(bench.phase(), Phase::Up);
+}
+
+#[test]
+fn notices_when_another_one_took_its_place() {
+    let mut bench = Bench::up();
+    let expected = report(Change::Adopted { pids: vec![300] });
+    assert_eq!(bench.alive(&[300]), [expected]);
+    let reused = ProcessId {
+        pid: 300,
+        start_time: 2000,
+    };
+    let sighting = Sighting {
+        alive: vec![running(reused)],
+        ..Sighting::default()
+    };
+    let expected = report(Change::Adopted { pids: vec![300] });
+    assert_eq!(
+        bench.event(Event::Looked(sighting)),
+        [expected],
+        "same pid, another process"
+    );
+}
+
+#[test]
+fn restarts_what_is_gone_and_measures_the_outage() {
+    let mut bench = Bench::up();
+    let expected = [
+        Action::Start,
+        down(100, Cause::Gone),
+        report(Change::Starting),
+    ];
+    assert_eq!(bench.after(SECOND).absent(), expected);
+    bench.event(Event::StartProgramRuns);
+    let back = Change::Restarted {
+        pid: 200,
+        cause: Cause::Gone,
+        outage: 2 * SECOND,
+    };
+    assert_eq!(bench.after(2 * SECOND).alive(&[200]), [report(back)]);
+    assert_eq!(bench.machine.restarts(), 1);
+    assert_eq!(bench.next_look(), 10 * SECOND);
+}
+
+#[test]
+fn three_restarts_come_at_once_and_those_after_them_wait_ever_longer() {
+    let mut bench = Bench::up();
+    for pid in [201, 202, 203] {
+        assert_eq!(bench.absent()[0], Action::Start);
+        bench.alive(&[pid]);
+        bench.after(Duration::from_millis(10));
+    }
+    for (pid, wait) in [(203, 1), (204, 2), (205, 4), (206, 8)] {
+        let wait = wait * SECOND;
+        let down = report(Change::Down {
+            pid: Some(pid),
+            cause: Cause::Gone,
+            wait,
+        });
+        assert_eq!(bench.absent(), [down], "said, but not yet started");
+        assert_eq!(bench.phase(), Phase::Backoff);
+        assert_eq!(bench.machine.next_start(), Some(bench.now + wait));
+        let due = bench.now + wait;
+        while bench.machine.next_look() < due {
+            bench.now = bench.machine.next_look();
+            assert_eq!(bench.absent(), []);
+        }
+        bench.now = bench.machine.next_look();
+        assert_eq!(bench.now, due);
+        assert_eq!(bench.absent(), [Action::Start, report(Change::Starting)]);
+        let actions = bench.alive(&[pid + 1]);
+        assert!(matches!(actions[0], Action::Tell(Change::Restarted { .. })));
+    }
+    assert_eq!(bench.machine.restarts(), 7, "late, but not lost");
+}
+
+#[test]
+fn a_process_that_has_lived_long_enough_begins_anew() {
+    let mut bench = Bench::up();
+    for pid in 201..=206 {
+        bench.absent();
+        bench.now = bench.machine.next_start().unwrap_or(bench.now);
+        bench.absent();
+        bench.alive(&[pid]);
+    }
+    let stable = bench.now + policy().stable_after;
+    while bench.now < stable {
+        assert!(bench.machine.next_look() <= stable);
+        bench.now = bench.machine.next_look();
+        let mut expected = Vec::new();
+        if bench.now == stable {
+            let what = Recovery::CrashLoop;
+            let pid = Some(206);
+            expected.push(report(Change::Recovered { pid, what }));
+        }
+        assert_eq!(bench.alive(&[206]), expected);
+    }
+    assert_eq!(bench.absent()[0], Action::Start, "all is forgotten");
+}
+
+#[test]
+fn what_is_forgotten_is_no_reason_to_wait() {
+    let mut bench = Bench::up();
+    bench.machine.policy.restart_delay_max = 600 * SECOND;
+    bench.machine.policy.restart_delay = 600 * SECOND;
+    for _ in 0..4 {
+        bench.absent();
+        bench.alive(&[100]);
+    }
+    // Somebody else has started it meanwhile.
+    assert_eq!(bench.phase(), Phase::Up);
+    bench.after(60 * SECOND).alive(&[100]);
+    assert_eq!(bench.absent()[0], Action::Start);
+}
+
+#[test]
+fn a_crash_loop_is_told_with_the_restart_that_makes_it_one() {
+    let mut bench = Bench::up();
+    for pid in 201..=210 {
+        bench.absent();
+        bench.now = bench.machine.next_start().unwrap_or(bench.now);
+        bench.absent();
+        let actions = bench.alive(&[pid]);
+        let within = 3 * SECOND;
+        let crash_loop = report(Change::CrashLoop {
+            restarts: 5,
+            within,
+        });
+        assert_eq!(actions.contains(&crash_loop), pid == 205, "{actions:?}");
+    }
+}
+
+#[test]
+fn new_rules_shorten_a_wait() {
+    let mut bench = Bench::after_burst();
+    bench.absent();
+    assert_eq!(bench.phase(), Phase::Backoff);
+    bench.event(Event::Reconfigured(Policy {
+        restart_delay: Duration::ZERO,
+        ..policy()
+    }));
+    assert_eq!(bench.absent()[0], Action::Start);
+}
+
+/// The machine as the next run of the service has it.
+fn restarted_service(bench: &mut Bench) {
+    let machine = Machine::new(bench.machine.policy, bench.epoch, bench.now);
+    bench.machine = machine.remembering(bench.machine.memory());
+}
+
+#[test]
+fn a_start_that_an_earlier_run_has_left_in_flight_is_waited_for() {
+    let inheriting = || {
+        let mut bench = Bench::new();
+        bench.absent();
+        restarted_service(&mut bench);
+        bench
+    };
+    let absent = Change::Down {
+        pid: None,
+        cause: Cause::Absent,
+        wait: Duration::ZERO,
+    };
+    let expected = [report(absent), report(Change::Starting)];
+    let mut bench = inheriting();
+    assert_eq!(bench.absent(), expected, "nothing is started");
+    assert_eq!(bench.phase(), Phase::Starting);
+    assert_eq!(bench.after(20 * SECOND).absent(), []);
+    assert_eq!(bench.alive(&[200]), [report(Change::Up { pid: 200 })]);
+    assert_eq!(bench.absent()[0], Action::Start, "the next time it is not");
+
+    let mut bench = inheriting();
+    bench.absent();
+    let failure = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Unknown,
+    };
+    let expected = [report(Change::StartFailed(failure))];
+    assert_eq!(bench.after(30 * SECOND).absent(), expected);
+    assert_eq!(bench.after(10 * SECOND).absent()[0], Action::Start);
+
+    let mut bench = inheriting();
+    bench.after(31 * SECOND);
+    assert_eq!(bench.absent()[0], Action::Start, "its time was over");
+
+    let mut bench = inheriting();
+    bench.alive(&[100]);
+    assert_eq!(bench.absent()[0], Action::Start, "it had succeeded");
+}
+
+#[test]
+fn what_was_learnt_outlives_the_service() {
+    let mut bench = Bench::after_burst();
+    bench.absent();
+    let due = bench.machine.next_start();
+    restarted_service(&mut bench);
+    bench.after(SECOND / 2).absent();
+    assert_eq!(bench.machine.next_start(), due, "the wait goes on");
+    assert_eq!(bench.machine.restarts(), 3);
+
+    bench.now = due.unwrap();
+    bench.absent();
+    bench.alive(&[204]);
+    bench.after(59 * SECOND);
+    restarted_service(&mut bench);
+    bench.alive(&[204]);
+    assert_eq!(
+        bench.machine.next_look(),
+        bench.now + SECOND,
+        "then it is stable"
+    );
+
+    restarted_service(&mut bench);
+    bench.absent();
+    let wait = bench.machine.next_start().map(|due| due - bench.now);
+    assert_eq!(wait, Some(2 * SECOND), "a death that nobody saw counts");
+}
+
+#[test]
+fn what_was_gone_when_the_service_died_is_brought_back_all_the_same() {
+    let mut bench = Bench::after_burst();
+    bench.absent();
+    assert_eq!(bench.phase(), Phase::Backoff);
+    restarted_service(&mut bench);
+    let again = Change::Down {
+        pid: None,
+        cause: Cause::Gone,
+        wait: SECOND / 2,
+    };
+    assert_eq!(bench.after(SECOND / 2).absent(), [report(again)]);
+    bench.after(SECOND / 2).absent();
+    let back = Change::Restarted {
+        pid: 204,
+        cause: Cause::Gone,
+        outage: 2 * SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[204])[0], report(back));
+    assert_eq!(bench.machine.restarts(), 4);
+}
+
+#[test]
+fn a_start_in_flight_when_the_service_died_ends_the_outage() {
+    let mut bench = Bench::starting();
+    restarted_service(&mut bench);
+    let again = Change::Down {
+        pid: None,
+        cause: Cause::Gone,
+        wait: Duration::ZERO,
+    };
+    let expected = [report(again), report(Change::Starting)];
+    assert_eq!(bench.after(SECOND).absent(), expected);
+    let back = Change::Restarted {
+        pid: 200,
+        cause: Cause::Gone,
+        outage: 2 * SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+    assert_eq!(bench.machine.restarts(), 1);
+
+    let mut bench = Bench::starting();
+    restarted_service(&mut bench);
+    let adopted = report(Change::Adopted { pids: vec![200] });
+    assert_eq!(
+        bench.alive(&[200]),
+        [adopted],
+        "the earlier run may have told of it and not have remembered"
+    );
+}
+
+#[test]
+fn a_death_that_nobody_saw_is_a_restart_too() {
+    let mut bench = Bench::up();
+    restarted_service(&mut bench);
+    let zombies = vec![Zombie {
+        id: id(100),
+        exit_status: Some(ExitStatus::Signal(11)),
+    }];
+    let sighting = Sighting {
+        zombies,
+        ..Sighting::default()
+    };
+    let actions = bench.event(Event::Looked(sighting));
+    assert_eq!(actions[1], down(100, Cause::Killed(11)));
+    let back = Change::Restarted {
+        pid: 200,
+        cause: Cause::Killed(11),
+        outage: SECOND,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    restarted_service(&mut bench);
+    let actions = bench.after(SECOND).absent();
+    assert_eq!(actions[1], down(100, Cause::Unhealthy));
+}
+
+#[test]
+fn a_wait_that_a_pause_has_met_outlives_the_service() {
+    let mut bench = Bench::after_burst();
+    let until = bench.now + SECOND;
+    bench.event(Event::Pause(Pause {
+        until,
+        reason: None,
+    }));
+    bench.absent();
+    assert_eq!(bench.phase(), Phase::Down);
+    restarted_service(&mut bench);
+    bench.event(Event::Resume);
+    bench.after(SECOND / 2).absent();
+    assert_eq!(bench.phase(), Phase::Backoff);
+    assert_eq!(bench.machine.next_start(), Some(until));
+}
+
+#[test]
+fn new_rules_count_for_a_start_and_an_end_that_are_awaited() {
+    let mut bench = Bench::starting();
+    bench.after(SECOND).event(Event::Reconfigured(Policy {
+        start_timeout: 40 * SECOND,
+        ..policy()
+    }));
+    assert_eq!(bench.after(38 * SECOND).absent(), [], "longer");
+    bench.event(Event::Reconfigured(policy()));
+    let actions = bench.absent();
+    let is_failed = matches!(actions[..], [Action::Tell(Change::StartFailed(_))]);
+    assert!(is_failed, "shorter: {actions:?}");
+
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
+    bench.event(Event::Reconfigured(Policy {
+        stop_timeout: SECOND,
+        ..policy()
+    }));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    assert_eq!(bench.alive(&[100]), [kill], "it has had that long");
+}
+
+#[test]
+fn what_was_unwell_and_left_alone_is_restarted_once_it_is_watched_over_again() {
+    let terminate = Action::Signal(Stop::Terminate, vec![id(100)]);
+    let mut bench = Bench::up();
+    let until = bench.now + 60 * SECOND;
+    bench.event(Event::Pause(Pause {
+        until,
+        reason: None,
+    }));
+    let told = [unhealthy(100, "tcp", false)];
+    assert_eq!(bench.event(failed("tcp", true)), told);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    bench.event(Event::Resume);
+    let expected = [unhealthy(100, "tcp", true), terminate.clone()];
+    assert_eq!(bench.alive(&[100]), expected);
+
+    let mut bench = Bench::up();
+    bench.event(Event::Reconfigured(Policy {
+        dry_run: true,
+        ..policy()
+    }));
+    bench.event(failed("tcp", true));
+    bench.event(failed("memory", false));
+    assert_eq!(bench.alive(&[100]), []);
+    bench.event(Event::Reconfigured(policy()));
+    let expected = [unhealthy(100, "tcp", true), terminate];
+    assert_eq!(bench.alive(&[100]), expected);
+}
+
+#[test]
+fn in_a_dry_run_all_is_said_and_nothing_done() {
+    let mut bench = Bench::up();
+    bench.event(Event::Reconfigured(Policy {
+        dry_run: true,
+        ..policy()
+    }));
+    let would = |intention| report(Change::DryRun(intention));
+    let expected = [down(100, Cause::Gone), would(Intention::Start)];
+    assert_eq!(bench.absent(), expected);
+    assert!(bench.machine.is_dry_run());
+    for _ in 0..10 {
+        assert_eq!(bench.after(10 * SECOND).absent(), [], "said once");
+    }
+    let adopted = report(Change::Adopted { pids: vec![300] });
+    assert_eq!(bench.alive(&[300]), [adopted]);
+    let actions = bench.event(failed("tcp", true));
+    assert_eq!(actions[1..], [would(Intention::Restart)]);
+    assert_eq!(bench.phase(), Phase::Up);
+    bench.absent();
+    bench.event(Event::Reconfigured(policy()));
+    assert_eq!(bench.absent()[0], Action::Start, "no longer dry");
+}
+
+fn failed(check: &str, is_reason_to_restart: bool) -> Event {
+    Event::CheckFailed {
+        check: check.to_owned(),
+        finding: "why".into(),
+        is_reason_to_restart,
+    }
+}
+
+fn unhealthy(pid: i32, check: &str, will_restart: bool) -> Action {
+    report(Change::Unhealthy {
+        pid: Some(pid),
+        check: check.to_owned(),
+        finding: "why".into(),
+        will_restart,
+    })
+}
+
+fn recovered(pid: i32, check: &str) -> Action {
+    report(Change::Recovered {
+        pid: Some(pid),
+        what: Recovery::Check(check.to_owned()),
+    })
+}
+
+#[test]
+fn a_check_that_only_alerts_leaves_the_process_alone() {
+    let mut bench = Bench::up();
+    assert_eq!(
+        bench.event(failed("tcp", false)),
+        [unhealthy(100, "tcp", false)]
+    );
+    assert_eq!(bench.phase(), Phase::Up);
+    assert_eq!(
+        bench.machine.troubles().collect::<Vec<_>>(),
+        [("tcp", &"why".into())]
+    );
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    let check = || Event::CheckPassed {
+        check: "tcp".into(),
+    };
+    assert_eq!(bench.event(check()), [recovered(100, "tcp")]);
+    assert_eq!(bench.event(check()), []);
+}
+
+#[test]
+fn an_unhealthy_process_is_asked_to_end_then_killed_and_started_once_it_is_gone() {
+    let mut bench = Bench::up();
+    let signal = |stop| Action::Signal(stop, vec![id(100)]);
+    let expected = [unhealthy(100, "tcp", true), signal(Stop::Terminate)];
+    assert_eq!(bench.event(failed("tcp", true)), expected);
+    assert_eq!(bench.phase(), Phase::Replacing);
+    assert_eq!(bench.machine.checks_begin(), None, "no more checks");
+    assert_eq!(bench.event(failed("memory", true)), [], "one is enough");
+    assert_eq!(bench.after(9 * SECOND).alive(&[100]), []);
+    assert_eq!(bench.after(SECOND).alive(&[100]), [signal(Stop::Kill)]);
+    assert_eq!(
+        bench.after(SECOND).alive(&[100]),
+        [],
+        "not yet gone: no start"
+    );
+    let killed = report(Change::Killed {
+        pids: vec![100],
+        signal: Some(Stop::Kill),
+        cause: Cause::Unhealthy,
+    });
+    let expected = [
+        Action::Start,
+        killed,
+        down(100, Cause::Unhealthy),
+        report(Change::Starting),
+    ];
+    assert_eq!(bench.after(SECOND).absent(), expected);
+    let back = report(Change::Restarted {
+        pid: 200,
+        cause: Cause::Unhealthy,
+        outage: 13 * SECOND,
+    });
+    let expected = [back, recovered(200, "tcp")];
+    assert_eq!(bench.after(SECOND).alive(&[200]), expected);
+}
+
+#[test]
+fn what_cannot_be_killed_is_told_and_not_doubled() {
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    let kill = [kill];
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), kill);
+    bench.event(Event::NotSignalled("not permitted".into()));
+    let stuck = report(Change::Stuck {
+        pids: vec![100],
+        why: Some("not permitted".into()),
+    });
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), [stuck]);
+    assert!(bench.machine.is_stuck());
+    for _ in 0..100 {
+        assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
+        let again = bench.after(5 * SECOND).alive(&[100]);
+        assert_eq!(again, kill, "it may help by now");
+        assert!(
+            bench.machine.next_look() <= bench.now + 10 * SECOND,
+            "looked at again"
+        );
+    }
+    let actions = bench.after(10 * SECOND).absent();
+    assert_eq!(actions[0], Action::Start);
+    assert!(!bench.machine.is_stuck());
+}
+
+#[test]
+fn a_unit_is_stopped_by_systemd_and_what_is_not_in_it_by_signals() {
+    let mut bench = Bench::up();
+    bench.machine.policy.is_unit = true;
+    assert_eq!(bench.event(failed("tcp", true))[1], Action::StopUnit);
+    assert_eq!(bench.after(SECOND).alive(&[100]), []);
+    assert_eq!(bench.event(Event::UnitStopEnded), []);
+    let terminate = Action::Signal(Stop::Terminate, vec![id(100)]);
+    assert_eq!(
+        bench.alive(&[100]),
+        [terminate],
+        "it was none of the unit's"
+    );
+    let killed = report(Change::Killed {
+        pids: vec![100],
+        signal: Some(Stop::Terminate),
+        cause: Cause::Unhealthy,
+    });
+    assert_eq!(bench.after(SECOND).absent()[1], killed);
+}
+
+#[test]
+fn a_child_that_is_born_while_its_parent_is_ended_is_ended_too() {
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    let mut family = sighting([id(100), id(101)]);
+    family.alive[1].parent = 100;
+    assert_eq!(bench.after(SECOND).event(Event::Looked(family)), []);
+    assert_eq!(bench.after(SECOND).alive(&[101]), [], "an orphan now");
+    assert_eq!(bench.phase(), Phase::Replacing);
+    let kill = Action::Signal(Stop::Kill, vec![id(101)]);
+    assert_eq!(bench.after(8 * SECOND).alive(&[101]), [kill]);
+    assert_eq!(bench.after(SECOND).absent()[0], Action::Start);
+}
+
+#[test]
+fn another_copy_that_comes_while_one_is_ended_is_left_alone() {
+    let mut bench = Bench::up();
+    bench.event(failed("tcp", true));
+    let kill = Action::Signal(Stop::Kill, vec![id(100)]);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100, 300]), [kill]);
+    let actions = bench.after(SECOND).alive(&[300]);
+    let adopted = report(Change::Adopted { pids: vec![300] });
+    assert!(actions.contains(&adopted), "{actions:?}");
+    assert!(actions.contains(&recovered(300, "tcp")));
+    assert_eq!(bench.phase(), Phase::Up);
+}
+
+#[test]
+fn a_process_that_stays_stopped_is_hung() {
+    let stopped = |pid| {
+        let mut sighting = sighting([id(pid)]);
+        sighting.alive[0].state = RunState::Stopped;
+        Event::Looked(sighting)
+    };
+    let mut bench = Bench::up();
+    bench.after(5 * SECOND);
+    assert_eq!(bench.event(stopped(100)), []);
+    assert_eq!(bench.after(SECOND).alive(&[100]), [], "it goes on");
+    assert_eq!(bench.after(SECOND).event(stopped(100)), []);
+    assert_eq!(bench.after(29 * SECOND).event(stopped(100)), []);
+    assert_eq!(bench.machine.next_look(), bench.now + SECOND);
+    let actions = bench.after(SECOND).event(stopped(100));
+    let is_unhealthy = |action: &Action| matches!(action, Action::Tell(Change::Unhealthy { check, .. }) if check == STOPPED);
+    assert!(is_unhealthy(&actions[0]), "{actions:?}");
+    assert_eq!(actions[1], Action::Signal(Stop::Terminate, vec![id(100)]));
+}
+
+#[test]
+fn a_second_copy_is_told_and_ended_only_if_that_is_wanted() {
+    let duplicate = report(Change::Duplicate {
+        pid: 101,
+        first: 100,
+    });
+    let mut bench = Bench::up();
+    assert_eq!(bench.alive(&[100, 101]), []);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100, 101]), [duplicate]);
+    assert_eq!(bench.machine.duplicates().collect::<Vec<_>>(), [101]);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100, 101]), []);
+
+    bench.event(Event::Reconfigured(Policy {
+        duplicates: Duplicates::StopNewest,
+        ..policy()
+    }));
+    let signal = |stop| Action::Signal(stop, vec![id(101)]);
+    assert_eq!(bench.alive(&[100, 101]), [signal(Stop::Terminate)]);
+    assert_eq!(
+        bench.after(10 * SECOND).alive(&[100, 101]),
+        [signal(Stop::Kill)]
+    );
+    let killed = report(Change::Killed {
+        pids: vec![101],
+        signal: Some(Stop::Kill),
+        cause: Cause::Duplicate,
+    });
+    assert_eq!(bench.after(SECOND).alive(&[100]), [killed]);
+    assert_eq!(bench.phase(), Phase::Up);
+}
+
+#[test]
+fn a_second_copy_that_is_left_alone_is_the_program() {
+    let mut bench = Bench::up();
+    bench.event(Event::Reconfigured(Policy {
+        duplicates: Duplicates::StopNewest,
+        ..policy()
+    }));
+    bench.alive(&[100, 101]);
+    bench.after(10 * SECOND).alive(&[100, 101]);
+    for _ in 0..10 {
+        assert_eq!(
+            bench.after(10 * SECOND).alive(&[101]),
+            [],
+            "it is not killed"
+        );
+    }
+}
+
+#[test]
+fn what_was_started_and_is_not_recognised_is_not_started_again() {
+    let impostor = |pid| Impostor {
+        id: id(pid),
+        user: "root".into(),
+        path: "/opt/other".into(),
+    };
+    let only = |pids: &[i32]| {
+        Event::Looked(Sighting {
+            impostors: pids.iter().map(|pid| impostor(*pid)).collect(),
+            ..Sighting::default()
+        })
+    };
+    let mut bench = Bench::up();
+    let stranger = report(Change::Impostor(impostor(50)));
+    let actions = bench.event(only(&[50]));
+    assert_eq!(
+        actions[0],
+        Action::Start,
+        "somebody else's stands in nobody's way"
+    );
+    assert!(actions.contains(&stranger));
+    let misfit = report(Change::Impostor(impostor(200)));
+    assert_eq!(bench.after(SECOND).event(only(&[50, 200])), [misfit]);
+    let failure = StartFailure::Misfit(impostor(200));
+    let expected = report(Change::StartFailed(failure));
+    assert_eq!(bench.after(30 * SECOND).event(only(&[50, 200])), [expected]);
+    for _ in 0..100 {
+        assert_eq!(bench.after(10 * SECOND).event(only(&[50, 200])), []);
+    }
+    assert_eq!(bench.after(10 * SECOND).event(only(&[50])), [Action::Start]);
+}
+
+#[test]
+fn an_exit_is_only_a_reason_to_look() {
+    let mut bench = Bench::up();
+    bench.after(3 * SECOND);
+    assert_eq!(bench.event(Event::ExitNoticed), []);
+    assert_eq!(bench.next_look(), 3 * SECOND);
+    assert_eq!(bench.alive(&[100]), [], "it was another one's exit");
+}
+
+#[test]
+fn knows_how_its_own_child_died() {
+    for (status, cause) in [
+        (ExitStatus::Signal(9), Cause::Killed(9)),
+        (ExitStatus::Code(3), Cause::Exited(3)),
+        (ExitStatus::Code(0), Cause::Exited(0)),
+    ] {
+        let mut bench = Bench::starting();
+        bench.alive(&[200]);
+        bench.exits(200, status, false);
+        assert_eq!(bench.machine.next_look(), bench.now, "looks at once");
+        assert_eq!(bench.absent()[1], down(200, cause));
+    }
+}
+
+#[test]
+fn knows_how_a_zombie_died_if_the_kernel_tells() {
+    for (exit_status, cause) in [
+        (Some(ExitStatus::Signal(11)), Cause::Killed(11)),
+        (Some(ExitStatus::Code(1)), Cause::Exited(1)),
+        (None, Cause::Gone),
+    ] {
+        let mut bench = Bench::up();
+        let zombies = vec![Zombie {
+            id: id(100),
+            exit_status,
+        }];
+        let sighting = Sighting {
+            zombies,
+            ..Sighting::default()
+        };
+        assert_eq!(bench.event(Event::Looked(sighting))[1], down(100, cause));
+    }
+}
+
+#[test]
+fn anothers_zombie_tells_nothing() {
+    let mut bench = Bench::up();
+    let zombies = vec![Zombie {
+        id: id(99),
+        exit_status: Some(ExitStatus::Signal(11)),
+    }];
+    let sighting = Sighting {
+        zombies,
+        ..Sighting::default()
+    };
+    assert_eq!(
+        bench.event(Event::Looked(sighting))[1],
+        down(100, Cause::Gone)
+    );
+}
+
+#[test]
+fn a_slow_start_is_started_once() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(0), false);
+    while bench.now < bench.epoch + 25 * SECOND {
+        assert_eq!(bench.absent(), [], "at {:?}", bench.now - bench.epoch);
+        assert!(bench.machine.next_look() > bench.now);
+        assert!(bench.machine.next_look() <= bench.now + LAST_POLL);
+        bench.now = bench.machine.next_look();
+    }
+    assert!(matches!(
+        bench.alive(&[201])[..],
+        [Action::Tell(Change::Restarted { pid: 201, .. })]
+    ));
+}
+
+#[test]
+fn a_start_that_is_not_there_in_time_has_failed_and_is_tried_again_in_the_next_cycle() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(0), false);
+    assert_eq!(bench.after(29 * SECOND).absent(), []);
+    let failure = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Ended(ExitStatus::Code(0)),
+    };
+    let expected = report(Change::StartFailed(failure));
+    assert_eq!(bench.after(SECOND).absent(), [expected]);
+    assert_eq!(bench.phase(), Phase::Down);
+    assert_eq!(bench.next_look(), 40 * SECOND);
+    assert_eq!(
+        bench.after(10 * SECOND).absent(),
+        [Action::Start],
+        "no second message"
+    );
+}
+
+#[test]
+fn a_start_program_that_cannot_be_run_is_said_once_per_reason() {
+    let not_installed = StartFailure::NotInstalled("/opt/x".into());
+    let not_run = StartFailure::NotRun("/opt/x can't be run: Permission denied".into());
+    let mut bench = Bench::up();
+    bench.absent();
+    let fail = |failure: &StartFailure| Event::StartEnded(StartOutcome::NotRun(failure.clone()));
+    let said = |failure: &StartFailure| vec![report(Change::StartFailed(failure.clone()))];
+    assert_eq!(bench.event(fail(&not_installed)), said(&not_installed));
+    for _ in 0..3 {
+        assert_eq!(bench.after(10 * SECOND).absent(), [Action::Start]);
+        assert_eq!(bench.event(fail(&not_installed)), []);
+    }
+    assert_eq!(bench.after(10 * SECOND).absent(), [Action::Start]);
+    assert_eq!(
+        bench.event(fail(&not_run)),
+        said(&not_run),
+        "another reason"
+    );
+    assert_eq!(bench.machine.start_failure(), Some(&not_run));
+    bench.alive(&[300]);
+    assert_eq!(bench.machine.start_failure(), None);
+}
+
+#[test]
+fn what_appears_though_nothing_of_ours_ran_was_started_by_somebody_else() {
+    let mut bench = Bench::up();
+    bench.absent();
+    let failure = StartFailure::NotInstalled("/opt/x".into());
+    bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
+    let adopted = report(Change::Adopted { pids: vec![300] });
+    assert_eq!(bench.after(10 * SECOND).alive(&[300]), [adopted]);
+    assert_eq!(bench.machine.restarts(), 0);
+}
+
+#[test]
+fn what_appears_after_its_time_was_still_restarted() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(0), false);
+    bench.after(30 * SECOND).absent();
+    let actions = bench.after(10 * SECOND).alive(&[201]);
+    assert!(matches!(
+        actions[..],
+        [Action::Tell(Change::Restarted { .. })]
+    ));
+    assert_eq!(bench.machine.restarts(), 1);
+}
+
+#[test]
+fn a_start_program_that_reports_failure_has_failed_once_a_look_confirms_it() {
+    let mut bench = Bench::starting();
+    assert_eq!(bench.exits(200, ExitStatus::Code(3), false), []);
+    assert_eq!(bench.machine.next_look(), bench.now);
+    let failure = StartFailure::Failed(ExitStatus::Code(3));
+    assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
+
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(3), false);
+    let actions = bench.alive(&[201]);
+    assert!(
+        matches!(actions[..], [Action::Tell(Change::Restarted { .. })]),
+        "it was wrong"
+    );
+}
+
+#[test]
+fn a_start_program_that_leaves_somebody_behind_gets_its_whole_time() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(1), true);
+    assert_eq!(bench.after(29 * SECOND).absent(), []);
+    let failure = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Ended(ExitStatus::Code(1)),
+    };
+    assert_eq!(
+        bench.after(SECOND).absent(),
+        [report(Change::StartFailed(failure))]
+    );
+}
+
+#[test]
+fn a_start_program_that_hangs_is_stopped_before_the_next_one_runs() {
+    let mut bench = Bench::starting();
+    let failure = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Running,
+    };
+    let expected = report(Change::StartFailed(failure));
+    assert_eq!(bench.after(30 * SECOND).absent(), [expected]);
+    let terminate = Action::StopStartProgram(Stop::Terminate);
+    assert_eq!(bench.after(10 * SECOND).absent(), [terminate]);
+    assert_eq!(bench.phase(), Phase::Stopping);
+    assert_eq!(bench.after(9 * SECOND).absent(), [], "patience");
+    let kill = Action::StopStartProgram(Stop::Kill);
+    assert_eq!(bench.after(SECOND).absent(), [kill]);
+    bench.exits(200, ExitStatus::Signal(9), false);
+    assert_eq!(bench.machine.next_look(), bench.now);
+    assert_eq!(bench.absent(), [Action::Start]);
+}
+
+#[test]
+fn a_wrapper_that_outlives_its_program_is_stopped_first() {
+    let mut bench = Bench::starting();
+    bench.alive(&[201]);
+    let terminate = Action::StopStartProgram(Stop::Terminate);
+    assert_eq!(bench.absent(), [terminate, down(201, Cause::Gone)]);
+    let adopted = report(Change::Adopted { pids: vec![202] });
+    assert_eq!(bench.alive(&[202]), [adopted], "the wrapper was quicker");
+}
+
+#[test]
+fn a_failed_look_starts_nothing_and_is_said_once() {
+    let mut bench = Bench::up();
+    let failed = |why: &str| Event::LookFailed(why.into());
+    let unknown = |why: &str| vec![report(Change::Unknown(why.into()))];
+    assert_eq!(
+        bench.event(failed("no descriptors")),
+        unknown("no descriptors")
+    );
+    assert_eq!(bench.machine.look_failure(), Some(&"no descriptors".into()));
+    assert_eq!(bench.next_look(), 10 * SECOND);
+    assert_eq!(bench.after(10 * SECOND).event(failed("no descriptors")), []);
+    assert_eq!(
+        bench.after(10 * SECOND).event(failed("no memory")),
+        unknown("no memory")
+    );
+    assert_eq!(bench.alive(&[100]), [report(Change::Up { pid: 100 })]);
+    assert_eq!(bench.machine.look_failure(), None);
+
+    bench.event(failed("no memory"));
+    assert_eq!(
+        bench.absent()[0],
+        Action::Start,
+        "now it is known to be gone"
+    );
+}
+
+#[test]
+fn a_failed_look_does_not_end_a_start() {
+    let mut bench = Bench::starting();
+    bench
+        .after(31 * SECOND)
+        .event(Event::LookFailed("why".into()));
+    assert_eq!(bench.phase(), Phase::Starting);
+    assert_eq!(bench.machine.next_look() - bench.epoch, 40 * SECOND);
+    let actions = bench.alive(&[201]);
+    assert!(matches!(
+        actions[..],
+        [Action::Tell(Change::Restarted { .. })]
+    ));
+}
+
+#[test]
+fn new_settings_are_tried_at_once_and_change_nothing_else() {
+    let mut bench = Bench::up();
+    bench.after(SECOND);
+    let policy = Policy {
+        interval: 60 * SECOND,
+        ..policy()
+    };
+    assert_eq!(bench.event(Event::Reconfigured(policy)), []);
+    assert_eq!(bench.next_look(), SECOND);
+    assert_eq!(bench.alive(&[100]), []);
+    assert_eq!(bench.next_look(), 60 * SECOND);
+}
+
+/// A world as the machine may meet it: what it asks for happens, late, differently or not at all.
+#[derive(Debug, Clone, Copy)]
+enum Chance {
+    /// Time passes until the machine wants to look, and the look succeeds.
+    Look,
+    /// The same, but the look fails.
+    LookFails,
+    /// Something wakes the machine early.
+    Wake,
+    /// All copies die.
+    Die,
+    /// One copy dies.
+    OneDies,
+    /// Somebody else starts a copy.
+    SomebodyStarts,
+    /// A copy has a child.
+    Forks,
+    /// The start program brings a copy up.
+    ProgramSucceeds,
+    /// The start program brings something up that has only the name.
+    ProgramMistakes,
+    /// The start program ends.
+    ProgramEnds(i32, bool),
+    /// Those that were signalled heed it, SIGKILL before SIGTERM.
+    Heed,
+    /// A check fails, or passes.
+    Check { fails: bool, restart: bool },
+    /// Copies are stopped, or go on.
+    Stopped(bool),
+    /// Time passes.
+    Pass(u64),
+    /// The configuration is read again.
+    Reload(Policy),
+    /// From now on the start program can or can't be run.
+    Installed(bool),
+    /// Somebody wants it left alone for so long.
+    Pause(u64),
+    /// Somebody wants it watched over again.
+    Resume,
+    /// Somebody wants it restarted.
+    RestartAsked,
+    /// The service dies and is started again.
+    ServiceRestarts,
+}
+
+fn rules() -> impl Strategy<Value = Policy> {
+    let times = (
+        100..20_000_u64,
+        100..40_000_u64,
+        100..20_000_u64,
+        0..5_000_u64,
+    );
+    let stop_newest = prop_oneof![Just(Duplicates::Warn), Just(Duplicates::StopNewest)];
+    let dry_run = prop_oneof![9 => Just(false), 1 => Just(true)];
+    let lives = (100..40_000_u64, 100..120_000_u64, 2..6_u32);
+    let rest = (0..5_u32, stop_newest, dry_run, any::<bool>());
+    (times, lives, rest).prop_map(
+        |(
+            (interval, start, stop, delay),
+            (stopped, stable, crash_loop_restarts),
+            (restart_burst, duplicates, dry_run, is_unit),
+        )| Policy {
+            interval: Duration::from_millis(interval),
+            start_timeout: Duration::from_millis(start),
+            stop_timeout: Duration::from_millis(stop),
+            stopped_timeout: Duration::from_millis(stopped),
+            restart_burst,
+            restart_delay: Duration::from_millis(delay),
+            restart_delay_max: Duration::from_millis(delay * 20),
+            stable_after: Duration::from_millis(stable),
+            crash_loop_restarts,
+            duplicates,
+            dry_run,
+            is_unit,
+            ..Policy::default()
+        },
+    )
+}
+
+fn chance() -> impl Strategy<Value = Chance> {
+    prop_oneof![
+        20 => Just(Chance::Look),
+        1 => Just(Chance::LookFails),
+        2 => Just(Chance::Wake),
+        5 => Just(Chance::Die),
+        2 => Just(Chance::OneDies),
+        2 => Just(Chance::SomebodyStarts),
+        2 => Just(Chance::Forks),
+        6 => Just(Chance::ProgramSucceeds),
+        1 => Just(Chance::ProgramMistakes),
+        6 => (prop_oneof![Just(0), Just(1)], any::<bool>())
+            .prop_map(|(code, left)| Chance::ProgramEnds(code, left)),
+        4 => Just(Chance::Heed),
+        3 => (any::<bool>(), any::<bool>())
+            .prop_map(|(fails, restart)| Chance::Check { fails, restart }),
+        1 => any::<bool>().prop_map(Chance::Stopped),
+        4 => (0..40_000u64).prop_map(Chance::Pass),
+        1 => rules().prop_map(Chance::Reload),
+        1 => any::<bool>().prop_map(Chance::Installed),
+        1 => (0..40_000u64).prop_map(Chance::Pause),
+        1 => Just(Chance::Resume),
+        1 => Just(Chance::RestartAsked),
+        1 => Just(Chance::ServiceRestarts),
+    ]
+}
+
+/// More of them show nothing more.
+const MOST_COPIES: usize = 5;
+
+/// The world around a machine, and the rules it is held to.
+struct World {
+    machine: Machine,
+    epoch: Instant,
+    now: Instant,
+    policy: Policy,
+    copies: Vec<Alive>,
+    mistakes: Vec<Impostor>,
+    next_pid: i32,
+    /// The start program that runs.
+    program: Option<i32>,
+    /// Until when a start may still succeed that is neither up nor failed yet.
+    in_flight: Option<Instant>,
+    installed: bool,
+    starts: Vec<Instant>,
+    restarted: u64,
+    /// Who was sent what.
+    signalled: Vec<(Stop, ProcessId)>,
+    /// When it last died under these rules, and how long its restart had to wait.
+    last_death: Option<(Instant, Duration)>,
+    /// Before when it was told that nothing is started.
+    not_before: Option<Instant>,
+    paused_until: Option<Instant>,
+    is_crash_loop: bool,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        let now = Instant::now();
+        Self {
+            machine: Machine::new(policy, now, now),
+            epoch: now,
+            now,
+            policy,
+            copies: Vec::new(),
+            mistakes: Vec::new(),
+            next_pid: 1000,
+            program: None,
+            in_flight: None,
+            installed: true,
+            starts: Vec::new(),
+            restarted: 0,
+            signalled: Vec::new(),
+            last_death: None,
+            not_before: None,
+            paused_until: None,
+            is_crash_loop: false,
+        }
+    }
+
+    fn is_hands_off(&self) -> bool {
+        self.policy.dry_run || self.paused_until.is_some()
+    }
+
+    fn new_pid(&mut self) -> i32 {
+        self.next_pid += 1;
+        self.next_pid
+    }
+
+    fn take(&mut self, event: Event) {
+        let may_start = matches!(&event, Event::Looked(sighting) if sighting.alive.is_empty());
+        let phase = self.machine.phase();
+        let has_looked = matches!(event, Event::Looked(_));
+        self.paused_until = match &event {
+            Event::Pause(pause) => Some(pause.until),
+            Event::Resume => None,
+            _ => self
+                .paused_until
+                .filter(|until| !has_looked || self.now < *until),
+        };
+        for action in self.machine.handle(self.now, event) {
+            match action {
+                Action::Start => {
+                    assert!(may_start, "a start without a look that found it absent");
+                    self.started();
+                }
+                Action::StopStartProgram(stop) => {
+                    assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
+                    assert!(self.program.is_some(), "a signal to nobody");
+                    if stop == Stop::Kill {
+                        self.program_ends(ExitStatus::Signal(9), false);
+                    }
+                }
+                Action::StopUnit => {
+                    assert!(!self.is_hands_off(), "a stop in a dry run or a pause");
+                    assert!(self.policy.is_unit && phase == Phase::Up);
+                }
+                Action::Signal(stop, ids) => self.signals(stop, ids),
+                Action::Tell(report) => self.told(&report, phase == Phase::New),
+            }
+        }
+        if !matches!(self.machine.phase(), Phase::Starting | Phase::New) {
+            self.in_flight = None;
+        }
+        assert_eq!(self.machine.restarts(), self.restarted);
+        if self.machine.backoff.is_fresh() {
+            self.not_before = None;
+        }
+        let most = self
+            .policy
+            .interval
+            .max(self.policy.stop_timeout)
+            .max(LAST_POLL);
+        assert!(
+            self.machine.next_look() <= self.now + most,
+            "a look is always due"
+        );
+    }
+
+    fn started(&mut self) {
+        assert!(
+            self.copies.is_empty(),
+            "a start while one is up, or not yet gone"
+        );
+        let in_flight = self.in_flight.is_some_and(|until| self.now < until);
+        assert!(!in_flight, "two starts in flight");
+        assert_eq!(self.program, None, "two start programs");
+        assert!(!self.is_hands_off(), "a start in a dry run or a pause");
+        let is_early = self.not_before.is_some_and(|time| self.now < time);
+        assert!(!is_early, "a start before the time that was told");
+        self.starts.push(self.now);
+        if self.installed {
+            let pid = self.new_pid();
+            self.program = Some(pid);
+            self.in_flight = Some(self.now + self.policy.start_timeout);
+            self.take(Event::StartProgramRuns);
+        } else {
+            let failure = StartFailure::NotInstalled("/x".into());
+            self.take(Event::StartEnded(StartOutcome::NotRun(failure)));
+        }
+    }
+
+    fn signals(&mut self, stop: Stop, ids: Vec<ProcessId>) {
+        let lives = |id: &ProcessId| self.copies.iter().any(|copy| copy.id == *id);
+        self.signalled.retain(|(_, id)| lives(id));
+        assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
+        assert!(!ids.is_empty(), "a signal to nobody");
+        for id in ids {
+            let asked = self.signalled.contains(&(Stop::Terminate, id));
+            let parent = self.copies.iter().find(|copy| copy.id == id);
+            let is_child = parent.is_some_and(|copy| copy.parent != 1);
+            assert!(
+                stop == Stop::Terminate || asked || is_child,
+                "killed without being asked"
+            );
+            self.signalled.push((stop, id));
+        }
+    }
+
+    fn told(&mut self, report: &Change, is_first_look: bool) {
+        match report {
+            Change::Restarted { outage, .. } => {
+                self.restarted += 1;
+                self.in_flight = None;
+                assert!(*outage <= self.now - self.epoch, "{outage:?} is made up");
+            }
+            Change::CrashLoop { .. } => {
+                assert!(!self.is_crash_loop, "a crash loop is told twice");
+                self.is_crash_loop = true;
+            }
+            Change::Recovered { what, .. } if *what == Recovery::CrashLoop => {
+                assert!(self.is_crash_loop, "the end of no crash loop");
+                self.is_crash_loop = false;
+            }
+            Change::Down { wait, cause, .. } => {
+                self.not_before = Some(self.now + *wait);
+                assert!(
+                    *wait <= self.policy.restart_delay_max,
+                    "{wait:?} is beyond the cap"
+                );
+                if *cause == Cause::Requested {
+                    return;
+                }
+                let before = self.last_death.replace((self.now, *wait));
+                if let (false, Some((died, waited))) = (is_first_look, before) {
+                    let may_be_stable = self.now - died >= self.policy.stable_after;
+                    assert!(
+                        *wait >= waited || may_be_stable,
+                        "{waited:?} shrinks to {wait:?}"
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn program_ends(&mut self, status: ExitStatus, left_running: bool) {
+        if let Some(pid) = self.program.take() {
+            self.take(Event::StartEnded(StartOutcome::Exited {
+                pid: Some(pid),
+                status,
+                left_running,
+            }));
+        }
+    }
+
+    fn look(&mut self) {
+        self.now = self.now.max(self.machine.next_look());
+        self.take(Event::Looked(Sighting {
+            alive: self.copies.clone(),
+            zombies: Vec::new(),
+            impostors: self.mistakes.clone(),
+        }));
+        let is_up = matches!(self.machine.phase(), Phase::Up | Phase::Replacing);
+        assert_eq!(is_up, !self.copies.is_empty());
+        let is_passed_over = self.machine.phase() == Phase::Up
+            && !self.is_hands_off()
+            && self
+                .machine
+                .troubles
+                .values()
+                .any(|trouble| trouble.is_reason_to_restart);
+        assert!(!is_passed_over, "unwell, and nothing comes of it");
+    }
+
+    fn add_copy(&mut self, parent: i32) {
+        if self.copies.len() >= MOST_COPIES {
+            return;
+        }
+        let pid = self.new_pid();
+        self.copies.push(Alive {
+            id: id(pid),
+            parent,
+            state: RunState::Running,
+        });
+    }
+
+    fn happen(&mut self, chance: Chance) {
+        match chance {
+            Chance::Look => self.look(),
+            Chance::LookFails => {
+                self.now = self.now.max(self.machine.next_look());
+                self.take(Event::LookFailed("why".into()));
+            }
+            Chance::Wake => self.take(Event::ExitNoticed),
+            Chance::Die => self.copies.clear(),
+            Chance::OneDies => {
+                self.copies.pop();
+            }
+            Chance::SomebodyStarts => self.add_copy(1),
+            Chance::Forks => {
+                if let Some(parent) = self.copies.first() {
+                    self.add_copy(parent.id.pid);
+                }
+            }
+            Chance::ProgramSucceeds if self.in_flight.is_some() => self.add_copy(1),
+            Chance::ProgramSucceeds => {}
+            Chance::ProgramMistakes => {
+                let pid = self.new_pid();
+                self.mistakes = vec![Impostor {
+                    id: id(pid),
+                    user: "root".into(),
+                    path: "/x".into(),
+                }];
+            }
+            Chance::ProgramEnds(code, left) => self.program_ends(ExitStatus::Code(code), left),
+            Chance::Heed => {
+                let signalled = std::mem::take(&mut self.signalled);
+                self.copies
+                    .retain(|copy| signalled.iter().all(|(_, id)| *id != copy.id));
+                if self.policy.is_unit {
+                    self.take(Event::UnitStopEnded);
+                }
+            }
+            Chance::Check {
+                fails: true,
+                restart,
+            } => self.take(failed("tcp", restart)),
+            Chance::Check { .. } => self.take(Event::CheckPassed {
+                check: "tcp".into(),
+            }),
+            Chance::Stopped(stopped) => {
+                let state = if stopped {
+                    RunState::Stopped
+                } else {
+                    RunState::Running
+                };
+                for copy in &mut self.copies {
+                    copy.state = state;
+                }
+            }
+            Chance::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
+            Chance::Reload(policy) => {
+                let times = (self.policy.start_timeout, policy.start_timeout);
+                let in_flight = self.in_flight.filter(|until| self.now < *until);
+                self.in_flight = in_flight.and_then(|until| (until + times.1).checked_sub(times.0));
+                self.policy = policy;
+                self.last_death = None;
+                self.not_before = None;
+                self.take(Event::Reconfigured(policy));
+            }
+            Chance::Installed(installed) => self.installed = installed,
+            Chance::Pause(milliseconds) => self.take(Event::Pause(Pause {
+                until: self.now + Duration::from_millis(milliseconds),
+                reason: None,
+            })),
+            Chance::Resume => self.take(Event::Resume),
+            Chance::RestartAsked => {
+                self.not_before = None;
+                self.take(Event::RestartAsked);
+            }
+            Chance::ServiceRestarts => {
+                let memory = self.machine.memory();
+                self.machine = Machine::new(self.policy, self.epoch, self.now).remembering(memory);
+                // The start program of the earlier run goes on without anybody to tell of it.
+                self.program = None;
+            }
+        }
+    }
+
+    /// Whatever has happened before, an absence is followed by a start.
+    fn comes_back(&mut self) {
+        self.copies.clear();
+        self.mistakes.clear();
+        self.policy.dry_run = false;
+        self.not_before = None;
+        self.take(Event::Reconfigured(self.policy));
+        self.take(Event::Resume);
+        let starts = self.starts.len();
+        let policy = self.policy;
+        let wait = policy.start_timeout + policy.restart_delay_max + 3 * policy.stop_timeout;
+        let end = self.now + wait + 3 * policy.interval + Duration::from_secs(40);
+        while self.starts.len() == starts && self.now < end {
+            self.look();
+        }
+        assert!(self.starts.len() > starts, "an absence without a start");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Never two starts in flight, never a start while one is up or not yet gone or after a failed
+    /// look, no wait beyond the cap and none that shrinks before the process is stable, no SIGKILL
+    /// before SIGTERM, no start before the time that was told, nothing done in a dry run or a pause,
+    /// a crash loop told once until it is over, and, whatever has happened before, every absence is
+    /// followed by a start in bounded time.
+    #[test]
+    fn any_history_keeps_the_rules(
+        policy in rules(),
+        history in prop::collection::vec(chance(), 0..400),
+    ) {
+        let mut world = World::new(policy);
+        for chance in history {
+            world.happen(chance);
+        }
+        world.comes_back();
+    }
+}

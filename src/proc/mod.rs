@@ -1,0 +1,31 @@
+//! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
+//! in [`crate::machine`].
+
+mod listing;
+mod name;
+mod signal;
+mod sockets;
+mod stat;
+mod table;
+mod target;
+mod usage;
+mod watch;
+
+pub use listing::{Running, running};
+pub use name::ProcessName;
+pub use signal::{SignalError, Signalled, signal};
+pub use sockets::listening;
+pub use stat::Stat;
+pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
+pub use target::{CmdlinePattern, ExePattern, Target};
+pub use usage::Usage;
+pub use watch::{ExitWatches, exit_of};
+
+/// One process, for as long as the machine runs: a pid alone may name another one tomorrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// The process id, as seen from the watchdog's own PID namespace.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (proc(5), /proc/PID/stat field 22).
+    pub start_time: u64,
+}

@@ -1,0 +1,76 @@
+//! A restart or a stop of a unit while systemd is at it; how systemd is asked for it is
+//! in [`super::manager`] and [`super::unit`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::machine::{StartFailure, StartOutcome};
+use crate::sys::exit_status::ExitStatus;
+use crate::text::phrase::{Phrase, phrase};
+
+/// What a job waits for. Boxed, it needs the code of a task only once, which is of some size.
+pub(super) type Work = Pin<Box<dyn Future<Output = StartOutcome> + Send>>;
+
+/// A unit's restart, or stop, under way.
+#[derive(Debug)]
+pub struct Job {
+    pid: Option<i32>,
+    let_go: Arc<Notify>,
+    outcome: JoinHandle<StartOutcome>,
+}
+
+impl Job {
+    /// Goes on with `work`, which waits for systemd. `pid` is that of a child of ours that does so, if
+    /// there is one.
+    pub(super) fn begin(pid: Option<i32>, work: Work) -> Self {
+        let let_go = Arc::new(Notify::new());
+        let released = let_go.clone();
+        let outcome = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = released.notified() => exited(pid, ExitStatus::Code(0), true),
+                outcome = work => outcome,
+            }
+        });
+        Self {
+            pid,
+            let_go,
+            outcome,
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    pub(super) async fn ended(&mut self) -> StartOutcome {
+        match (&mut self.outcome).await {
+            Ok(outcome) => outcome,
+            Err(error) => failure(phrase!(
+                "waiting for systemd: %{error}",
+                error = error.to_string()
+            )),
+        }
+    }
+
+    /// Ends the waiting here: the connection is closed, or systemctl is ended, which has nothing to
+    /// clean up. What systemd has queued is systemd's to finish.
+    pub(super) fn let_go(&self) {
+        self.let_go.notify_one();
+    }
+}
+
+pub(super) fn exited(pid: Option<i32>, status: ExitStatus, left_running: bool) -> StartOutcome {
+    StartOutcome::Exited {
+        pid,
+        status,
+        left_running,
+    }
+}
+
+pub(super) fn failure(why: Phrase) -> StartOutcome {
+    StartOutcome::NotRun(StartFailure::Unit(why))
+}

@@ -1,0 +1,118 @@
+//! Runs what brings a process up, and reaps it; whether and when is decided in
+//! [`crate::machine`].
+
+mod direct;
+pub mod exec;
+mod instance;
+mod job;
+mod manager;
+pub(crate) mod old_watcher;
+mod unit;
+
+use crate::config::{ProcessSettings, Start};
+use crate::machine::{StartFailure, StartOutcome, Stop};
+
+/// A start program that was run and not yet seen to end.
+///
+/// Dropping it leaves the program running but nobody to reap it: hand it to [`Self::reap`].
+#[derive(Debug)]
+pub enum StartProgram {
+    /// A detached child.
+    Direct(direct::Child),
+    /// A unit that systemd starts for us.
+    Unit(job::Job),
+}
+
+impl StartProgram {
+    /// Runs the start program of a process.
+    ///
+    /// # Errors
+    /// When it can't be run: the process stays down until a later try succeeds.
+    pub fn run(process: &ProcessSettings) -> Result<Self, StartFailure> {
+        match &process.start {
+            Start::Command(command) if instance::is_launcher(process.launcher) => {
+                instance::start(&process.key, command).map(Self::Unit)
+            }
+            Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
+            Start::Unit(unit) => unit::restart(unit).map(Self::Unit),
+        }
+    }
+
+    /// Its pid; `None` where systemd does it all.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        match self {
+            Self::Direct(child) => Some(child.pid()),
+            Self::Unit(job) => job.pid(),
+        }
+    }
+
+    /// Waits until it has ended, and reaps it. May be dropped and called again.
+    pub async fn ended(&mut self) -> StartOutcome {
+        match self {
+            Self::Direct(child) => child.ended().await,
+            Self::Unit(job) => job.ended().await,
+        }
+    }
+
+    /// Says how it ended if it has, without waiting.
+    pub fn try_ended(&mut self) -> Option<StartOutcome> {
+        match self {
+            Self::Direct(child) => child.try_ended(),
+            // Once the process is up the job is let go, so it never tells how the process ended.
+            Self::Unit(_) => None,
+        }
+    }
+
+    /// Tells it that the process it was to bring up is up.
+    pub fn succeeded(&self) {
+        match self {
+            // It may have become the process: how it ends is of interest.
+            Self::Direct(_) => {}
+            Self::Unit(job) => job.let_go(),
+        }
+    }
+
+    /// Asks it to end; [`Self::ended`] tells when it has.
+    pub fn stop(&self, stop: Stop) {
+        match self {
+            Self::Direct(child) => child.stop(stop),
+            // The next restart of the unit stops what is left of this one.
+            Self::Unit(job) => job.let_go(),
+        }
+    }
+
+    /// Reaps it whenever it ends, for somebody who no longer cares how.
+    pub fn reap(mut self) {
+        tokio::spawn(async move { self.ended().await });
+    }
+}
+
+/// A unit's stop under way. Dropping it leaves systemd to finish it.
+#[derive(Debug)]
+pub struct UnitStop(job::Job);
+
+impl UnitStop {
+    /// Has systemd stop the unit of a process; `None` for one that isn't started as a unit.
+    ///
+    /// # Errors
+    /// When systemctl can't be run.
+    pub fn begin(process: &ProcessSettings) -> Option<Result<Self, StartFailure>> {
+        match &process.start {
+            Start::Unit(unit) => Some(unit::stop(unit).map(Self)),
+            Start::Command(_) => None,
+        }
+    }
+
+    /// Waits until it has ended, well or not: what it has done is seen in the process table. May be
+    /// dropped and called again.
+    pub async fn ended(&mut self) {
+        self.0.ended().await;
+    }
+}
+
+impl Drop for UnitStop {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}

@@ -1,0 +1,179 @@
+//! The status that the service publishes and others read: its form, its file, its reading; and how the
+//! service is asked for something. Where a process stands is decided in [`crate::machine`].
+
+pub mod client;
+pub mod control;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::small_file;
+use crate::text::escape::{list, printable};
+use crate::text::phrase::{Phrase, phrase};
+use crate::text::timestamp::Timestamp;
+
+/// The file's name in the runtime directory.
+pub const FILE_NAME: &str = "status.json";
+
+/// Everything the service publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The service's pid.
+    pub pid: u32,
+    /// When the service started.
+    pub started_at: Timestamp,
+    /// When this was published.
+    pub updated_at: Timestamp,
+    /// Each process, in the order of the configuration.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// Where one process stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Its key in the configuration.
+    pub key: String,
+    /// Its name in /proc.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// Its living processes.
+    pub pids: Vec<i32>,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// How often it was brought back since the machine was booted or the service was last stopped.
+    pub restarts: u64,
+    /// When the next start comes, if it has to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<Timestamp>,
+    /// Until when it is left alone, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// The last time it was brought back.
+    pub last_restart: Option<LastRestart>,
+    /// What a person should know about the state, if anything, in English.
+    pub detail: Option<String>,
+    /// The same sentence by sentence, for whoever tells it in another language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wording: Vec<Phrase>,
+}
+
+/// Where a process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It runs.
+    Up,
+    /// It is being started.
+    Starting,
+    /// It is gone, and the last start failed.
+    Down,
+    /// It dies again and again: the next start waits.
+    Backoff,
+    /// It lives, but isn't well.
+    Unhealthy,
+    /// It is to end, and can't be killed.
+    Stuck,
+    /// It is left alone for a while, whether it runs or not.
+    Paused,
+    /// It couldn't be looked at.
+    Unknown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Up => "up",
+            Self::Starting => "starting",
+            Self::Down => "down",
+            Self::Backoff => "backoff",
+            Self::Unhealthy => "unhealthy",
+            Self::Stuck => "stuck",
+            Self::Paused => "paused",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// The last time a process was brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRestart {
+    /// When it was back.
+    pub at: Timestamp,
+    /// Why it had to be brought back.
+    pub cause: String,
+    /// How long it was gone, in milliseconds.
+    pub outage_ms: u64,
+}
+
+impl Status {
+    /// Puts this in place of what was published in `directory` before; a reader sees the one or
+    /// the other, whole.
+    ///
+    /// # Errors
+    /// When it can't be written; what was published before is still there.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        small_file::replace(directory, FILE_NAME, &text)
+    }
+
+    /// Reads what was last published in `directory`; `None` when nothing ever was.
+    ///
+    /// # Errors
+    /// When there is something that can't be read or isn't a status.
+    pub fn read(directory: &Path) -> Result<Option<Self>, Phrase> {
+        let Some(text) = small_file::read(directory, FILE_NAME)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let path = directory.join(FILE_NAME);
+            phrase!(
+                "%{file} isn't a status of this service: %{error}",
+                file = path.display().to_string(),
+                error = error.to_string()
+            )
+        })
+    }
+
+    /// Whether every process runs.
+    #[must_use]
+    pub fn is_all_up(&self) -> bool {
+        self.processes
+            .iter()
+            .all(|process| process.state == State::Up)
+    }
+
+    /// The line for `systemctl status`: it holds until the next change.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let parts = self.processes.iter().map(ToString::to_string);
+        parts.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// One process in a few words.
+impl fmt::Display for ProcessStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", printable(&self.name))?;
+        // The file may have been written by anybody: a line end would begin another assignment to
+        // systemd.
+        let detail = self.detail.as_deref().map(printable);
+        match (&self.state, &detail) {
+            (State::Up, _) => {
+                write!(f, "up (pid {})", list(&self.pids))
+            }
+            // "waiting: …" says it better than the state.
+            (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {
+                f.write_str(detail)
+            }
+            (state, Some(detail)) => write!(f, "{state}: {detail}"),
+            (state, None) => write!(f, "{state}"),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The words for what happens to a process; what has happened is decided in [`crate::machine`].
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::config::ProcessSettings;
+use crate::events::{Kind, Message};
+use crate::machine::{Cause, Change, Intention, Recovery, Stop};
+use crate::proc::Impostor;
+use crate::text::escape::list;
+
+/// What has happened to a process, as a message. `start_program` is the pid of its start program, if
+/// one has just been run.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm for each change, each of a few lines"
+)]
+pub(super) fn message(
+    process: &ProcessSettings,
+    change: &Change,
+    start_program: Option<i32>,
+) -> Message {
+    let name = process.name();
+    let new = |kind, pid, text: String| Message::of_process(&process.key, kind, pid, text);
+    match change {
+        Change::Up { pid } => {
+            let text = format!("{name} is running (pid {pid})");
+            new(Kind::Up, Some(*pid), text)
+        }
+        Change::Adopted { pids } => {
+            let list = list(pids);
+            let text = format!(
+                "{name} is running (pid {list}), started by somebody else; watching over it"
+            );
+            new(Kind::Adopted, pids.first().copied(), text)
+        }
+        Change::Down { pid, cause, wait } => {
+            let which = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let when = wait_in_words(*wait);
+            let text = format!("{name}{which} {cause}; no sale is possible until it is back{when}");
+            Message {
+                cause: Some(cause.as_str()),
+                ..new(Kind::Down, *pid, text)
+            }
+        }
+        Change::Starting => {
+            let text = format!("{name} is being started with {}", process.start);
+            new(Kind::Starting, start_program, text)
+        }
+        Change::Restarted { pid, cause, outage } => {
+            let outage_ms = u64::try_from(outage.as_millis()).unwrap_or(u64::MAX);
+            let outage = format_duration(Duration::from_millis(outage_ms));
+            let text = format!("{name} is back (pid {pid}) after an outage of {outage}");
+            Message {
+                cause: Some(cause.as_str()),
+                outage_ms: Some(outage_ms),
+                ..new(Kind::Restarted, Some(*pid), text)
+            }
+        }
+        Change::StartFailed(failure) => {
+            let again = format_duration(process.policy.interval);
+            let text = format!(
+                "{name} can't be started, no sale is possible: {failure}; \
+                 trying again every {again}"
+            );
+            new(Kind::StartFailed, start_program, text)
+        }
+        Change::Unknown(why) => {
+            let text = format!(
+                "whether {name} is running can't be told, so nothing is started: {why}; \
+                 looking again"
+            );
+            new(Kind::Unknown, None, text)
+        }
+        Change::Unhealthy {
+            pid,
+            check,
+            finding,
+            will_restart,
+        } => {
+            let then = if *will_restart {
+                "it is being restarted"
+            } else {
+                "it is left running"
+            };
+            let text = format!("{name} isn't well ({check}): {finding}; {then}");
+            new(Kind::Unhealthy, *pid, text)
+        }
+        Change::Recovered { pid, what } => {
+            let text = match what {
+                Recovery::CrashLoop => format!("{name} no longer dies again and again"),
+                Recovery::Check(check) => format!("{name} is well again ({check})"),
+                Recovery::Void(check) => {
+                    format!("{name} is taken to be well until its checks have been made ({check})")
+                }
+            };
+            new(Kind::Recovered, *pid, text)
+        }
+        Change::CrashLoop { restarts, within } => {
+            let within = format_duration(Duration::from_secs(within.as_secs()));
+            let text = format!(
+                "{name} dies again and again: brought back {restarts} times within {within}; it \
+                 will be brought back every time, after ever longer waits"
+            );
+            new(Kind::CrashLoop, None, text)
+        }
+        Change::Killed {
+            pids,
+            signal,
+            cause,
+        } => killed(name, pids, *signal, *cause, new),
+        Change::Stuck { pids, why } => {
+            let which = list(pids);
+            let why = why.as_deref().unwrap_or(
+                "SIGKILL didn't end it, as when it waits for a device; a reboot may be needed",
+            );
+            let text = format!(
+                "{name} (pid {which}) is to end and can't be killed, so no other one is started: \
+                 {why}; looking again"
+            );
+            new(Kind::Stuck, pids.first().copied(), text)
+        }
+        Change::Impostor(Impostor { id, user, path }) => {
+            let text = format!(
+                "a process is called {name} without being it: pid {}, user {user}, {path}; it is \
+                 left alone",
+                id.pid
+            );
+            new(Kind::Impostor, Some(id.pid), text)
+        }
+        Change::Duplicate { pid, first } => {
+            let text = format!("{name} runs twice: pid {pid} besides pid {first}");
+            new(Kind::Duplicate, Some(*pid), text)
+        }
+        Change::Paused { time, reason } => {
+            let rounded = (*time + Duration::from_millis(500)).as_secs();
+            let time = format_duration(Duration::from_secs(rounded));
+            let reason = reason.as_deref().map(|reason| format!(": {reason}"));
+            let reason = reason.unwrap_or_default();
+            let text = format!("{name} is left alone for {time}, then watched over again{reason}");
+            new(Kind::Paused, None, text)
+        }
+        Change::Resumed { is_over } => {
+            let why = if *is_over {
+                "the pause is over"
+            } else {
+                "somebody has ended the pause"
+            };
+            new(
+                Kind::Resumed,
+                None,
+                format!("{name} is watched over again: {why}"),
+            )
+        }
+        Change::DryRun(intention) => {
+            let what = match intention {
+                Intention::Start => format!("{name} would be started with {}", process.start),
+                Intention::Restart => format!("{name} would be restarted"),
+                Intention::StopDuplicate { pid } => {
+                    format!("the second copy of {name} (pid {pid}) would be ended")
+                }
+            };
+            let text = format!("dry run, nothing is done: {what}");
+            new(Kind::DryRun, None, text)
+        }
+    }
+}
+
+fn killed(
+    name: &impl std::fmt::Display,
+    pids: &[i32],
+    signal: Option<Stop>,
+    cause: Cause,
+    new: impl Fn(Kind, Option<i32>, String) -> Message,
+) -> Message {
+    let by = match signal {
+        None => "systemd has stopped its unit",
+        Some(Stop::Terminate) => "SIGTERM",
+        Some(Stop::Kill) => "SIGKILL, for it didn't heed SIGTERM",
+    };
+    let text = format!("{name} (pid {}) {cause}: {by}", list(pids));
+    Message {
+        cause: Some(cause.as_str()),
+        ..new(Kind::Killed, pids.first().copied(), text)
+    }
+}
+
+fn wait_in_words(wait: Duration) -> String {
+    match wait {
+        Duration::ZERO => String::new(),
+        wait => {
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            let wait = format_duration(Duration::from_millis(milliseconds));
+            format!("; it dies again and again, so the next start comes in {wait}")
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Wraps the operating system for the rooms above: children, small files, locks, timers, users, who may
+//! change a path. What lives in /proc about processes is read by [`crate::proc`].
+
+pub(crate) mod child_env;
+pub mod exit_status;
+pub(crate) mod host;
+pub mod lock;
+pub mod path_trust;
+pub(crate) mod small_file;
+pub(crate) mod spawn;
+pub mod subprocess;
+pub(crate) mod timer;
+pub mod user;

@@ -1,0 +1,5 @@
+//! The system's manager as this service knows it: its bus and its units' names. What is started by it is
+//! decided in [`crate::start`].
+
+pub(crate) mod dbus;
+pub(crate) mod names;
