@@ -138,9 +138,12 @@ impl Crate {
             [] => format!("The developers of {} <{}>", self.name, self.repository),
             authors => authors.join(", "),
         };
-        let with_name = |notice: String| match notice.contains(char::is_alphabetic) {
-            true => notice,
-            false => format!("{notice} {authors}"),
+        let with_name = |notice: String| {
+            if notice.contains(char::is_alphabetic) {
+                notice
+            } else {
+                format!("{notice} {authors}")
+            }
         };
         match said {
             Some(said) => said.into_iter().map(with_name).collect(),
