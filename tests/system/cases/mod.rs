@@ -111,6 +111,16 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
         needs_toolchain_tree: false,
     },
     HostCase {
+        name: "licences",
+        run: package::licences,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "needrestart",
+        run: package::needrestart,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
         name: "units_for_old_systemd",
         run: package::units_for_old_systemd,
         needs_toolchain_tree: false,
@@ -131,8 +141,8 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
         needs_toolchain_tree: false,
     },
     HostCase {
-        name: "debian_13_toolchain",
-        run: package::debian_13_toolchain,
+        name: "minimum_supported_rust",
+        run: package::minimum_supported_rust,
         needs_toolchain_tree: true,
     },
 ];
