@@ -85,6 +85,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
+    units::other_target,
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
