@@ -161,17 +161,11 @@ fn children_are_no_second_copies_even_as_orphans() {
 fn what_we_start_and_do_not_recognise_is_not_started_again() {
     let (till, program) = Till::with_rules("exe = \"/nowhere/*\"\nstart_timeout = \"300ms\"");
     let service = run(&till);
-    let line = service.wait_for("start_failed", KEY);
-    assert!(
-        line.contains("that doesn't fit exe, cmdline or user"),
-        "{line}"
-    );
-    assert!(
-        line.contains("nothing more is started while it runs"),
-        "{line}"
-    );
-    let detail = service.wait_for_state(KEY, "down")["detail"].clone();
-    assert!(detail.as_str().unwrap().contains("doesn't fit"), "{detail}");
+    let line = service.wait_for("misfit", KEY);
+    assert!(line.contains("which exe doesn't allow"), "{line}");
+    assert!(line.contains("nothing is started beside it"), "{line}");
+    let detail = service.wait_for_state(KEY, "misfit")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("change exe"), "{detail}");
     service.wait_cycles(10);
     assert_eq!(program.starts().len(), 1, "once");
     let impostor = service.wait_for("impostor", KEY);
@@ -184,7 +178,7 @@ fn what_we_start_and_do_not_recognise_is_not_started_again() {
         assert!(impostor.contains(&words), "{impostor}");
     }
     assert_eq!(service.count("impostor", KEY), 1);
-    assert_eq!(service.count("start_failed", KEY), 1);
+    assert_eq!(service.count("misfit", KEY), 1);
 
     program.kill();
     eventually("it is tried again once that is gone", || {

@@ -12,6 +12,7 @@ mod check;
 mod clock;
 mod completions;
 mod control;
+mod copyright;
 mod crash_loop;
 mod demo;
 mod doctor;

@@ -85,6 +85,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
+    units::other_target,
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
@@ -103,6 +104,16 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
     HostCase {
         name: "contents",
         run: package::contents,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "licences",
+        run: package::licences,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "needrestart",
+        run: package::needrestart,
         needs_toolchain_tree: false,
     },
     HostCase {
@@ -126,8 +137,8 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
         needs_toolchain_tree: false,
     },
     HostCase {
-        name: "debian_13_toolchain",
-        run: package::debian_13_toolchain,
+        name: "minimum_supported_rust",
+        run: package::minimum_supported_rust,
         needs_toolchain_tree: true,
     },
 ];
