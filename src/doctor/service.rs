@@ -7,6 +7,7 @@ use rust_i18n::t;
 use super::{Examination, Systemd};
 use crate::config::Settings;
 use crate::events::Kind;
+use crate::systemd::names::SERVICE;
 use crate::text::escape::shell_word;
 
 /// The oldest systemd that the units are written for.
@@ -76,7 +77,7 @@ pub(super) fn examine_version(systemd: &Systemd, settings: &Settings, found: &mu
 /// Gives the service this many seconds to end.
 fn longer_stop(seconds: u64) -> String {
     drop_in(
-        "mfe-watchdog.service",
+        SERVICE,
         &format!("[Service]\\nTimeoutStopSec={seconds}s\\n"),
     )
 }

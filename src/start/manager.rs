@@ -163,7 +163,7 @@ impl MainProcess {
 
 /// The object of a unit: its name with whatever isn't a letter or, but for the first place, a digit as
 /// `_` and its number in hexadecimal (sd_bus_path_encode(3)).
-fn path_of(unit: &str) -> String {
+pub(super) fn path_of(unit: &str) -> String {
     let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
     for (index, byte) in unit.bytes().enumerate() {
         match byte {

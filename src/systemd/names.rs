@@ -6,6 +6,9 @@ use std::path::Path;
 
 use nix::unistd::{Pid, getppid};
 
+/// The service's own unit.
+pub(crate) const SERVICE: &str = "mfe-watchdog.service";
+
 /// systemd runs this machine if this exists (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 

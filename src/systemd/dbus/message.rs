@@ -304,6 +304,13 @@ impl<'a> Reader<'a> {
         match self.signature()?.as_bytes() {
             // One in another would be legal, and could go on like that for a thousand levels.
             [of_type] if *of_type != b'v' => self.value(*of_type),
+            // Of a struct the first member is all that is asked for here: in `Unit.Job` it is the
+            // job's number. The body of a message ends with a property's value, so nothing is read
+            // after it.
+            [b'(', of_type, .., b')'] if *of_type != b'v' => {
+                self.align(8);
+                self.value(*of_type)
+            }
             _ => Err(Malformed),
         }
     }

@@ -67,6 +67,26 @@ impl Answer {
         answer
     }
 
+    /// A variant that is a text.
+    pub(crate) fn text(to: u32, text: &str) -> Self {
+        let mut answer = Self::reply(to);
+        answer.types = "v";
+        answer.body.signature("s");
+        answer.body.string(text);
+        answer
+    }
+
+    /// A unit's job: number 0 where it has none.
+    pub(crate) fn job(to: u32, number: u32, path: &str) -> Self {
+        let mut answer = Self::reply(to);
+        answer.types = "v";
+        answer.body.signature("(uo)");
+        answer.body.align(8);
+        answer.body.u32(number);
+        answer.body.string(path);
+        answer
+    }
+
     fn new(kind: u8) -> Self {
         Self {
             kind,
@@ -170,6 +190,14 @@ fn numbers_stand_where_their_types_want_them() {
         let bytes = Answer::property(1, of_type, value).into_bytes();
         assert_eq!(values(&bytes), [Value::Number(expected)], "{of_type}");
     }
+}
+
+#[test]
+fn a_struct_is_its_first_member() {
+    let bytes = Answer::job(1, 77, "/org/freedesktop/systemd1/job/77").into_bytes();
+    assert_eq!(values(&bytes), [Value::Number(77)]);
+    let bytes = Answer::property(1, "(v)", &[1, b'y', 0]).into_bytes();
+    assert_eq!(values(&bytes), [], "a variant in it");
 }
 
 #[test]
