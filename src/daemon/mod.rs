@@ -33,8 +33,8 @@ use crate::logging;
 use crate::machine::{Memory, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
-use crate::status::Status;
 use crate::status::control::{Answer, REASON_MAX, Request};
+use crate::status::{self, Status};
 use crate::supervisor::{Command, Published, Remembered, Slot, supervise};
 use crate::sys::lock::{Lock, NotLocked};
 use crate::sys::timer::Alarm;
@@ -629,5 +629,5 @@ pub fn default_runtime_dir() -> PathBuf {
         .ok()
         .and_then(|directories| directories.split(':').next().map(PathBuf::from))
         .filter(|directory| directory.is_absolute())
-        .unwrap_or_else(|| Path::new("/run/mfe-watchdog").to_owned())
+        .unwrap_or_else(|| Path::new(status::DIRECTORY).to_owned())
 }
