@@ -34,23 +34,32 @@ const ONLY_NAME: [&str; 30] = [
 const VERBS: [&str; 3] = ["start", "restart", "reload-or-restart"];
 
 /// What `line` starts, if anything that is configured or the vendor's: a program's name, or that of a
-/// service.
+/// service; printable.
 pub(crate) fn started_by(line: &str, settings: &Settings) -> Option<String> {
-    // Quotes hold further commands, as in `sh -c '…'`, more often than a separator that is meant as such.
-    let mut commands = code(line).split([';', '&', '|', '(', ')', '`', '\n']);
-    commands.find_map(|command| {
-        let words = command.split([' ', '\t', '\'', '"']);
-        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-        let program = words.iter().position(|word| !is_before_a_program(word))?;
-        let words = &words[program..];
-        if ONLY_NAME.contains(&base_name(words[0])) {
-            return None;
-        }
+    commands(line).find_map(|words| {
         let mut processes = settings.processes.iter();
-        processes
-            .find(|process| is_started(process, words))
-            .map(|process| process.name().to_string())
-            .or_else(|| vendor_service(words))
+        let process = processes.find(|process| is_started(process, &words));
+        let name = process.map(|process| process.name().to_string());
+        name.or_else(|| vendor_service(&words))
+    })
+}
+
+/// The files that `line` may run, other than programs of the system's.
+pub(crate) fn files_run_by(line: &str) -> impl Iterator<Item = &str> {
+    let words = commands(line).flatten().map(value);
+    words.filter(|word| may_be_a_script(word))
+}
+
+/// The words of each command that runs something, from that on.
+fn commands(line: &str) -> impl Iterator<Item = Vec<&str>> {
+    // Quotes hold further commands, as in `sh -c '…'`, more often than a separator that is meant as such.
+    let commands = code(line).split([';', '&', '|', '(', ')', '`', '\n']);
+    commands.filter_map(|command| {
+        let words = command.split([' ', '\t', '\'', '"']);
+        let words = words.filter(|word| !word.is_empty());
+        let words: Vec<&str> = words.skip_while(is_before_a_program).collect();
+        let program = words.first()?;
+        (!ONLY_NAME.contains(&base_name(program))).then_some(words)
     })
 }
 
@@ -197,6 +206,16 @@ mod tests {
         ] {
             assert_eq!(started(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn files_that_may_be_run_are_found() {
+        let files = |line| files_run_by(line).collect::<Vec<_>>();
+        assert_eq!(
+            files("sleep 3; sudo /usr/local/bin/a.sh -x & -/etc/init.d/b start # /opt/c"),
+            ["/usr/local/bin/a.sh", "/etc/init.d/b"]
+        );
+        assert_eq!(files("chmod +x /opt/a; /usr/bin/env b; ./c"), [""; 0]);
     }
 
     #[test]

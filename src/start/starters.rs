@@ -168,7 +168,7 @@ impl Starters {
                 let progress = unit.and_then(|unit| progress.get_mut(unit / 2));
                 let Some(progress) = progress else { return };
                 match reply.values().next() {
-                    Some(Value::Text(state)) => progress.state = state.to_owned(),
+                    Some(Value::Text(state)) => state.clone_into(&mut progress.state),
                     Some(Value::Number(job)) => progress.has_job = job != 0,
                     None => {}
                 }
