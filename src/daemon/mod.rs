@@ -92,14 +92,6 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let left_over = leftover::end_systemctl();
-    if !left_over.is_empty() {
-        let text = format!(
-            "an earlier run of the service was killed while systemctl (pid {}) hung: that is ended",
-            list(left_over)
-        );
-        service.say(Kind::Degraded, text);
-    }
     let mut remembered = service.remembered();
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.

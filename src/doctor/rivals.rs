@@ -13,23 +13,10 @@ use crate::config::{ProcessSettings, Settings, Start};
 use crate::proc::Running;
 use crate::start::command_line::{VENDOR, started_by};
 use crate::start::old_watcher;
-use crate::systemd::names::unit_of;
+use crate::systemd::names::{UNIT_FOLDERS, unit_of};
 use crate::text::escape::{printable, shell_word};
 
-/// Where units are, the most important first (systemd.unit(5)).
-const FOLDERS: [&str; 9] = [
-    "/run/systemd/transient",
-    "/run/systemd/generator.early",
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator.late",
-];
-
-/// The same for the units of every user.
+/// Where the units are that systemd has for every user, the most important first (systemd.unit(5)).
 const USER_FOLDERS: [&str; 4] = [
     "/etc/systemd/user",
     "/run/systemd/user",
@@ -62,7 +49,7 @@ pub(super) fn examine(
     running: &[Running],
     found: &mut Examination,
 ) {
-    let folders = FOLDERS.map(PathBuf::from);
+    let folders = UNIT_FOLDERS.map(|folder| Path::new("/").join(folder));
     for unit in units(view, &folders, &folders, running) {
         if let Some(script) = old_watcher(&unit) {
             tell_old_watcher(&unit, script, disable(&unit.name), found);

@@ -207,6 +207,8 @@ impl Machine {
                     self.look_at_all(now);
                 }
             }
+            // It may still be at work, which the start's own time allows for.
+            StartOutcome::LostSight => {}
         }
     }
 

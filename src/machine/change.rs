@@ -25,6 +25,8 @@ pub enum StartOutcome {
         /// bringing the program up, even though the start program itself reported a failure.
         left_running: bool,
     },
+    /// systemd accepted the start; how its program fared couldn't be learnt.
+    LostSight,
 }
 
 /// Why a start has failed; two equal ones need no second message.

@@ -1,6 +1,7 @@
 //! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
 //! in [`crate::machine`].
 
+mod left_over;
 mod listing;
 mod name;
 mod signal;
@@ -11,6 +12,7 @@ mod target;
 mod usage;
 mod watch;
 
+pub use left_over::{Kin, Left, LeftOver, all_kin, children, kin};
 pub use listing::{Running, running};
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};

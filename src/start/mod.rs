@@ -6,13 +6,18 @@ mod direct;
 pub mod exec;
 mod instance;
 mod job;
-mod manager;
+mod lineage;
 pub(crate) mod old_watcher;
 pub mod starters;
 mod unit;
 
+pub use lineage::Lineage;
+pub(crate) use lineage::{is_command, is_exec};
+
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{StartFailure, StartOutcome, Stop};
+use crate::sys::host::Moment;
+use crate::systemd::names::unit_of;
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -26,18 +31,27 @@ pub enum StartProgram {
 }
 
 impl StartProgram {
-    /// Runs the start program of a process.
+    /// Runs the start program of a process, which a look that began at `looked` has found gone.
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
-    pub fn run(process: &ProcessSettings) -> Result<Self, StartFailure> {
-        match &process.start {
+    pub fn run(process: &ProcessSettings, looked: Moment) -> Result<Self, StartFailure> {
+        let (unit, is_ours) = match &process.start {
             Start::Command(command) if instance::is_launcher(process.launcher) => {
-                instance::start(&process.key, command).map(Self::Unit)
+                // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
+                // without a unit that fails every few seconds.
+                instance::check(&command[0])?;
+                (unit_of(&process.key), true)
             }
-            Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
-            Start::Unit(unit) => unit::restart(unit).map(Self::Unit),
-        }
+            Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),
+            Start::Unit(unit) => (unit.clone(), false),
+        };
+        Ok(Self::Unit(unit::restart(unit::Request {
+            unit,
+            is_ours,
+            looked,
+            lineage: Lineage::new(process, looked.ticks, None),
+        })))
     }
 
     /// Its pid; `None` where systemd does it all.
@@ -45,7 +59,7 @@ impl StartProgram {
     pub fn pid(&self) -> Option<i32> {
         match self {
             Self::Direct(child) => Some(child.pid()),
-            Self::Unit(job) => job.pid(),
+            Self::Unit(_) => None,
         }
     }
 
@@ -96,12 +110,10 @@ pub struct UnitStop(job::Job);
 
 impl UnitStop {
     /// Has systemd stop the unit of a process; `None` for one that isn't started as a unit.
-    ///
-    /// # Errors
-    /// When systemctl can't be run.
-    pub fn begin(process: &ProcessSettings) -> Option<Result<Self, StartFailure>> {
+    #[must_use]
+    pub fn begin(process: &ProcessSettings) -> Option<Self> {
         match &process.start {
-            Start::Unit(unit) => Some(unit::stop(unit).map(Self)),
+            Start::Unit(unit) => Some(Self(unit::stop(unit))),
             Start::Command(_) => None,
         }
     }

@@ -7,20 +7,19 @@
 //! it, may take for ever (systemd.service(5), `TimeoutStartSec=`): the till would have no watchdog.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::command_line::{VENDOR, may_be_a_script, scripts, started_by};
-use super::manager::path_of;
 use super::old_watcher::RC_LOCAL;
 use crate::config::{Settings, Start};
 use crate::proc::{ProcessName, Running, running};
-use crate::systemd::dbus::{Call, Connection, SOCKET, Value};
+use crate::systemd::dbus::{Sockets, Trouble};
+use crate::systemd::manager::Manager;
 use crate::systemd::names::{SERVICE, unit_of};
 use crate::text::escape::printable;
-use crate::text::phrase::Phrase;
 
 /// What runs rc.local (systemd-rc-local-generator(8)); `rc.local.service` is but another name of it.
 const RC_LOCAL_UNIT: &str = "rc-local.service";
@@ -34,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Who may be starting the programs, besides this service.
 #[derive(Debug)]
 pub struct Starters {
-    socket: PathBuf,
+    sockets: Sockets,
     /// Their units.
     units: Vec<String>,
     /// Their scripts.
@@ -55,10 +54,10 @@ impl Starters {
     /// Those who start what `settings` name; whether rc.local is one, its text says.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self::on(Path::new(SOCKET), Path::new(RC_LOCAL), settings)
+        Self::on(Sockets::default(), Path::new(RC_LOCAL), settings)
     }
 
-    fn on(socket: &Path, rc_local: &Path, settings: &Settings) -> Self {
+    fn on(sockets: Sockets, rc_local: &Path, settings: &Settings) -> Self {
         let mut units: Vec<String> = VENDOR.map(str::to_owned).into();
         let mut own = vec![SERVICE.to_owned()];
         let mut scripts = Vec::new();
@@ -88,7 +87,7 @@ impl Starters {
         units.sort_unstable();
         units.dedup();
         Self {
-            socket: socket.to_owned(),
+            sockets,
             units,
             scripts,
             own,
@@ -134,7 +133,7 @@ impl Starters {
     }
 
     /// The units and scripts that are at it now.
-    async fn on_the_way(&self, within: Duration) -> Result<Vec<String>, Phrase> {
+    async fn on_the_way(&self, within: Duration) -> Result<Vec<String>, Trouble> {
         let mut names = self.units_on_the_way().await?;
         // What can't be looked at isn't seen.
         let running = running(Path::new("/proc")).unwrap_or_default();
@@ -147,36 +146,15 @@ impl Starters {
         Ok(names)
     }
 
-    async fn units_on_the_way(&self) -> Result<Vec<String>, Phrase> {
-        let paths: Vec<String> = self.units.iter().map(|unit| path_of(unit)).collect();
-        let calls: Vec<Call<'_>> = paths
-            .iter()
-            .flat_map(|path| {
-                ["ActiveState", "Job"].map(|name| Call {
-                    path,
-                    interface: "org.freedesktop.DBus.Properties",
-                    method: "Get",
-                    arguments: ["org.freedesktop.systemd1.Unit", name],
-                })
-            })
-            .collect();
-        let mut progress: Vec<Progress> = self.units.iter().map(|_| Progress::default()).collect();
-        Connection::open(&self.socket)?
-            .call(&calls, &mut |serial, reply| {
-                // The first serial is 1, and each unit has two.
-                let unit = usize::try_from(serial).ok().and_then(|n| n.checked_sub(1));
-                let progress = unit.and_then(|unit| progress.get_mut(unit / 2));
-                let Some(progress) = progress else { return };
-                match reply.values().next() {
-                    Some(Value::Text(state)) => state.clone_into(&mut progress.state),
-                    Some(Value::Number(job)) => progress.has_job = job != 0,
-                    None => {}
-                }
-            })
-            .await?;
-        let units = self.units.iter().zip(&progress);
-        let units = units.filter(|(_, progress)| progress.is_on_the_way());
-        Ok(units.map(|(unit, _)| printable(unit)).collect())
+    async fn units_on_the_way(&self) -> Result<Vec<String>, Trouble> {
+        let mut names = Vec::new();
+        let mut manager = Manager::connect(&self.sockets)?;
+        for name in &self.units {
+            if manager.unit(name).await?.is_on_the_way() {
+                names.push(printable(name));
+            }
+        }
+        Ok(names)
     }
 
     /// The scripts that run and haven't brought up their programs, which may be all that is left of a
@@ -202,27 +180,6 @@ impl Starters {
             let others = processes.filter(move |process| !is_ours(process));
             others.map(move |process| (script, process))
         })
-    }
-}
-
-/// Where a unit stands, as far as it matters here.
-#[derive(Debug, Default)]
-struct Progress {
-    /// `ActiveState` (org.freedesktop.systemd1(5)).
-    state: String,
-    /// Whether a job of it is queued or runs.
-    has_job: bool,
-}
-
-impl Progress {
-    /// A job of a unit that isn't active can only be one that starts it: systemd drops those that
-    /// would change nothing.
-    fn is_on_the_way(&self) -> bool {
-        match self.state.as_str() {
-            "activating" => true,
-            "inactive" | "failed" => self.has_job,
-            _ => false,
-        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::machine::{
 use crate::proc::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
 use crate::start::{StartProgram, UnitStop};
 use crate::status::{LastRestart, ProcessStatus, State};
+use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
 use crate::text::escape::list;
 use crate::text::phrase::{Phrase, phrase};
@@ -171,6 +172,8 @@ struct Supervisor {
     unit_stop: Option<UnitStop>,
     next_start: Told,
     paused_until: Told,
+    /// When the last look began.
+    looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     published: Published,
@@ -206,6 +209,7 @@ impl Supervisor {
             unit_stop: None,
             next_start: Told::default(),
             paused_until: Told::default(),
+            looked: Moment::now(),
             look_error: None,
             published,
             slot,
@@ -262,6 +266,7 @@ impl Supervisor {
             self.start_program = None;
             return Event::StartEnded(outcome);
         }
+        self.looked = Moment::now();
         let target = &self.process.target;
         let sighting = match self.machine.look() {
             Look::Whole => self.table.look(target),
@@ -381,7 +386,7 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
-        match StartProgram::run(&self.process) {
+        match StartProgram::run(&self.process, self.looked) {
             Ok(program) => {
                 self.start_program = Some(program);
                 Event::StartProgramRuns
@@ -392,12 +397,11 @@ impl Supervisor {
 
     fn stop_unit(&mut self) -> Option<Event> {
         match UnitStop::begin(&self.process) {
-            Some(Ok(stop)) => {
+            Some(stop) => {
                 self.unit_stop = Some(stop);
                 None
             }
-            // What systemd can't be asked to stop is ended without it.
-            Some(Err(_)) | None => Some(Event::UnitStopEnded),
+            None => Some(Event::UnitStopEnded),
         }
     }
 

@@ -17,7 +17,8 @@ use crate::systemd::dbus::Answer;
 /// Nothing here takes that long when it works.
 const LONG: Duration = Duration::from_secs(60);
 
-type Units = Arc<Mutex<HashMap<String, (&'static str, u32)>>>;
+/// The state and the job of each unit, by a part of its object's path that no other has.
+type Units = Arc<Mutex<HashMap<&'static str, (&'static str, u32)>>>;
 
 /// A till's systemd, in the test's folder.
 struct Till {
@@ -39,15 +40,19 @@ impl Till {
         Self { directory, units }
     }
 
-    fn set(&self, unit: &str, state: &'static str, job: u32) {
-        let mut units = self.units.lock().unwrap();
-        units.insert(path_of(unit), (state, job));
+    fn set(&self, unit: &'static str, state: &'static str, job: u32) {
+        let stem = unit.split(['.', '-', '@']).next().unwrap();
+        self.units.lock().unwrap().insert(stem, (state, job));
     }
 
     fn starters(&self, more: &str) -> Starters {
         let settings = parse(&format!("{DEFAULT_TEXT}\n{more}"), Path::new("config.toml"));
         let at = |name| self.directory.path().join(name);
-        Starters::on(&at("private"), &at("rc.local"), &settings.unwrap())
+        let sockets = Sockets {
+            private: at("private"),
+            bus: at("bus"),
+        };
+        Starters::on(sockets, &at("rc.local"), &settings.unwrap())
     }
 
     fn rc_local(&self, text: &str) {
@@ -80,13 +85,18 @@ async fn serve(mut client: UnixStream, units: Units) {
         let mut words = vec![0; rest as usize];
         client.read_exact(&mut words).await.unwrap();
         let words = String::from_utf8_lossy(&words).into_owned();
-        let unit = words.split('\0').find(|word| word.contains("/unit/"));
-        let unit = unit.unwrap().trim_start_matches(|c| c != '/').to_owned();
-        let (state, job) = *units.lock().unwrap().get(&unit).unwrap_or(&("inactive", 0));
+        let known = units.lock().unwrap().clone();
+        let mut known = known.into_iter();
+        let unit = known.find(|(unit, _)| words.contains(&format!("/unit/{unit}_")));
+        let (state, job) = unit.map_or(("inactive", 0), |(_, unit)| unit);
         let answer = if words.contains("ActiveState") {
             Answer::text(serial, state)
+        } else if words.contains("SubState") {
+            Answer::text(serial, "")
+        } else if words.contains("Job") {
+            Answer::job(serial, job)
         } else {
-            Answer::job(serial, job, "/job")
+            Answer::property(serial, "u", &[0; 4])
         };
         if client.write_all(&answer.into_bytes()).await.is_err() {
             return;
@@ -161,7 +171,7 @@ async fn who_stays_is_not_waited_for_for_ever() {
 async fn a_systemd_that_is_not_there_is_not_waited_for() {
     let till = Till::new();
     let mut starters = till.starters("");
-    starters.socket = till.directory.path().join("nobody");
+    starters.sockets.private = till.directory.path().join("nobody");
     assert_eq!(till.wait(&starters, LONG).await, [[""; 0]; 0]);
 }
 
@@ -169,8 +179,8 @@ async fn a_systemd_that_is_not_there_is_not_waited_for() {
 async fn a_systemd_that_says_nothing_is_waited_for_a_second() {
     let till = Till::new();
     let mut starters = till.starters("");
-    starters.socket = till.directory.path().join("silent");
-    let _listener = UnixListener::bind(&starters.socket).unwrap();
+    starters.sockets.private = till.directory.path().join("silent");
+    let _listener = UnixListener::bind(&starters.sockets.private).unwrap();
     assert_eq!(till.wait(&starters, LONG).await, [[""; 0]; 0]);
 }
 
@@ -180,7 +190,7 @@ async fn a_systemd_that_is_lost_sight_of_is_waited_for_a_second() {
     let till = Till::new();
     till.set("cco-ser.service", "activating", 1);
     let starters = till.starters("");
-    let socket = starters.socket.clone();
+    let socket = starters.sockets.private.clone();
     let mut lost = Instant::now();
     let waits = starters.wait(LONG, |_| {
         std::fs::remove_file(&socket).unwrap();

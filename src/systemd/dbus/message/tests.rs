@@ -3,10 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 const RESTART: Call<'_> = Call {
+    destination: "org.freedesktop.systemd1",
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
     method: "RestartUnit",
-    arguments: ["mfe@monitor.service", "replace"],
+    arguments: &["mfe@monitor.service", "replace"],
 };
 
 /// What stands in a message of the other side's, field by field.
@@ -57,17 +58,18 @@ impl Answer {
         answer
     }
 
-    /// A variant: a type of `u`, `i` or `t` and the bytes of its value.
-    pub(crate) fn property(to: u32, of_type: &str, value: &[u8]) -> Self {
+    /// A variant: a unit's job by its number, 0 for none.
+    pub(crate) fn job(to: u32, number: u32) -> Self {
         let mut answer = Self::reply(to);
         answer.types = "v";
-        answer.body.signature(of_type);
-        answer.body.align(value.len());
-        answer.body.0.extend(value);
+        answer.body.signature("(uo)");
+        answer.body.align(8);
+        answer.body.u32(number);
+        answer.body.string("/job/1");
         answer
     }
 
-    /// A variant that is a text.
+    /// A variant: a text.
     pub(crate) fn text(to: u32, text: &str) -> Self {
         let mut answer = Self::reply(to);
         answer.types = "v";
@@ -76,14 +78,13 @@ impl Answer {
         answer
     }
 
-    /// A unit's job: number 0 where it has none.
-    pub(crate) fn job(to: u32, number: u32, path: &str) -> Self {
+    /// A variant: a type of `u`, `i` or `t` and the bytes of its value.
+    pub(crate) fn property(to: u32, of_type: &str, value: &[u8]) -> Self {
         let mut answer = Self::reply(to);
         answer.types = "v";
-        answer.body.signature("(uo)");
-        answer.body.align(8);
-        answer.body.u32(number);
-        answer.body.string(path);
+        answer.body.signature(of_type);
+        answer.body.align(value.len());
+        answer.body.0.extend(value);
         answer
     }
 
@@ -128,7 +129,7 @@ fn values(bytes: &[u8]) -> Vec<Value<'_>> {
 /// Put down by hand, by the specification.
 #[test]
 fn a_call_is_these_bytes() {
-    let expected = b"l\x01\0\x01\x24\0\0\0\x05\0\0\0\xa0\0\0\0\
+    let expected = b"l\x01\x02\x01\x24\0\0\0\x05\0\0\0\xa0\0\0\0\
         \x01\x01o\0\x19\0\0\0/org/freedesktop/systemd1\0\0\0\0\0\0\0\
         \x06\x01s\0\x18\0\0\0org.freedesktop.systemd1\0\0\0\0\0\0\0\0\
         \x02\x01s\0\x20\0\0\0org.freedesktop.systemd1.Manager\0\0\0\0\0\0\0\0\
@@ -193,11 +194,20 @@ fn numbers_stand_where_their_types_want_them() {
 }
 
 #[test]
-fn a_struct_is_its_first_member() {
-    let bytes = Answer::job(1, 77, "/org/freedesktop/systemd1/job/77").into_bytes();
-    assert_eq!(values(&bytes), [Value::Number(77)]);
-    let bytes = Answer::property(1, "(v)", &[1, b'y', 0]).into_bytes();
-    assert_eq!(values(&bytes), [], "a variant in it");
+fn a_job_is_its_number() {
+    for number in [0, 77] {
+        let bytes = Answer::job(1, number).into_bytes();
+        assert_eq!(values(&bytes), [Value::Number(number.into())]);
+    }
+}
+
+#[test]
+fn a_call_without_arguments_says_so() {
+    let hello = Call {
+        arguments: &[],
+        ..RESTART
+    };
+    assert_eq!(values(&hello.to_bytes(1)), []);
 }
 
 #[test]
