@@ -7,6 +7,7 @@ pub mod effective_config;
 mod leftover;
 mod liveness;
 mod notifier;
+mod others;
 pub mod setup;
 pub mod state;
 
@@ -30,12 +31,12 @@ use crate::config::{self, ProcessSettings, Settings, Source};
 use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
-use crate::machine::{Memory, PAUSE_MAX, Pause};
+use crate::machine::{self, Memory, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::{self, Status};
-use crate::supervisor::{Command, Published, Remembered, Slot, supervise};
+use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::{Lock, NotLocked};
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
@@ -110,7 +111,9 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
             service.say(Kind::Degraded, text);
         }
     }
-    service.apply(settings, remembered);
+    service.apply(settings.clone(), remembered);
+    // The tasks run for the first time when this one waits.
+    others::go_first(&settings, service.tasks());
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -216,7 +219,7 @@ fn names(settings: &Settings) -> String {
 /// One supervised process, as the service sees it. Dropping it ends its task.
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<machine::Event>,
     slot: Arc<Slot>,
     task: AbortHandle,
 }
@@ -407,6 +410,16 @@ impl Service {
         }
     }
 
+    /// The way to each task.
+    fn tasks(&self) -> others::Tasks {
+        let processes = self.processes.iter();
+        let task = |supervised: &Supervised| {
+            let start_timeout = supervised.settings.borrow().policy.start_timeout;
+            (supervised.commands.clone(), start_timeout)
+        };
+        processes.map(task).collect()
+    }
+
     fn reload(&mut self) -> anyhow::Result<()> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
@@ -469,12 +482,12 @@ impl Service {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
-                } => Command::Pause(Pause {
+                } => machine::Event::Pause(Pause {
                     until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
                     reason: reason.as_deref().map(fit),
                 }),
-                Request::Resume { .. } => Command::Resume,
-                Request::Restart { .. } => Command::Restart,
+                Request::Resume { .. } => machine::Event::Resume,
+                Request::Restart { .. } => machine::Event::RestartAsked,
             };
             // A task that has so much to do already is told again by whoever asks again.
             let _ = supervised.commands.try_send(command);
@@ -534,6 +547,7 @@ impl Service {
             let remembered = published.iter().map(|one| Remembered {
                 key: one.status.key.clone(),
                 name: one.status.name.clone(),
+                rules: one.rules.clone(),
                 memory: Memory::clone(&one.memory),
                 last_restart: one.status.last_restart.clone(),
                 recent_restarts: one.recent_restarts.clone(),

@@ -50,6 +50,17 @@ struct Process {
     is_crash_loop: bool,
     not_before: Option<u64>,
     starting_until: Option<u64>,
+    /// In clock ticks since boot.
+    #[serde(default)]
+    starting_since: Option<u64>,
+    #[serde(default)]
+    renamed: Vec<(i32, u64)>,
+    #[serde(default)]
+    misfits: Vec<(i32, u64)>,
+    #[serde(default)]
+    late_starts: u32,
+    #[serde(default)]
+    rules: String,
     alive: Vec<(i32, u64)>,
     up_since: Option<u64>,
     #[serde(default)]
@@ -124,11 +135,16 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             backoff,
             not_before,
             starting_until,
+            starting_since,
+            renamed,
+            misfits,
+            late_starts,
             alive,
             up_since,
             absence,
             pause,
         } = &remembered.memory;
+        let ids = |ids: &[ProcessId]| ids.iter().map(|id| (id.pid, id.start_time)).collect();
         Process {
             key: remembered.key.clone(),
             name: remembered.name.clone(),
@@ -140,7 +156,12 @@ pub fn write(directory: &Path, remembered: &[Remembered]) -> io::Result<()> {
             is_crash_loop: backoff.is_crash_loop(),
             not_before: not_before.as_ref().map(at),
             starting_until: starting_until.as_ref().map(at),
-            alive: alive.iter().map(|id| (id.pid, id.start_time)).collect(),
+            starting_since: *starting_since,
+            renamed: ids(renamed),
+            misfits: ids(misfits),
+            late_starts: *late_starts,
+            rules: remembered.rules.clone(),
+            alive: ids(alive),
             up_since: up_since.as_ref().map(at),
             absence: absence.map(|absence| Absent {
                 since: at(&absence.since),
@@ -199,10 +220,14 @@ pub fn set_aside(directory: &Path) -> io::Result<()> {
 fn remembered(process: Process, clock: Clock) -> Remembered {
     let at = |time: Option<u64>| clock.to_instant(time?);
     let restarted = process.restarted.into_iter().map(Some);
-    let alive = process.alive.into_iter();
+    let ids = |ids: Vec<(i32, u64)>| {
+        let id = |(pid, start_time)| ProcessId { pid, start_time };
+        ids.into_iter().map(id).collect()
+    };
     Remembered {
         key: process.key,
         name: process.name,
+        rules: process.rules,
         memory: Memory {
             restarts: process.restarts,
             backoff: Backoff::remembered(
@@ -212,9 +237,11 @@ fn remembered(process: Process, clock: Clock) -> Remembered {
             ),
             not_before: at(process.not_before),
             starting_until: at(process.starting_until),
-            alive: alive
-                .map(|(pid, start_time)| ProcessId { pid, start_time })
-                .collect(),
+            starting_since: process.starting_since,
+            renamed: ids(process.renamed),
+            misfits: ids(process.misfits),
+            late_starts: process.late_starts,
+            alive: ids(process.alive),
             up_since: at(process.up_since),
             absence: process.absence.and_then(|absence| {
                 let since = at(Some(absence.since))?;
@@ -243,11 +270,19 @@ mod tests {
         Remembered {
             key: "comunicador".into(),
             name: "Comunicador".into(),
+            rules: "exe".into(),
             memory: Memory {
                 restarts: 7,
                 backoff: Backoff::remembered(5, [before, now].into(), true),
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
+                starting_since: Some(4712),
+                renamed: vec![ProcessId {
+                    pid: 42,
+                    start_time: 4711,
+                }],
+                misfits: Vec::new(),
+                late_starts: 2,
                 alive: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,

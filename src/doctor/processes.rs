@@ -243,6 +243,7 @@ mod tests {
         let alive = |pid, parent, start_time| Alive {
             id: ProcessId { pid, start_time },
             parent,
+            uid: None,
             state: RunState::Running,
         };
         let copies = |alive: &[Alive]| -> Vec<i32> {

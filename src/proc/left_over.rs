@@ -5,10 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ProcessId;
 use super::listing::arguments;
 use super::stat::{Stat, Status};
 use super::usage::is_gone;
+use super::{Difference, Impostor, ProcessId};
+use crate::sys::user::name_of as user_name;
+use crate::text::escape::printable;
 
 /// Programs that run somebody's script, but for those whose name has a version behind it.
 const INTERPRETERS: [&str; 11] = [
@@ -51,6 +53,29 @@ pub struct LeftOver {
     pub is_script: bool,
     /// Its effective user; `None` where that can't be read.
     pub uid: Option<u32>,
+}
+
+impl LeftOver {
+    /// What a person is told of it, where it runs in the place of the program that is meant.
+    #[must_use]
+    pub fn as_impostor(&self) -> Impostor {
+        let name = printable(&self.comm);
+        let path = self
+            .exe
+            .as_ref()
+            .map(|exe| printable(&exe.to_string_lossy()));
+        let user = self
+            .uid
+            .map(|uid| user_name(uid).unwrap_or_else(|| uid.to_string()));
+        Impostor {
+            id: self.id,
+            uid: self.uid,
+            user: user.unwrap_or_else(|| "?".to_owned()),
+            path: path.unwrap_or_else(|| format!("[{name}]")),
+            name,
+            difference: Difference::Name,
+        }
+    }
 }
 
 /// What /proc/PID/stat says of whose child a living process is.

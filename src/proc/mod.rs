@@ -18,7 +18,7 @@ pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
 pub use sockets::listening;
 pub use stat::Stat;
-pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
+pub use table::{Alive, Difference, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};

@@ -11,13 +11,15 @@ pub(crate) mod old_watcher;
 pub mod starters;
 mod unit;
 
-pub use lineage::Lineage;
-pub(crate) use lineage::{is_command, is_exec};
+use std::os::unix::fs::MetadataExt;
 
 use crate::config::{ProcessSettings, Start};
-use crate::machine::{StartFailure, StartOutcome, Stop};
+use crate::machine::{CommandId, StartFailure, StartOutcome, Stop};
 use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
+
+pub use lineage::Lineage;
+pub(crate) use lineage::{is_command, is_exec};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -129,4 +131,29 @@ impl Drop for UnitStop {
     fn drop(&mut self) {
         self.0.let_go();
     }
+}
+
+/// Finds out whether what brings a process up could be run now, as far as that is known without trying.
+///
+/// # Errors
+/// Why it couldn't.
+pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
+    match &process.start {
+        Start::Command(command) => instance::check(&command[0]),
+        Start::Unit(_) => Ok(()),
+    }
+}
+
+/// The file of a process's start command, as it is now; `None` where there is none, or it can't be read.
+#[must_use]
+pub fn command_id(process: &ProcessSettings) -> Option<CommandId> {
+    let Start::Command(command) = &process.start else {
+        return None;
+    };
+    let file = std::fs::metadata(&command[0]).ok()?;
+    Some(CommandId {
+        inode: file.ino(),
+        modified_ns: i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec()),
+        mode: file.mode(),
+    })
 }

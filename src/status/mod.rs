@@ -85,6 +85,8 @@ pub enum State {
     Unhealthy,
     /// It is to end, and can't be killed.
     Stuck,
+    /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
+    Misfit,
     /// It is left alone for a while, whether it runs or not.
     Paused,
     /// It couldn't be looked at.
@@ -100,6 +102,7 @@ impl fmt::Display for State {
             Self::Backoff => "backoff",
             Self::Unhealthy => "unhealthy",
             Self::Stuck => "stuck",
+            Self::Misfit => "misfit",
             Self::Paused => "paused",
             Self::Unknown => "unknown",
         })
