@@ -326,6 +326,7 @@ mod tests {
             name: name.to_owned(),
             state,
             pids: vec![1234],
+            duplicates: Vec::new(),
             since: at("2026-03-02T11:00:00Z"),
             restarts: 7,
             next_start: None,

@@ -7,6 +7,7 @@ pub mod effective_config;
 mod leftover;
 mod liveness;
 mod notifier;
+mod others;
 pub mod setup;
 pub mod state;
 
@@ -33,8 +34,8 @@ use crate::logging;
 use crate::machine::{self, Memory, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
-use crate::status::Status;
 use crate::status::control::{Answer, REASON_MAX, Request};
+use crate::status::{self, Status};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::{Lock, NotLocked};
 use crate::sys::timer::Alarm;
@@ -110,7 +111,9 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
             service.say(Kind::Degraded, text);
         }
     }
-    service.apply(settings, remembered);
+    service.apply(settings.clone(), remembered);
+    // The tasks run for the first time when this one waits.
+    others::go_first(&settings, service.tasks());
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -407,6 +410,16 @@ impl Service {
         }
     }
 
+    /// The way to each task.
+    fn tasks(&self) -> others::Tasks {
+        let processes = self.processes.iter();
+        let task = |supervised: &Supervised| {
+            let start_timeout = supervised.settings.borrow().policy.start_timeout;
+            (supervised.commands.clone(), start_timeout)
+        };
+        processes.map(task).collect()
+    }
+
     fn reload(&mut self) -> anyhow::Result<()> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
@@ -622,5 +635,5 @@ pub fn default_runtime_dir() -> PathBuf {
         .ok()
         .and_then(|directories| directories.split(':').next().map(PathBuf::from))
         .filter(|directory| directory.is_absolute())
-        .unwrap_or_else(|| Path::new("/run/mfe-watchdog").to_owned())
+        .unwrap_or_else(|| Path::new(status::DIRECTORY).to_owned())
 }

@@ -10,6 +10,7 @@ mod disk;
 mod driver;
 mod ini;
 mod journal;
+mod lists;
 mod old_watcher;
 mod processes;
 mod program;
@@ -118,8 +119,10 @@ pub fn examine(machine: &Machine) -> Examination {
     });
     let config = config::examine(machine, &mut view, &mut found);
     service::examine(&machine.systemd, &mut found);
-    old_watcher::examine(&mut view, &running, &mut found);
+    let lists = lists::lists(&mut view);
+    old_watcher::examine(&lists, &running, &mut found);
     if let Some(config) = &config {
+        lists::examine(&lists, &config.settings, &mut view, &mut found);
         rivals::examine(&config.settings, &mut view, &running, &mut found);
         driver::examine(&config.settings, &mut view, &running, &mut found);
         program::examine(&config.settings, machine, &mut view, &mut found);

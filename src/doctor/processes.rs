@@ -1,6 +1,7 @@
 //! Whether each program runs once and by its configured name; why one doesn't run, `status` and the
 //! journal tell.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rust_i18n::t;
@@ -8,8 +9,12 @@ use rust_i18n::t;
 use super::Examination;
 use super::config::Config;
 use super::root::View;
+use super::service::published;
 use crate::config::ProcessSettings;
-use crate::proc::{Alive, ProcessTable, Running};
+use crate::machine;
+use crate::proc::{Alive, ProcessId, ProcessTable, Running};
+use crate::status::Status;
+use crate::sys::user::name_of;
 use crate::text::escape::{list, printable};
 
 /// Programs that run others, which have no process name of their own then.
@@ -23,6 +28,7 @@ pub(super) fn examine(
     running: &[Running],
     found: &mut Examination,
 ) {
+    let service = published(view);
     let mut table = ProcessTable::new(view.at(Path::new("/proc")));
     for process in &config.settings.processes {
         let sighting = match table.look(&process.target) {
@@ -33,19 +39,9 @@ pub(super) fn examine(
             }
         };
         let name = process.name();
-        if let Some((first, others)) = copies(&sighting.alive) {
-            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-            let text = t!(
-                "doctor.several_copies",
-                name = name,
-                first = first,
-                others = list(&others)
-            );
-            found.find(
-                "several-copies",
-                text,
-                format!("sudo kill {}", others.join(" ")),
-            );
+        let seconds = second_copies(process, &sighting.alive, service.as_ref());
+        if !seconds.is_empty() {
+            tell_copies(process, &sighting.alive, &seconds, view, running, found);
         }
         if !sighting.alive.is_empty() {
             continue;
@@ -95,15 +91,70 @@ fn describe(process: &ProcessSettings, one: &Running, likeness: &Likeness) -> St
     .into_owned()
 }
 
-/// The oldest copy and the others, if there are several. A program's own children are no copies.
-fn copies(alive: &[Alive]) -> Option<(i32, Vec<i32>)> {
-    let is_child = |copy: &&Alive| alive.iter().any(|other| other.id.pid == copy.parent);
-    let mut copies: Vec<_> = alive.iter().filter(|copy| !is_child(copy)).collect();
-    copies.sort_unstable_by_key(|copy| copy.id.start_time);
-    let mut pids = copies.iter().map(|copy| copy.id.pid);
-    let first = pids.next()?;
-    let others: Vec<i32> = pids.collect();
-    (!others.is_empty()).then_some((first, others))
+/// The second copies of a program: those of which the running service says so, for it has seen who
+/// started whom, and without it those that one look tells.
+fn second_copies(
+    process: &ProcessSettings,
+    alive: &[Alive],
+    service: Option<&Status>,
+) -> Vec<ProcessId> {
+    let mut told = service.into_iter().flat_map(|status| &status.processes);
+    let name = process.name().as_str();
+    match told.find(|told| told.key == process.key && told.name == name) {
+        Some(told) => {
+            let ids = alive.iter().map(|copy| copy.id);
+            ids.filter(|id| told.duplicates.contains(&id.pid)).collect()
+        }
+        None => {
+            let copies = machine::second_copies(alive).into_iter();
+            copies.map(|copy| copy.id).collect()
+        }
+    }
+}
+
+/// Names each copy by what tells it from the others. To end one is proposed only where all are of one
+/// user: one who isn't the first's may have put a program of the name beside it, or before it.
+fn tell_copies(
+    process: &ProcessSettings,
+    alive: &[Alive],
+    seconds: &[ProcessId],
+    view: &mut View<'_>,
+    running: &[Running],
+    found: &mut Examination,
+) {
+    let ids = alive.iter().map(|copy| copy.id);
+    let first = ids.filter(|id| !seconds.contains(id));
+    let Some(first) = first.min_by_key(|id| (id.start_time, id.pid)) else {
+        return;
+    };
+    let mut described = |id: ProcessId| {
+        let owner = view.metadata(&Path::new("/proc").join(id.pid.to_string()));
+        let owner = owner.map(|process| process.uid());
+        let user = owner.map(|uid| name_of(uid).unwrap_or_else(|| uid.to_string()));
+        let unit = running.iter().find(|process| process.id == id);
+        let unit = unit.and_then(|process| process.unit.as_deref().map(printable));
+        let which: Vec<String> = user.into_iter().chain(unit).collect();
+        (owner, format!("pid {} ({})", id.pid, which.join(", ")))
+    };
+    let (owner, first) = described(first);
+    let others: Vec<_> = seconds.iter().map(|id| described(*id)).collect();
+    let text = t!(
+        "doctor.several_copies",
+        name = process.name(),
+        first = first,
+        others = list(others.iter().map(|(_, text)| text))
+    );
+    if others.iter().all(|(other, _)| *other == owner) {
+        let pids: Vec<String> = seconds.iter().map(|id| id.pid.to_string()).collect();
+        found.find(
+            "several-copies",
+            text,
+            format!("sudo kill {}", pids.join(" ")),
+        );
+    } else {
+        let text = format!("{text} {}", t!("doctor.whose_copies"));
+        found.find_without_command("several-copies", text);
+    }
 }
 
 /// What makes a process look like the one that is meant.
@@ -150,7 +201,8 @@ fn likeness(name: &str, comm: &str, arguments: &[String]) -> Option<Likeness> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::{ProcessId, RunState};
+    use crate::config::{DEFAULT_TEXT, parse};
+    use crate::proc::RunState;
 
     #[test]
     fn what_is_nearly_of_the_name() {
@@ -187,16 +239,21 @@ mod tests {
 
     #[test]
     fn children_are_no_copies() {
+        let settings = parse(DEFAULT_TEXT, Path::new("config.toml")).unwrap();
         let alive = |pid, parent, start_time| Alive {
             id: ProcessId { pid, start_time },
             parent,
             uid: None,
             state: RunState::Running,
         };
-        assert_eq!(copies(&[]), None);
-        assert_eq!(copies(&[alive(5, 1, 9)]), None);
-        assert_eq!(copies(&[alive(5, 1, 9), alive(6, 5, 10)]), None);
+        let copies = |alive: &[Alive]| -> Vec<i32> {
+            let copies = second_copies(&settings.processes[0], alive, None).into_iter();
+            copies.map(|id| id.pid).collect()
+        };
+        assert_eq!(copies(&[]), [0; 0]);
+        assert_eq!(copies(&[alive(5, 1, 9)]), [0; 0]);
+        assert_eq!(copies(&[alive(5, 1, 9), alive(6, 5, 10)]), [0; 0]);
         let two = [alive(5, 1, 9), alive(6, 5, 10), alive(7, 1, 3)];
-        assert_eq!(copies(&two), Some((7, vec![5])));
+        assert_eq!(copies(&two), [5]);
     }
 }

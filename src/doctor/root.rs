@@ -1,9 +1,12 @@
 //! Reads files of the machine that is looked over, and remembers what it wasn't let see; what isn't
 //! there is nothing.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 use crate::text::escape::printable;
 
@@ -74,8 +77,12 @@ impl<'a> View<'a> {
             return None;
         }
         let mut bytes = Vec::new();
-        let result =
-            File::open(self.at(path)).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
+        // Nor if one has taken the file's place meanwhile, in a folder of somebody else's.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(self.at(path));
+        let result = file.and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
         self.found(path, result)?;
         Some(bytes)
     }
@@ -84,6 +91,11 @@ impl<'a> View<'a> {
     pub(super) fn text(&mut self, path: &Path) -> Option<String> {
         let bytes = self.bytes(path)?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The same of a script: a file whose first line names its interpreter.
+    pub(super) fn script(&mut self, path: &Path) -> Option<String> {
+        self.text(path).filter(|text| text.starts_with("#!"))
     }
 
     /// What is in a folder, by name.

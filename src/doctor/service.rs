@@ -1,12 +1,17 @@
 //! Whether the service is started at boot, runs, and has a systemd that is new enough.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rust_i18n::t;
 
+use super::root::View;
 use super::{Examination, Systemd};
 use crate::config::Settings;
 use crate::events::Kind;
+use crate::status::{DIRECTORY, Status};
+use crate::sys::lock;
+use crate::systemd::names::SERVICE;
 use crate::text::escape::shell_word;
 
 /// The oldest systemd that the units are written for.
@@ -73,10 +78,18 @@ pub(super) fn examine_version(systemd: &Systemd, settings: &Settings, found: &mu
     }
 }
 
+/// What the service of this machine has published, if it runs.
+pub(super) fn published(view: &View<'_>) -> Option<Status> {
+    let directory = view.at(Path::new(DIRECTORY));
+    let holder = lock::holder(&directory).ok()??;
+    let status = Status::read(&directory).ok()??;
+    (i64::from(holder) == i64::from(status.pid)).then_some(status)
+}
+
 /// Gives the service this many seconds to end.
 fn longer_stop(seconds: u64) -> String {
     drop_in(
-        "mfe-watchdog.service",
+        SERVICE,
         &format!("[Service]\\nTimeoutStopSec={seconds}s\\n"),
     )
 }
@@ -92,8 +105,6 @@ pub(super) fn drop_in(unit: &str, settings: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::{DEFAULT_TEXT, parse};
 

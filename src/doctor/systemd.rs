@@ -8,12 +8,10 @@ use anyhow::Context;
 use rust_i18n::t;
 
 use crate::sys::subprocess::{End, Subprocess};
+use crate::systemd::names::SERVICE;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The service.
-const UNIT: &str = "mfe-watchdog.service";
 
 /// Where systemd's programs are: in /bin where that is a folder of its own.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
@@ -41,8 +39,8 @@ impl Systemd {
         Ok(runtime.block_on(async {
             let (version, enabled, active, clock) = tokio::join!(
                 answer("systemctl", &["--version"]),
-                answer("systemctl", &["is-enabled", UNIT]),
-                answer("systemctl", &["is-active", UNIT]),
+                answer("systemctl", &["is-enabled", SERVICE]),
+                answer("systemctl", &["is-active", SERVICE]),
                 answer("timedatectl", &["status"]),
             );
             Self {

@@ -36,11 +36,17 @@ struct Surplus {
 
 /// A second copy that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Duplicate {
+pub(crate) struct Duplicate {
     /// The second copy.
-    pub(super) id: ProcessId,
+    pub(crate) id: ProcessId,
     /// The one that was there before.
-    pub(super) first: ProcessId,
+    pub(crate) first: ProcessId,
+}
+
+/// The second copies among `alive`, as far as one look tells them without the memory of earlier ones.
+#[must_use]
+pub(crate) fn second_copies(alive: &[Alive]) -> Vec<Duplicate> {
+    Copies::default().lives(Instant::now(), alive, Duration::ZERO)
 }
 
 impl Copies {

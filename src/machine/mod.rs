@@ -41,6 +41,8 @@ use copies::Copies;
 use termination::Termination;
 
 pub use backoff::Backoff;
+pub(crate) use copies::second_copies;
+
 pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
 pub use command::CommandId;
 pub use policy::{Duplicates, Policy};

@@ -1,12 +1,14 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided in
 //! [`crate::machine`].
 
+pub(crate) mod command_line;
 mod direct;
 pub mod exec;
 mod instance;
 mod job;
 mod lineage;
 pub(crate) mod old_watcher;
+pub mod starters;
 mod unit;
 
 use std::os::unix::fs::MetadataExt;

@@ -18,6 +18,9 @@ use crate::text::timestamp::Timestamp;
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
 
+/// The runtime directory that the packaged service has.
+pub const DIRECTORY: &str = "/run/mfe-watchdog";
+
 /// Everything the service publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -44,6 +47,9 @@ pub struct ProcessStatus {
     pub state: State,
     /// Its living processes.
     pub pids: Vec<i32>,
+    /// Those of them that are second copies, as was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<i32>,
     /// Since when it is in this state.
     pub since: Timestamp,
     /// How often it was brought back since the machine was booted or the service was last stopped.

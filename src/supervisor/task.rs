@@ -99,6 +99,7 @@ impl Slot {
             name: process.name().as_str().to_owned(),
             state: State::Unknown,
             pids: Vec::new(),
+            duplicates: Vec::new(),
             since: SystemTime::now().into(),
             restarts: memory.restarts,
             next_start: None,
@@ -486,6 +487,7 @@ impl Supervisor {
         let mut status = ProcessStatus {
             state: state(&self.machine),
             pids: self.machine.alive().iter().map(|id| id.pid).collect(),
+            duplicates: self.machine.duplicates().collect(),
             restarts: self.machine.restarts(),
             next_start: self.next_start.at(self.machine.next_start(), now),
             paused_until: self

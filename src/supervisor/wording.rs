@@ -42,6 +42,8 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
         Phase::Up | Phase::Replacing => return up_wording(machine),
         Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
         Phase::Misfit => return machine.misfit().map(misfit_wording).into_iter().collect(),
+        // Who they are is still being asked.
+        Phase::Held if machine.held_by().is_none_or(<[String]>::is_empty) => return Vec::new(),
         Phase::Held => phrase!(
             "waiting for %{others}, which is being started and may start it",
             others = machine.held_by().map(list).unwrap_or_default()

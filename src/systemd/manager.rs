@@ -36,8 +36,12 @@ pub(crate) struct Job {
 /// Where a unit stands, as far as it matters here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has failed.
+    /// It doesn't run.
+    Inactive,
+    /// Nor does it, and it has failed.
     Failed,
+    /// It is being started.
+    Activating,
     /// It has ended, and systemd will start it again by itself after a pause.
     AwaitsRestart,
     /// Anything else.
@@ -77,6 +81,16 @@ impl Unit {
         }
     }
 
+    /// Whether it is being started, or about to be. A job of a unit that doesn't run can only be one that
+    /// starts it: systemd drops those that would change nothing.
+    pub(crate) fn is_on_the_way(&self) -> bool {
+        match self.state {
+            State::Activating | State::AwaitsRestart => true,
+            State::Inactive | State::Failed => self.has_job,
+            State::Other => false,
+        }
+    }
+
     /// Takes in the property of a number, counted as in [`PROPERTIES`].
     fn set(&mut self, property: usize, value: Value<'_>) {
         let number = value.number().unwrap_or_default();
@@ -85,7 +99,14 @@ impl Unit {
         let time = || Duration::from_micros(u64::try_from(number).unwrap_or_default());
         match PROPERTIES.get(property).map(|(_, name)| *name) {
             Some("Job") => self.has_job = number != 0,
-            Some("ActiveState") if text == "failed" => self.state = State::Failed,
+            Some("ActiveState") => {
+                self.state = match text {
+                    "inactive" => State::Inactive,
+                    "failed" => State::Failed,
+                    "activating" => State::Activating,
+                    _ => State::Other,
+                }
+            }
             // auto-restart, and since 254 more that say so.
             Some("SubState") if text.contains("auto-restart") => {
                 self.state = State::AwaitsRestart;
@@ -285,6 +306,27 @@ mod tests {
             ("7-é_", "_37_2d_c3_a9_5f"),
         ] {
             assert_eq!(path_of(name), format!("{unit}{expected}"));
+        }
+    }
+
+    #[test]
+    fn a_unit_is_on_the_way_while_it_is_being_started() {
+        for (active, sub, job, expected) in [
+            ("inactive", "dead", 0, false),
+            ("inactive", "dead", 7, true),
+            ("failed", "failed", 0, false),
+            ("failed", "failed", 7, true),
+            ("activating", "start", 0, true),
+            ("activating", "auto-restart", 0, true),
+            ("active", "exited", 7, false),
+            ("deactivating", "stop", 7, false),
+        ] {
+            let mut unit = Unit::default();
+            let values = [Value::Number(job), Value::Text(active), Value::Text(sub)];
+            for (property, value) in values.into_iter().enumerate() {
+                unit.set(property, value);
+            }
+            assert_eq!(unit.is_on_the_way(), expected, "{active} ({sub})");
         }
     }
 

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use nix::unistd::{Pid, getppid};
 
+/// The service's own unit.
+pub(crate) const SERVICE: &str = "mfe-watchdog.service";
+
 /// systemd runs this machine if this exists (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
@@ -32,11 +35,12 @@ pub(crate) fn unit_of(key: &str) -> String {
     format!("mfe@{key}.service")
 }
 
-/// Where systemd reads units from (systemd.unit(5)), what counts most first.
-const UNIT_FOLDERS: [&str; 8] = [
+/// Where systemd reads units from (systemd.unit(5)), below the root, what counts most first.
+pub(crate) const UNIT_FOLDERS: [&str; 9] = [
+    "run/systemd/transient",
+    "run/systemd/generator.early",
     "etc/systemd/system",
     "run/systemd/system",
-    "run/systemd/generator.early",
     "run/systemd/generator",
     "usr/local/lib/systemd/system",
     "usr/lib/systemd/system",

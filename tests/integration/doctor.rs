@@ -24,25 +24,28 @@ struct Sound {
     machine: Machine,
 }
 
+/// One in a folder, whose service runs.
+fn machine(root: &Path) -> Machine {
+    Machine {
+        root: root.to_owned(),
+        config: None,
+        service_user: rustix::process::geteuid().as_raw(),
+        now: SystemTime::now(),
+        systemd: Systemd {
+            version: Some(252),
+            enabled: Some("enabled".into()),
+            active: Some("active".into()),
+            is_clock_synchronized: Some(true),
+        },
+    }
+}
+
 impl Sound {
     fn new() -> Self {
         let till = Till::new();
         let program = till.program('D');
         let running = Guard(program.start());
-        let root = till.path().join("root");
-        let systemd = Systemd {
-            version: Some(252),
-            enabled: Some("enabled".into()),
-            active: Some("active".into()),
-            is_clock_synchronized: Some(true),
-        };
-        let machine = Machine {
-            root,
-            config: None,
-            service_user: rustix::process::geteuid().as_raw(),
-            now: SystemTime::now(),
-            systemd,
-        };
+        let machine = machine(&till.path().join("root"));
         let sound = Self {
             till,
             program,
@@ -221,10 +224,12 @@ fn a_unit_that_restarts_a_program_is_found() {
         let found = sound.only("rival-unit");
         assert!(found.text.contains("Restart=always"), "{}", found.text);
         sound.write(&file, &unit("no"));
-        sound.assert_clean();
+        sound.only("other-starter");
         // What mends it, at the place that it names.
         sound.write(&file, &unit("always"));
         let command = found.command.unwrap();
+        let disable = " && sudo systemctl disable cco.service";
+        let command = command.strip_suffix(disable).expect(&command);
         assert!(
             command.ends_with("sh /etc/systemd/system/cco.service.d"),
             "{command}"
@@ -235,9 +240,9 @@ fn a_unit_that_restarts_a_program_is_found() {
             folder.to_str().unwrap(),
         );
         sound.mend(&command.replace("systemctl daemon-reload", "true"));
+        sound.remove("/etc/systemd/system/multi-user.target.wants/cco.service");
         sound.assert_clean();
         fs::remove_dir_all(folder).unwrap();
-        sound.remove("/etc/systemd/system/multi-user.target.wants/cco.service");
     }
     // The first folder counts, and a mask is what it is for.
     pull_in(&sound, "cco.service");
@@ -374,6 +379,83 @@ fn several_copies_are_found() {
     assert_eq!(sound.command("several-copies"), format!("sudo kill {pid}"));
     drop(second);
     sound.assert_clean();
+}
+
+/// Who has seen that two processes are children of one knows it when that one is gone; one look
+/// doesn't.
+#[test]
+fn the_service_says_who_is_a_second_copy() {
+    let sound = Sound::new();
+    let till = &sound.till;
+    let name = &till.program('F').name;
+    let shell = till.path().join(name);
+    install_program(Path::new("/bin/sh"), &shell);
+    let start = till.script("start.sh", "exit 1");
+    till.configure(&format!(
+        "interval = \"100ms\"\n{}",
+        section("family", name, &start)
+    ));
+    sound.configure(&section("family", name, Path::new(SCRIPT)));
+    // Each ends with the pipe from this test.
+    let child = "exec 3<&0; \"$0\" -c 'read x <&3; :' & \"$0\" -c 'read x <&3; :' & read x; :";
+    let mut parent = Command::new(&shell);
+    let parent = parent.args(["-c", child]).arg(&shell).stdin(Stdio::piped());
+    let mut parent = parent.spawn().unwrap();
+    let pipe = parent.stdin.take();
+    let service = till.run();
+    fs::create_dir_all(sound.at("/run")).unwrap();
+    symlink(till.runtime_dir(), sound.at("/run/mfe-watchdog")).unwrap();
+    let living = |count| {
+        eventually(count, || {
+            let status = service.status("family");
+            (status["pids"].as_array()?.len() == count).then_some(())
+        });
+    };
+    living(3);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    living(2);
+    let is_told = || {
+        sound
+            .examine()
+            .findings
+            .iter()
+            .any(|found| found.id == "several-copies")
+    };
+    assert!(!is_told(), "told of a family: {:?}", sound.examine());
+    fs::remove_file(sound.at("/run/mfe-watchdog")).unwrap();
+    assert!(is_told(), "one look can't know");
+    drop(pipe);
+}
+
+#[test]
+fn copies_are_told_with_whose_they_are() {
+    assert!(is_root(), "a copy is to be another user's");
+    let sound = Sound::new();
+    // Everybody may note a start of it there.
+    let starts = format!("{}.starts", sound.program.name);
+    let starts = sound.till.path().join(starts);
+    fs::set_permissions(starts, Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(sound.till.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut second = Command::new("setpriv");
+    let second = second.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let second = second.args([sound.program.path(), sound.till.path()]);
+    let second = Guard(second.spawn().unwrap());
+    let found = eventually("found", || {
+        let mut findings = sound.examine().findings.into_iter();
+        findings.find(|finding| finding.id == "several-copies")
+    });
+    let pid = second.0.id();
+    assert!(
+        found.text.contains(&format!("pid {pid} (nobody")),
+        "{}",
+        found.text
+    );
+    assert!(found.text.contains(" (root"), "{}", found.text);
+    assert_eq!(
+        found.command, None,
+        "nobody is to be ended for a stranger's process"
+    );
 }
 
 #[test]
@@ -523,6 +605,75 @@ fn every_line_fits_a_terminal_and_every_finding_has_its_id() {
         assert!(text.contains(&format!("[{}]", finding.id)), "{text}");
     }
     assert!(text.contains("\n    sudo "), "{text}");
+}
+
+/// What is to be found on each of the machines in tests/fixtures/doctor: a tree of files, of which
+/// `00-sound` is below all others, and the words for it. Nothing runs on them but init.
+#[test]
+fn what_is_found_on_each_machine_of_the_fixtures() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/doctor");
+    let mut names: Vec<_> = fs::read_dir(&fixtures).unwrap().collect();
+    names.sort_unstable_by_key(|entry| entry.as_ref().unwrap().file_name());
+    assert!(names.len() > 10, "{names:?}");
+    let mut wrong = String::new();
+    for name in names {
+        let folder = name.unwrap().path();
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        copy(&fixtures.join("00-sound/root"), root);
+        copy(&folder.join("root"), root);
+        let machine = machine(root);
+        let examination = examine(&machine);
+        let expected = fs::read_to_string(folder.join("expected")).unwrap_or_default();
+        let found = examination.to_string();
+        if found != expected {
+            wrong += &format!("{}\n{found}\n", folder.display());
+        }
+        // What no command of systemd's mends is mended here.
+        let is_systemds = |finding: &&Finding| {
+            finding
+                .command
+                .iter()
+                .any(|line| line.contains("systemctl"))
+        };
+        let findings = examination.findings.iter();
+        for finding in findings.filter(|finding| !is_systemds(finding)) {
+            let command = finding.command.as_ref().unwrap().replace("sudo ", "");
+            let command = command.replace(" /", &format!(" {}/", root.display()));
+            let ran = output(Command::new("sh").args(["-e", "-c", &command]));
+            assert_eq!(ran.code(), 0, "{command}: {}", ran.stderr);
+        }
+        let left = examine(&machine).findings;
+        assert!(left.iter().all(|finding| is_systemds(&finding)), "{left:?}");
+        let rc_local = root.join("etc/rc.local");
+        if rc_local.exists() {
+            let ran = output(Command::new("sh").arg("-n").arg(rc_local));
+            assert_eq!(ran.code(), 0, "{}", ran.stderr);
+        }
+    }
+    assert!(wrong.is_empty(), "otherwise than expected:\n{wrong}");
+}
+
+/// Puts a tree of files into another one, with the modes that a till has.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let from = entry.unwrap().path();
+        let to = to.join(from.file_name().unwrap());
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            let content = fs::read(&from).unwrap();
+            let mode = if content.starts_with(b"#!") {
+                0o755
+            } else {
+                0o644
+            };
+            fs::write(&to, content).unwrap();
+            fs::set_permissions(&to, Permissions::from_mode(mode)).unwrap();
+        }
+    }
 }
 
 /// The real thing on this machine, whatever it finds here besides a bad configuration.

@@ -123,8 +123,9 @@ impl Till {
     /// nothing of what the case before has left.
     pub(crate) fn fresh(&self) -> Result<()> {
         self.container.sh(&format!(
-            "systemctl stop {SERVICE} {VENDOR} 2>/dev/null
+            "systemctl stop {SERVICE} {VENDOR} rc-local.service 2>/dev/null
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
+            rm -rf /etc/systemd/system/rc-local.service
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
             true"
         ))?;

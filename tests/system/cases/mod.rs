@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod boot;
 mod doctor;
 mod documentation;
 mod faults;
@@ -94,6 +95,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     installation::remove_and_reinstall,
     installation::purge,
     installation::old_init_system_helpers,
+    boot::rc_local_that_stays,
+    boot::rc_local_goes_first,
     operation::reboot,
 ];
 
