@@ -70,11 +70,31 @@ impl ConfigError {
             .chain(more)
     }
 
+    /// The first problem, and how many more there are: what fits into a status.
+    #[must_use]
+    pub fn summary(&self) -> Vec<Phrase> {
+        let first = self.problems.iter().take(1).map(|problem| {
+            phrase!(
+                "%{place}: %{problem}",
+                place = self.place(problem),
+                problem = problem.message.clone()
+            )
+        });
+        let more = self.problems.len().saturating_sub(1);
+        let more = (more > 0).then(|| phrase!("%{count} more problems", count = more.to_string()));
+        first.chain(more).collect()
+    }
+
     fn file(&self) -> String {
         printable(&self.file.display().to_string())
     }
 
     fn line(&self, problem: &Problem, say: fn(&Phrase) -> String) -> String {
+        format!("{}: {}", self.place(problem), say(&problem.message))
+    }
+
+    /// The file, the line and the setting, as far as it is about one.
+    fn place(&self, problem: &Problem) -> String {
         let file = self.file();
         let line = problem
             .line
@@ -82,9 +102,9 @@ impl ConfigError {
             .unwrap_or_default();
         let key = match problem.key.as_str() {
             "" => String::new(),
-            key => format!("{key}: "),
+            key => format!(": {key}"),
         };
-        format!("{file}{line}: {key}{}", say(&problem.message))
+        format!("{file}{line}{key}")
     }
 }
 

@@ -15,6 +15,7 @@ mod processes;
 mod program;
 mod rivals;
 mod root;
+mod second_watchdog;
 mod service;
 mod systemd;
 
@@ -120,6 +121,7 @@ pub fn examine(machine: &Machine) -> Examination {
     service::examine(&machine.systemd, &mut found);
     old_watcher::examine(&mut view, &running, &mut found);
     if let Some(config) = &config {
+        second_watchdog::examine(&config.settings, &mut view, &running, &mut found);
         rivals::examine(&config.settings, &mut view, &running, &mut found);
         driver::examine(&config.settings, &mut view, &running, &mut found);
         program::examine(&config.settings, machine, &mut view, &mut found);

@@ -30,3 +30,10 @@ pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
+
+/// The machine's id (machine-id(5)): another one on a machine that was set up from this one's image.
+/// Empty where there is none.
+pub(crate) fn machine_id() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    id.trim().to_owned()
+}

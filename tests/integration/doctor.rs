@@ -443,6 +443,31 @@ fn a_service_that_is_not_enabled_or_not_running_is_found() {
 }
 
 #[test]
+fn a_second_watchdog_is_found() {
+    let sound = Sound::new();
+    let trial = Till::new();
+    let script = trial.script("start.sh", "exit 1");
+    let other = trial.program('O');
+    let run = |name: &str| {
+        trial.configure(&section("a", name, &script));
+        let service = trial.run();
+        service.wait_for_line("MFE_EVENT=startup");
+        service.status("a");
+        // The machine that is looked over has its folders below another root.
+        let status = fs::read_to_string(trial.runtime_dir().join("status.json")).unwrap();
+        let inside = trial.runtime_dir().join("status.json");
+        sound.write(inside.to_str().unwrap(), &status);
+        service
+    };
+    let service = run(&other.name);
+    sound.assert_clean();
+    drop(service);
+    let service = run(&sound.program.name);
+    let command = sound.command("second-watchdog");
+    assert_eq!(command, format!("sudo kill {}", service.pid()));
+}
+
+#[test]
 fn a_systemd_that_is_too_old_for_a_setting_is_found() {
     let mut sound = Sound::new();
     let hook = "[[hook]]\non = [\"shutdown\"]\ncommand = [\"/bin/sh\"]\ntimeout = \"1min\"\n";
