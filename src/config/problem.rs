@@ -11,6 +11,9 @@ use crate::text::phrase::{Phrase, phrase};
 /// file.
 const SHOWN_AT_MOST: usize = 25;
 
+/// As many fit into a status.
+const SUMMARIZED: usize = 3;
+
 /// One mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -70,17 +73,17 @@ impl ConfigError {
             .chain(more)
     }
 
-    /// The first problem, and how many more there are: what fits into a status.
+    /// The first problems, and how many more there are: what fits into a status.
     #[must_use]
     pub fn summary(&self) -> Vec<Phrase> {
-        let first = self.problems.iter().take(1).map(|problem| {
+        let first = self.problems.iter().take(SUMMARIZED).map(|problem| {
             phrase!(
                 "%{place}: %{problem}",
                 place = self.place(problem),
                 problem = problem.message.clone()
             )
         });
-        let more = self.problems.len().saturating_sub(1);
+        let more = self.problems.len().saturating_sub(SUMMARIZED);
         let more = (more > 0).then(|| phrase!("%{count} more problems", count = more.to_string()));
         first.chain(more).collect()
     }

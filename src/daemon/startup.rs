@@ -221,7 +221,7 @@ mod tests {
     fn what_was_in_force_stays_in_force_and_the_line_is_named() {
         let bench = Bench::new();
         bench.was_in_force(&format!("interval = \"7s\"\n{WATCHED}"));
-        let text = "\ninterval = \"soon\"\n[process.b]\nname = 3\n";
+        let text = "\ninterval = \"soon\"\n[process.b]\nname = 3\nx = 1\ny = 2\n";
         let start = bench.start(text).unwrap();
         assert_eq!(start.source, Source::LastInForce);
         assert_eq!(start.settings.policy.interval.as_secs(), 7);

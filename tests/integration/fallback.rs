@@ -105,7 +105,11 @@ fn mode(path: &Path) -> u32 {
 fn what_was_in_force_goes_on_and_everybody_is_told() {
     let shop = Shop::new();
     shop.has_run();
-    fs::write(shop.config(), "# edited\ninterval = \"soon\"\n").unwrap();
+    fs::write(
+        shop.config(),
+        "# edited\ninterval = \"soon\"\n[process.x]\nname = 3\n",
+    )
+    .unwrap();
     let service = shop.run();
     service.wait_for_state(KEY, "up");
     let line = service.wait_for_line("MFE_EVENT=config_fallback");

@@ -569,8 +569,15 @@ fn a_directory_that_cannot_be_made_again_ends_the_service() {
     eventually("up", || {
         (status(&runtime_dir, &[]).code() == 0).then_some(())
     });
-    fs::rename(&parent, till.path().join("away")).unwrap();
+    let signal = |signal: Signal| {
+        let pid = i32::try_from(service.0.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    };
+    // It must not be made again before nobody can.
+    signal(Signal::SIGSTOP);
+    fs::remove_dir_all(&parent).unwrap();
     fs::write(&parent, "").unwrap();
+    signal(Signal::SIGCONT);
     let exit = eventually("the end", || service.0.try_wait().unwrap());
     assert_eq!(exit.code(), Some(1));
     assert_eq!(program.pids().len(), 1, "left running");
