@@ -274,6 +274,7 @@ fn state(state: State) -> String {
         State::Backoff => t!("status.backoff"),
         State::Unhealthy => t!("status.unhealthy"),
         State::Stuck => t!("status.stuck"),
+        State::Misfit => t!("status.misfit"),
         State::Paused => t!("status.paused"),
         State::Unknown => t!("status.unknown"),
     }
@@ -285,7 +286,7 @@ fn colour(state: State) -> u8 {
     match state {
         State::Up => 32,
         State::Starting | State::Backoff | State::Paused => 33,
-        State::Down | State::Unhealthy | State::Stuck | State::Unknown => 31,
+        State::Down | State::Unhealthy | State::Stuck | State::Misfit | State::Unknown => 31,
     }
 }
 
@@ -376,6 +377,7 @@ mod tests {
         let remembered = Remembered {
             key: first.key.clone(),
             name: first.name.clone(),
+            rules: String::new(),
             memory: Memory::default(),
             last_restart: None,
             recent_restarts: recent.map(at).to_vec(),

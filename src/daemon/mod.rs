@@ -31,14 +31,14 @@ use crate::config::{self, DEFAULT_PATH, ProcessSettings, Settings, Source};
 use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
-use crate::machine::{PAUSE_MAX, Pause};
+use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, Status};
-use crate::supervisor::{Command, Published, Remembered, Slot, supervise};
+use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
@@ -115,14 +115,6 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
-    }
-    let left_over = leftover::end_systemctl();
-    if !left_over.is_empty() {
-        let text = format!(
-            "an earlier run of the service was killed while systemctl (pid {}) hung: that is ended",
-            list(left_over)
-        );
-        service.say(Kind::Degraded, text);
     }
     let mut remembered = service.remembered();
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
@@ -252,7 +244,7 @@ fn names(settings: &Settings) -> String {
 /// One supervised process, as the service sees it. Dropping it ends its task.
 struct Supervised {
     settings: watch::Sender<Arc<ProcessSettings>>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<machine::Event>,
     slot: Arc<Slot>,
     task: AbortHandle,
 }
@@ -576,12 +568,12 @@ impl Service {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
-                } => Command::Pause(Pause {
+                } => machine::Event::Pause(Pause {
                     until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
                     reason: reason.as_deref().map(fit),
                 }),
-                Request::Resume { .. } => Command::Resume,
-                Request::Restart { .. } => Command::Restart,
+                Request::Resume { .. } => machine::Event::Resume,
+                Request::Restart { .. } => machine::Event::RestartAsked,
             };
             // A task that has so much to do already is told again by whoever asks again.
             let _ = supervised.commands.try_send(command);

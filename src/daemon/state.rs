@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
 use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause};
@@ -42,7 +43,8 @@ const PAUSE_STEP: Duration = Duration::from_secs(60);
 /// Nothing is waited for any longer: neither a start nor the end of a pause.
 const LONGEST_WAIT: Duration = PAUSE_MAX;
 
-/// All times in milliseconds of the monotonic clock.
+/// What is known of one process has several parts, whose members stand side by side: that is a plain map
+/// to serde. All times in milliseconds of the monotonic clock.
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     version: u32,
@@ -52,34 +54,41 @@ struct File {
     /// When it was written.
     #[serde(default)]
     written: u64,
-    processes: Vec<Process>,
+    processes: Vec<Value>,
 }
 
+/// What outlives the boot.
 #[derive(Debug, Serialize, Deserialize)]
-struct Process {
+struct Lasting {
     key: String,
     name: String,
+    #[serde(default)]
+    rules: String,
     last_restart: Option<LastRestart>,
     #[serde(default)]
     recent_restarts: Vec<Timestamp>,
-    #[serde(flatten, with = "MemoryForm")]
-    memory: Memory,
-    /// Beside the memory, for it outlives the boot.
     #[serde(default)]
     pause: Option<Pausing>,
 }
 
-/// The form of a [`Memory`]: what isn't in the file is as in a new one.
+/// What is of one boot, a [`Memory`] but for what has parts of its own. What isn't in the file is as in a
+/// new one.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Memory", default = "Memory::default")]
-struct MemoryForm {
+struct OfTheBoot {
     restarts: u64,
-    #[serde(flatten, with = "backoff")]
+    #[serde(skip)]
     backoff: Backoff,
     #[serde(with = "time")]
     not_before: Option<Instant>,
     #[serde(with = "time")]
     starting_until: Option<Instant>,
+    starting_since: Option<u64>,
+    #[serde(with = "ids")]
+    renamed: Vec<ProcessId>,
+    #[serde(with = "ids")]
+    misfits: Vec<ProcessId>,
+    late_starts: u32,
     #[serde(with = "ids")]
     alive: Vec<ProcessId>,
     #[serde(with = "time")]
@@ -88,6 +97,15 @@ struct MemoryForm {
     absence: Option<Absence>,
     #[serde(skip)]
     pause: Option<Pause>,
+}
+
+/// The deaths that aren't forgotten.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Crashes {
+    deaths: u32,
+    restarted: Vec<u64>,
+    is_crash_loop: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,51 +160,6 @@ mod ids {
         let ids = Vec::<(i32, u64)>::deserialize(deserializer)?.into_iter();
         let ids = ids.map(|(pid, start_time)| ProcessId { pid, start_time });
         Ok(ids.collect())
-    }
-}
-
-/// The deaths that aren't forgotten.
-mod backoff {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Clock;
-    use crate::machine::Backoff;
-
-    #[derive(Default, Serialize, Deserialize)]
-    #[serde(default)]
-    struct Form {
-        deaths: u32,
-        restarted: Vec<u64>,
-        is_crash_loop: bool,
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        backoff: &Backoff,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let clock = Clock::now();
-        let restarts = backoff.restarts();
-        let form = Form {
-            deaths: backoff.deaths(),
-            restarted: restarts.map(|time| clock.to_milliseconds(time)).collect(),
-            is_crash_loop: backoff.is_crash_loop(),
-        };
-        form.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Backoff, D::Error> {
-        let form = Form::deserialize(deserializer)?;
-        let clock = Clock::now();
-        let restarted = form.restarted.into_iter();
-        let restarted = restarted.filter_map(|time| clock.to_instant(time));
-        let restarted = restarted.collect();
-        Ok(Backoff::remembered(
-            form.deaths,
-            restarted,
-            form.is_crash_loop,
-        ))
     }
 }
 
@@ -273,26 +246,13 @@ fn milliseconds(time: Duration) -> u64 {
 /// When it can't be written; what was there before still is.
 pub fn write(directory: &Path, remembered: &[Remembered], is_durable: bool) -> io::Result<()> {
     let clock = Clock::now();
-    let processes = remembered.iter().map(|remembered| {
-        let pause = remembered.memory.pause.as_ref();
-        Process {
-            key: remembered.key.clone(),
-            name: remembered.name.clone(),
-            last_restart: remembered.last_restart.clone(),
-            recent_restarts: remembered.recent_restarts.clone(),
-            memory: remembered.memory.clone(),
-            pause: pause.map(|pause| Pausing {
-                until: clock.to_milliseconds(pause.until),
-                reason: pause.reason.clone(),
-            }),
-        }
-    });
+    let processes = remembered.iter().map(|remembered| form(remembered, clock));
     let file = File {
         version: VERSION,
         machine_id: machine_id(),
         boot_id: boot_id()?,
         written: clock.milliseconds,
-        processes: processes.collect(),
+        processes: processes.collect::<Result<_, _>>()?,
     };
     let text = serde_json::to_vec(&file)?;
     let durability = if is_durable {
@@ -304,35 +264,74 @@ pub fn write(directory: &Path, remembered: &[Remembered], is_durable: bool) -> i
     small_file::replace_with(directory, FILE_NAME, &text, Rights::PUBLIC, durability)
 }
 
+fn form(remembered: &Remembered, clock: Clock) -> serde_json::Result<Value> {
+    let Remembered {
+        key,
+        name,
+        rules,
+        memory,
+        last_restart,
+        recent_restarts,
+    } = remembered.clone();
+    let pause = memory.pause.as_ref().map(|pause| Pausing {
+        until: clock.to_milliseconds(pause.until),
+        reason: pause.reason.clone(),
+    });
+    let restarted = memory.backoff.restarts();
+    let deaths = Crashes {
+        deaths: memory.backoff.deaths(),
+        restarted: restarted.map(|time| clock.to_milliseconds(time)).collect(),
+        is_crash_loop: memory.backoff.is_crash_loop(),
+    };
+    let lasting = Lasting {
+        key,
+        name,
+        rules,
+        last_restart,
+        recent_restarts,
+        pause,
+    };
+    let parts = [
+        serde_json::to_value(lasting)?,
+        OfTheBoot::serialize(&memory, serde_json::value::Serializer)?,
+        serde_json::to_value(deaths)?,
+    ];
+    let parts = parts.into_iter().filter_map(|part| match part {
+        Value::Object(members) => Some(members),
+        _ => None,
+    });
+    Ok(Value::Object(parts.flatten().collect()))
+}
+
 /// Reads what was last written into `directory`, as far as it counts in this boot; nothing when nothing
 /// was written on this machine.
 ///
 /// # Errors
 /// When there is something that can't be used.
 pub fn read(directory: &Path) -> Result<Vec<Remembered>, Phrase> {
-    let path = directory.join(FILE_NAME);
-    let file = small_file::read(directory, FILE_NAME).and_then(|text| match text {
-        None => Ok(None),
-        Some(text) => serde_json::from_slice::<File>(&text)
-            .map(Some)
-            .map_err(|error| {
-                phrase!(
-                    "%{file} isn't in this service's form: %{error}",
-                    file = path.display().to_string(),
-                    error = error.to_string()
-                )
-            }),
-    });
-    let is_ours = |file: &File| {
-        file.version == VERSION && (file.machine_id.is_empty() || file.machine_id == machine_id())
-    };
-    let Some(file) = file?.filter(is_ours) else {
+    let Some(text) = small_file::read(directory, FILE_NAME)? else {
         return Ok(Vec::new());
     };
+    understand(&text).map_err(|error| {
+        phrase!(
+            "%{file} isn't in this service's form: %{error}",
+            file = directory.join(FILE_NAME).display().to_string(),
+            error = error.to_string()
+        )
+    })
+}
+
+fn understand(text: &[u8]) -> serde_json::Result<Vec<Remembered>> {
+    let file: File = serde_json::from_slice(text)?;
+    let is_of_this_machine = file.machine_id.is_empty() || file.machine_id == machine_id();
+    if file.version != VERSION || !is_of_this_machine {
+        return Ok(Vec::new());
+    }
     let clock = Clock::now();
     let is_of_this_boot = boot_id().is_ok_and(|id| id == file.boot_id);
     let remembered = file.processes.into_iter().map(|process| {
-        let pause = process.pause.and_then(|pause| {
+        let lasting = Lasting::deserialize(&process)?;
+        let pause = lasting.pause.and_then(|pause| {
             let until = if is_of_this_boot {
                 pause.until
             } else {
@@ -344,19 +343,27 @@ pub fn read(directory: &Path) -> Result<Vec<Remembered>, Phrase> {
             Some(Pause { until, reason })
         });
         let memory = if is_of_this_boot {
-            process.memory
+            let deaths = Crashes::deserialize(&process)?;
+            let restarted = deaths.restarted.into_iter();
+            let restarted = restarted.filter_map(|time| clock.to_instant(time));
+            let restarted = restarted.collect();
+            Memory {
+                backoff: Backoff::remembered(deaths.deaths, restarted, deaths.is_crash_loop),
+                ..OfTheBoot::deserialize(process)?
+            }
         } else {
             Memory::default()
         };
-        Remembered {
-            key: process.key,
-            name: process.name,
+        Ok(Remembered {
+            key: lasting.key,
+            name: lasting.name,
+            rules: lasting.rules,
             memory: Memory { pause, ..memory },
-            last_restart: process.last_restart,
-            recent_restarts: process.recent_restarts,
-        }
+            last_restart: lasting.last_restart,
+            recent_restarts: lasting.recent_restarts,
+        })
     });
-    Ok(remembered.collect())
+    remembered.collect()
 }
 
 /// Moves out of the way what can't be used, so that the next one can be written.
@@ -477,6 +484,7 @@ impl Keeper {
         let remembered = published.iter().map(|one| Remembered {
             key: one.status.key.clone(),
             name: one.status.name.clone(),
+            rules: one.rules.clone(),
             memory: Memory::clone(&one.memory),
             last_restart: one.status.last_restart.clone(),
             recent_restarts: one.recent_restarts.clone(),
@@ -523,11 +531,19 @@ mod tests {
         Remembered {
             key: "comunicador".into(),
             name: "Comunicador".into(),
+            rules: "exe".into(),
             memory: Memory {
                 restarts: 7,
                 backoff: Backoff::remembered(5, [before, now].into(), true),
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
+                starting_since: Some(4712),
+                renamed: vec![ProcessId {
+                    pid: 42,
+                    start_time: 4711,
+                }],
+                misfits: Vec::new(),
+                late_starts: 2,
                 alive: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,
@@ -627,7 +643,7 @@ mod tests {
             let read = read_with(&remembered, |file| {
                 file.boot_id = "another".into();
                 file.written = 5 * hour;
-                file.processes[0].pause.as_mut().unwrap().until = until;
+                file.processes[0]["pause"]["until"] = until.into();
             });
             let now = Instant::now();
             let [mut read] = <[Remembered; 1]>::try_from(read).unwrap();

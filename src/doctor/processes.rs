@@ -190,6 +190,7 @@ mod tests {
         let alive = |pid, parent, start_time| Alive {
             id: ProcessId { pid, start_time },
             parent,
+            uid: None,
             state: RunState::Running,
         };
         assert_eq!(copies(&[]), None);

@@ -55,6 +55,12 @@ pub enum Kind {
     Recovered,
     /// A process has the name, but isn't the program that is meant.
     Impostor,
+    /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
+    Misfit,
+    /// A process has another name, program or arguments than before.
+    Renamed,
+    /// The main process of a program has died, and its children go on.
+    MainEnded,
     /// A process runs more than once.
     Duplicate,
     /// The service would have done something, but for `dry_run`.
@@ -69,7 +75,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Startup,
         Self::Shutdown,
         Self::Reloaded,
@@ -92,6 +98,9 @@ impl Kind {
         Self::Stuck,
         Self::Recovered,
         Self::Impostor,
+        Self::Misfit,
+        Self::Renamed,
+        Self::MainEnded,
         Self::Duplicate,
         Self::DryRun,
         Self::Paused,
@@ -141,6 +150,9 @@ impl Kind {
             Self::Stuck => ("stuck", "31829a8dd9b94a7e9fe17ca75a173d25"),
             Self::Recovered => ("recovered", "edcc55cf389e46809ceb1647c10cc4f8"),
             Self::Impostor => ("impostor", "e31617220e5e47dea2f23e58262c05ac"),
+            Self::Misfit => ("misfit", "b03aed113ea5412b3057b954e17337fc"),
+            Self::Renamed => ("renamed", "8f0a08c5da2aff097efd622307e03830"),
+            Self::MainEnded => ("main_ended", "0b976600800e95bdc677e17bf53a3216"),
             Self::Duplicate => ("duplicate", "118a0ac07775477fa580b1eaf60bfa98"),
             Self::DryRun => ("dry_run", "096f14ee97514c2589d7acf949eeaeb7"),
             Self::Paused => ("paused", "fe72b0894b1d475ebfe1d8e8f8eb2a3d"),
@@ -216,6 +228,7 @@ impl Message {
             | Kind::ReloadFailed
             | Kind::ConfigFallback
             | Kind::CrashLoop
+            | Kind::Misfit
             | Kind::Stuck => tell!(error),
             Kind::Down
             | Kind::Unknown
@@ -226,6 +239,7 @@ impl Message {
             | Kind::Unhealthy
             | Kind::Killed
             | Kind::Impostor
+            | Kind::MainEnded
             | Kind::Duplicate => tell!(warn),
             _ => tell!(info),
         }

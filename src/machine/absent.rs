@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::alive::killed;
-use super::{Absence, Action, Attempt, FIRST_POLL, LAST_POLL, Machine, Phase};
+use super::termination::{Next, Termination};
+use super::{Absence, Action, Attempt, CommandId, Machine, Memory, Phase, Started};
+use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
-use crate::proc::{Impostor, ProcessId, Sighting};
+use crate::proc::{Impostor, Left, LeftOver, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 
 impl Machine {
@@ -16,7 +18,9 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         match self.phase {
-            Phase::New | Phase::Up | Phase::Replacing => self.found_gone(now, sighting, actions),
+            Phase::New | Phase::Up | Phase::Replacing | Phase::Misfit => {
+                self.found_gone(now, sighting, actions);
+            }
             Phase::Starting => self.start_awaited(now, sighting, actions),
             Phase::Stopping if self.start_program_runs && !self.is_hands_off() => {
                 if now >= self.kill_at {
@@ -25,8 +29,9 @@ impl Machine {
                 }
                 self.next_look = self.kill_at.min(self.next_cycle(now));
             }
-            Phase::Stopping | Phase::Backoff | Phase::Down => {
-                self.want_start(now, sighting, Vec::new(), actions);
+            Phase::Clearing if !self.is_hands_off() => self.clear(now, actions),
+            Phase::Stopping | Phase::Clearing | Phase::Backoff | Phase::Down | Phase::Held => {
+                self.want_start(now, Vec::new(), actions);
             }
         }
     }
@@ -59,8 +64,8 @@ impl Machine {
             self.backoff.died();
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
-        let in_flight = memory.and_then(|memory| memory.starting_until);
-        let in_flight = in_flight.filter(|until| *until > now && !self.is_hands_off());
+        let in_flight = self.start_left_by_earlier_run(now, memory.as_ref());
+        let since = memory.and_then(|memory| memory.starting_since);
         let wait = if in_flight.is_some() {
             now
         } else {
@@ -74,56 +79,183 @@ impl Machine {
         if let Some(until) = in_flight {
             news.push(Change::Starting);
             actions.extend(news.into_iter().map(Action::Tell));
-            self.await_start(now, until);
+            self.await_start(now, until, since);
         } else {
-            self.want_start(now, sighting, news, actions);
+            self.want_start(now, news, actions);
+        }
+    }
+
+    /// Until when a start is waited for that an earlier run of the service has made, remembered or not:
+    /// as long as something of it may live.
+    fn start_left_by_earlier_run(&self, now: Instant, memory: Option<&Memory>) -> Option<Instant> {
+        let is_first_look = self.phase == Phase::New;
+        if !is_first_look || self.is_hands_off() {
+            return None;
+        }
+        let remembered = memory.and_then(|memory| memory.starting_until);
+        let remembered = remembered.filter(|until| *until > now);
+        match &self.left {
+            Some(left) if !left.processes.is_empty() => {
+                Some(remembered.unwrap_or(now + self.policy.start_timeout))
+            }
+            Some(left) if left.can_tell => None,
+            _ => remembered,
         }
     }
 
     /// Nothing of the name lives yet, and a start is in flight.
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        let is_left = self.is_left().unwrap_or(self.attempt.left_running);
+        let is_over = now >= self.attempt.deadline;
         match self.attempt.ended {
-            Some(status) if self.attempt.hopeless => {
-                self.start_failed(now, StartFailure::Failed(status), actions);
+            Some(status) if !status.is_success() && !is_left => {
+                let twice = self.attempt.begin + 2 * self.policy.start_timeout;
+                if self.attempt.may_have_gone_elsewhere && now < twice {
+                    // It may have gone into a session of its own, as with su(1).
+                    self.attempt.deadline = self.attempt.deadline.max(twice);
+                    self.look_at_start_again(now);
+                } else {
+                    self.start_failed(now, StartFailure::Failed(status), actions);
+                }
             }
-            ended if now >= self.attempt.deadline => {
-                let start_program = match ended {
-                    Some(status) => Fate::Ended(status),
-                    None if self.start_program_runs => Fate::Running,
-                    None => Fate::Unknown,
-                };
-                let failure = match self.misfit(sighting) {
-                    Some(misfit) => StartFailure::Misfit(misfit.clone()),
-                    None => StartFailure::TimedOut {
+            _ if self.attempt.is_late && !is_left => {
+                self.nothing_is_left();
+                self.want_start(now, Vec::new(), actions);
+            }
+            _ if !is_over => self.look_at_start_again(now),
+            ended => {
+                let misfits = self.misfits(sighting);
+                if !misfits.is_empty() {
+                    self.is_misfit(&misfits, actions);
+                    self.next_look = self.next_cycle(now);
+                } else if self.attempt.is_late && self.is_hands_off() {
+                    self.want_start(now, Vec::new(), actions);
+                } else if self.attempt.is_late {
+                    self.clear(now, actions);
+                } else {
+                    let start_program = match ended {
+                        Some(status) => Fate::Ended(status),
+                        None if self.start_program_runs => Fate::Running,
+                        None => Fate::Unknown,
+                    };
+                    let failure = StartFailure::TimedOut {
                         after: self.policy.start_timeout,
                         start_program,
-                    },
-                };
-                self.start_failed(now, failure, actions);
-            }
-            _ => {
-                self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
-                self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+                    };
+                    self.start_failed(now, failure, actions);
+                }
             }
         }
     }
 
-    /// An impostor that has come with one of our starts and still lives. As long as it does, another
-    /// start would only bring another one.
-    fn misfit<'a>(&self, sighting: &'a Sighting) -> Option<&'a Impostor> {
-        let mut impostors = sighting.impostors.iter();
-        impostors.find(|impostor| self.misfits.contains(&impostor.id))
+    /// What is left of the start in flight. Its start program is followed apart from that, while it is
+    /// ours to follow.
+    fn left_over(&self) -> impl Iterator<Item = &LeftOver> {
+        let left = self.left.iter().flat_map(|left| &left.processes);
+        left.filter(|left| !(self.start_program_runs && left.is_start_program))
+    }
+
+    /// Whether anything is left of it: what can't be told isn't nothing. `None` if it wasn't looked at.
+    fn is_left(&self) -> Option<bool> {
+        let left = self.left.as_ref()?;
+        Some(!left.can_tell || self.left_over().next().is_some())
+    }
+
+    fn look_at_start_again(&mut self, now: Instant) {
+        self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
+        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+    }
+
+    /// Those that have come with our start and are nearly the program. As long as one lives, another
+    /// start would only bring another one. Somebody else's stand in nobody's way.
+    fn misfits(&self, sighting: &Sighting) -> Vec<Impostor> {
+        let has = |impostor: &&Impostor| {
+            let is_it = |left: &LeftOver| left.id == impostor.id;
+            let is_left = |left: &Left| left.processes.iter().any(is_it);
+            // Whoever is nobody's descendant any more has our own user, and was born since.
+            let since = self.started.and_then(|started| started.since);
+            let uid = self.started.and_then(|started| started.uid);
+            let is_ours = impostor.uid.is_some()
+                && impostor.uid == uid
+                && since.is_some_and(|since| impostor.id.start_time >= since);
+            self.left.as_ref().is_some_and(is_left) || is_ours
+        };
+        let nearly = sighting.impostors.iter().chain(&sighting.near);
+        let mut misfits: Vec<Impostor> = nearly.filter(has).cloned().collect();
+        if misfits.is_empty() && self.attempt.is_late {
+            let programs = self.left_over().filter(|left| !left.is_script);
+            misfits.extend(programs.map(LeftOver::as_impostor));
+        }
+        misfits
+    }
+
+    /// The start in flight is over: nothing of it lives.
+    pub(super) fn nothing_is_left(&mut self) {
+        self.clearing = None;
+        if let Some(started) = &mut self.started {
+            started.is_in_flight = false;
+        }
+    }
+
+    /// Something of an earlier start lives though its time is over. What it has left in the background
+    /// has more time, each time twice as much; then it is ended before the next start.
+    fn wait_for_background(&mut self, now: Instant, started: Started) {
+        self.late_starts = self.late_starts.saturating_add(1);
+        let factor = 1_u32.checked_shl(self.late_starts).unwrap_or(u32::MAX);
+        let start_timeout = self.policy.start_timeout;
+        let time = start_timeout.saturating_mul(factor);
+        let time = time.min(BACKGROUND_MAX).max(start_timeout);
+        self.phase = Phase::Starting;
+        self.attempt.is_late = true;
+        self.attempt.deadline = (started.begin + time).max(now);
+        self.look_at_start_again(now);
+    }
+
+    /// Ends what a start has left in the background, and starts anew once that is gone.
+    fn clear(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let left: Vec<ProcessId> = self.left_over().map(|left| left.id).collect();
+        if left.is_empty() {
+            if let Some(clearing) = &self.clearing {
+                actions.push(Action::Tell(killed(clearing, Cause::Late)));
+            }
+            self.nothing_is_left();
+            self.want_start(now, Vec::new(), actions);
+            return;
+        }
+        let timeout = self.policy.stop_timeout;
+        let Some(mut clearing) = self.clearing.take() else {
+            self.phase = Phase::Clearing;
+            self.attempt.poll = FIRST_POLL;
+            self.next_look = now + FIRST_POLL;
+            actions.push(Action::Signal(Stop::Terminate, left.clone()));
+            self.clearing = Some(Termination::by_signal(left, now, timeout));
+            return;
+        };
+        clearing.include(&left);
+        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+        let poll = now + self.attempt.poll;
+        self.next_look = match clearing.next(now, left, timeout) {
+            Next::Wait(until) => poll.min(until),
+            Next::Signal(stop, ids, until) => {
+                self.signal_failure = None;
+                actions.push(Action::Signal(stop, ids));
+                poll.min(until)
+            }
+            Next::Stuck(ids) => {
+                actions.push(Action::Tell(Change::Stuck {
+                    pids: ids.iter().map(|id| id.pid).collect(),
+                    why: self.signal_failure.take(),
+                }));
+                self.next_cycle(now)
+            }
+            Next::StillStuck => self.next_cycle(now),
+        };
+        self.clearing = Some(clearing);
     }
 
     /// Nothing of the name lives: starts it, once nothing stands against that. `news` is told after
     /// the start, for the till waits for the start, not for the journal.
-    fn want_start(
-        &mut self,
-        now: Instant,
-        sighting: &Sighting,
-        news: Vec<Change>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn want_start(&mut self, now: Instant, news: Vec<Change>, actions: &mut Vec<Action>) {
         let news = news.into_iter().map(Action::Tell);
         if self.is_hands_off() {
             actions.extend(news);
@@ -145,9 +277,17 @@ impl Machine {
             self.next_look = self.not_before.min(self.next_cycle(now));
             return;
         }
-        if let Some(misfit) = self.misfit(sighting) {
+        if self.hold.as_ref().is_some_and(|hold| now < hold.until) {
             actions.extend(news);
-            self.start_failed(now, StartFailure::Misfit(misfit.clone()), actions);
+            self.phase = Phase::Held;
+            let until = self.hold.as_ref().map_or(now, |hold| hold.until);
+            self.next_look = until.min(self.next_cycle(now));
+            return;
+        }
+        if now < self.retry_at && self.failed_starts > 0 {
+            actions.extend(news);
+            self.phase = Phase::Down;
+            self.next_look = self.retry_at.min(self.next_cycle(now));
             return;
         }
         if self.start_program_runs {
@@ -158,7 +298,14 @@ impl Machine {
             actions.extend(news);
             return;
         }
-        self.await_start(now, now + self.policy.start_timeout);
+        // Only of a start that wasn't seen to succeed anything can be left that stands in the way.
+        let in_flight = self.started.filter(|started| started.is_in_flight);
+        if let (Some(started), Some(true)) = (in_flight, self.is_left()) {
+            actions.extend(news);
+            self.wait_for_background(now, started);
+            return;
+        }
+        self.await_start(now, now + self.policy.start_timeout, None);
         actions.push(Action::Start);
         actions.extend(news);
         if self.start_failure.is_none() {
@@ -167,14 +314,18 @@ impl Machine {
     }
 
     /// From now on a start is in flight.
-    fn await_start(&mut self, now: Instant, deadline: Instant) {
+    fn await_start(&mut self, now: Instant, deadline: Instant, since: Option<u64>) {
         self.phase = Phase::Starting;
-        self.has_tried = true;
+        self.clearing = None;
+        self.started = Some(Started::inherited(now, since));
         self.attempt = Attempt {
+            begin: now,
             deadline,
             poll: FIRST_POLL * 2,
             ended: None,
-            hopeless: false,
+            left_running: false,
+            is_late: false,
+            may_have_gone_elsewhere: false,
         };
         self.next_look = now + FIRST_POLL;
     }
@@ -200,23 +351,53 @@ impl Machine {
                 self.last_exit = pid.map(|pid| (pid, status));
                 if self.phase == Phase::Starting {
                     self.attempt.ended = Some(status);
-                    self.attempt.hopeless = !status.is_success() && !left_running;
+                    self.attempt.left_running = left_running;
                 }
-                // It may have been the process itself, or have brought it up just before.
-                if self.phase != Phase::Down {
+                let was_program = pid.is_some_and(|pid| self.alive.iter().any(|id| id.pid == pid));
+                // It may have brought the process up just before.
+                if matches!(self.phase, Phase::Starting | Phase::Stopping) || was_program {
                     self.look_at_all(now);
                 }
             }
+            // It may still be at work, which the start's own time allows for.
+            StartOutcome::LostSight => {}
         }
     }
 
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
-        self.next_look = self.next_cycle(now);
+        self.failed_starts = self.failed_starts.saturating_add(1);
+        self.failed_command = None;
+        let cycle = self.next_cycle(now);
+        self.retry_at = match self.failed_starts.checked_sub(QUICK_TRIES) {
+            _ if matches!(failure, StartFailure::BeingReplaced(_)) => {
+                self.failed_starts -= 1;
+                cycle.min(now + REPLACED_WITHIN)
+            }
+            None => cycle,
+            Some(doublings) => {
+                let factor = 2_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+                let wait = self.policy.interval.saturating_mul(factor);
+                cycle.max(now + wait.min(RETRY_MAX))
+            }
+        };
+        self.next_look = self.retry_at.min(cycle);
         if self.start_failure.as_ref() != Some(&failure) {
             actions.push(Action::Tell(Change::StartFailed(failure.clone())));
         }
         self.start_failure = Some(failure);
+    }
+
+    /// A start command that has changed since its start failed is tried at once.
+    pub(super) fn command_is(&mut self, now: Instant, command: Option<CommandId>) {
+        match self.failed_command {
+            None => self.failed_command = Some(command),
+            Some(before) if before != command => {
+                self.failed_command = None;
+                self.retry_at = now;
+            }
+            Some(_) => {}
+        }
     }
 
     /// Why those that were `known` to live are gone.

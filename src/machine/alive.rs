@@ -4,26 +4,26 @@
 use std::time::Instant;
 
 use super::{Absence, Action, Machine, Phase, Trouble};
-use super::{FIRST_POLL, LAST_POLL, STOPPED};
+use super::{DUMPING, FIRST_POLL, LAST_POLL, STOPPED};
 use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
 use crate::machine::termination::{Next, Termination};
-use crate::proc::{Alive, ProcessId, RunState, Sighting};
+use crate::proc::{Alive, ProcessId, RunState};
 use crate::text::phrase::{self, Phrase, phrase};
 
 impl Machine {
     pub(super) fn found_alive(
         &mut self,
         now: Instant,
-        sighting: &Sighting,
+        alive: &[Alive],
         was_unknown: bool,
         actions: &mut Vec<Action>,
     ) {
-        if self.phase == Phase::Replacing && self.ending_goes_on(now, sighting, actions) {
+        if self.phase == Phase::Replacing && self.ending_goes_on(now, alive, actions) {
             return;
         }
-        let ids: Vec<ProcessId> = sighting.alive.iter().map(|copy| copy.id).collect();
+        let ids: Vec<ProcessId> = alive.iter().map(|copy| copy.id).collect();
         let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
         let is_same = known(&self.alive);
         let change = self.report_alive(now, &ids, is_same, was_unknown);
@@ -40,8 +40,8 @@ impl Machine {
         self.alive = ids;
         self.absence = None;
         self.start_failure = None;
-        self.has_tried = false;
-        self.misfits.clear();
+        self.failed_starts = 0;
+        self.nothing_is_left();
         self.is_dry_run_told = false;
         actions.extend(change.map(Action::Tell));
         if !is_same {
@@ -58,7 +58,7 @@ impl Machine {
                     Action::Tell(Change::CrashLoop { restarts, within })
                 }));
         }
-        self.stays_alive(now, &sighting.alive, actions);
+        self.stays_alive(now, alive, actions);
     }
 
     /// What there is to tell of processes that live. `is_same` says that one of them is known.
@@ -79,11 +79,11 @@ impl Machine {
                 None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
             );
         match self.phase {
-            Phase::New => Some(adopted()),
+            Phase::New | Phase::Held | Phase::Misfit => Some(adopted()),
             Phase::Up | Phase::Replacing if !is_same => Some(adopted()),
             Phase::Up | Phase::Replacing => was_unknown.then_some(Change::Up { pid }),
             _ if !ours_may_have => Some(adopted()),
-            Phase::Starting | Phase::Stopping | Phase::Backoff | Phase::Down => {
+            Phase::Starting | Phase::Stopping | Phase::Clearing | Phase::Backoff | Phase::Down => {
                 match self.absence {
                     Some(Absence { cause, since }) if cause != Cause::Absent => {
                         let outage = now.saturating_duration_since(since);
@@ -98,8 +98,11 @@ impl Machine {
     /// Everything that is watched while a process lives, and when to look again.
     fn stays_alive(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
         let mut next_look = self.next_cycle(now);
+        let stable_at = self.up_since + self.policy.stable_after;
+        if now >= stable_at {
+            self.late_starts = 0;
+        }
         if !self.backoff.is_fresh() {
-            let stable_at = self.up_since + self.policy.stable_after;
             if now < stable_at {
                 next_look = next_look.min(stable_at);
             } else {
@@ -111,8 +114,27 @@ impl Machine {
                 }
             }
         }
-        for duplicate in self.copies.lives(now, alive, self.policy.interval) {
-            let will_stop = self.policy.duplicates == Duplicates::StopNewest;
+        let main = self.copies.first();
+        if let Some(left) = &self.left {
+            let begin = self.started.map_or(now, |started| started.begin);
+            let until = begin + self.policy.start_timeout;
+            let is_left = |id: &ProcessId| left.processes.iter().any(|left| left.id == *id);
+            let kin = alive.iter().map(|copy| copy.id).filter(is_left);
+            self.copies.are_kin(kin, until);
+        }
+        self.merge_seen(alive);
+        let duplicates = self.copies.lives(now, alive, self.policy.interval);
+        let first = self.copies.first();
+        if let (Some(main), Some(first)) = (main, first) {
+            let has_died = alive.iter().all(|copy| copy.id != main);
+            if has_died && self.copies.is_family(first) {
+                let (pid, first) = (main.pid, first.pid);
+                actions.push(Action::Tell(Change::MainEnded { pid, first }));
+            }
+        }
+        for duplicate in duplicates {
+            let will_stop =
+                self.policy.duplicates == Duplicates::StopNewest && self.may_be_ended(duplicate.id);
             actions.push(Action::Tell(Change::Duplicate {
                 pid: duplicate.id.pid,
                 first: duplicate.first.pid,
@@ -133,7 +155,7 @@ impl Machine {
 
     /// Restarts a process that is unwell and was left alone so far, by a pause or a dry run.
     fn was_left_alone(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Up || self.is_hands_off() {
+        if self.phase != Phase::Up || self.is_hands_off() || self.obstacle.is_some() {
             return;
         }
         let mut troubles = self.troubles.iter();
@@ -148,6 +170,12 @@ impl Machine {
     fn is_stopped(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
         let first = self.copies.first();
         let first = alive.iter().find(|copy| Some(copy.id) == first);
+        if first.is_some_and(|copy| copy.state == RunState::Dumping)
+            && !self.troubles.contains_key(DUMPING)
+        {
+            let finding = phrase!("it has crashed and its core dump is being written");
+            self.unwell(now, DUMPING.to_owned(), finding, false, actions);
+        }
         if first.is_none_or(|copy| copy.state != RunState::Stopped) {
             self.stopped_since = None;
             self.well(STOPPED.to_owned(), actions);
@@ -178,7 +206,8 @@ impl Machine {
             self.surplus.clear();
             return next_look;
         }
-        let duplicates: Vec<ProcessId> = self.copies.duplicates().collect();
+        let duplicates = self.copies.duplicates();
+        let duplicates: Vec<ProcessId> = duplicates.filter(|id| self.may_be_ended(*id)).collect();
         let timeout = self.policy.stop_timeout;
         let mut changes = Vec::new();
         self.surplus.retain_mut(|ending| {
@@ -228,7 +257,8 @@ impl Machine {
         is_reason_to_restart: bool,
         actions: &mut Vec<Action>,
     ) {
-        let will_restart = is_reason_to_restart && !self.is_hands_off();
+        let obstacle = self.obstacle.clone().filter(|_| is_reason_to_restart);
+        let will_restart = is_reason_to_restart && !self.is_hands_off() && obstacle.is_none();
         actions.push(Action::Tell(Change::Unhealthy {
             pid: self.alive.first().map(|id| id.pid),
             check: check.clone(),
@@ -242,6 +272,8 @@ impl Machine {
         self.troubles.insert(check, trouble);
         if will_restart {
             self.replace(now, Cause::Unhealthy, actions);
+        } else if let (Some(obstacle), false) = (obstacle, self.is_hands_off()) {
+            actions.push(Action::Tell(Change::RestartRefused(obstacle)));
         } else if is_reason_to_restart && self.policy.dry_run {
             actions.push(Action::Tell(Change::DryRun(Intention::Restart)));
         }
@@ -256,7 +288,7 @@ impl Machine {
     }
 
     /// Another process is up than the one that anything was wrong with.
-    fn nothing_is_wrong(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn nothing_is_wrong(&mut self, actions: &mut Vec<Action>) {
         for (check, _) in std::mem::take(&mut self.troubles) {
             let change = self.recovered(Recovery::Check(check));
             actions.push(Action::Tell(change));
@@ -286,18 +318,29 @@ impl Machine {
                     actions.push(Action::Tell(Change::DryRun(Intention::Restart)));
                 }
             }
-            Phase::Up => self.replace(now, Cause::Requested, actions),
-            Phase::Backoff | Phase::Down => {
+            Phase::Up => match self.obstacle.clone() {
+                Some(obstacle) => actions.push(Action::Tell(Change::RestartRefused(obstacle))),
+                None => self.replace(now, Cause::Requested, actions),
+            },
+            Phase::Backoff | Phase::Down | Phase::Held => {
                 self.not_before = now;
+                self.retry_at = now;
+                self.failed_starts = 0;
+                self.hold = None;
                 self.look_at_all(now);
             }
-            Phase::New | Phase::Replacing | Phase::Starting | Phase::Stopping => {}
+            Phase::New
+            | Phase::Replacing
+            | Phase::Starting
+            | Phase::Stopping
+            | Phase::Clearing
+            | Phase::Misfit => {}
         }
     }
 
     /// Makes the living process end, to start it anew.
     fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
-        let ids = self.alive.clone();
+        let ids = self.may_all_be_ended();
         let timeout = self.policy.stop_timeout;
         self.ending = Some(if self.policy.is_unit {
             actions.push(Action::StopUnit);
@@ -315,16 +358,11 @@ impl Machine {
     }
 
     /// Some of the name still live while the process is made to end. Says whether that goes on.
-    fn ending_goes_on(
-        &mut self,
-        now: Instant,
-        sighting: &Sighting,
-        actions: &mut Vec<Action>,
-    ) -> bool {
+    fn ending_goes_on(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) -> bool {
         let Some(mut ending) = self.ending.take() else {
             return false;
         };
-        let living = living(ending.ids(), &sighting.alive);
+        let living = living(ending.ids(), alive);
         if living.is_empty() {
             let cause = self
                 .absence
@@ -357,6 +395,43 @@ impl Machine {
         };
         self.ending = Some(ending);
         true
+    }
+}
+
+impl Machine {
+    /// Keeps what is known of the living: a confirmation tells no user.
+    fn merge_seen(&mut self, alive: &[Alive]) {
+        let before = std::mem::take(&mut self.seen);
+        self.seen = alive
+            .iter()
+            .map(|copy| {
+                let known = before.iter().find(|known| known.id == copy.id);
+                let uid = copy.uid.or(known.and_then(|known| known.uid));
+                Alive { uid, ..*copy }
+            })
+            .collect();
+    }
+
+    /// Whether this process may be ended for what was found about the first one: another user's may not,
+    /// unless the first has brought it forth.
+    fn may_be_ended(&self, id: ProcessId) -> bool {
+        let Some(first) = self.copies.first() else {
+            return true;
+        };
+        let uid_of = |id: ProcessId| self.seen.iter().find(|copy| copy.id == id)?.uid;
+        let is_same_user = match (uid_of(first), uid_of(id)) {
+            (Some(first), Some(uid)) => first == uid,
+            _ => true,
+        };
+        let is_kin = self.copies.is_kin(id);
+        !is_kin && is_same_user || with_descendants(first, &self.seen).contains(&id)
+    }
+
+    /// Those that end when the program is made to end.
+    fn may_all_be_ended(&self) -> Vec<ProcessId> {
+        let is_kin = |id: &ProcessId| self.copies.is_kin(*id);
+        let may = |id: &ProcessId| is_kin(id) || self.may_be_ended(*id);
+        self.alive.iter().copied().filter(may).collect()
     }
 }
 

@@ -25,6 +25,8 @@ pub enum StartOutcome {
         /// bringing the program up, even though the start program itself reported a failure.
         left_running: bool,
     },
+    /// systemd accepted the start; how its program fared couldn't be learnt.
+    LostSight,
 }
 
 /// Why a start has failed; two equal ones need no second message.
@@ -38,8 +40,8 @@ pub enum StartFailure {
     Failed(ExitStatus),
     /// systemd reported a failure, in its own words.
     Unit(Phrase),
-    /// What came of it has the name, but not the rest of what makes the program.
-    Misfit(Impostor),
+    /// The start program is just being replaced by another one.
+    BeingReplaced(String),
     /// Nothing of the name appeared in time.
     TimedOut {
         /// How long it was waited for.
@@ -73,12 +75,9 @@ impl StartFailure {
                 "the start program failed with %{status}",
                 status = status.phrase()
             ),
-            Self::Misfit(Impostor { id, user, path }) => phrase!(
-                "a process of that name has come (pid %{pid}, %{path}, user %{user}) that doesn't \
-                 fit exe, cmdline or user; nothing more is started while it runs",
-                pid = id.pid.to_string(),
-                path = path.as_str(),
-                user = user.as_str()
+            Self::BeingReplaced(program) => phrase!(
+                "%{program} is just being replaced, so it isn't run yet",
+                program = program.as_str()
             ),
             Self::TimedOut {
                 after,
@@ -129,6 +128,8 @@ pub enum Cause {
     Duplicate,
     /// The service has ended it, because somebody wanted it restarted.
     Requested,
+    /// The service has ended it, because it was left of a start and never became the program.
+    Late,
 }
 
 impl Cause {
@@ -143,6 +144,7 @@ impl Cause {
             Self::Unhealthy => "unhealthy",
             Self::Duplicate => "duplicate",
             Self::Requested => "requested",
+            Self::Late => "late",
         }
     }
 }
@@ -157,6 +159,7 @@ impl fmt::Display for Cause {
             Self::Unhealthy => f.write_str("was ended because it wasn't well"),
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
             Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
+            Self::Late => f.write_str("was ended because it never became the program"),
         }
     }
 }
@@ -241,6 +244,19 @@ pub enum Change {
     },
     /// A process has the name without being the program.
     Impostor(Impostor),
+    /// What runs is nearly the program.
+    Misfit(Impostor),
+    /// The program has another name, executable or arguments now.
+    Renamed(Impostor),
+    /// Its main process has died, and its children go on.
+    MainEnded {
+        /// The pid that it had.
+        pid: i32,
+        /// Who is judged from now on.
+        first: i32,
+    },
+    /// It isn't restarted, since nothing could be started in its place.
+    RestartRefused(StartFailure),
     /// The program runs twice.
     Duplicate {
         /// The second copy.

@@ -16,6 +16,11 @@ pub(super) struct Copies {
     family: Vec<ProcessId>,
     /// The first one, when it was last looked at.
     first: Option<ProcessId>,
+    /// All of them, at the last look.
+    known: Vec<ProcessId>,
+    /// Those that came with our own start, and until when it is normal that there are several: a daemon
+    /// that forks twice lives beside its parent until it is ready.
+    kin: Vec<(ProcessId, Instant)>,
     /// Second copies, with the time at which each was first seen.
     surplus: Vec<Surplus>,
     /// Impostors that were told.
@@ -56,7 +61,9 @@ impl Copies {
                 self.family.push(copy.id);
             }
         }
+        self.kin.retain(|(id, _)| lives(id));
         self.first = self.first_of(alive);
+        self.known = alive.iter().map(|copy| copy.id).collect();
         let Some(first) = self.first else {
             self.surplus.clear();
             return Vec::new();
@@ -76,7 +83,10 @@ impl Copies {
         self.surplus.extend(new);
         let mut told = Vec::new();
         for surplus in &mut self.surplus {
-            if !surplus.is_told && now >= surplus.since + settles(interval) {
+            let kin = self.kin.iter().find(|(id, _)| *id == surplus.id);
+            let settled = surplus.since + settles(interval);
+            let due = kin.map_or(settled, |(_, until)| settled.max(*until));
+            if !surplus.is_told && now >= due {
                 surplus.is_told = true;
                 let id = surplus.id;
                 told.push(Duplicate { id, first });
@@ -91,10 +101,40 @@ impl Copies {
         self.first
     }
 
+    /// The first stays that for as long as it lives. Its heir is whoever was known beside it, before
+    /// whoever has come since; an elder before a child, of whom the oldest is left when all elders died.
     fn first_of(&self, alive: &[Alive]) -> Option<ProcessId> {
-        let elders = alive.iter().filter(|copy| !self.family.contains(&copy.id));
-        let ids = elders.map(|copy| copy.id);
-        ids.min_by_key(|id| (id.start_time, id.pid))
+        let ids = || alive.iter().map(|copy| copy.id);
+        let first = self.first.filter(|first| ids().any(|id| id == *first));
+        let order = |id: &ProcessId| {
+            let is_new = !self.known.contains(id);
+            (is_new, self.is_family(*id), id.start_time, id.pid)
+        };
+        first.or_else(|| ids().min_by_key(order))
+    }
+
+    /// These came with our own start; that there are several is normal until a time.
+    pub(super) fn are_kin(&mut self, ids: impl Iterator<Item = ProcessId>, until: Instant) {
+        for id in ids {
+            if !self.is_kin(id) {
+                self.kin.push((id, until));
+            }
+        }
+    }
+
+    /// Whether a process came with our own start.
+    pub(super) fn is_kin(&self, id: ProcessId) -> bool {
+        self.kin.iter().any(|(kin, _)| *kin == id)
+    }
+
+    /// Whether a process was once seen as another one's child.
+    pub(super) fn is_family(&self, id: ProcessId) -> bool {
+        self.family.contains(&id)
+    }
+
+    /// Whether there are second copies.
+    pub(super) fn has_surplus(&self) -> bool {
+        !self.surplus.is_empty()
     }
 
     /// The second copies that were told.
@@ -107,9 +147,12 @@ impl Copies {
     #[must_use]
     pub(super) fn next_look(&self, interval: Duration) -> Option<Instant> {
         let waiting = self.surplus.iter().filter(|surplus| !surplus.is_told);
-        waiting
-            .map(|surplus| surplus.since + settles(interval))
-            .min()
+        let due = |surplus: &Surplus| {
+            let settled = surplus.since + settles(interval);
+            let kin = self.kin.iter().find(|(id, _)| *id == surplus.id);
+            kin.map_or(settled, |(_, until)| settled.max(*until))
+        };
+        waiting.map(due).min()
     }
 
     /// Takes in who has the name without being the program, and returns those not yet told.
@@ -153,7 +196,7 @@ fn settles(interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::RunState;
+    use crate::proc::{Difference, RunState};
 
     const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -168,6 +211,7 @@ mod tests {
         Alive {
             id: id(pid),
             parent,
+            uid: None,
             state: RunState::Running,
         }
     }
@@ -213,12 +257,13 @@ mod tests {
             let now = now + seconds * INTERVAL;
             assert_eq!(copies.lives(now, &orphans, INTERVAL), []);
         }
-        let started_beside = [copy(101, 1), copy(102, 1), copy(300, 1), copy(301, 1)];
+        assert_eq!(copies.first(), Some(id(101)), "the oldest of them");
+        let started_beside = [copy(101, 1), copy(102, 1), copy(300, 1)];
         copies.lives(now + 5 * INTERVAL, &started_beside, INTERVAL);
         let told = copies.lives(now + 6 * INTERVAL, &started_beside, INTERVAL);
         let duplicate = Duplicate {
-            id: id(301),
-            first: id(300),
+            id: id(300),
+            first: id(101),
         };
         assert_eq!(told, [duplicate]);
     }
@@ -244,8 +289,11 @@ mod tests {
         let mut copies = Copies::default();
         let impostor = Impostor {
             id: id(100),
+            uid: Some(1000),
             user: "pdv".into(),
+            name: "X".into(),
             path: "/tmp/x".into(),
+            difference: Difference::Exe,
         };
         let impostors = [impostor.clone()];
         assert_eq!(copies.impostors(&impostors, true), impostors);

@@ -26,6 +26,7 @@ mod absent;
 mod alive;
 mod backoff;
 mod change;
+mod command;
 mod copies;
 mod policy;
 mod termination;
@@ -33,7 +34,7 @@ mod termination;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::proc::{ProcessId, Sighting};
+use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 use crate::text::phrase::Phrase;
 use copies::Copies;
@@ -41,6 +42,7 @@ use termination::Termination;
 
 pub use backoff::Backoff;
 pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
+pub use command::CommandId;
 pub use policy::{Duplicates, Policy};
 
 /// The first pause before looking whether a start has succeeded, or an end; it doubles up to
@@ -50,12 +52,24 @@ const FIRST_POLL: Duration = Duration::from_millis(2);
 /// The longest such pause.
 const LAST_POLL: Duration = Duration::from_millis(500);
 
-/// How many cycles a process that is up may merely be confirmed, without a look at all processes:
-/// an hour's worth of the default interval.
-const CYCLES_PER_WHOLE_LOOK: u32 = 360;
+/// The longest time without a look at all processes: a second copy that takes its name long after its
+/// birth is to be told within a minute, of which it has ten seconds to settle.
+const WHOLE_LOOK_MAX: Duration = Duration::from_secs(45);
 
-/// The longest time without a look at all processes.
-const WHOLE_LOOK_MAX: Duration = Duration::from_secs(3600);
+/// How many starts may fail before the next one waits for longer than a cycle.
+const QUICK_TRIES: u32 = 6;
+
+/// The longest wait after starts that have failed.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// The longest time that what a start has left in the background has to become the program.
+const BACKGROUND_MAX: Duration = Duration::from_secs(600);
+
+/// When to look again whether a start command that is just being replaced is whole.
+const REPLACED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The name under which it is told that a process is writing a core dump; no check can have it.
+pub const DUMPING: &str = "core dump";
 
 /// The longest pause: what somebody has forgotten ends by itself.
 pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,10 +84,31 @@ pub enum Event {
     Looked(Sighting),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
-    /// Something suggests that the process has ended; only a look can tell.
-    ExitNoticed,
+    /// What is left of the start in flight, as of the look that is told next.
+    Left(Left),
+    /// Something was born since the start in a session of its own, which nothing can link to it; told
+    /// before the end of its start program.
+    MayHaveGoneElsewhere,
+    /// The start command's file, as of the look that is told next; `None` where it can't be read.
+    CommandIs(Option<CommandId>),
+    /// Why nothing could be started now; `None` if something could.
+    Obstacle(Option<StartFailure>),
+    /// Others that start the program are on their way, until this time at the latest.
+    OthersStarting {
+        /// Who, as a person knows them.
+        by: Vec<String>,
+        /// When nobody waits for them any longer.
+        until: Instant,
+    },
+    /// Nobody else is on the way.
+    OthersDone,
     /// A start program was run.
-    StartProgramRuns,
+    StartProgramRuns {
+        /// The time of the request, in clock ticks since boot, as start times are (proc(5)).
+        since: u64,
+        /// The user that it has, if it is a child of ours.
+        uid: Option<u32>,
+    },
     /// A start program has ended, or couldn't be run.
     StartEnded(StartOutcome),
     /// systemd has stopped the unit, or has failed to; only a look can tell.
@@ -103,7 +138,12 @@ pub enum Event {
     /// Somebody wants it ended and started anew.
     RestartAsked,
     /// The settings have changed.
-    Reconfigured(Policy),
+    Reconfigured {
+        /// The new rules.
+        policy: Policy,
+        /// Whether what makes the process has changed too (name, exe, cmdline, user).
+        is_other_target: bool,
+    },
 }
 
 /// What a machine wants done, in this order.
@@ -134,6 +174,12 @@ pub enum Phase {
     Starting,
     /// Our earlier start program must end before the next start.
     Stopping,
+    /// What an earlier start has left in the background must end before the next start.
+    Clearing,
+    /// Others that start it at boot are on their way.
+    Held,
+    /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
+    Misfit,
     /// It has died again and again: the next start waits.
     Backoff,
     /// The last start failed; the next try comes in the next cycle.
@@ -160,6 +206,14 @@ pub struct Memory {
     pub not_before: Option<Instant>,
     /// Until when a start that was in flight may still succeed.
     pub starting_until: Option<Instant>,
+    /// When it was requested, in clock ticks since boot.
+    pub starting_since: Option<u64>,
+    /// The living processes that have another name, program or arguments than when they were recognised.
+    pub renamed: Vec<ProcessId>,
+    /// The living processes that are nearly the program.
+    pub misfits: Vec<ProcessId>,
+    /// How often in a row starts have left something in the background that never became the program.
+    pub late_starts: u32,
     /// The processes that were alive.
     pub alive: Vec<ProcessId>,
     /// Since when.
@@ -173,12 +227,56 @@ pub struct Memory {
 /// A start in flight.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
+    begin: Instant,
     deadline: Instant,
     poll: Duration,
     /// How its start program ended.
     ended: Option<ExitStatus>,
-    /// Whether nothing is left that could still bring the process up.
-    hopeless: bool,
+    /// Whether the start program left others in its process group, when it ended.
+    left_running: bool,
+    /// Whether only what it has left in the background is waited for.
+    is_late: bool,
+    /// Whether something may belong to it that nothing can link to it.
+    may_have_gone_elsewhere: bool,
+}
+
+/// Our last start.
+#[derive(Debug, Clone, Copy)]
+struct Started {
+    begin: Instant,
+    /// In clock ticks since boot; `None` for one that an earlier run of the service has made.
+    since: Option<u64>,
+    /// The user of its start program, if that is a child of ours.
+    uid: Option<u32>,
+    /// Until its program has been seen, or nothing of it is left.
+    is_in_flight: bool,
+}
+
+impl Started {
+    /// A start in flight of which no more is known.
+    fn inherited(begin: Instant, since: Option<u64>) -> Self {
+        Self {
+            begin,
+            since,
+            uid: None,
+            is_in_flight: true,
+        }
+    }
+}
+
+/// Others that start the program.
+#[derive(Debug, Clone)]
+struct Hold {
+    by: Vec<String>,
+    until: Instant,
+}
+
+/// What runs and is nearly the program.
+#[derive(Debug, Clone)]
+struct Misfit {
+    ids: Vec<ProcessId>,
+    /// The first of them.
+    who: Impostor,
 }
 
 /// The time since when a process is gone, or is being made to end.
@@ -208,7 +306,15 @@ pub struct Machine {
     look_failure: Option<Phrase>,
     /// The processes that were alive at the last successful look.
     alive: Vec<ProcessId>,
+    /// What is known of them beyond that.
+    seen: Vec<Alive>,
     copies: Copies,
+    /// Those of them that were told to have another name, program or arguments by now.
+    renamed: Vec<ProcessId>,
+    /// Whether what makes the process has changed since all processes were last looked at.
+    is_other_target: bool,
+    /// Meaningful in `Misfit`.
+    misfit: Option<Misfit>,
     /// Meaningful in `Up`.
     up_since: Instant,
     /// Since when the process is stopped (state T), if it is.
@@ -224,10 +330,21 @@ pub struct Machine {
     absence: Option<Absence>,
     /// Meaningful in `Starting`.
     attempt: Attempt,
-    /// Whether there was a start since the process was last up.
-    has_tried: bool,
-    /// Impostors that have come since then: what we start isn't recognised.
-    misfits: Vec<ProcessId>,
+    started: Option<Started>,
+    /// What is left of it, as of the look that is told next.
+    left: Option<Left>,
+    /// The end of what it has left: there in `Clearing`, and nowhere else.
+    clearing: Option<Termination>,
+    late_starts: u32,
+    hold: Option<Hold>,
+    /// Why nothing could be started, when that was last asked.
+    obstacle: Option<StartFailure>,
+    /// How many starts in a row have failed.
+    failed_starts: u32,
+    /// When the next try comes after a start that has failed.
+    retry_at: Instant,
+    /// The start command's file, when that start failed.
+    failed_command: Option<Option<CommandId>>,
     /// What an earlier run of the service remembered, until the first look.
     memory: Option<Memory>,
     pause: Option<Pause>,
@@ -269,7 +386,11 @@ impl Machine {
             phase: Phase::New,
             look_failure: None,
             alive: Vec::new(),
+            seen: Vec::new(),
             copies: Copies::default(),
+            renamed: Vec::new(),
+            is_other_target: false,
+            misfit: None,
             up_since: now,
             stopped_since: None,
             troubles: BTreeMap::new(),
@@ -278,13 +399,23 @@ impl Machine {
             signal_failure: None,
             absence: None,
             attempt: Attempt {
+                begin: now,
                 deadline: now,
                 poll: FIRST_POLL,
                 ended: None,
-                hopeless: false,
+                left_running: false,
+                is_late: false,
+                may_have_gone_elsewhere: false,
             },
-            has_tried: false,
-            misfits: Vec::new(),
+            started: None,
+            left: None,
+            clearing: None,
+            late_starts: 0,
+            hold: None,
+            obstacle: None,
+            failed_starts: 0,
+            retry_at: now,
+            failed_command: None,
             memory: None,
             pause: None,
             backoff: Backoff::default(),
@@ -301,15 +432,19 @@ impl Machine {
     }
 
     /// The same, with what an earlier run of the service remembered: its own crash must not become
-    /// a storm of starts, nor a start beside one that is still in flight.
+    /// a storm of starts, nor a start beside one that is still in flight. `is_other_target` says that
+    /// what makes the process has changed since.
     #[must_use]
-    pub fn remembering(self, memory: Memory) -> Self {
+    pub fn remembering(self, memory: Memory, is_other_target: bool) -> Self {
         // Nobody waits longer than the rules of today allow.
         let latest = self.next_look + memory.backoff.delay(&self.policy);
         Self {
             restarts: memory.restarts,
             pause: memory.pause.clone(),
             backoff: memory.backoff.clone(),
+            renamed: memory.renamed.clone(),
+            late_starts: memory.late_starts,
+            is_other_target,
             not_before: memory
                 .not_before
                 .map_or(self.epoch, |time| time.min(latest)),
@@ -335,6 +470,17 @@ impl Machine {
             // What is left alone has its wait before it still.
             not_before: (is(Phase::Backoff) || is(Phase::Down)).then_some(self.not_before),
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
+            starting_since: self
+                .started
+                .filter(|started| started.is_in_flight)
+                .and_then(|started| started.since),
+            renamed: self.renamed.clone(),
+            misfits: self
+                .misfit
+                .as_ref()
+                .map(|misfit| misfit.ids.clone())
+                .unwrap_or_default(),
+            late_starts: self.late_starts,
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
             absence: self.absence,
@@ -383,6 +529,68 @@ impl Machine {
         &self.alive
     }
 
+    /// Those that a look has to find, whatever they are called by now: the same, or before the first
+    /// look those that an earlier run of the service has known.
+    #[must_use]
+    pub fn known(&self) -> &[ProcessId] {
+        match &self.memory {
+            Some(memory) => &memory.alive,
+            None => &self.alive,
+        }
+    }
+
+    /// Since when what is left of a start is to be told before the next look, in clock ticks since boot;
+    /// the outer `None` if it isn't to be told, the inner if only an earlier run of the service knew.
+    #[must_use]
+    pub fn asks_what_is_left(&self) -> Option<Option<u64>> {
+        let is_in_flight = self.started.is_some_and(|started| started.is_in_flight);
+        let since = match &self.memory {
+            Some(memory) => memory.starting_since,
+            None => self.started.and_then(|started| started.since),
+        };
+        let is_asked = self.phase == Phase::New || is_in_flight || self.copies.has_surplus();
+        is_asked.then_some(since)
+    }
+
+    /// Whether there is more than one copy of the program.
+    #[must_use]
+    pub fn has_second_copies(&self) -> bool {
+        self.copies.has_surplus()
+    }
+
+    /// Whether the start command's file is to be told before the next look.
+    #[must_use]
+    pub fn asks_for_command(&self) -> bool {
+        self.phase == Phase::Down && self.failed_starts > 0
+    }
+
+    /// Whether the process may be made to end after the next look: then it is to be told first whether
+    /// anything could be started in its place.
+    #[must_use]
+    pub fn may_be_replaced(&self) -> bool {
+        self.phase == Phase::Up && (self.stopped_since.is_some() || !self.troubles.is_empty())
+    }
+
+    /// What runs and is nearly the program, and what makes it another one.
+    #[must_use]
+    pub fn misfit(&self) -> Option<&Impostor> {
+        self.misfit.as_ref().map(|misfit| &misfit.who)
+    }
+
+    /// Who else is starting the program, while that is waited for.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&[String]> {
+        let hold = self.hold.as_ref().filter(|_| self.phase == Phase::Held);
+        hold.map(|hold| hold.by.as_slice())
+    }
+
+    /// Whether only what a start has left in the background is waited for, and until when.
+    #[must_use]
+    pub fn background_until(&self) -> Option<Instant> {
+        let is_late = self.phase == Phase::Starting && self.attempt.is_late;
+        is_late.then_some(self.attempt.deadline)
+    }
+
     /// The one of them that is no child of another and has lived longest.
     #[must_use]
     pub fn first(&self) -> Option<ProcessId> {
@@ -409,7 +617,11 @@ impl Machine {
     /// When the next start comes, if it has to wait.
     #[must_use]
     pub fn next_start(&self) -> Option<Instant> {
-        (self.phase == Phase::Backoff).then_some(self.not_before)
+        match self.phase {
+            Phase::Backoff => Some(self.not_before),
+            Phase::Down if self.failed_starts >= QUICK_TRIES => Some(self.retry_at),
+            _ => None,
+        }
     }
 
     /// The pause, if there is one.
@@ -453,13 +665,23 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::ExitNoticed => {
-                // A failed start still waits for its cycle.
-                if matches!(self.phase, Phase::Up | Phase::Replacing) {
+            Event::Left(left) => self.left = Some(left),
+            Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
+            Event::CommandIs(command) => self.command_is(now, command),
+            Event::Obstacle(obstacle) => self.obstacle = obstacle,
+            Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
+            Event::OthersDone => {
+                if self.hold.take().is_some() && self.phase == Phase::Held {
                     self.look_at_all(now);
                 }
             }
-            Event::StartProgramRuns => self.start_program_runs = true,
+            Event::StartProgramRuns { since, uid } => {
+                self.start_program_runs = true;
+                if let Some(started) = &mut self.started {
+                    started.since = Some(since);
+                    started.uid = uid;
+                }
+            }
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
             Event::UnitStopEnded => {
                 if let Some(ending) = &mut self.ending {
@@ -490,7 +712,13 @@ impl Machine {
             }
             Event::Resume => self.resume(now, false, &mut actions),
             Event::RestartAsked => self.restart_asked(now, &mut actions),
-            Event::Reconfigured(policy) => self.reconfigured(now, policy),
+            Event::Reconfigured {
+                policy,
+                is_other_target,
+            } => {
+                self.is_other_target |= is_other_target;
+                self.reconfigured(now, policy);
+            }
         }
         actions
     }
@@ -498,6 +726,7 @@ impl Machine {
     /// New rules count for what is waited for already, too.
     fn reconfigured(&mut self, now: Instant, policy: Policy) {
         let before = std::mem::replace(&mut self.policy, policy);
+        self.failed_starts = 0;
         self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
         let starts = (before.start_timeout, policy.start_timeout);
         self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
@@ -507,7 +736,8 @@ impl Machine {
         }
         let stops = (before.stop_timeout, policy.stop_timeout);
         self.kill_at = under_new_rules(self.kill_at, now, stops);
-        for ending in self.ending.iter_mut().chain(&mut self.surplus) {
+        let endings = self.ending.iter_mut().chain(&mut self.clearing);
+        for ending in endings.chain(&mut self.surplus) {
             ending.reconfigured(now, stops);
         }
         self.look_at_all(now);
@@ -531,26 +761,92 @@ impl Machine {
         }
         let is_whole = self.look() == Look::Whole;
         if is_whole {
-            let time = self.policy.interval.saturating_mul(CYCLES_PER_WHOLE_LOOK);
-            self.whole_look_at = now + time.min(WHOLE_LOOK_MAX);
+            self.whole_look_at = now + WHOLE_LOOK_MAX;
         }
         let was_unknown = self.look_failure.take().is_some();
         let impostors = self.copies.impostors(&sighting.impostors, is_whole);
-        if self.has_tried {
-            self.misfits
-                .extend(impostors.iter().map(|impostor| impostor.id));
+        let has_left = |left: &Left| !left.processes.is_empty();
+        if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
+            let since = self
+                .memory
+                .as_ref()
+                .and_then(|memory| memory.starting_since);
+            self.started = Some(Started::inherited(now, since));
         }
-        if sighting.alive.is_empty() {
-            self.found_absent(now, sighting, actions);
+        let alive = self.recognised(sighting, actions);
+        if !alive.is_empty() {
+            self.misfit = None;
+            self.found_alive(now, &alive, was_unknown, actions);
+        } else if self.misfit.is_some() {
+            self.next_look = self.next_cycle(now);
         } else {
-            self.found_alive(now, sighting, was_unknown, actions);
+            self.found_absent(now, sighting, actions);
         }
         self.memory = None;
+        self.left = None;
+        if is_whole {
+            self.is_other_target = false;
+        }
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }
         let told = impostors.into_iter().map(Change::Impostor);
         actions.extend(told.map(Action::Tell));
+    }
+
+    /// Those of the living that are the program. A known process is that until it dies, whatever it is
+    /// called and runs by now; but what only a rule refuses that has come since is a misfit.
+    fn recognised(&mut self, sighting: &Sighting, actions: &mut Vec<Action>) -> Vec<Alive> {
+        let mut alive = sighting.alive.clone();
+        let lives = |id: &ProcessId| sighting.alive.iter().any(|alive| alive.id == *id);
+        self.renamed.retain(lives);
+        if let Some(misfit) = &mut self.misfit {
+            misfit.ids.retain(lives);
+            alive.retain(|alive| !misfit.ids.contains(&alive.id));
+        }
+        self.misfit.take_if(|misfit| misfit.ids.is_empty());
+        let mut refused = Vec::new();
+        for changed in &sighting.changed {
+            let was_refused = |memory: &Memory| memory.misfits.contains(&changed.id);
+            let is_misfit = |misfit: &Misfit| misfit.ids.contains(&changed.id);
+            if self.misfit.as_ref().is_some_and(is_misfit) || self.renamed.contains(&changed.id) {
+                continue;
+            }
+            let is_refused = self.is_other_target && changed.difference != Difference::Name;
+            if is_refused || self.memory.as_ref().is_some_and(was_refused) {
+                alive.retain(|alive| alive.id != changed.id);
+                refused.push(changed.clone());
+            } else {
+                self.renamed.push(changed.id);
+                actions.push(Action::Tell(Change::Renamed(changed.clone())));
+            }
+        }
+        if alive.is_empty() && !refused.is_empty() {
+            self.nothing_is_wrong(actions);
+            self.is_misfit(&refused, actions);
+        } else {
+            let told = refused.into_iter().map(Change::Impostor);
+            actions.extend(told.map(Action::Tell));
+        }
+        alive
+    }
+
+    /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
+    fn is_misfit(&mut self, misfits: &[Impostor], actions: &mut Vec<Action>) {
+        let Some(who) = misfits.first() else {
+            return;
+        };
+        let ids: Vec<ProcessId> = misfits.iter().map(|misfit| misfit.id).collect();
+        self.phase = Phase::Misfit;
+        self.alive.clone_from(&ids);
+        self.seen.clear();
+        self.start_failure = None;
+        self.failed_starts = 0;
+        actions.push(Action::Tell(Change::Misfit(who.clone())));
+        self.misfit = Some(Misfit {
+            ids,
+            who: who.clone(),
+        });
     }
 
     /// The first multiple of the interval after `now`, counted from the epoch.

@@ -3,14 +3,53 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::machine::change::{Fate, Intention, Recovery};
-use crate::machine::policy::Duplicates;
-use crate::proc::{Alive, Impostor, RunState, Zombie};
+use crate::proc::{LeftOver, RunState, Zombie};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A child of ours runs, requested at the time at which every process of the tests was born.
+const STARTED: Event = Event::StartProgramRuns {
+    since: 1000,
+    uid: Some(0),
+};
+
 fn policy() -> Policy {
     Policy::default()
+}
+
+fn reconfigured(policy: Policy) -> Event {
+    Event::Reconfigured {
+        policy,
+        is_other_target: false,
+    }
+}
+
+/// A process that is nearly the program.
+fn lookalike(pid: i32, difference: Difference) -> Impostor {
+    Impostor {
+        id: id(pid),
+        uid: Some(0),
+        user: "root".into(),
+        name: "Program".into(),
+        path: "/opt/other".into(),
+        difference,
+    }
+}
+
+/// What is left of a start: shells, or programs.
+fn left(pids: &[i32], is_program: bool) -> Event {
+    let left_over = |pid: &i32| LeftOver {
+        id: id(*pid),
+        comm: "slow".into(),
+        exe: None,
+        is_start_program: false,
+        is_script: !is_program,
+        uid: Some(0),
+    };
+    Event::Left(Left {
+        processes: pids.iter().map(left_over).collect(),
+        can_tell: true,
+    })
 }
 
 /// A machine with a clock of its own.
@@ -41,7 +80,7 @@ impl Bench {
     fn starting() -> Self {
         let mut bench = Self::up();
         bench.absent();
-        bench.event(Event::StartProgramRuns);
+        bench.event(STARTED);
         bench
     }
 
@@ -98,6 +137,7 @@ fn running(id: ProcessId) -> Alive {
     Alive {
         id,
         parent: 1,
+        uid: Some(0),
         state: RunState::Running,
     }
 }
@@ -107,6 +147,7 @@ fn sighting(ids: impl IntoIterator<Item = ProcessId>) -> Sighting {
     let alive = ids.into_iter().map(|id| Alive {
         id,
         parent: 1,
+        uid: Some(0),
         state: RunState::Running,
     });
     Sighting {
@@ -154,25 +195,21 @@ fn confirms_what_is_up_and_looks_at_all_when_something_may_have_happened() {
     assert_eq!(bench.machine.look(), Look::Whole);
     bench.alive(&[100]);
     assert_eq!(bench.machine.look(), Look::Confirm);
-    for event in [
-        Event::ExitNoticed,
-        Event::Reconfigured(policy()),
-        Event::LookFailed("why".into()),
-    ] {
+    for event in [reconfigured(policy()), Event::LookFailed("why".into())] {
         bench.event(event);
         assert_eq!(bench.machine.look(), Look::Whole);
         bench.after(SECOND).alive(&[100]);
         assert_eq!(bench.machine.look(), Look::Confirm);
     }
     let mut whole = 0;
-    for _ in 0..3600 {
+    for _ in 0..360 {
         whole += u32::from(bench.machine.look() == Look::Whole);
         bench.now = bench.machine.next_look();
         bench.alive(&[100]);
     }
     assert!(
-        (9..=10).contains(&whole),
-        "once in each of ten hours: {whole}"
+        (60..=90).contains(&whole),
+        "within each minute of an hour: {whole}"
     );
     bench.absent();
     assert_eq!(
@@ -254,7 +291,7 @@ fn restarts_what_is_gone_and_measures_the_outage() {
         report(Change::Starting),
     ];
     assert_eq!(bench.after(SECOND).absent(), expected);
-    bench.event(Event::StartProgramRuns);
+    bench.event(STARTED);
     let back = Change::Restarted {
         pid: 200,
         cause: Cause::Gone,
@@ -358,7 +395,7 @@ fn new_rules_shorten_a_wait() {
     let mut bench = Bench::after_burst();
     bench.absent();
     assert_eq!(bench.phase(), Phase::Backoff);
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         restart_delay: Duration::ZERO,
         ..policy()
     }));
@@ -368,7 +405,7 @@ fn new_rules_shorten_a_wait() {
 /// The machine as the next run of the service has it.
 fn restarted_service(bench: &mut Bench) {
     let machine = Machine::new(bench.machine.policy, bench.epoch, bench.now);
-    bench.machine = machine.remembering(bench.machine.memory());
+    bench.machine = machine.remembering(bench.machine.memory(), false);
 }
 
 #[test]
@@ -538,12 +575,12 @@ fn a_wait_that_a_pause_has_met_outlives_the_service() {
 #[test]
 fn new_rules_count_for_a_start_and_an_end_that_are_awaited() {
     let mut bench = Bench::starting();
-    bench.after(SECOND).event(Event::Reconfigured(Policy {
+    bench.after(SECOND).event(reconfigured(Policy {
         start_timeout: 40 * SECOND,
         ..policy()
     }));
     assert_eq!(bench.after(38 * SECOND).absent(), [], "longer");
-    bench.event(Event::Reconfigured(policy()));
+    bench.event(reconfigured(policy()));
     let actions = bench.absent();
     let is_failed = matches!(actions[..], [Action::Tell(Change::StartFailed(_))]);
     assert!(is_failed, "shorter: {actions:?}");
@@ -551,7 +588,7 @@ fn new_rules_count_for_a_start_and_an_end_that_are_awaited() {
     let mut bench = Bench::up();
     bench.event(failed("tcp", true));
     assert_eq!(bench.after(5 * SECOND).alive(&[100]), []);
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         stop_timeout: SECOND,
         ..policy()
     }));
@@ -576,14 +613,14 @@ fn what_was_unwell_and_left_alone_is_restarted_once_it_is_watched_over_again() {
     assert_eq!(bench.alive(&[100]), expected);
 
     let mut bench = Bench::up();
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         dry_run: true,
         ..policy()
     }));
     bench.event(failed("tcp", true));
     bench.event(failed("memory", false));
     assert_eq!(bench.alive(&[100]), []);
-    bench.event(Event::Reconfigured(policy()));
+    bench.event(reconfigured(policy()));
     let expected = [unhealthy(100, "tcp", true), terminate];
     assert_eq!(bench.alive(&[100]), expected);
 }
@@ -591,7 +628,7 @@ fn what_was_unwell_and_left_alone_is_restarted_once_it_is_watched_over_again() {
 #[test]
 fn in_a_dry_run_all_is_said_and_nothing_done() {
     let mut bench = Bench::up();
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         dry_run: true,
         ..policy()
     }));
@@ -608,7 +645,7 @@ fn in_a_dry_run_all_is_said_and_nothing_done() {
     assert_eq!(actions[1..], [would(Intention::Restart)]);
     assert_eq!(bench.phase(), Phase::Up);
     bench.absent();
-    bench.event(Event::Reconfigured(policy()));
+    bench.event(reconfigured(policy()));
     assert_eq!(bench.absent()[0], Action::Start, "no longer dry");
 }
 
@@ -801,7 +838,7 @@ fn a_second_copy_is_told_and_ended_only_if_that_is_wanted() {
     assert_eq!(bench.machine.duplicates().collect::<Vec<_>>(), [101]);
     assert_eq!(bench.after(10 * SECOND).alive(&[100, 101]), []);
 
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         duplicates: Duplicates::StopNewest,
         ..policy()
     }));
@@ -823,7 +860,7 @@ fn a_second_copy_is_told_and_ended_only_if_that_is_wanted() {
 #[test]
 fn a_second_copy_that_is_left_alone_is_the_program() {
     let mut bench = Bench::up();
-    bench.event(Event::Reconfigured(Policy {
+    bench.event(reconfigured(Policy {
         duplicates: Duplicates::StopNewest,
         ..policy()
     }));
@@ -839,45 +876,449 @@ fn a_second_copy_that_is_left_alone_is_the_program() {
 }
 
 #[test]
-fn what_was_started_and_is_not_recognised_is_not_started_again() {
-    let impostor = |pid| Impostor {
-        id: id(pid),
-        user: "root".into(),
-        path: "/opt/other".into(),
+fn what_was_started_and_is_nearly_the_program_is_a_misfit() {
+    for difference in [
+        Difference::Case,
+        Difference::Namespace,
+        Difference::Exe,
+        Difference::Cmdline,
+        Difference::User,
+    ] {
+        let ours = lookalike(200, difference);
+        let look = |known: bool| {
+            let mut sighting = Sighting::default();
+            match difference {
+                _ if known => {
+                    sighting.alive = vec![running(id(200))];
+                    sighting.changed = vec![ours.clone()];
+                }
+                Difference::Case | Difference::Namespace => sighting.near = vec![ours.clone()],
+                _ => sighting.impostors = vec![ours.clone()],
+            }
+            Event::Looked(sighting)
+        };
+        let mut bench = Bench::starting();
+        bench.after(SECOND).event(look(false));
+        assert_eq!(bench.phase(), Phase::Starting, "it may still become it");
+        bench.event(left(&[200], true));
+        let actions = bench.after(30 * SECOND).event(look(false));
+        assert_eq!(actions, [report(Change::Misfit(ours.clone()))]);
+        assert_eq!(bench.phase(), Phase::Misfit);
+        assert_eq!(bench.machine.misfit(), Some(&ours));
+        assert_eq!(bench.machine.known(), [id(200)], "it is watched");
+        for _ in 0..100 {
+            assert_eq!(bench.after(10 * SECOND).event(look(true)), []);
+        }
+        restarted_service(&mut bench);
+        let actions = bench.event(look(true));
+        assert_eq!(actions, [report(Change::Misfit(ours.clone()))], "still");
+        let actions = bench.after(SECOND).absent();
+        assert!(actions.contains(&Action::Start), "{actions:?}");
+    }
+}
+
+#[test]
+fn somebody_elses_lookalike_stands_in_nobodys_way() {
+    let stranger = Impostor {
+        uid: Some(1000),
+        ..lookalike(50, Difference::Exe)
     };
-    let only = |pids: &[i32]| {
+    let only = || {
         Event::Looked(Sighting {
-            impostors: pids.iter().map(|pid| impostor(*pid)).collect(),
+            impostors: vec![stranger.clone()],
             ..Sighting::default()
         })
     };
     let mut bench = Bench::up();
-    let stranger = report(Change::Impostor(impostor(50)));
-    let actions = bench.event(only(&[50]));
-    assert_eq!(
-        actions[0],
-        Action::Start,
-        "somebody else's stands in nobody's way"
-    );
-    assert!(actions.contains(&stranger));
-    let misfit = report(Change::Impostor(impostor(200)));
-    assert_eq!(bench.after(SECOND).event(only(&[50, 200])), [misfit]);
-    let failure = StartFailure::Misfit(impostor(200));
-    let expected = report(Change::StartFailed(failure));
-    assert_eq!(bench.after(30 * SECOND).event(only(&[50, 200])), [expected]);
-    for _ in 0..100 {
-        assert_eq!(bench.after(10 * SECOND).event(only(&[50, 200])), []);
-    }
-    assert_eq!(bench.after(10 * SECOND).event(only(&[50])), [Action::Start]);
+    let actions = bench.event(only());
+    assert_eq!(actions[0], Action::Start);
+    assert!(actions.contains(&report(Change::Impostor(stranger.clone()))));
+    bench.event(STARTED);
+    bench.exits(200, ExitStatus::Code(0), false);
+    bench.after(30 * SECOND).event(only());
+    assert_eq!(bench.phase(), Phase::Down, "timed out");
+    assert_eq!(bench.after(10 * SECOND).event(only()), [Action::Start]);
 }
 
 #[test]
-fn an_exit_is_only_a_reason_to_look() {
+fn a_program_takes_over_from_a_misfit() {
+    let mut bench = Bench::starting();
+    let near = vec![lookalike(200, Difference::Case)];
+    let sighting = Sighting {
+        near,
+        ..Sighting::default()
+    };
+    bench.after(30 * SECOND).event(Event::Looked(sighting));
+    assert_eq!(bench.phase(), Phase::Misfit);
+    let both = Sighting {
+        alive: vec![running(id(200)), running(id(300))],
+        changed: vec![lookalike(200, Difference::Case)],
+        ..Sighting::default()
+    };
+    let adopted = report(Change::Adopted { pids: vec![300] });
+    assert_eq!(bench.after(SECOND).event(Event::Looked(both)), [adopted]);
+    assert_eq!(bench.machine.alive(), [id(300)]);
+}
+
+fn changed(pid: i32, difference: Difference) -> Event {
+    Event::Looked(Sighting {
+        alive: vec![running(id(pid))],
+        changed: vec![lookalike(pid, difference)],
+        ..Sighting::default()
+    })
+}
+
+#[test]
+fn a_known_process_stays_the_program_whatever_it_is_called() {
+    for difference in [Difference::Name, Difference::Exe, Difference::Cmdline] {
+        let mut bench = Bench::up();
+        let renamed = report(Change::Renamed(lookalike(100, difference)));
+        assert_eq!(
+            bench.after(SECOND).event(changed(100, difference)),
+            [renamed]
+        );
+        assert_eq!(bench.phase(), Phase::Up);
+        assert_eq!(bench.after(SECOND).event(changed(100, difference)), []);
+        restarted_service(&mut bench);
+        let adopted = report(Change::Adopted { pids: vec![100] });
+        assert_eq!(
+            bench.event(changed(100, difference)),
+            [adopted],
+            "not again"
+        );
+        assert_eq!(bench.absent()[0], Action::Start, "now it is gone");
+    }
+}
+
+#[test]
+fn what_only_a_stricter_rule_refuses_is_a_misfit() {
+    let misfit = report(Change::Misfit(lookalike(100, Difference::Exe)));
     let mut bench = Bench::up();
-    bench.after(3 * SECOND);
-    assert_eq!(bench.event(Event::ExitNoticed), []);
-    assert_eq!(bench.next_look(), 3 * SECOND);
-    assert_eq!(bench.alive(&[100]), [], "it was another one's exit");
+    bench.event(Event::Reconfigured {
+        policy: policy(),
+        is_other_target: true,
+    });
+    assert_eq!(bench.event(changed(100, Difference::Exe)), [misfit.clone()]);
+    assert_eq!(bench.phase(), Phase::Misfit);
+    bench.event(failed("tcp", true));
+    assert_eq!(bench.phase(), Phase::Misfit, "it is never ended");
+
+    let mut bench = Bench::up();
+    let memory = bench.machine.memory();
+    bench.machine = Machine::new(policy(), bench.epoch, bench.now).remembering(memory, true);
+    assert_eq!(bench.event(changed(100, Difference::Exe)), [misfit]);
+}
+
+#[test]
+fn what_a_start_has_left_is_waited_for_then_ended_and_only_then_started_anew() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(1), false);
+    let absent = |bench: &mut Bench, seconds: u32, pids: &[i32]| {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(left(pids, false));
+        bench.absent()
+    };
+    assert_eq!(absent(&mut bench, 29, &[201]), [], "its status lies");
+    let timed_out = absent(&mut bench, 30, &[201]);
+    assert!(matches!(
+        timed_out[..],
+        [Action::Tell(Change::StartFailed(_))]
+    ));
+    assert_eq!(absent(&mut bench, 40, &[201]), [], "no second start");
+    assert!(bench.machine.background_until().is_some());
+    assert_eq!(absent(&mut bench, 59, &[201, 202]), []);
+    let terminate = Action::Signal(Stop::Terminate, vec![id(201), id(202)]);
+    assert_eq!(absent(&mut bench, 60, &[201, 202]), [terminate]);
+    assert_eq!(bench.phase(), Phase::Clearing);
+    let kill = Action::Signal(Stop::Kill, vec![id(202)]);
+    assert_eq!(absent(&mut bench, 70, &[202]), [kill]);
+    let actions = absent(&mut bench, 71, &[]);
+    assert!(matches!(actions[0], Action::Tell(Change::Killed { .. })));
+    assert_eq!(actions[1], Action::Start);
+
+    bench.event(STARTED);
+    bench.exits(200, ExitStatus::Code(0), false);
+    absent(&mut bench, 101, &[203]);
+    assert_eq!(absent(&mut bench, 111, &[203]), []);
+    let until = bench.machine.background_until().unwrap() - bench.epoch;
+    assert_eq!(until, (71 + 120) * SECOND, "four times");
+}
+
+#[test]
+fn what_is_left_may_become_the_program_at_any_time() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(0), false);
+    for seconds in [30, 40, 50] {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(left(&[201], false));
+        bench.absent();
+    }
+    let actions = bench.after(SECOND).alive(&[201]);
+    assert!(matches!(
+        actions[..],
+        [Action::Tell(Change::Restarted { .. })]
+    ));
+    assert_eq!(bench.absent()[0], Action::Start, "nothing delays the next");
+}
+
+#[test]
+fn what_outlives_its_wait_as_a_program_of_its_own_is_a_misfit() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(0), false);
+    for seconds in [30, 40, 60] {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(left(&[201], true));
+        bench.absent();
+    }
+    assert_eq!(bench.phase(), Phase::Misfit);
+}
+
+#[test]
+fn nothing_left_is_nothing_to_wait_for() {
+    let mut bench = Bench::starting();
+    restarted_service(&mut bench);
+    bench.event(left(&[], false));
+    assert!(bench.after(SECOND).absent().contains(&Action::Start));
+
+    let mut bench = Bench::new();
+    bench.event(left(&[150], false));
+    let actions = bench.absent();
+    assert!(
+        !actions.contains(&Action::Start),
+        "a start nobody remembers"
+    );
+    assert_eq!(bench.phase(), Phase::Starting);
+}
+
+#[test]
+fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
+    let mut bench = Bench::starting();
+    bench.event(Event::MayHaveGoneElsewhere);
+    bench.exits(200, ExitStatus::Code(1), false);
+    for seconds in [1, 20, 40, 59] {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(left(&[], false));
+        assert_eq!(bench.absent(), []);
+    }
+    bench.now = bench.epoch + 60 * SECOND;
+    bench.event(left(&[], false));
+    let failure = StartFailure::Failed(ExitStatus::Code(1));
+    assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
+}
+
+#[test]
+fn what_cannot_be_told_is_not_nothing() {
+    let mut bench = Bench::starting();
+    bench.exits(200, ExitStatus::Code(1), false);
+    let incomplete = || {
+        Event::Left(Left {
+            processes: Vec::new(),
+            can_tell: false,
+        })
+    };
+    bench.event(incomplete());
+    assert_eq!(bench.after(29 * SECOND).absent(), []);
+    bench.event(incomplete());
+    bench.after(SECOND).absent();
+    for seconds in [40, 50, 59] {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(incomplete());
+        assert_eq!(bench.absent(), []);
+    }
+    bench.now = bench.epoch + 60 * SECOND;
+    bench.event(incomplete());
+    assert_eq!(bench.absent(), [Action::Start], "but it ends");
+}
+
+#[test]
+fn starts_that_fail_for_long_come_ever_later() {
+    let mut bench = Bench::up();
+    let fail = || {
+        let failure = StartFailure::NotInstalled("/opt/x".into());
+        Event::StartEnded(StartOutcome::NotRun(failure))
+    };
+    bench.absent();
+    bench.event(fail());
+    let mut waits = Vec::new();
+    for _ in 0..14 {
+        let failed = bench.now;
+        loop {
+            bench.now = bench.machine.next_look();
+            if bench.absent().contains(&Action::Start) {
+                break;
+            }
+        }
+        waits.push((bench.now - failed).as_secs());
+        bench.event(fail());
+    }
+    let expected = [10, 10, 10, 10, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300];
+    assert_eq!(waits, expected);
+}
+
+#[test]
+fn a_start_command_that_has_changed_is_tried_at_once() {
+    let mut bench = Bench::up();
+    let command = |inode| {
+        Event::CommandIs(Some(CommandId {
+            inode,
+            modified_ns: 0,
+            mode: 0,
+        }))
+    };
+    for _ in 0..10 {
+        bench.now = bench
+            .machine
+            .next_start()
+            .unwrap_or(bench.now + 10 * SECOND);
+        bench.absent();
+        let failure = StartFailure::NotRun("why".into());
+        bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
+        bench.event(command(1));
+    }
+    assert!(bench.machine.asks_for_command());
+    bench.event(command(1));
+    assert_eq!(bench.after(10 * SECOND).absent(), []);
+    bench.event(command(2));
+    assert_eq!(bench.after(10 * SECOND).absent(), [Action::Start]);
+}
+
+#[test]
+fn a_command_that_is_being_replaced_is_tried_again_within_a_second() {
+    let mut bench = Bench::up();
+    bench.absent();
+    let failure = StartFailure::BeingReplaced("/opt/x".into());
+    bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
+    bench.now = bench.machine.next_look();
+    assert!(bench.now <= bench.epoch + SECOND);
+    assert_eq!(bench.absent(), [Action::Start]);
+}
+
+#[test]
+fn nothing_is_restarted_that_could_not_be_started() {
+    let obstacle = StartFailure::NotInstalled("/opt/x".into());
+    let refused = report(Change::RestartRefused(obstacle.clone()));
+    let mut bench = Bench::up();
+    bench.event(Event::Obstacle(Some(obstacle)));
+    let expected = [unhealthy(100, "tcp", false), refused.clone()];
+    assert_eq!(bench.event(failed("tcp", true)), expected);
+    assert_eq!(bench.event(Event::RestartAsked), [refused]);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), []);
+    bench.event(Event::Obstacle(None));
+    let terminate = Action::Signal(Stop::Terminate, vec![id(100)]);
+    let actions = bench.after(10 * SECOND).alive(&[100]);
+    assert!(actions.contains(&terminate), "{actions:?}");
+}
+
+#[test]
+fn others_that_start_it_go_first() {
+    let hold = |bench: &Bench| Event::OthersStarting {
+        by: vec!["cco-ser.service".into()],
+        until: bench.now + 30 * SECOND,
+    };
+    let mut bench = Bench::new();
+    bench.event(hold(&bench));
+    assert!(!bench.absent().contains(&Action::Start));
+    assert_eq!(bench.phase(), Phase::Held);
+    assert!(bench.machine.held_by().is_some());
+    let adopted = report(Change::Adopted { pids: vec![100] });
+    assert_eq!(bench.after(SECOND).alive(&[100]), [adopted]);
+
+    let mut bench = Bench::new();
+    bench.event(hold(&bench));
+    bench.absent();
+    bench.event(Event::OthersDone);
+    assert_eq!(bench.machine.next_look(), bench.now);
+    assert_eq!(bench.absent()[0], Action::Start);
+
+    let mut bench = Bench::new();
+    bench.event(hold(&bench));
+    bench.absent();
+    assert_eq!(bench.after(30 * SECOND).absent()[0], Action::Start);
+}
+
+#[test]
+fn when_the_main_process_has_died_its_child_is_judged() {
+    let mut bench = Bench::new();
+    let mut family = sighting([id(100), id(101)]);
+    family.alive[1].parent = 100;
+    bench.event(Event::Looked(family));
+    let ended = Change::MainEnded {
+        pid: 100,
+        first: 101,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[101]), [report(ended)]);
+    assert_eq!(bench.machine.first(), Some(id(101)));
+    let actions = bench.event(failed("tcp", true));
+    assert_eq!(actions[1], Action::Signal(Stop::Terminate, vec![id(101)]));
+}
+
+#[test]
+fn another_users_process_is_not_ended_for_what_was_found_about_the_first() {
+    let mut fake = running(ProcessId {
+        pid: 50,
+        start_time: 500,
+    });
+    fake.uid = Some(1000);
+    let both = || {
+        Event::Looked(Sighting {
+            alive: vec![fake, running(id(100))],
+            ..Sighting::default()
+        })
+    };
+    let mut bench = Bench::new();
+    bench.event(both());
+    let actions = bench.event(failed("tcp", true));
+    assert_eq!(actions[1], Action::Signal(Stop::Terminate, vec![fake.id]));
+
+    let mut bench = Bench::new();
+    bench.event(reconfigured(Policy {
+        duplicates: Duplicates::StopNewest,
+        ..policy()
+    }));
+    bench.event(both());
+    let actions = bench.after(10 * SECOND).event(both());
+    let duplicate = Change::Duplicate {
+        pid: 100,
+        first: 50,
+    };
+    assert_eq!(actions, [report(duplicate)], "told, and left alone");
+}
+
+#[test]
+fn a_daemon_that_forks_twice_is_no_second_copy_of_its_parent() {
+    let mut bench = Bench::starting();
+    bench.event(reconfigured(Policy {
+        duplicates: Duplicates::StopNewest,
+        ..policy()
+    }));
+    bench.alive(&[200]);
+    for seconds in [5, 10, 15, 20, 25] {
+        bench.now = bench.epoch + seconds * SECOND;
+        bench.event(left(&[200, 201], true));
+        assert_eq!(bench.alive(&[200, 201]), [], "at {seconds} s");
+    }
+    bench.now = bench.epoch + 40 * SECOND;
+    bench.event(left(&[200, 201], true));
+    let told = Change::Duplicate {
+        pid: 201,
+        first: 200,
+    };
+    assert_eq!(bench.alive(&[200, 201]), [report(told)], "and not ended");
+}
+
+#[test]
+fn a_core_dump_is_told_and_what_writes_it_is_not_doubled() {
+    let mut bench = Bench::up();
+    let mut dying = sighting([id(100)]);
+    dying.alive[0].state = RunState::Dumping;
+    let actions = bench.event(Event::Looked(dying));
+    let is_told = |action: &Action| matches!(action, Action::Tell(Change::Unhealthy { check, .. }) if check == DUMPING);
+    assert!(
+        matches!(&actions[..], [action] if is_told(action)),
+        "{actions:?}"
+    );
+    assert_eq!(bench.phase(), Phase::Up);
+    assert_eq!(bench.absent()[0], Action::Start);
 }
 
 #[test]
@@ -1128,7 +1569,7 @@ fn new_settings_are_tried_at_once_and_change_nothing_else() {
         interval: 60 * SECOND,
         ..policy()
     };
-    assert_eq!(bench.event(Event::Reconfigured(policy)), []);
+    assert_eq!(bench.event(reconfigured(policy)), []);
     assert_eq!(bench.next_look(), SECOND);
     assert_eq!(bench.alive(&[100]), []);
     assert_eq!(bench.next_look(), 60 * SECOND);
@@ -1141,8 +1582,6 @@ enum Chance {
     Look,
     /// The same, but the look fails.
     LookFails,
-    /// Something wakes the machine early.
-    Wake,
     /// All copies die.
     Die,
     /// One copy dies.
@@ -1155,6 +1594,18 @@ enum Chance {
     ProgramSucceeds,
     /// The start program brings something up that has only the name.
     ProgramMistakes,
+    /// The start program leaves something in the background.
+    ProgramLeaves,
+    /// What it has left ends by itself.
+    LeftEnds,
+    /// What it has left becomes the program.
+    LeftSucceeds,
+    /// A copy takes another name.
+    Renames,
+    /// Others begin to start the program.
+    Others(u64),
+    /// They have done so, or won't.
+    OthersDone,
     /// The start program ends.
     ProgramEnds(i32, bool),
     /// Those that were signalled heed it, SIGKILL before SIGTERM.
@@ -1217,13 +1668,18 @@ fn chance() -> impl Strategy<Value = Chance> {
     prop_oneof![
         20 => Just(Chance::Look),
         1 => Just(Chance::LookFails),
-        2 => Just(Chance::Wake),
         5 => Just(Chance::Die),
         2 => Just(Chance::OneDies),
         2 => Just(Chance::SomebodyStarts),
         2 => Just(Chance::Forks),
         6 => Just(Chance::ProgramSucceeds),
         1 => Just(Chance::ProgramMistakes),
+        3 => Just(Chance::ProgramLeaves),
+        2 => Just(Chance::LeftEnds),
+        2 => Just(Chance::LeftSucceeds),
+        1 => Just(Chance::Renames),
+        1 => (0..20_000_u64).prop_map(Chance::Others),
+        1 => Just(Chance::OthersDone),
         6 => (prop_oneof![Just(0), Just(1)], any::<bool>())
             .prop_map(|(code, left)| Chance::ProgramEnds(code, left)),
         4 => Just(Chance::Heed),
@@ -1251,6 +1707,13 @@ struct World {
     policy: Policy,
     copies: Vec<Alive>,
     mistakes: Vec<Impostor>,
+    /// What start programs have left in the background.
+    background: Vec<ProcessId>,
+    /// Those of the copies that have another name by now.
+    renamed: Vec<ProcessId>,
+    held_until: Option<Instant>,
+    /// Whether the program was up since the last start.
+    has_succeeded: bool,
     next_pid: i32,
     /// The start program that runs.
     program: Option<i32>,
@@ -1279,6 +1742,10 @@ impl World {
             policy,
             copies: Vec::new(),
             mistakes: Vec::new(),
+            background: Vec::new(),
+            renamed: Vec::new(),
+            held_until: None,
+            has_succeeded: false,
             next_pid: 1000,
             program: None,
             in_flight: None,
@@ -1360,15 +1827,24 @@ impl World {
         let in_flight = self.in_flight.is_some_and(|until| self.now < until);
         assert!(!in_flight, "two starts in flight");
         assert_eq!(self.program, None, "two start programs");
+        assert_eq!(self.background, [], "a start beside what is left of one");
+        let is_misfit = |mistake: &Impostor| self.machine.known().contains(&mistake.id);
+        assert!(
+            !self.mistakes.iter().any(is_misfit),
+            "a start beside a misfit"
+        );
+        let is_held = self.held_until.is_some_and(|until| self.now < until);
+        assert!(!is_held, "a start before others have had their time");
         assert!(!self.is_hands_off(), "a start in a dry run or a pause");
         let is_early = self.not_before.is_some_and(|time| self.now < time);
         assert!(!is_early, "a start before the time that was told");
         self.starts.push(self.now);
+        self.has_succeeded = false;
         if self.installed {
             let pid = self.new_pid();
             self.program = Some(pid);
             self.in_flight = Some(self.now + self.policy.start_timeout);
-            self.take(Event::StartProgramRuns);
+            self.take(STARTED);
         } else {
             let failure = StartFailure::NotInstalled("/x".into());
             self.take(Event::StartEnded(StartOutcome::NotRun(failure)));
@@ -1376,7 +1852,11 @@ impl World {
     }
 
     fn signals(&mut self, stop: Stop, ids: Vec<ProcessId>) {
-        let lives = |id: &ProcessId| self.copies.iter().any(|copy| copy.id == *id);
+        let is_misfit = |id: &ProcessId| self.mistakes.iter().any(|mistake| mistake.id == *id);
+        assert!(!ids.iter().any(is_misfit), "a misfit is ended");
+        let lives = |id: &ProcessId| {
+            self.copies.iter().any(|copy| copy.id == *id) || self.background.contains(id)
+        };
         self.signalled.retain(|(_, id)| lives(id));
         assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
         assert!(!ids.is_empty(), "a signal to nobody");
@@ -1385,7 +1865,7 @@ impl World {
             let parent = self.copies.iter().find(|copy| copy.id == id);
             let is_child = parent.is_some_and(|copy| copy.parent != 1);
             assert!(
-                stop == Stop::Terminate || asked || is_child,
+                stop == Stop::Terminate || asked || is_child || self.background.contains(&id),
                 "killed without being asked"
             );
             self.signalled.push((stop, id));
@@ -1441,13 +1921,32 @@ impl World {
 
     fn look(&mut self) {
         self.now = self.now.max(self.machine.next_look());
+        if self.machine.phase() == Phase::New && self.background.is_empty() {
+            // Nothing is left of a start of the earlier run.
+            self.in_flight = None;
+        }
+        let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
+        self.take(left(&pids, false));
+        let known = self.machine.known().to_vec();
+        let is_known = |mistake: &Impostor| known.contains(&mistake.id);
+        let mistakes = self.mistakes.iter().cloned();
+        let (misfits, impostors): (Vec<_>, Vec<_>) = mistakes.partition(is_known);
+        let renamed = self.renamed.iter().filter(|id| known.contains(id));
+        let renamed = renamed.map(|id| lookalike(id.pid, Difference::Name));
+        let misfit = misfits.iter().map(|misfit| running(misfit.id));
         self.take(Event::Looked(Sighting {
-            alive: self.copies.clone(),
-            zombies: Vec::new(),
-            impostors: self.mistakes.clone(),
+            alive: self.copies.iter().copied().chain(misfit).collect(),
+            changed: misfits.iter().cloned().chain(renamed).collect(),
+            impostors,
+            ..Sighting::default()
         }));
         let is_up = matches!(self.machine.phase(), Phase::Up | Phase::Replacing);
         assert_eq!(is_up, !self.copies.is_empty());
+        if is_up {
+            // What came with a program that was up delays no restart.
+            self.background.clear();
+            self.has_succeeded = true;
+        }
         let is_passed_over = self.machine.phase() == Phase::Up
             && !self.is_hands_off()
             && self
@@ -1466,6 +1965,7 @@ impl World {
         self.copies.push(Alive {
             id: id(pid),
             parent,
+            uid: Some(0),
             state: RunState::Running,
         });
     }
@@ -1477,7 +1977,6 @@ impl World {
                 self.now = self.now.max(self.machine.next_look());
                 self.take(Event::LookFailed("why".into()));
             }
-            Chance::Wake => self.take(Event::ExitNoticed),
             Chance::Die => self.copies.clear(),
             Chance::OneDies => {
                 self.copies.pop();
@@ -1492,17 +1991,46 @@ impl World {
             Chance::ProgramSucceeds => {}
             Chance::ProgramMistakes => {
                 let pid = self.new_pid();
-                self.mistakes = vec![Impostor {
-                    id: id(pid),
-                    user: "root".into(),
-                    path: "/x".into(),
-                }];
+                self.mistakes = vec![lookalike(pid, Difference::Exe)];
+            }
+            Chance::ProgramLeaves => {
+                let may_leave = self.program.is_some() && !self.has_succeeded;
+                if may_leave && self.background.len() < MOST_COPIES {
+                    let pid = self.new_pid();
+                    self.background.push(id(pid));
+                }
+            }
+            Chance::LeftEnds => {
+                self.background.pop();
+            }
+            Chance::LeftSucceeds => {
+                if let Some(id) = self.background.pop() {
+                    self.copies.push(running(id));
+                }
+            }
+            Chance::Renames => {
+                let known = self.machine.known();
+                let copies = self.copies.iter().map(|copy| copy.id);
+                self.renamed
+                    .extend(copies.filter(|id| known.contains(id)).take(1));
+            }
+            Chance::Others(milliseconds) => {
+                let until = self.now + Duration::from_millis(milliseconds);
+                self.held_until = Some(until);
+                let by = vec!["cco-ser.service".to_owned()];
+                self.take(Event::OthersStarting { by, until });
+            }
+            Chance::OthersDone => {
+                self.held_until = None;
+                self.take(Event::OthersDone);
             }
             Chance::ProgramEnds(code, left) => self.program_ends(ExitStatus::Code(code), left),
             Chance::Heed => {
                 let signalled = std::mem::take(&mut self.signalled);
                 self.copies
                     .retain(|copy| signalled.iter().all(|(_, id)| *id != copy.id));
+                self.background
+                    .retain(|left| signalled.iter().all(|(_, id)| id != left));
                 if self.policy.is_unit {
                     self.take(Event::UnitStopEnded);
                 }
@@ -1532,7 +2060,7 @@ impl World {
                 self.policy = policy;
                 self.last_death = None;
                 self.not_before = None;
-                self.take(Event::Reconfigured(policy));
+                self.take(reconfigured(policy));
             }
             Chance::Installed(installed) => self.installed = installed,
             Chance::Pause(milliseconds) => self.take(Event::Pause(Pause {
@@ -1542,13 +2070,18 @@ impl World {
             Chance::Resume => self.take(Event::Resume),
             Chance::RestartAsked => {
                 self.not_before = None;
+                self.held_until = None;
                 self.take(Event::RestartAsked);
             }
             Chance::ServiceRestarts => {
                 let memory = self.machine.memory();
-                self.machine = Machine::new(self.policy, self.epoch, self.now).remembering(memory);
-                // The start program of the earlier run goes on without anybody to tell of it.
-                self.program = None;
+                self.machine =
+                    Machine::new(self.policy, self.epoch, self.now).remembering(memory, false);
+                // The start program of the earlier run goes on as one of those that are left.
+                let program = self.program.take().map(id);
+                self.background
+                    .extend(program.filter(|_| !self.has_succeeded));
+                self.held_until = None;
             }
         }
     }
@@ -1557,9 +2090,12 @@ impl World {
     fn comes_back(&mut self) {
         self.copies.clear();
         self.mistakes.clear();
+        self.background.clear();
+        self.take(Event::OthersDone);
+        self.held_until = None;
         self.policy.dry_run = false;
         self.not_before = None;
-        self.take(Event::Reconfigured(self.policy));
+        self.take(reconfigured(self.policy));
         self.take(Event::Resume);
         let starts = self.starts.len();
         let policy = self.policy;
@@ -1575,7 +2111,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// Never two starts in flight, never a start while one is up or not yet gone or after a failed
+    /// Never two starts in flight, nor one beside what is left of another or beside what is nearly the
+    /// program, which is never ended; none before others that start it have had their time, never a start while one is up or not yet gone or after a failed
     /// look, no wait beyond the cap and none that shrinks before the process is stable, no SIGKILL
     /// before SIGTERM, no start before the time that was told, nothing done in a dry run or a pause,
     /// a crash loop told once until it is over, and, whatever has happened before, every absence is

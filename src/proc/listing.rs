@@ -79,7 +79,7 @@ fn contents(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Each argument ends with a NUL (proc(5), /proc/PID/cmdline).
-fn arguments(cmdline: &[u8]) -> Vec<String> {
+pub(super) fn arguments(cmdline: &[u8]) -> Vec<String> {
     let cmdline = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
     let arguments = cmdline.split(|byte| *byte == 0);
     arguments

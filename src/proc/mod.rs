@@ -1,6 +1,7 @@
 //! What a process is, how it is found in /proc and how it is signalled; what to do about it is decided
 //! in [`crate::machine`].
 
+mod left_over;
 mod listing;
 mod name;
 mod signal;
@@ -11,12 +12,13 @@ mod target;
 mod usage;
 mod watch;
 
+pub use left_over::{Kin, Left, LeftOver, all_kin, children, kin};
 pub use listing::{Running, running};
 pub use name::ProcessName;
 pub use signal::{SignalError, Signalled, signal};
 pub use sockets::listening;
 pub use stat::Stat;
-pub use table::{Alive, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
+pub use table::{Alive, Difference, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
 pub use watch::{ExitWatches, exit_of};

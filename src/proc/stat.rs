@@ -91,6 +91,8 @@ pub(super) struct Status {
     /// In how many PID namespaces it has a pid, from the reader's inwards (`NSpid`; Linux 4.1,
     /// where there are PID namespaces).
     pub(super) namespaces: Option<usize>,
+    /// Whether the kernel is writing a core dump of it (`CoreDumping`, Linux 4.15).
+    pub(super) is_dumping: bool,
 }
 
 impl Status {
@@ -106,6 +108,7 @@ impl Status {
                 Some(b"TracerPid:") => status.tracer = number(words.next()),
                 Some(b"Uid:") => status.uid = number(words.nth(1)),
                 Some(b"NSpid:") => status.namespaces = Some(words.count()),
+                Some(b"CoreDumping:") => status.is_dumping = words.next() == Some(b"1"),
                 _ => {}
             }
         }
@@ -194,6 +197,7 @@ mod tests {
             process: Some(20),
             tracer: Some(0),
             uid: Some(1001),
+            is_dumping: false,
             namespaces: Some(2),
         };
         assert_eq!(Status::parse(text), expected);

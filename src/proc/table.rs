@@ -55,6 +55,12 @@ pub struct Sighting {
     /// The living ones of the name that no target means, by pid. A confirmation meets them only while
     /// they are young.
     pub impostors: Vec<Impostor>,
+    /// Those that nearly have the name: but for upper and lower case, or in another PID namespace. As
+    /// the impostors.
+    pub near: Vec<Impostor>,
+    /// Those among the living that are known, and no longer are what is meant: they have another name,
+    /// program or arguments now.
+    pub changed: Vec<Impostor>,
 }
 
 impl Sighting {
@@ -62,9 +68,22 @@ impl Sighting {
         match met {
             Met::Alive(alive) => self.alive.push(alive),
             Met::Zombie(zombie) => self.zombies.push(zombie),
-            Met::Impostor(impostor) => self.impostors.push(impostor),
+            Met::Impostor(impostor) => match impostor.difference {
+                Difference::Case | Difference::Namespace => self.near.push(impostor),
+                _ => self.impostors.push(impostor),
+            },
             Met::Nobody => {}
         }
+    }
+
+    /// Takes in a known process that lives, and in what it isn't what is meant any more.
+    fn add_known(&mut self, alive: Alive, named: Option<Impostor>) {
+        let is_it = |impostor: &Impostor| impostor.id == alive.id;
+        let position = self.impostors.iter().position(is_it);
+        let met = position.map(|index| self.impostors.swap_remove(index));
+        self.near.retain(|impostor| !is_it(impostor));
+        self.changed.extend(met.or(named));
+        self.alive.push(alive);
     }
 
     /// In order of the pids, and each impostor once, though it may have been met twice.
@@ -72,6 +91,8 @@ impl Sighting {
         self.alive.sort_unstable();
         self.impostors.sort_unstable_by_key(|impostor| impostor.id);
         self.impostors.dedup_by_key(|impostor| impostor.id);
+        self.near.sort_unstable_by_key(|impostor| impostor.id);
+        self.near.dedup_by_key(|impostor| impostor.id);
     }
 }
 
@@ -82,6 +103,8 @@ pub struct Alive {
     pub id: ProcessId,
     /// The pid of its parent, or of whoever inherited it.
     pub parent: i32,
+    /// Its effective user, where that was read: a confirmation doesn't.
+    pub uid: Option<u32>,
     /// Whether it can do its work.
     pub state: RunState,
 }
@@ -93,19 +116,43 @@ pub enum RunState {
     Running,
     /// It was stopped by a signal (state T), not by a debugger.
     Stopped,
-    /// It waits for a device or a disk, and nothing can interrupt it (state D).
-    Uninterruptible,
+    /// The kernel is writing a core dump of it: it is dying (`CoreDumping` of /proc/PID/status). Only a
+    /// look at all processes tells.
+    Dumping,
 }
 
-/// A living process of the name that isn't the one that is meant.
+/// A living process that is nearly the one that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Impostor {
     /// Which process it is.
     pub id: ProcessId,
+    /// Its effective user; `None` where that can't be read.
+    pub uid: Option<u32>,
     /// Its user: the name in /etc/passwd, or the number; printable.
     pub user: String,
+    /// Its name, as the kernel keeps it; printable.
+    pub name: String,
     /// The path of its program, or its name in brackets where that can't be told; printable.
     pub path: String,
+    /// What makes it another one.
+    pub difference: Difference,
+}
+
+/// What makes a process another one than the one that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Its name has other upper and lower case letters.
+    Case,
+    /// It has the name inside another PID namespace (`pid_namespaces(7)`).
+    Namespace,
+    /// Its name is another one.
+    Name,
+    /// Its executable isn't the one that `exe` asks for.
+    Exe,
+    /// Its arguments aren't those that `cmdline` asks for.
+    Cmdline,
+    /// Its user isn't the one that `user` asks for.
+    User,
 }
 
 /// A dead process that its parent hasn't reaped.
@@ -186,6 +233,16 @@ enum Met {
     Nobody,
 }
 
+/// Whether a process of the name is what a target means.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Meant,
+    /// It is another one.
+    Other(Difference),
+    /// It has vanished, or is just becoming another program.
+    Unsettled,
+}
+
 /// What a living process runs.
 struct Program {
     pid: i32,
@@ -260,7 +317,40 @@ impl ProcessTable {
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
-        self.with_opened(|table, opened| table.look_at_all(opened, target))
+        self.look_for(target, &[])
+    }
+
+    /// The same, and finds those of the processes `known` that live, whatever they are called and run by
+    /// now: a process is its pid and start time.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn look_for(
+        &mut self,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
+        self.with_opened(|table, opened| table.look_at_known(opened, target, known))
+    }
+
+    fn look_at_known(
+        &mut self,
+        opened: &Opened,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
+        let mut sighting = self.look_at_all(opened, target)?;
+        let root = opened.directory.as_fd();
+        for id in known {
+            if sighting.alive.iter().any(|alive| alive.id == *id) {
+                continue;
+            }
+            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+                sighting.add_known(alive, named);
+            }
+        }
+        sighting.sort();
+        Ok(sighting)
     }
 
     fn look_at_all(&mut self, opened: &Opened, target: &Target) -> Result<Sighting, LookError> {
@@ -313,7 +403,7 @@ impl ProcessTable {
     ) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
         let Some(young) = self.young_pids(opened) else {
-            return self.look_at_all(opened, target);
+            return self.look_at_known(opened, target, known);
         };
         let mut confirmed = Sighting {
             alive: Vec::with_capacity(known.len()),
@@ -321,27 +411,28 @@ impl ProcessTable {
         };
         for id in known {
             match self.confirm_one(root, *id, &target.name)? {
-                Some(alive) => confirmed.alive.push(alive),
-                None => return self.look_at_all(opened, target),
+                Some((alive, named)) => confirmed.add_known(alive, named),
+                None => return self.look_at_known(opened, target, known),
             }
         }
         self.examine_all(root, young, known, target, confirmed)
     }
 
-    /// A process that is known, if it lives on under its name.
+    /// A process that is known, if it lives, and what it is called if that isn't its name any more.
     fn confirm_one(
         &mut self,
         root: BorrowedFd<'_>,
         id: ProcessId,
         name: &ProcessName,
-    ) -> Result<Option<Alive>, LookError> {
+    ) -> Result<Option<(Alive, Option<Impostor>)>, LookError> {
         let Some(stat) = self.stat(root, id.pid)? else {
             return Ok(None);
         };
-        if stat.start_time != id.start_time || stat.comm != name.comm() || stat.is_dead() {
+        if stat.start_time != id.start_time || stat.is_dead() {
             return Ok(None);
         }
         let (parent, state) = (stat.parent, stat.state);
+        let other_name = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
         let tracer = match state {
             b'T' => match self.status(root, id.pid)? {
                 Some(status) => status.tracer,
@@ -350,7 +441,26 @@ impl ProcessTable {
             _ => None,
         };
         let state = run_state(state, tracer);
-        Ok(Some(Alive { id, parent, state }))
+        let uid = None;
+        let alive = Alive {
+            id,
+            parent,
+            uid,
+            state,
+        };
+        let named = match other_name {
+            Some(comm) => {
+                let status = self.status(root, id.pid)?.unwrap_or_default();
+                let program = Program {
+                    pid: id.pid,
+                    directory: String::new(),
+                    uid: status.uid,
+                };
+                Some(self.lookalike(root, id, &program, &comm, Difference::Name))
+            }
+            None => None,
+        };
+        Ok(Some((alive, named)))
     }
 
     /// Adds to a sighting whoever is met under `pids`, but for those that are `known`.
@@ -471,16 +581,21 @@ impl ProcessTable {
         let Some(comm) = self.read(root, pid, "comm")? else {
             return Ok(Met::Nobody);
         };
-        if comm.strip_suffix(b"\n").unwrap_or(comm) != name.comm() {
+        if !comm
+            .strip_suffix(b"\n")
+            .unwrap_or(comm)
+            .eq_ignore_ascii_case(name.comm())
+        {
             return Ok(Met::Nobody);
         }
         let Some(stat) = self.stat(root, pid)? else {
             return Ok(Met::Nobody);
         };
         // It may have been renamed, or its pid reused, between the two reads.
-        if stat.comm != name.comm() {
+        if !stat.comm.eq_ignore_ascii_case(name.comm()) {
             return Ok(Met::Nobody);
         }
+        let near = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
         let id = ProcessId {
             pid,
             start_time: stat.start_time,
@@ -491,8 +606,22 @@ impl ProcessTable {
         let Some(status) = self.status(root, pid)? else {
             return Ok(Met::Nobody);
         };
-        if !is_process_here(pid, &status) {
+        if is_thread(pid, &status) || is_dead && (near.is_some() || is_inside(&status)) {
             return Ok(Met::Nobody);
+        }
+        let difference = match &near {
+            Some(_) => Some(Difference::Case),
+            None => is_inside(&status).then_some(Difference::Namespace),
+        };
+        if let Some(difference) = difference {
+            let program = Program {
+                pid,
+                directory: String::new(),
+                uid: status.uid,
+            };
+            let comm = near.as_deref().unwrap_or(name.comm());
+            let lookalike = self.lookalike(root, id, &program, comm, difference);
+            return Ok(Met::Impostor(lookalike));
         }
         if is_dead {
             // Whoever may not trace the process reads a 0 there, which therefore means nothing.
@@ -514,13 +643,17 @@ impl ProcessTable {
             return Ok(Met::Nobody);
         }
         match self.qualifies(root, &program, target)? {
-            Some(true) => Ok(Met::Alive(Alive {
+            Verdict::Meant => Ok(Met::Alive(Alive {
                 id,
                 parent,
-                state: run_state(state, status.tracer),
+                uid: status.uid,
+                state: match status.is_dumping {
+                    true => RunState::Dumping,
+                    false => run_state(state, status.tracer),
+                },
             })),
-            Some(false) => self.impostor(root, id, &program, target),
-            None => {
+            Verdict::Other(difference) => self.impostor(root, id, &program, target, difference),
+            Verdict::Unsettled => {
                 // The kernel sets the name of a new program before its arguments: there is a moment
                 // without any. One that has ended has no exe either.
                 if self.exe(root, &program)?.is_some() {
@@ -587,33 +720,36 @@ impl ProcessTable {
         exe.map(|_| false)
     }
 
-    /// Whether a process of the name is what `target` means; `None` when it has vanished, or is just
-    /// becoming another program.
+    /// Whether a process of the name is what `target` means.
     fn qualifies(
         &self,
         root: BorrowedFd<'_>,
         program: &Program,
         target: &Target,
-    ) -> Result<Option<bool>, LookError> {
+    ) -> Result<Verdict, LookError> {
+        let other = |read: bool, difference| match read {
+            true => Verdict::Other(difference),
+            false => Verdict::Unsettled,
+        };
         if let Some(user) = &target.user {
             if user.uid != self.uid(program)? {
-                return Ok(Some(false));
+                return Ok(Verdict::Other(Difference::User));
             }
         }
         if let Some(pattern) = &target.exe {
             match self.exe(root, program)? {
                 Some(exe) if pattern.matches(&exe) => {}
-                exe => return Ok(exe.map(|_| false)),
+                exe => return Ok(other(exe.is_some(), Difference::Exe)),
             }
         }
         if let Some(pattern) = &target.cmdline {
             match self.cmdline(root, program)? {
-                Some(cmdline) if cmdline.is_empty() => return Ok(None),
+                Some(cmdline) if cmdline.is_empty() => return Ok(Verdict::Unsettled),
                 Some(cmdline) if pattern.matches(&cmdline) => {}
-                cmdline => return Ok(cmdline.map(|_| false)),
+                cmdline => return Ok(other(cmdline.is_some(), Difference::Cmdline)),
             }
         }
-        Ok(Some(true))
+        Ok(Verdict::Meant)
     }
 
     /// A process of the name that isn't what `target` means: an impostor, unless a namesake of the
@@ -624,26 +760,46 @@ impl ProcessTable {
         id: ProcessId,
         program: &Program,
         target: &Target,
+        difference: Difference,
     ) -> Result<Met, LookError> {
         for namesake in &target.namesakes {
             let is_named = self.has_whole_name(root, program, &namesake.name)?;
-            if is_named && self.qualifies(root, program, namesake)? != Some(false) {
+            let is_other = |verdict| matches!(verdict, Verdict::Other(_));
+            if is_named && !is_other(self.qualifies(root, program, namesake)?) {
                 return Ok(Met::Nobody);
             }
         }
+        let comm = target.name.comm();
+        let lookalike = self.lookalike(root, id, program, comm, difference);
+        Ok(Met::Impostor(lookalike))
+    }
+
+    /// What a person is told of a process that isn't the one that is meant.
+    fn lookalike(
+        &self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        program: &Program,
+        comm: &[u8],
+        difference: Difference,
+    ) -> Impostor {
+        let name = printable(&String::from_utf8_lossy(comm));
         let path = match self.exe(root, program) {
             Ok(Some(exe)) => printable(&String::from_utf8_lossy(&exe)),
             // As ps(1) shows a process whose program can't be told.
-            Ok(None) | Err(_) => format!("[{}]", target.name),
+            Ok(None) | Err(_) => format!("[{name}]"),
         };
-        Ok(Met::Impostor(Impostor {
+        let user = program
+            .uid
+            .map(|uid| user_name(uid).unwrap_or_else(|| uid.to_string()));
+        Impostor {
             id,
-            user: {
-                let uid = self.uid(program)?;
-                user_name(uid).unwrap_or_else(|| uid.to_string())
-            },
+            uid: program.uid,
+            user: user.unwrap_or_else(|| "?".to_owned()),
+            name,
             path,
-        }))
+            difference,
+        }
     }
 
     fn uid(&self, program: &Program) -> Result<u32, LookError> {
@@ -758,15 +914,16 @@ fn has_vanished(error: &io::Error) -> bool {
     )
 }
 
-/// Whether a pid is that of a process, not of a thread, and in the watchdog's own namespace.
-///
-/// /proc answers to a thread's id too, though it doesn't list it: its `Tgid` is another one.
-/// `NSpid` has one pid for each PID namespace from this one inwards (pid_namespaces(7)): more
-/// than one means that the process lives in a container.
-fn is_process_here(pid: i32, status: &Status) -> bool {
-    let is_thread = status.process.is_some_and(|process| process != pid);
-    let is_inside = status.namespaces.is_some_and(|count| count > 1);
-    !is_thread && !is_inside
+/// Whether a pid is that of a thread: /proc answers to it too, though it doesn't list it, and its `Tgid`
+/// is another one.
+fn is_thread(pid: i32, status: &Status) -> bool {
+    status.process.is_some_and(|process| process != pid)
+}
+
+/// Whether a process lives in a container: `NSpid` has one pid for each PID namespace from this one
+/// inwards (`pid_namespaces(7)`).
+fn is_inside(status: &Status) -> bool {
+    status.namespaces.is_some_and(|count| count > 1)
 }
 
 /// What a state of proc(5) means for the work of a process, and of its debugger, if it has one.
@@ -774,7 +931,6 @@ fn run_state(state: u8, tracer: Option<i32>) -> RunState {
     match state {
         // A debugger that holds it has its reasons.
         b'T' if tracer.unwrap_or(0) == 0 => RunState::Stopped,
-        b'D' => RunState::Uninterruptible,
         _ => RunState::Running,
     }
 }
@@ -808,14 +964,17 @@ fn decimal(text: &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Impostor, MAX_YOUNG, ProcessId, Sighting, young_between};
+    use super::{Difference, Impostor, MAX_YOUNG, ProcessId, Sighting, young_between};
 
     #[test]
     fn an_impostor_that_is_met_twice_in_a_look_is_one() {
         let impostor = |pid| Impostor {
             id: ProcessId { pid, start_time: 1 },
+            uid: Some(0),
             user: "root".into(),
+            name: "X".into(),
             path: "/x".into(),
+            difference: Difference::Exe,
         };
         let mut sighting = Sighting {
             impostors: vec![impostor(3), impostor(2), impostor(3)],

@@ -38,6 +38,15 @@ impl Target {
         }
     }
 
+    /// What makes the process, in one line: another line, another rule.
+    #[must_use]
+    pub fn rules(&self) -> String {
+        let exe = self.exe.as_ref().map_or("", ExePattern::as_str);
+        let cmdline = self.cmdline.as_ref().map_or("", CmdlinePattern::as_str);
+        let user = self.user.as_ref().map(|user| user.uid.to_string());
+        format!("exe={exe:?} cmdline={cmdline:?} user={user:?}")
+    }
+
     /// Whether a process of one name could be taken for both.
     #[must_use]
     pub fn is_indistinguishable_from(&self, other: &Self) -> bool {

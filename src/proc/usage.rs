@@ -50,7 +50,8 @@ impl ProcessId {
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
+/// Whether a process was gone when one of its files was read.
+pub(super) fn is_gone(error: &io::Error) -> bool {
     let gone = [Errno::ENOENT as i32, Errno::ESRCH as i32];
     error
         .raw_os_error()

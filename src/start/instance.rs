@@ -1,15 +1,13 @@
 //! Starts a configured command in a unit of its own, an instance of `mfe@.service`, outside the
 //! watchdog's sandbox and control group; restarting that unit and following it is done in
-//! [`super::manager`].
+//! [`super::unit`].
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 
-use super::job::Job;
-use super::manager::restart_and_follow;
 use crate::config::Launcher;
 use crate::machine::StartFailure;
-use crate::systemd::names::{is_booted, is_service, unit_of};
+use crate::systemd::names::{is_booted, is_service};
 use crate::text::escape::printable;
 use crate::text::phrase::phrase;
 
@@ -22,17 +20,9 @@ pub(super) fn is_launcher(launcher: Launcher) -> bool {
     }
 }
 
-/// Begins to start `command`, the one that the configuration gives for `key`.
-pub(super) fn start(key: &str, command: &[String]) -> Result<Job, StartFailure> {
-    // Asked before systemd is: a till that waits for the vendor's driver is to be quiet, without
-    // a unit that fails every few seconds.
-    check(&command[0])?;
-    restart_and_follow(&unit_of(key))
-}
-
 /// Finds out what would certainly fail. The unit may be let where this service is not, so only
 /// what is the same for everybody counts.
-fn check(program: &str) -> Result<(), StartFailure> {
+pub(super) fn check(program: &str) -> Result<(), StartFailure> {
     match std::fs::metadata(program) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(StartFailure::NotInstalled(printable(program)))

@@ -1,5 +1,4 @@
-//! A restart or a stop of a unit while systemd is at it; how systemd is asked for it is
-//! in [`super::manager`] and [`super::unit`].
+//! A restart or a stop of a unit while systemd is at it; what it is made of is in [`super::unit`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,33 +16,23 @@ pub(super) type Work = Pin<Box<dyn Future<Output = StartOutcome> + Send>>;
 /// A unit's restart, or stop, under way.
 #[derive(Debug)]
 pub struct Job {
-    pid: Option<i32>,
     let_go: Arc<Notify>,
     outcome: JoinHandle<StartOutcome>,
 }
 
 impl Job {
-    /// Goes on with `work`, which waits for systemd. `pid` is that of a child of ours that does so, if
-    /// there is one.
-    pub(super) fn begin(pid: Option<i32>, work: Work) -> Self {
+    /// Goes on with `work`, which waits for systemd.
+    pub(super) fn begin(work: Work) -> Self {
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
         let outcome = tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = released.notified() => exited(pid, ExitStatus::Code(0), true),
+                () = released.notified() => exited(None, ExitStatus::Code(0), true),
                 outcome = work => outcome,
             }
         });
-        Self {
-            pid,
-            let_go,
-            outcome,
-        }
-    }
-
-    pub(super) fn pid(&self) -> Option<i32> {
-        self.pid
+        Self { let_go, outcome }
     }
 
     pub(super) async fn ended(&mut self) -> StartOutcome {
@@ -56,8 +45,7 @@ impl Job {
         }
     }
 
-    /// Ends the waiting here: the connection is closed, or systemctl is ended, which has nothing to
-    /// clean up. What systemd has queued is systemd's to finish.
+    /// Ends the waiting here: the connection is closed. What systemd has queued is systemd's to finish.
     pub(super) fn let_go(&self) {
         self.let_go.notify_one();
     }

@@ -5,12 +5,19 @@ mod direct;
 pub mod exec;
 mod instance;
 mod job;
-mod manager;
+mod lineage;
 pub(crate) mod old_watcher;
 mod unit;
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::config::{ProcessSettings, Start};
-use crate::machine::{StartFailure, StartOutcome, Stop};
+use crate::machine::{CommandId, StartFailure, StartOutcome, Stop};
+use crate::sys::host::Moment;
+use crate::systemd::names::unit_of;
+
+pub use lineage::Lineage;
+pub(crate) use lineage::{is_command, is_exec};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -24,18 +31,27 @@ pub enum StartProgram {
 }
 
 impl StartProgram {
-    /// Runs the start program of a process.
+    /// Runs the start program of a process, which a look that began at `looked` has found gone.
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
-    pub fn run(process: &ProcessSettings) -> Result<Self, StartFailure> {
-        match &process.start {
+    pub fn run(process: &ProcessSettings, looked: Moment) -> Result<Self, StartFailure> {
+        let (unit, is_ours) = match &process.start {
             Start::Command(command) if instance::is_launcher(process.launcher) => {
-                instance::start(&process.key, command).map(Self::Unit)
+                // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
+                // without a unit that fails every few seconds.
+                instance::check(&command[0])?;
+                (unit_of(&process.key), true)
             }
-            Start::Command(command) => direct::Child::spawn(command).map(Self::Direct),
-            Start::Unit(unit) => unit::restart(unit).map(Self::Unit),
-        }
+            Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),
+            Start::Unit(unit) => (unit.clone(), false),
+        };
+        Ok(Self::Unit(unit::restart(unit::Request {
+            unit,
+            is_ours,
+            looked,
+            lineage: Lineage::new(process, looked.ticks, None),
+        })))
     }
 
     /// Its pid; `None` where systemd does it all.
@@ -43,7 +59,7 @@ impl StartProgram {
     pub fn pid(&self) -> Option<i32> {
         match self {
             Self::Direct(child) => Some(child.pid()),
-            Self::Unit(job) => job.pid(),
+            Self::Unit(_) => None,
         }
     }
 
@@ -94,12 +110,10 @@ pub struct UnitStop(job::Job);
 
 impl UnitStop {
     /// Has systemd stop the unit of a process; `None` for one that isn't started as a unit.
-    ///
-    /// # Errors
-    /// When systemctl can't be run.
-    pub fn begin(process: &ProcessSettings) -> Option<Result<Self, StartFailure>> {
+    #[must_use]
+    pub fn begin(process: &ProcessSettings) -> Option<Self> {
         match &process.start {
-            Start::Unit(unit) => Some(unit::stop(unit).map(Self)),
+            Start::Unit(unit) => Some(Self(unit::stop(unit))),
             Start::Command(_) => None,
         }
     }
@@ -115,4 +129,29 @@ impl Drop for UnitStop {
     fn drop(&mut self) {
         self.0.let_go();
     }
+}
+
+/// Finds out whether what brings a process up could be run now, as far as that is known without trying.
+///
+/// # Errors
+/// Why it couldn't.
+pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
+    match &process.start {
+        Start::Command(command) => instance::check(&command[0]),
+        Start::Unit(_) => Ok(()),
+    }
+}
+
+/// The file of a process's start command, as it is now; `None` where there is none, or it can't be read.
+#[must_use]
+pub fn command_id(process: &ProcessSettings) -> Option<CommandId> {
+    let Start::Command(command) = &process.start else {
+        return None;
+    };
+    let file = std::fs::metadata(&command[0]).ok()?;
+    Some(CommandId {
+        inode: file.ino(),
+        modified_ns: i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec()),
+        mode: file.mode(),
+    })
 }

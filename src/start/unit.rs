@@ -1,104 +1,252 @@
-//! Has systemd restart or stop a unit of somebody else's through `systemctl`, and learns how that went;
-//! the unit's processes are systemd's, never ours.
+//! Has systemd restart or stop a unit, and follows how its start fares; the calls are in
+//! [`crate::systemd::manager`], and the unit's processes are systemd's, never ours.
+//!
+//! Nothing is asked for before it is known how the unit fares: a start that somebody else has made since
+//! the process was found gone is followed as if it were our own. What systemd has accepted stays
+//! accepted, whatever becomes of the connection (systemd closes it when it executes itself anew,
+//! systemctl(1), `daemon-reexec`).
 
-use std::io;
-use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
 
 use super::job::{Job, exited, failure};
-use crate::machine::{StartFailure, StartOutcome};
-use crate::sys::child_env;
+use super::lineage::Lineage;
+use crate::machine::StartOutcome;
+use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
-use crate::sys::spawn::not_run;
-use crate::text::phrase::Phrase;
+use crate::sys::host::Moment;
+use crate::systemd::dbus::{Sockets, Trouble};
+use crate::systemd::manager::{Manager, State, Unit, is_contradicted};
+use crate::text::phrase::{Phrase, phrase};
 
-/// What is kept of systemctl's message, in bytes.
-const MESSAGE_MAX: u64 = 2048;
+/// How long systemd may be out of reach.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Before a start that it hasn't accepted has failed.
+    not_accepted: Duration,
+    /// Before a start that it has accepted is lost sight of.
+    accepted: Duration,
+}
 
-/// Begins to restart `unit`. `start` wouldn't do: systemd believes that a unit whose start script has
+const PATIENCE: Patience = Patience {
+    not_accepted: Duration::from_secs(5),
+    accepted: Duration::from_secs(60),
+};
+
+/// The pause before systemd is spoken to again once the connection is lost.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The first pause between two questions how the unit fares; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest such pause.
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A unit that is to be restarted.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Its name.
+    pub(super) unit: String,
+    /// Whether it is an instance of our own. Its start tells nothing (Type=simple), so its main process,
+    /// the start script, is followed to its end; of other people's units, the job is.
+    pub(super) is_ours: bool,
+    /// When the look began that has found the process gone.
+    pub(super) looked: Moment,
+    /// What the start brings into the world.
+    pub(super) lineage: Lineage,
+}
+
+/// Begins to restart a unit. `start` wouldn't do: systemd believes that a unit whose start script has
 /// ended well is still active.
-pub(super) fn restart(unit: &str) -> Result<Job, StartFailure> {
-    // A unit of somebody else's may have a start limit, and be over it: then nothing but this makes
-    // systemd start it again.
-    let (pid, reset) = run(&["reset-failed", unit])?;
+pub(super) fn restart(request: Request) -> Job {
+    begin_restart(request, Sockets::default(), PATIENCE)
+}
+
+fn begin_restart(request: Request, sockets: Sockets, patience: Patience) -> Job {
+    let manager = Manager::connect(&sockets);
+    let restart = Restart {
+        request,
+        sockets,
+        patience,
+        asked: Asked::No,
+        was_reset: false,
+        answered: Instant::now(),
+    };
+    Job::begin(Box::pin(restart.run(manager)))
+}
+
+/// Begins to stop a unit. Whether that helps is seen in the process table.
+pub(super) fn stop(unit: &str) -> Job {
+    let manager = Manager::connect(&Sockets::default());
     let unit = unit.to_owned();
-    Ok(Job::begin(
-        pid,
-        Box::pin(async move {
-            // One that can't be reset can't be restarted either, and then it is said.
-            let _ = output_of(reset).await;
-            let output = match systemctl(&["restart", &unit]) {
-                Ok(child) => output_of(child).await,
-                Err(error) => Err(error),
-            };
-            finished(pid, "restart", &unit, output)
-        }),
-    ))
-}
-
-/// Begins to stop `unit`. Whether that helps is seen in the process table.
-pub(super) fn stop(unit: &str) -> Result<Job, StartFailure> {
-    let (pid, stop) = run(&["stop", unit])?;
-    let unit = unit.to_owned();
-    Ok(Job::begin(
-        pid,
-        Box::pin(async move { finished(pid, "stop", &unit, output_of(stop).await) }),
-    ))
-}
-
-/// Runs systemctl with `words`. Gives its pid, too.
-fn run(words: &[&str]) -> Result<(Option<i32>, Child), StartFailure> {
-    let child =
-        systemctl(words).map_err(|error| StartFailure::NotRun(not_run("systemctl", &error)))?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-    Ok((pid, child))
-}
-
-/// What has come of a call of systemctl that was to restart or stop a unit.
-fn finished(pid: Option<i32>, verb: &str, unit: &str, output: io::Result<Output>) -> StartOutcome {
-    match output {
-        Ok(output) if !output.status.success() => {
-            let message = String::from_utf8_lossy(&output.stderr);
-            let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            let status = output.status;
-            failure(Phrase::of_words(format!(
-                "systemctl {verb} {unit}: {status}: {message}"
-            )))
+    Job::begin(Box::pin(async move {
+        let stop = async {
+            let mut manager = manager?;
+            let job = manager.stop(&unit).await?;
+            manager.done(&unit, &job).await
+        };
+        match stop.await {
+            Ok(_) => exited(None, ExitStatus::Code(0), false),
+            Err(trouble) => failure(trouble.phrase()),
         }
-        Ok(_) => exited(pid, ExitStatus::Code(0), false),
-        Err(error) => failure(Phrase::of_words(format!(
-            "systemctl {verb} {unit}: {error}"
-        ))),
+    }))
+}
+
+/// Whether systemd has the restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    /// It was asked for it, and the answer is lost.
+    Perhaps,
+    Accepted,
+}
+
+/// A restart under way.
+struct Restart {
+    request: Request,
+    sockets: Sockets,
+    patience: Patience,
+    asked: Asked,
+    /// Whether the unit's start limit was reset.
+    was_reset: bool,
+    /// When systemd last answered.
+    answered: Instant,
+}
+
+/// What can still come of a question.
+enum Step {
+    Again,
+    Over(StartOutcome),
+}
+
+impl Restart {
+    async fn run(mut self, first: Result<Manager, Trouble>) -> StartOutcome {
+        let mut manager = first;
+        loop {
+            let followed = match manager {
+                Ok(mut manager) => self.follow(&mut manager).await,
+                Err(trouble) => Err(trouble),
+            };
+            let why = match followed {
+                Ok(outcome) => return outcome,
+                Err(Trouble::Refused { words, .. }) => return self.failed(words),
+                Err(Trouble::Lost(why)) => why,
+            };
+            let silence = self.answered.elapsed();
+            match self.asked {
+                Asked::No if silence >= self.patience.not_accepted => return self.failed(why),
+                Asked::Perhaps | Asked::Accepted if silence >= self.patience.accepted => {
+                    return StartOutcome::LostSight;
+                }
+                _ => {}
+            }
+            sleep(PAUSE).await;
+            manager = Manager::connect(&self.sockets);
+        }
+    }
+
+    /// Goes on with one connection, until the outcome is known.
+    async fn follow(&mut self, manager: &mut Manager) -> Result<StartOutcome, Trouble> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let unit = manager.unit(&self.request.unit).await?;
+            self.answered = Instant::now();
+            if unit.has_job {
+                // Ours, of which we have lost sight, or somebody else's, which is let finish.
+            } else if let Some(main) = unit.main.filter(|_| self.is_there(&unit)) {
+                if !self.request.is_ours {
+                    return Ok(exited(None, ExitStatus::Code(0), false));
+                }
+                manager.listen_until(exit_of(main)).await;
+                // systemd may not have heard of it yet.
+            } else if self.is_there(&unit) {
+                return Ok(self.outcome(&unit));
+            } else {
+                match self.ask(manager, &unit).await? {
+                    Step::Over(outcome) => return Ok(outcome),
+                    Step::Again if self.asked == Asked::Accepted => continue,
+                    Step::Again => {}
+                }
+            }
+            manager.listen_until(sleep(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Whether the unit's last start is younger than the look, whoever has asked for it. One that systemd
+    /// will only make after a pause of the unit's own is none.
+    fn is_there(&self, unit: &Unit) -> bool {
+        unit.started > self.request.looked.monotonic && unit.state != State::AwaitsRestart
+    }
+
+    /// How a start has ended that is over.
+    fn outcome(&mut self, unit: &Unit) -> StartOutcome {
+        let has_run = unit.main_started > self.request.looked.monotonic;
+        if self.request.is_ours && has_run {
+            let left = self.request.lineage.left();
+            let is_left = !left.can_tell || !left.processes.is_empty();
+            return exited(unit.last_main, unit.exit_status(), is_left);
+        }
+        if unit.state == State::Failed {
+            return self.failed(result("failed"));
+        }
+        exited(None, ExitStatus::Code(0), false)
+    }
+
+    /// Asks for the restart, now that nothing stands against it.
+    async fn ask(&mut self, manager: &mut Manager, unit: &Unit) -> Result<Step, Trouble> {
+        if self.asked == Asked::Accepted {
+            // Its job is done, and what came of it isn't there.
+            return Ok(Step::Over(self.failed(result("failed"))));
+        }
+        let name = &self.request.unit;
+        // A unit of somebody else's may have a start limit, and be over it: then nothing but this makes
+        // systemd start it again.
+        if !self.request.is_ours && (unit.state == State::Failed || unit.is_over_limit) {
+            manager.reset_failed(name).await?;
+            self.was_reset = true;
+        }
+        self.asked = Asked::Perhaps;
+        let job = match manager.restart(name).await {
+            Ok(job) => job,
+            Err(Trouble::Lost(why)) => return Err(Trouble::Lost(why)),
+            Err(refusal) => {
+                self.asked = Asked::No;
+                if is_contradicted(&refusal) {
+                    return Ok(Step::Again);
+                }
+                return Err(refusal);
+            }
+        };
+        self.asked = Asked::Accepted;
+        match manager.done(name, &job).await?.as_deref() {
+            Some("done") | None => Ok(Step::Again),
+            Some(words) => {
+                let is_over_limit = !self.request.is_ours
+                    && !self.was_reset
+                    && manager.unit(name).await?.is_over_limit;
+                if is_over_limit {
+                    self.asked = Asked::No;
+                    return Ok(Step::Again);
+                }
+                Ok(Step::Over(self.failed(result(words))))
+            }
+        }
+    }
+
+    fn failed(&self, why: Phrase) -> StartOutcome {
+        failure(phrase!(
+            "systemd was to restart %{unit}: %{why}",
+            unit = self.request.unit.as_str(),
+            why = why
+        ))
     }
 }
 
-fn systemctl(words: &[&str]) -> io::Result<Child> {
-    Command::new("systemctl")
-        .args(["--no-ask-password", "--no-pager"])
-        .args(words)
-        .env_clear()
-        .envs(child_env::for_children())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+fn result(words: &str) -> Phrase {
+    phrase!("the result of its job is %{result}", result = words)
 }
 
-/// Waits for systemctl's end and takes the beginning of what it said.
-async fn output_of(mut child: Child) -> io::Result<Output> {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-        let (mut out, mut err) = (out.take(MESSAGE_MAX), err.take(MESSAGE_MAX));
-        // What can't be read is missing from the message; the exit status still counts.
-        let _ = tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr));
-    }
-    let status = child.wait().await?;
-    Ok(Output {
-        status,
-        stdout,
-        stderr,
-    })
-}
+#[cfg(test)]
+mod tests;

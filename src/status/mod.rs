@@ -20,6 +20,9 @@ use crate::text::timestamp::Timestamp;
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
 
+/// More of what is wrong with a configuration isn't in the line for systemd, in characters.
+const DETAIL_MAX: usize = 300;
+
 /// Everything the service publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -97,6 +100,8 @@ pub enum State {
     Unhealthy,
     /// It is to end, and can't be killed.
     Stuck,
+    /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
+    Misfit,
     /// It is left alone for a while, whether it runs or not.
     Paused,
     /// It couldn't be looked at.
@@ -112,6 +117,7 @@ impl fmt::Display for State {
             Self::Backoff => "backoff",
             Self::Unhealthy => "unhealthy",
             Self::Stuck => "stuck",
+            Self::Misfit => "misfit",
             Self::Paused => "paused",
             Self::Unknown => "unknown",
         })
@@ -176,7 +182,11 @@ impl Status {
     #[must_use]
     pub fn line(&self) -> String {
         let fallback = self.config_fallback.iter();
-        let fallback = fallback.map(|fallback| printable(&fallback.detail));
+        // The file may say anything at any length, and systemd takes no more than 4 KiB at once.
+        let fallback = fallback.map(|fallback| {
+            let detail = fallback.detail.chars().take(DETAIL_MAX);
+            printable(&detail.collect::<String>())
+        });
         let parts = self.processes.iter().map(ToString::to_string);
         parts.chain(fallback).collect::<Vec<_>>().join("; ")
     }

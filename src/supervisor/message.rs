@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use super::wording::misfit_wording;
 use crate::config::ProcessSettings;
 use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
@@ -59,10 +60,9 @@ pub(super) fn message(
             }
         }
         Change::StartFailed(failure) => {
-            let again = format_duration(process.policy.interval);
             let text = format!(
                 "{name} can't be started, no sale is possible: {failure}; \
-                 trying again every {again}"
+                 trying again"
             );
             new(Kind::StartFailed, start_program, text)
         }
@@ -121,13 +121,48 @@ pub(super) fn message(
             );
             new(Kind::Stuck, pids.first().copied(), text)
         }
-        Change::Impostor(Impostor { id, user, path }) => {
+        Change::Impostor(Impostor { id, user, path, .. }) => {
             let text = format!(
                 "a process is called {name} without being it: pid {}, user {user}, {path}; it is \
                  left alone",
                 id.pid
             );
             new(Kind::Impostor, Some(id.pid), text)
+        }
+        Change::Misfit(misfit) => {
+            let text = format!(
+                "{name} is expected, but {}; it isn't ended, and nothing is started beside it",
+                misfit_wording(misfit)
+            );
+            new(Kind::Misfit, Some(misfit.id.pid), text)
+        }
+        Change::Renamed(renamed) => {
+            let Impostor {
+                id,
+                user,
+                name: called,
+                path,
+                ..
+            } = renamed;
+            let text = format!(
+                "{name} (pid {}) is called {called} now and runs {path} as user {user}; it is the \
+                 same process and counts as {name} until it ends",
+                id.pid
+            );
+            new(Kind::Renamed, Some(id.pid), text)
+        }
+        Change::MainEnded { pid, first } => {
+            let text = format!(
+                "the main process of {name} (pid {pid}) has ended; its child (pid {first}) is still \
+                 running and is checked from now on"
+            );
+            new(Kind::MainEnded, Some(*first), text)
+        }
+        Change::RestartRefused(failure) => {
+            let text = format!(
+                "{name} isn't restarted, since nothing could be started in its place: {failure}"
+            );
+            new(Kind::StartFailed, None, text)
         }
         Change::Duplicate { pid, first } => {
             let text = format!("{name} runs twice: pid {pid} besides pid {first}");

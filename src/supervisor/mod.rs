@@ -2,5 +2,6 @@
 
 mod message;
 mod task;
+mod wording;
 
-pub use task::{Command, Published, Remembered, Slot, supervise};
+pub use task::{Published, Remembered, Slot, supervise};

@@ -5,28 +5,30 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
 use super::message::message;
+use super::wording::{in_english, state, wording};
 use crate::config::{CheckAction, ProcessSettings};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
-use crate::machine::{
-    Action, Change, Event, Look, Machine, Memory, Pause, Phase, StartFailure, StartOutcome, Stop,
-};
+use crate::machine::{Action, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop};
 use crate::proc::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{StartProgram, UnitStop};
+use crate::start::{Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
+use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
-use crate::text::escape::list;
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::phrase::phrase;
 use crate::text::timestamp::Timestamp;
 
 /// For how long a restart is recent.
 const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
+const MILLISECONDS_PER_TICK: u128 = 10;
 
 /// No more recent restarts are published.
 const RECENT_MAX: usize = 100;
@@ -38,6 +40,8 @@ pub struct Published {
     pub status: ProcessStatus,
     /// When the task's next look is due; `None` before its first one.
     pub next_look: Option<Instant>,
+    /// What makes the process, as [`Target::rules`] puts it; what an earlier run knew until the first look.
+    pub rules: String,
     /// What the next run of the service has to know.
     pub memory: Arc<Memory>,
     /// When the process was brought back in the last 24 hours, the latest hundred.
@@ -51,6 +55,8 @@ pub struct Remembered {
     pub key: String,
     /// Its name in /proc.
     pub name: String,
+    /// What made the process, as [`Target::rules`] puts it; empty if that isn't known.
+    pub rules: String,
     /// What its machine has to know.
     pub memory: Memory,
     /// The last time it was brought back.
@@ -75,15 +81,16 @@ impl Slot {
         remembered: Option<Remembered>,
         changed: Arc<Notify>,
     ) -> Self {
-        let (memory, last_restart, recent_restarts) = remembered
+        let (rules, memory, last_restart, recent_restarts) = remembered
             .map(|remembered| {
                 let Remembered {
+                    rules,
                     memory,
                     last_restart,
                     recent_restarts,
                     ..
                 } = remembered;
-                (memory, last_restart, recent_restarts)
+                (rules, memory, last_restart, recent_restarts)
             })
             .unwrap_or_default();
         let not_looked_at = phrase!("not looked at yet");
@@ -103,6 +110,7 @@ impl Slot {
         let published = Mutex::new(Published {
             status,
             next_look: None,
+            rules,
             memory: Arc::new(memory),
             recent_restarts,
         });
@@ -129,34 +137,24 @@ impl Slot {
     }
 }
 
-/// What a person wants of a process.
-#[derive(Debug)]
-pub enum Command {
-    /// That it is left alone for a while.
-    Pause(Pause),
-    /// That it is watched over again.
-    Resume,
-    /// That it is ended and started anew.
-    Restart,
-}
-
-/// Keeps one process running until the sender of `settings` is gone.
+/// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
+/// it, and what the service knows of the machine.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
-    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
     table: ProcessTable,
     slot: Arc<Slot>,
     hooks: Hooks,
     epoch: Instant,
 ) {
-    Supervisor::new(settings, commands, table, slot, hooks, epoch)
+    Supervisor::new(settings, events, table, slot, hooks, epoch)
         .run()
         .await;
 }
 
 struct Supervisor {
     settings: watch::Receiver<Arc<ProcessSettings>>,
-    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     machine: Machine,
@@ -167,9 +165,13 @@ struct Supervisor {
     /// The checks that couldn't be made, as was said.
     unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
+    /// What our last start has brought forth.
+    lineage: Option<Lineage>,
     unit_stop: Option<UnitStop>,
     next_start: Told,
     paused_until: Told,
+    /// When the last look began.
+    looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     published: Published,
@@ -180,7 +182,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
-        commands: mpsc::Receiver<Command>,
+        events: mpsc::Receiver<Event>,
         table: ProcessTable,
         slot: Arc<Slot>,
         hooks: Hooks,
@@ -190,10 +192,13 @@ impl Supervisor {
         let checks = Checks::new(&process.key);
         let published = slot.get();
         let memory = Memory::clone(&published.memory);
-        let machine = Machine::new(process.policy, epoch, Instant::now()).remembering(memory);
+        let rules = &published.rules;
+        let is_other_target = !rules.is_empty() && *rules != process.target.rules();
+        let machine = Machine::new(process.policy, epoch, Instant::now())
+            .remembering(memory, is_other_target);
         Self {
             settings,
-            commands,
+            events,
             process,
             table,
             machine,
@@ -202,9 +207,11 @@ impl Supervisor {
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
+            lineage: None,
             unit_stop: None,
             next_start: Told::default(),
             paused_until: Told::default(),
+            looked: Moment::now(),
             look_error: None,
             published,
             slot,
@@ -214,43 +221,43 @@ impl Supervisor {
 
     async fn run(mut self) {
         loop {
-            let event = tokio::select! {
+            let events = tokio::select! {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
-                    Event::StartEnded(outcome)
+                    self.start_ended(outcome)
                 }
-                () = self.watches.any_exit() => Event::ExitNoticed,
+                () = self.watches.any_exit() => self.look(),
                 verdict = self.checks.changed() => match self.judged(verdict) {
-                    Some(event) => event,
+                    Some(event) => vec![self.obstacle(), event],
                     None => continue,
                 },
                 () = unit_stopped(&mut self.unit_stop) => {
                     self.unit_stop = None;
-                    Event::UnitStopEnded
+                    vec![Event::UnitStopEnded]
                 }
                 changed = self.settings.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    self.process = self.settings.borrow_and_update().clone();
-                    Event::Reconfigured(self.process.policy)
+                    let settings = self.settings.borrow_and_update().clone();
+                    let before = std::mem::replace(&mut self.process, settings);
+                    vec![Event::Reconfigured {
+                        policy: self.process.policy,
+                        is_other_target: before.target != self.process.target,
+                    }]
                 }
-                Some(command) = self.commands.recv() => match command {
-                    Command::Pause(pause) => Event::Pause(pause),
-                    Command::Resume => Event::Resume,
-                    Command::Restart => Event::RestartAsked,
-                },
+                Some(event) = self.events.recv() => vec![self.obstacle(), event],
                 () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
-            self.handle(event);
+            self.handle(events);
         }
         if let Some(program) = self.start_program {
             program.reap();
         }
     }
 
-    fn look(&mut self) -> Event {
+    fn look(&mut self) -> Vec<Event> {
         // Our own child, if it has just died, is reaped first: then it isn't met as a zombie, and
         // how it died is known.
         if let Some(outcome) = self
@@ -259,30 +266,72 @@ impl Supervisor {
             .and_then(StartProgram::try_ended)
         {
             self.start_program = None;
-            return Event::StartEnded(outcome);
+            return self.start_ended(outcome);
         }
+        self.looked = Moment::now();
         let target = &self.process.target;
         let sighting = match self.machine.look() {
-            Look::Whole => self.table.look(target),
-            Look::Confirm => self.table.confirm(target, self.machine.alive()),
+            Look::Whole => self.table.look_for(target, self.machine.known()),
+            Look::Confirm => self.table.confirm(target, self.machine.known()),
         };
         match sighting {
             Ok(sighting) => {
                 self.look_error = None;
-                Event::Looked(sighting)
+                let mut events = Vec::new();
+                if self.machine.asks_for_command() {
+                    events.push(self.command());
+                }
+                // One that lives says that nothing is in flight.
+                if sighting.alive.is_empty() || self.machine.has_second_copies() {
+                    events.extend(self.left());
+                }
+                if self.machine.may_be_replaced() {
+                    events.push(self.obstacle());
+                }
+                events.push(Event::Looked(sighting));
+                events
             }
             Err(error) => {
                 // The same failure, met at another process, keeps its words: it is said once.
                 let before = self.look_error.take().filter(|before| *before == error);
                 let error = self.look_error.insert(before.unwrap_or(error));
-                Event::LookFailed(error.phrase())
+                vec![Event::LookFailed(error.phrase())]
             }
         }
     }
 
-    fn handle(&mut self, event: Event) {
-        let has_looked = matches!(event, Event::Looked(_) | Event::LookFailed(_));
-        let mut events = VecDeque::from([event]);
+    /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
+    /// service may have made.
+    fn left(&mut self) -> Option<Event> {
+        let since = self.machine.asks_what_is_left()?;
+        let process = &self.process;
+        let lineage = self.lineage.get_or_insert_with(|| {
+            let now = Moment::now().ticks;
+            let timeout = process.policy.start_timeout.as_millis() / MILLISECONDS_PER_TICK;
+            let earliest = now.saturating_sub(u64::try_from(timeout).unwrap_or(u64::MAX));
+            Lineage::new(process, since.unwrap_or(earliest), None)
+        });
+        Some(Event::Left(lineage.left()))
+    }
+
+    fn start_ended(&self, outcome: StartOutcome) -> Vec<Event> {
+        let is_failure = matches!(
+            outcome,
+            StartOutcome::Exited { status, .. } if !status.is_success()
+        );
+        let has_unlinked = |lineage: &Lineage| is_failure && lineage.has_unlinked();
+        let elsewhere = self.lineage.as_ref().is_some_and(has_unlinked);
+        let elsewhere = elsewhere.then_some(Event::MayHaveGoneElsewhere);
+        elsewhere
+            .into_iter()
+            .chain([Event::StartEnded(outcome)])
+            .collect()
+    }
+
+    fn handle(&mut self, events: Vec<Event>) {
+        let is_look = |event: &Event| matches!(event, Event::Looked(_) | Event::LookFailed(_));
+        let has_looked = events.iter().any(is_look);
+        let mut events = VecDeque::from(events);
         let mut changes = Vec::new();
         while let Some(event) = events.pop_front() {
             debug!(MFE_PROCESS = self.process.key, "{event:?}");
@@ -378,12 +427,26 @@ impl Supervisor {
         }
     }
 
+    /// Why nothing could be started now, as far as it is known without trying.
+    fn obstacle(&self) -> Event {
+        Event::Obstacle(can_start(&self.process).err())
+    }
+
+    fn command(&self) -> Event {
+        Event::CommandIs(command_id(&self.process))
+    }
+
     fn start(&mut self) -> Event {
         self.unit_stop = None;
-        match StartProgram::run(&self.process) {
+        let since = Moment::now().ticks;
+        match StartProgram::run(&self.process, self.looked) {
             Ok(program) => {
+                let is_child = matches!(program, StartProgram::Direct(_));
+                let uid = is_child.then(|| geteuid().as_raw());
+                let child = program.pid().filter(|_| is_child);
+                self.lineage = Some(Lineage::new(&self.process, since, child));
                 self.start_program = Some(program);
-                Event::StartProgramRuns
+                Event::StartProgramRuns { since, uid }
             }
             Err(failure) => Event::StartEnded(StartOutcome::NotRun(failure)),
         }
@@ -391,12 +454,11 @@ impl Supervisor {
 
     fn stop_unit(&mut self) -> Option<Event> {
         match UnitStop::begin(&self.process) {
-            Some(Ok(stop)) => {
+            Some(stop) => {
                 self.unit_stop = Some(stop);
                 None
             }
-            // What systemd can't be asked to stop is ended without it.
-            Some(Err(_)) | None => Some(Event::UnitStopEnded),
+            None => Some(Event::UnitStopEnded),
         }
     }
 
@@ -448,7 +510,7 @@ impl Supervisor {
         }
         // While a start or an end is awaited, looks follow each other fast: only their outcome is news.
         let is_awaiting = match self.machine.phase() {
-            Phase::Starting => true,
+            Phase::Starting | Phase::Clearing => true,
             Phase::Replacing => !self.machine.is_stuck(),
             _ => false,
         };
@@ -458,6 +520,7 @@ impl Supervisor {
         if memory != *self.published.memory {
             self.published.memory = Arc::new(memory);
         }
+        self.published.rules = self.process.target.rules();
         self.published.status = status;
         self.published.next_look = Some(self.machine.next_look());
         self.slot.set(self.published.clone(), is_news);
@@ -502,73 +565,4 @@ async fn unit_stopped(stop: &mut Option<UnitStop>) {
         Some(stop) => stop.ended().await,
         None => std::future::pending().await,
     }
-}
-
-fn state(machine: &Machine) -> State {
-    match machine.phase() {
-        _ if machine.is_stuck() => State::Stuck,
-        _ if machine.pause().is_some() => State::Paused,
-        _ if machine.look_failure().is_some() => State::Unknown,
-        Phase::New => State::Unknown,
-        Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
-        Phase::Up => State::Up,
-        Phase::Replacing => State::Unhealthy,
-        Phase::Starting => State::Starting,
-        Phase::Backoff => State::Backoff,
-        Phase::Stopping | Phase::Down => State::Down,
-    }
-}
-
-/// What a person should know about the state, sentence by sentence.
-fn wording(machine: &Machine) -> Vec<Phrase> {
-    if let Some(why) = machine.look_failure() {
-        return vec![why.clone()];
-    }
-    if let Some(pause) = machine.pause() {
-        let reason = pause.reason.as_deref();
-        return reason.map(Phrase::of_words).into_iter().collect();
-    }
-    let sentence = match machine.phase() {
-        Phase::Replacing if machine.is_stuck() => {
-            phrase!("it is to end and can't be killed; no other one is started")
-        }
-        Phase::Up | Phase::Replacing => return up_wording(machine),
-        Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
-        _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
-        _ => match machine.start_failure() {
-            None => return Vec::new(),
-            Some(failure @ StartFailure::NotInstalled(_)) => {
-                phrase!("waiting: %{why}", why = failure.phrase())
-            }
-            Some(failure) => failure.phrase(),
-        },
-    };
-    vec![sentence]
-}
-
-fn up_wording(machine: &Machine) -> Vec<Phrase> {
-    let troubles = machine.troubles().map(|(check, finding)| {
-        phrase!(
-            "%{check}: %{finding}",
-            check = check,
-            finding = finding.clone()
-        )
-    });
-    let mut wording: Vec<Phrase> = troubles.collect();
-    let duplicates: Vec<i32> = machine.duplicates().collect();
-    if !duplicates.is_empty() {
-        wording.push(phrase!(
-            "runs twice: also as pid %{pids}",
-            pids = list(duplicates)
-        ));
-    }
-    if machine.phase() == Phase::Replacing {
-        wording.push(phrase!("it is being restarted"));
-    }
-    wording
-}
-
-fn in_english(wording: &[Phrase]) -> Option<String> {
-    let sentences: Vec<String> = wording.iter().map(Phrase::to_string).collect();
-    (!sentences.is_empty()).then(|| sentences.join("; "))
 }

@@ -1,4 +1,4 @@
-//! What this machine is: its name, its boot, and the clock that goes on whatever anybody sets.
+//! What this machine is: its name, its boot, and the clocks that go on whatever anybody sets.
 
 use std::fs;
 use std::io;
@@ -36,4 +36,50 @@ pub(crate) fn monotonic() -> Duration {
 pub(crate) fn machine_id() -> String {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     id.trim().to_owned()
+}
+
+/// A moment, by the clocks by which others say when something began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// As systemd says it: see [`monotonic`].
+    pub(crate) monotonic: Duration,
+    /// In clock ticks since the boot, time spent suspended included, as the kernel says of a process
+    /// when it started (proc(5), /proc/PID/stat field 22). What starts later has this number or
+    /// a higher one.
+    pub ticks: u64,
+}
+
+impl Moment {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
+        let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        let ticks = since_boot.as_nanos() * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
+        Self {
+            monotonic: monotonic(),
+            ticks: u64::try_from(ticks).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn what_starts_later_has_started_since() {
+        let before = Moment::now();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let started = stat.rsplit(')').next().unwrap().split_whitespace().nth(19);
+        let started: u64 = started.unwrap().parse().unwrap();
+        let after = Moment::now();
+        assert!(
+            before.ticks <= started && started <= after.ticks + 1,
+            "{before:?} {started}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod child_env;
 pub mod exit_status;
-pub(crate) mod host;
+pub mod host;
 pub mod lock;
 pub mod path_trust;
 pub(crate) mod small_file;

@@ -1,5 +1,7 @@
 //! The system's manager as this service knows it: its bus and its units' names. What is started by it is
 //! decided in [`crate::start`].
 
+pub(crate) mod control_group;
 pub(crate) mod dbus;
+pub(crate) mod manager;
 pub(crate) mod names;

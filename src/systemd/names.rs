@@ -31,3 +31,58 @@ pub(crate) fn is_service() -> bool {
 pub(crate) fn unit_of(key: &str) -> String {
     format!("mfe@{key}.service")
 }
+
+/// Where systemd reads units from (systemd.unit(5)), what counts most first.
+const UNIT_FOLDERS: [&str; 8] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "run/systemd/generator.early",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "run/systemd/generator.late",
+];
+
+/// The name under which systemd keeps a unit: another one than `unit` where that is an alias, which is a
+/// link of that name to the unit's file.
+pub(crate) fn name_of(root: &Path, unit: &str) -> String {
+    let link = UNIT_FOLDERS.iter().find_map(|folder| {
+        let path = root.join(folder).join(unit);
+        let is_there = path.symlink_metadata().is_ok();
+        is_there.then(|| path.read_link().unwrap_or(path))
+    });
+    let name = link.as_deref().and_then(Path::file_name);
+    let name = name.and_then(|name| name.to_str());
+    // A masked unit is a link to /dev/null, and a link may lead to a file of the unit's own name.
+    let name = name.filter(|name| name.ends_with(".service"));
+    name.unwrap_or(unit).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn an_alias_is_known_by_the_units_name() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc/systemd/system");
+        let lib = root.path().join("lib/systemd/system");
+        fs::create_dir_all(&etc).unwrap();
+        fs::create_dir_all(&lib).unwrap();
+        fs::write(lib.join("cco-ser.service"), "").unwrap();
+        symlink(lib.join("cco-ser.service"), etc.join("cco.service")).unwrap();
+        symlink("/dev/null", etc.join("masked.service")).unwrap();
+        for (name, expected) in [
+            ("cco.service", "cco-ser.service"),
+            ("cco-ser.service", "cco-ser.service"),
+            ("masked.service", "masked.service"),
+            ("missing.service", "missing.service"),
+        ] {
+            assert_eq!(name_of(root.path(), name), expected);
+        }
+    }
+}

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use mfe_watchdog::proc::{
-    Alive, CmdlinePattern, ExePattern, Impostor, ProcessId, ProcessName, ProcessTable, RunState,
-    Sighting, Target,
+    Alive, CmdlinePattern, Difference, ExePattern, Impostor, ProcessId, ProcessName, ProcessTable,
+    RunState, Sighting, Target,
 };
 use mfe_watchdog::sys::exit_status::ExitStatus;
 use mfe_watchdog::sys::user::User;
@@ -193,6 +193,7 @@ fn names_are_compared_byte_by_byte() {
                 start_time: 4711,
             },
             parent: 1,
+            uid: Some(0),
             state: RunState::Running,
         };
         assert_eq!(sighting.alive, [found], "{name:?}");
@@ -526,8 +527,11 @@ fn a_strangers_program_of_the_name_is_an_impostor() {
             pid,
             start_time: 4711,
         },
+        uid: Some(if user == "root" { 0 } else { 4_000_000_000 }),
         user: user.into(),
+        name: "Monitor".into(),
         path: path.into(),
+        difference: Difference::Exe,
     };
     assert_eq!(
         sighting.impostors,
@@ -734,8 +738,8 @@ fn who_can_work_and_who_cannot() {
         (23, 'T', 0, RunState::Stopped),
         (24, 'T', 7, RunState::Running),
         (25, 't', 7, RunState::Running),
-        (26, 'D', 0, RunState::Uninterruptible),
-        (27, 'D', 7, RunState::Uninterruptible),
+        (26, 'D', 0, RunState::Running),
+        (27, 'D', 7, RunState::Running),
     ];
     for (pid, state, tracer, _) in states {
         let mut entry = Entry::new("Monitor").state(state, 1);

@@ -14,6 +14,9 @@ const FIXED: usize = 16;
 const LITTLE_ENDIAN: u8 = b'l';
 const VERSION: u8 = 1;
 
+/// The bus isn't to start whoever is called: systemd is there or it isn't.
+const NO_AUTO_START: u8 = 2;
+
 /// Numbers of header fields.
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
@@ -27,13 +30,14 @@ const SIGNATURE: u8 = 8;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// A call of one of systemd's methods, all of which here take two strings.
+/// A call of a method, all of which here take nothing but strings.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
+    pub(crate) destination: &'a str,
     pub(crate) path: &'a str,
     pub(crate) interface: &'a str,
     pub(crate) method: &'a str,
-    pub(crate) arguments: [&'a str; 2],
+    pub(crate) arguments: &'a [&'a str],
 }
 
 impl Call<'_> {
@@ -46,16 +50,18 @@ impl Call<'_> {
         let mut message = Writer(Vec::with_capacity(512));
         message
             .0
-            .extend([LITTLE_ENDIAN, Kind::METHOD_CALL, 0, VERSION]);
+            .extend([LITTLE_ENDIAN, Kind::METHOD_CALL, NO_AUTO_START, VERSION]);
         message.u32(length_of(&body.0));
         message.u32(serial);
         // The length of the fields, once that is known.
         message.u32(0);
         message.field(PATH, "o", self.path);
-        message.field(DESTINATION, "s", "org.freedesktop.systemd1");
+        message.field(DESTINATION, "s", self.destination);
         message.field(INTERFACE, "s", self.interface);
         message.field(MEMBER, "s", self.method);
-        message.field(SIGNATURE, "g", "ss");
+        if !self.arguments.is_empty() {
+            message.field(SIGNATURE, "g", &"s".repeat(self.arguments.len()));
+        }
         let fields = length_of(&message.0[FIXED..]);
         message.0[FIXED - 4..FIXED].copy_from_slice(&fields.to_le_bytes());
         message.align(8);
@@ -304,6 +310,11 @@ impl<'a> Reader<'a> {
         match self.signature()?.as_bytes() {
             // One in another would be legal, and could go on like that for a thousand levels.
             [of_type] if *of_type != b'v' => self.value(*of_type),
+            // A unit's job: its number, 0 for none, and its object.
+            b"(uo)" => {
+                self.align(8);
+                self.value(b'u')
+            }
             _ => Err(Malformed),
         }
     }

@@ -3,10 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 const RESTART: Call<'_> = Call {
+    destination: "org.freedesktop.systemd1",
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
     method: "RestartUnit",
-    arguments: ["mfe@monitor.service", "replace"],
+    arguments: &["mfe@monitor.service", "replace"],
 };
 
 /// What stands in a message of the other side's, field by field.
@@ -54,6 +55,26 @@ impl Answer {
         for text in [job, "mfe@monitor.service", result] {
             answer.body.string(text);
         }
+        answer
+    }
+
+    /// A variant: a unit's job by its number, 0 for none.
+    pub(crate) fn job(to: u32, number: u32) -> Self {
+        let mut answer = Self::reply(to);
+        answer.types = "v";
+        answer.body.signature("(uo)");
+        answer.body.align(8);
+        answer.body.u32(number);
+        answer.body.string("/job/1");
+        answer
+    }
+
+    /// A variant: a text.
+    pub(crate) fn text(to: u32, text: &str) -> Self {
+        let mut answer = Self::reply(to);
+        answer.types = "v";
+        answer.body.signature("s");
+        answer.body.string(text);
         answer
     }
 
@@ -108,7 +129,7 @@ fn values(bytes: &[u8]) -> Vec<Value<'_>> {
 /// Put down by hand, by the specification.
 #[test]
 fn a_call_is_these_bytes() {
-    let expected = b"l\x01\0\x01\x24\0\0\0\x05\0\0\0\xa0\0\0\0\
+    let expected = b"l\x01\x02\x01\x24\0\0\0\x05\0\0\0\xa0\0\0\0\
         \x01\x01o\0\x19\0\0\0/org/freedesktop/systemd1\0\0\0\0\0\0\0\
         \x06\x01s\0\x18\0\0\0org.freedesktop.systemd1\0\0\0\0\0\0\0\0\
         \x02\x01s\0\x20\0\0\0org.freedesktop.systemd1.Manager\0\0\0\0\0\0\0\0\
@@ -170,6 +191,23 @@ fn numbers_stand_where_their_types_want_them() {
         let bytes = Answer::property(1, of_type, value).into_bytes();
         assert_eq!(values(&bytes), [Value::Number(expected)], "{of_type}");
     }
+}
+
+#[test]
+fn a_job_is_its_number() {
+    for number in [0, 77] {
+        let bytes = Answer::job(1, number).into_bytes();
+        assert_eq!(values(&bytes), [Value::Number(number.into())]);
+    }
+}
+
+#[test]
+fn a_call_without_arguments_says_so() {
+    let hello = Call {
+        arguments: &[],
+        ..RESTART
+    };
+    assert_eq!(values(&hello.to_bytes(1)), []);
 }
 
 #[test]

@@ -1,0 +1,460 @@
+//! Finds out who is left of a start: as long as somebody is, another one would make a second copy. What
+//! that means for the next start is decided in [`crate::machine`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::instance;
+use crate::config::{ProcessSettings, Start};
+use crate::proc::{Kin, Left, LeftOver, ProcessId, all_kin, children, kin, running};
+use crate::systemd::control_group::{ControlGroups, MOUNTED, path_in};
+use crate::systemd::names::{name_of, unit_of};
+
+/// What a start has brought into the world, for as long as the start is in flight.
+///
+/// These are the processes born since it was asked for: in the control group of its unit, and, while the
+/// chain of parents stands, the descendants of those; of a child of ours, its session and its
+/// descendants. Whoever was seen once stays one of them.
+#[derive(Debug)]
+pub struct Lineage {
+    proc: PathBuf,
+    groups: ControlGroups,
+    key: String,
+    command: Vec<String>,
+    /// In clock ticks since the boot.
+    since: u64,
+    /// The unit that is started; `None` when the start program is a child of ours.
+    unit: Option<String>,
+    /// The pid of a child, which is its session's too.
+    child: Option<i32>,
+    /// The child itself, unless it had ended before.
+    child_id: Option<ProcessId>,
+    seen: BTreeSet<ProcessId>,
+}
+
+impl Lineage {
+    /// The lineage of a start of `process` that was asked for at `since`, in clock ticks since the boot
+    /// ([`crate::sys::host::Moment::ticks`]). `child` is the pid of the start program if that is, or was,
+    /// a child of ours.
+    #[must_use]
+    pub fn new(process: &ProcessSettings, since: u64, child: Option<i32>) -> Self {
+        Self::below(Path::new("/"), process, since, child)
+    }
+
+    /// The same on the machine whose files are below `root`.
+    pub(super) fn below(
+        root: &Path,
+        process: &ProcessSettings,
+        since: u64,
+        child: Option<i32>,
+    ) -> Self {
+        let proc = root.join("proc");
+        let unit = match &process.start {
+            Start::Unit(unit) => Some(name_of(root, unit)),
+            Start::Command(_) => {
+                instance::is_launcher(process.launcher).then(|| unit_of(&process.key))
+            }
+        };
+        let command = match &process.start {
+            Start::Unit(_) => Vec::new(),
+            Start::Command(command) => command.clone(),
+        };
+        let child_id = child.and_then(|pid| kin(&proc, pid).ok().flatten());
+        let child_id = child_id
+            .map(|kin| kin.id)
+            .filter(|id| id.start_time >= since);
+        Self {
+            groups: ControlGroups::new(root.join(MOUNTED.trim_start_matches('/')), &proc),
+            proc,
+            key: process.key.clone(),
+            command,
+            since,
+            unit,
+            child,
+            child_id,
+            seen: child_id.into_iter().collect(),
+        }
+    }
+
+    /// Who of the lineage lives.
+    pub fn left(&mut self) -> Left {
+        let found = match &self.unit {
+            Some(unit) => self.of_unit(&unit.clone()),
+            None => self.of_child(),
+        };
+        let mut left = Left {
+            processes: Vec::new(),
+            can_tell: found.is_ok(),
+        };
+        let is_start_command = |arguments: &[String]| {
+            is_command(arguments, &self.command) || is_exec(arguments, &self.key)
+        };
+        self.seen.retain(|id| {
+            match LeftOver::read(&self.proc, *id, &is_start_command) {
+                Ok(Some(process)) => left.processes.push(process),
+                Ok(None) => return false,
+                Err(_) => left.can_tell = false,
+            }
+            true
+        });
+        left
+    }
+
+    /// Whether anything was born since the start that is in no service's control group, but in one of
+    /// its own: a session, as `su -` begins one. Nothing can link it with the start, nor say that it
+    /// has nothing to do with it. It takes a look at every process, so it is to be asked once, when
+    /// the start program has ended.
+    #[must_use]
+    pub fn has_unlinked(&self) -> bool {
+        let group_of = |pid: &str| {
+            let text = fs::read_to_string(self.proc.join(pid).join("cgroup"));
+            let text = text.unwrap_or_default();
+            path_in(&text).map(str::to_owned)
+        };
+        let Ok(running) = running(&self.proc) else {
+            // It can't be told, so there may be one.
+            return true;
+        };
+        let ours = group_of("self");
+        let mut oldest: BTreeMap<String, u64> = BTreeMap::new();
+        for process in running.iter().filter(|process| process.unit.is_none()) {
+            // One that has just gone is in no group.
+            let group = group_of(&process.id.pid.to_string());
+            if let Some(group) = group.filter(|group| Some(group) != ours.as_ref()) {
+                let started = oldest.entry(group).or_insert(process.id.start_time);
+                *started = process.id.start_time.min(*started);
+            }
+        }
+        oldest.values().any(|started| *started >= self.since)
+    }
+
+    /// Adds who is in the unit's control group, and, of all who were seen, the children.
+    fn of_unit(&mut self, unit: &str) -> io::Result<()> {
+        let members = self.groups.members(&|name| name == unit);
+        let (members, told) = match members {
+            Ok(members) => (members, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        let mut left: Vec<(i32, Option<ProcessId>)> =
+            members.into_iter().map(|pid| (pid, None)).collect();
+        left.extend(self.seen.iter().map(|id| (id.pid, Some(*id))));
+        let mut looked_at = BTreeSet::new();
+        while let Some((pid, known)) = left.pop() {
+            let Some(kin) = kin(&self.proc, pid)? else {
+                continue;
+            };
+            let is_known = known.is_none_or(|id| id == kin.id);
+            if is_known && kin.id.start_time >= self.since && looked_at.insert(pid) {
+                self.seen.insert(kin.id);
+                left.extend(children(&self.proc, pid).into_iter().map(|pid| (pid, None)));
+            }
+        }
+        told
+    }
+
+    /// Adds who is in the session of our child, and the descendants of all who were seen.
+    fn of_child(&mut self) -> io::Result<()> {
+        let mut young = all_kin(&self.proc)?;
+        young.retain(|kin| kin.id.start_time >= self.since);
+        // While somebody is in the session nobody else gets the pid (setsid(2)); later somebody may.
+        let is_other = |kin: &Kin| Some(kin.id.pid) == self.child && Some(kin.id) != self.child_id;
+        let session = self.child.filter(|_| !young.iter().any(is_other));
+        loop {
+            let parents: BTreeSet<i32> = self.seen.iter().map(|id| id.pid).collect();
+            let before = self.seen.len();
+            let is_ours = |kin: &&Kin| {
+                Some(kin.session) == session || kin.parent > 1 && parents.contains(&kin.parent)
+            };
+            self.seen
+                .extend(young.iter().filter(is_ours).map(|kin| kin.id));
+            if self.seen.len() == before {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether these are the arguments of a command. Interpreters put themselves before those of a script.
+pub(crate) fn is_command(arguments: &[String], command: &[String]) -> bool {
+    !command.is_empty() && arguments.ends_with(command)
+}
+
+/// Whether these are the arguments of `mfe-watchdog exec KEY`, which becomes the command for the key.
+pub(crate) fn is_exec(arguments: &[String], key: &str) -> bool {
+    matches!(arguments, [_, exec, rest @ ..] if exec == "exec" && rest.iter().any(|word| word == key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::config::{self, Launcher};
+
+    const UNIT_GROUP: &str = "/system.slice/system-mfe.slice/mfe@comunicador.service";
+    const SCRIPT: &str = "/opt/sefaz/cco/bin/runcco-ser.sh";
+
+    /// A machine as the kernel shows it.
+    struct Machine(tempfile::TempDir);
+
+    /// A process of that machine.
+    struct Process {
+        pid: i32,
+        parent: i32,
+        session: i32,
+        started: u64,
+        group: &'static str,
+        exe: &'static str,
+        arguments: &'static [&'static str],
+    }
+
+    const BASE: Process = Process {
+        pid: 0,
+        parent: 1,
+        session: 0,
+        started: 1000,
+        group: UNIT_GROUP,
+        exe: "/usr/bin/dash",
+        arguments: &["/bin/sh", SCRIPT],
+    };
+
+    impl Machine {
+        fn new() -> Self {
+            let machine = Self(tempfile::tempdir().unwrap());
+            let mounted = machine.path("sys/fs/cgroup");
+            fs::create_dir_all(mounted.join("init.scope")).unwrap();
+            fs::write(mounted.join("cgroup.controllers"), "").unwrap();
+            machine.runs(&Process {
+                pid: 1,
+                parent: 0,
+                started: 1,
+                group: "/init.scope",
+                exe: "/usr/lib/systemd/systemd",
+                arguments: &["/sbin/init"],
+                ..BASE
+            });
+            symlink("1", machine.path("proc/self")).unwrap();
+            machine
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn runs(&self, process: &Process) {
+            let Process { pid, parent, .. } = *process;
+            let folder = self.path(&format!("proc/{pid}"));
+            fs::create_dir_all(folder.join(format!("task/{pid}"))).unwrap();
+            let comm = process.arguments.last().unwrap().rsplit('/').next();
+            let comm: String = comm.unwrap().chars().take(15).collect();
+            let (session, started) = (process.session, process.started);
+            let stat = format!(
+                "{pid} ({comm}) S {parent} {session} {session} 0 -1 0 1 0 0 0 1 2 0 0 20 0 1 0 {started} 1 2"
+            );
+            fs::write(folder.join("stat"), stat).unwrap();
+            fs::write(folder.join("status"), "Uid:\t0\t1000\t0\t0\n").unwrap();
+            fs::write(folder.join("cmdline"), process.arguments.join("\0") + "\0").unwrap();
+            fs::write(folder.join("cgroup"), format!("0::{}\n", process.group)).unwrap();
+            symlink(process.exe, folder.join("exe")).unwrap();
+            let group = self.path("sys/fs/cgroup").join(&process.group[1..]);
+            fs::create_dir_all(&group).unwrap();
+            let add = |file: PathBuf| {
+                let before = fs::read_to_string(&file).unwrap_or_default();
+                fs::write(file, format!("{before}{pid}\n")).unwrap();
+            };
+            add(group.join("cgroup.procs"));
+            if parent > 1 {
+                add(self.path(&format!("proc/{parent}/task/{parent}/children")));
+            }
+        }
+
+        fn ends(&self, pid: i32) {
+            fs::remove_dir_all(self.path(&format!("proc/{pid}"))).unwrap();
+        }
+
+        fn lineage(&self, launcher: Launcher, child: Option<i32>) -> Lineage {
+            let text = format!(
+                "[process.comunicador]\nname = \"Comunicador\"\ncommand = [\"{SCRIPT}\"]\n"
+            );
+            let mut settings = config::parse(&text, Path::new("config.toml")).unwrap();
+            let mut process = settings.processes.remove(0);
+            process.launcher = launcher;
+            Lineage::below(self.0.path(), &process, 1000, child)
+        }
+    }
+
+    fn pids(left: &Left) -> Vec<i32> {
+        assert!(left.can_tell);
+        left.processes
+            .iter()
+            .map(|process| process.id.pid)
+            .collect()
+    }
+
+    #[test]
+    fn who_was_born_in_the_units_group_since_then_is_left() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            pid: 15,
+            started: 999,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 20,
+            session: 20,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 21,
+            parent: 20,
+            session: 20,
+            started: 1001,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 30,
+            group: "/system.slice/other.service",
+            ..BASE
+        });
+        let mut lineage = machine.lineage(Launcher::Systemd, None);
+        let left = lineage.left();
+        assert_eq!(pids(&left), [20, 21]);
+        let first = &left.processes[0];
+        assert!(first.is_start_program && first.is_script, "{first:?}");
+        assert_eq!(first.uid, Some(1000));
+        let forked = &left.processes[1];
+        assert!(!forked.is_start_program && forked.is_script, "{forked:?}");
+        machine.ends(20);
+        assert_eq!(pids(&lineage.left()), [21]);
+        machine.ends(21);
+        assert_eq!(pids(&lineage.left()), [0; 0]);
+    }
+
+    #[test]
+    fn who_leaves_the_group_while_the_chain_stands_is_left() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            pid: 20,
+            session: 20,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 21,
+            parent: 20,
+            session: 21,
+            group: "/user.slice/user-1000.slice/session-5.scope",
+            arguments: &["/bin/sh", "/opt/slow"],
+            ..BASE
+        });
+        let mut lineage = machine.lineage(Launcher::Systemd, None);
+        assert_eq!(pids(&lineage.left()), [20, 21]);
+        machine.ends(20);
+        assert_eq!(pids(&lineage.left()), [21]);
+        machine.ends(21);
+        machine.runs(&Process {
+            pid: 21,
+            started: 1002,
+            group: "/system.slice/other.service",
+            ..BASE
+        });
+        assert_eq!(pids(&lineage.left()), [0; 0], "the pid is another's now");
+    }
+
+    #[test]
+    fn of_a_child_it_is_its_session_and_its_descendants() {
+        let machine = Machine::new();
+        for (pid, parent, session, started) in [
+            (20, 1, 20, 1000),
+            (21, 20, 20, 1000),
+            (22, 21, 22, 1001),
+            (23, 1, 20, 1001),
+            (24, 1, 24, 1001),
+            (25, 1, 20, 900),
+        ] {
+            machine.runs(&Process {
+                pid,
+                parent,
+                session,
+                started,
+                ..BASE
+            });
+        }
+        let mut lineage = machine.lineage(Launcher::Direct, Some(20));
+        assert_eq!(pids(&lineage.left()), [20, 21, 22, 23]);
+        machine.ends(20);
+        machine.ends(21);
+        assert_eq!(pids(&lineage.left()), [22, 23]);
+        let mut remembered = machine.lineage(Launcher::Direct, Some(20));
+        assert_eq!(pids(&remembered.left()), [23]);
+        machine.ends(23);
+        machine.runs(&Process {
+            pid: 20,
+            session: 20,
+            started: 1005,
+            ..BASE
+        });
+        assert_eq!(pids(&lineage.left()), [22], "the pid is another's now");
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_said() {
+        let machine = Machine::new();
+        fs::remove_file(machine.path("proc/1/cgroup")).unwrap();
+        for launcher in [Launcher::Systemd, Launcher::Direct] {
+            let mut lineage = machine.lineage(launcher, None);
+            assert_eq!(lineage.left().can_tell, launcher == Launcher::Direct);
+        }
+        fs::remove_dir_all(machine.path("proc/1")).unwrap();
+        assert!(!machine.lineage(Launcher::Direct, None).left().can_tell);
+    }
+
+    #[test]
+    fn a_session_that_has_begun_since_then_cannot_be_linked() {
+        let machine = Machine::new();
+        let lineage = machine.lineage(Launcher::Systemd, None);
+        let session = "/user.slice/user-1000.slice/session-3.scope";
+        machine.runs(&Process {
+            pid: 20,
+            started: 999,
+            group: session,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 21,
+            group: session,
+            ..BASE
+        });
+        machine.runs(&Process {
+            pid: 22,
+            group: "/user.slice/user-1000.slice/user@1000.service/init.scope",
+            ..BASE
+        });
+        machine.runs(&Process { pid: 23, ..BASE });
+        assert!(!lineage.has_unlinked(), "a person's shell was there before");
+        machine.runs(&Process {
+            pid: 24,
+            group: "/user.slice/user-1000.slice/session-4.scope",
+            ..BASE
+        });
+        assert!(lineage.has_unlinked());
+    }
+
+    #[test]
+    fn a_command_is_known_by_its_arguments() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(is_command(&words("/bin/sh /x/run a"), &words("/x/run a")));
+        assert!(!is_command(&words("/bin/sh /x/run b"), &words("/x/run a")));
+        assert!(!is_command(&words("/bin/sh"), &[]));
+        assert!(is_exec(
+            &words("/usr/bin/mfe-watchdog exec monitor"),
+            "monitor"
+        ));
+        assert!(!is_exec(
+            &words("/usr/bin/mfe-watchdog exec monitor"),
+            "other"
+        ));
+        assert!(!is_exec(&words("exec monitor"), "monitor"));
+    }
+}

@@ -1,0 +1,148 @@
+//! Words for the state of a process, as the status publishes them; those for what happens are in
+//! [`super::message`].
+
+use crate::machine::{Machine, Phase, StartFailure};
+use crate::proc::{Difference, Impostor};
+use crate::status::State;
+use crate::text::escape::list;
+use crate::text::phrase::{Phrase, phrase};
+
+/// Where a process stands, in the status's terms.
+pub(super) fn state(machine: &Machine) -> State {
+    match machine.phase() {
+        _ if machine.is_stuck() => State::Stuck,
+        _ if machine.pause().is_some() => State::Paused,
+        _ if machine.look_failure().is_some() => State::Unknown,
+        Phase::New => State::Unknown,
+        Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
+        Phase::Up => State::Up,
+        Phase::Replacing => State::Unhealthy,
+        Phase::Backoff => State::Backoff,
+        Phase::Starting | Phase::Held if machine.background_until().is_none() => State::Starting,
+        Phase::Misfit => State::Misfit,
+        Phase::Starting | Phase::Held | Phase::Stopping | Phase::Clearing | Phase::Down => {
+            State::Down
+        }
+    }
+}
+
+/// What a person should know about the state, sentence by sentence.
+pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
+    if let Some(why) = machine.look_failure() {
+        return vec![why.clone()];
+    }
+    if let Some(pause) = machine.pause() {
+        let reason = pause.reason.as_deref();
+        return reason.map(Phrase::of_words).into_iter().collect();
+    }
+    let sentence = match machine.phase() {
+        Phase::Replacing if machine.is_stuck() => {
+            phrase!("it is to end and can't be killed; no other one is started")
+        }
+        Phase::Up | Phase::Replacing => return up_wording(machine),
+        Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
+        Phase::Misfit => return machine.misfit().map(misfit_wording).into_iter().collect(),
+        Phase::Held => phrase!(
+            "waiting for %{others}, which is being started and may start it",
+            others = machine.held_by().map(list).unwrap_or_default()
+        ),
+        Phase::Clearing => phrase!(
+            "what an earlier start has left in the background is being ended before the next start"
+        ),
+        Phase::Starting if machine.background_until().is_some() => phrase!(
+            "what the last start has left in the background is still running, so nothing else is \
+             started yet"
+        ),
+        _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
+        _ => match machine.start_failure() {
+            None => return Vec::new(),
+            Some(failure @ StartFailure::NotInstalled(_)) => {
+                phrase!("waiting: %{why}", why = failure.phrase())
+            }
+            Some(failure) => failure.phrase(),
+        },
+    };
+    vec![sentence]
+}
+
+fn up_wording(machine: &Machine) -> Vec<Phrase> {
+    let troubles = machine.troubles().map(|(check, finding)| {
+        phrase!(
+            "%{check}: %{finding}",
+            check = check,
+            finding = finding.clone()
+        )
+    });
+    let mut wording: Vec<Phrase> = troubles.collect();
+    let duplicates: Vec<i32> = machine.duplicates().collect();
+    if !duplicates.is_empty() {
+        wording.push(phrase!(
+            "runs twice: also as pid %{pids}",
+            pids = list(duplicates)
+        ));
+    }
+    if machine.phase() == Phase::Replacing {
+        wording.push(phrase!("it is being restarted"));
+    }
+    wording
+}
+
+/// What runs instead of the program, what was expected, and which setting says so.
+pub(super) fn misfit_wording(misfit: &Impostor) -> Phrase {
+    let Impostor {
+        id,
+        user,
+        name,
+        path,
+        difference,
+        ..
+    } = misfit;
+    let pid = id.pid.to_string();
+    match difference {
+        Difference::Case | Difference::Name => phrase!(
+            "%{name} is running instead (pid %{pid}, %{path}, user %{user}); if it is the program, \
+             set name to that",
+            name = name.as_str(),
+            pid = pid,
+            path = path.as_str(),
+            user = user.as_str()
+        ),
+        Difference::Namespace => phrase!(
+            "%{name} is running in a container or sandbox (pid %{pid}, %{path}, user %{user}), where \
+             it can't be watched; start it without",
+            name = name.as_str(),
+            pid = pid,
+            path = path.as_str(),
+            user = user.as_str()
+        ),
+        Difference::Exe => phrase!(
+            "%{name} is running from %{path} (pid %{pid}, user %{user}), which exe doesn't allow; if \
+             it is the program, change exe",
+            name = name.as_str(),
+            path = path.as_str(),
+            pid = pid,
+            user = user.as_str()
+        ),
+        Difference::Cmdline => phrase!(
+            "%{name} is running with other arguments (pid %{pid}, %{path}, user %{user}) than cmdline \
+             allows; if it is the program, change cmdline",
+            name = name.as_str(),
+            pid = pid,
+            path = path.as_str(),
+            user = user.as_str()
+        ),
+        Difference::User => phrase!(
+            "%{name} is running as user %{user} (pid %{pid}, %{path}), which user doesn't allow; if it \
+             is the program, change user",
+            name = name.as_str(),
+            user = user.as_str(),
+            pid = pid,
+            path = path.as_str()
+        ),
+    }
+}
+
+pub(super) fn in_english(wording: &[Phrase]) -> Option<String> {
+    let sentences: Vec<String> = wording.iter().map(Phrase::to_string).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
