@@ -31,6 +31,13 @@ pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
 
+/// The machine's id (machine-id(5)): another one on a machine that was set up from this one's image.
+/// Empty where there is none.
+pub(crate) fn machine_id() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// A moment, by the clocks by which others say when something began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {

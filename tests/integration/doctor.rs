@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
 
-use crate::program::{BINARY, binary_for_everybody, mfe_watchdog};
+use crate::program::{BINARY, binary_for_everybody, mfe_watchdog, run};
 use mfe_kit::{
-    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, needs, output, section,
+    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, install_program, is_root,
+    needs, output, section,
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";
@@ -402,7 +403,7 @@ fn the_service_says_who_is_a_second_copy() {
     let parent = parent.args(["-c", child]).arg(&shell).stdin(Stdio::piped());
     let mut parent = parent.spawn().unwrap();
     let pipe = parent.stdin.take();
-    let service = till.run();
+    let service = run(&till);
     fs::create_dir_all(sound.at("/run")).unwrap();
     symlink(till.runtime_dir(), sound.at("/run/mfe-watchdog")).unwrap();
     let living = |count| {
@@ -522,6 +523,31 @@ fn a_service_that_is_not_enabled_or_not_running_is_found() {
     sound.machine.systemd.active = Some("failed".into());
     let command = sound.command("service-not-running");
     assert_eq!(command, "sudo systemctl start mfe-watchdog");
+}
+
+#[test]
+fn a_second_watchdog_is_found() {
+    let sound = Sound::new();
+    let trial = Till::new();
+    let script = trial.script("start.sh", "exit 1");
+    let other = trial.program('O');
+    let run = |name: &str| {
+        trial.configure(&section("a", name, &script));
+        let service = run(&trial);
+        service.wait_for_line("MFE_EVENT=startup");
+        service.status("a");
+        // The machine that is looked over has its folders below another root.
+        let status = fs::read_to_string(trial.runtime_dir().join("status.json")).unwrap();
+        let inside = trial.runtime_dir().join("status.json");
+        sound.write(inside.to_str().unwrap(), &status);
+        service
+    };
+    let service = run(&other.name);
+    sound.assert_clean();
+    drop(service);
+    let service = run(&sound.program.name);
+    let command = sound.command("second-watchdog");
+    assert_eq!(command, format!("sudo kill {}", service.pid()));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn status(directory: &Path) {
     let Ok(Some(status)) = Status::read(directory) else {
         return;
     };
-    let _ = (status.line(), status.is_all_up());
+    let _ = (status.line(), status.is_all_well());
     for phrase in status.processes.iter().flat_map(|process| &process.wording) {
         let _ = phrase.translated();
     }
@@ -81,7 +81,7 @@ fn remembered(directory: &Path) {
         assert_eq!(again.len(), 0, "{again:?}");
         return;
     };
-    state::write(directory, &remembered).expect("a state can be written");
+    state::write(directory, &remembered, false).expect("a state can be written");
     let again = state::read(directory).expect("it was written");
     assert_eq!(again.len(), remembered.len(), "{remembered:?}");
 }

@@ -12,6 +12,7 @@ mod operation;
 mod package;
 mod report;
 mod starts;
+mod state;
 mod units;
 
 use anyhow::Result;
@@ -76,7 +77,12 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
-    operation::pause_over_a_restart,
+    state::config_fallback,
+    state::config_built_in,
+    state::folder_removed,
+    state::remembered,
+    state::start_in_flight,
+    state::disk_read_only_and_full,
     faults::service_hangs,
     faults::systemd_hangs,
     faults::systemctl_hangs,
@@ -97,6 +103,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     installation::old_init_system_helpers,
     boot::rc_local_that_stays,
     boot::rc_local_goes_first,
+    state::pause_over_a_reboot,
     operation::reboot,
 ];
 
