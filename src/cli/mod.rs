@@ -2,6 +2,7 @@
 
 mod control;
 mod doctor;
+mod exec;
 mod status;
 
 use std::io::{self, Write};
@@ -13,13 +14,14 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
-use crate::config::{self, ConfigError, Start};
+use crate::config::{self, ConfigError};
 use crate::daemon::{self, Options};
 use crate::logging;
 use crate::report;
 use crate::start;
-use crate::sys::lock;
-use crate::text::escape::{list, printable};
+use crate::sys::runtime_dir::default_runtime_dir;
+use crate::systemd::dbus::Trouble;
+use crate::text::escape::printable;
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 
@@ -95,13 +97,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
-    /// Become the command configured for a process; mfe@KEY.service runs this
+    /// Become the command configured for a process, unless it runs already; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
         key: String,
         #[command(flatten)]
         config: ConfigArgument,
     },
+    /// End what is left of the programs, at power-off only; mfe-watchdog-shutdown.service runs this
+    AtShutdown,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,9 +127,7 @@ pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
     // A usage error ends the process here, with exit code 2.
     let arguments = Arguments::parse();
-    let runtime_dir = arguments
-        .runtime_dir
-        .unwrap_or_else(daemon::default_runtime_dir);
+    let runtime_dir = arguments.runtime_dir.unwrap_or_else(default_runtime_dir);
     let result = match arguments.command {
         Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
@@ -137,7 +139,8 @@ pub fn main() -> ExitCode {
         Command::Report { since, json, html } => {
             report(&since, json, html.as_deref(), &runtime_dir)
         }
-        Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
+        Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &runtime_dir),
+        Command::AtShutdown => at_shutdown(),
     };
     result.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<ConfigError>() {
@@ -223,35 +226,15 @@ fn report(
     }
 }
 
-fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
-    // What the running service goes by, not what the file says since it was last edited.
-    let in_force = match (config, lock::holder(runtime_dir)) {
-        (None, Ok(Some(_))) => daemon::effective_config::published(runtime_dir),
-        _ => None,
-    };
-    let (settings, source) = match in_force {
-        Some(in_force) => in_force,
-        None => config::load(config)?,
-    };
-    let source = source.phrase().translated();
-    let process = settings.processes.iter().find(|process| process.key == key);
-    match process.map(|process| &process.start) {
-        Some(Start::Command(command)) => match start::exec::exec(command)? {},
-        Some(Start::Unit(unit)) => {
-            let text = t!("errors.is_unit", key = key, unit = unit);
-            eprintln!("{source}: {text}");
-        }
-        None => {
-            let known = settings
-                .processes
-                .iter()
-                .map(|process| process.key.as_str());
-            let (key, known) = (printable(key), list(known));
-            let text = t!("control.unknown_key", key = key, known = known);
-            eprintln!("{source}: {text}");
-        }
-    }
-    Ok(ExitCode::from(EXIT_CONFIG))
+/// Ends what is left of the programs, if the machine is going down.
+fn at_shutdown() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| t!("errors.event_loop"))?;
+    let ended = runtime.block_on(start::shutdown::end_programs());
+    ended.map_err(Trouble::phrase)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.

@@ -612,14 +612,3 @@ impl Service {
 fn watchdog_is_for_another() -> bool {
     std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid != std::process::id().to_string())
 }
-
-/// The runtime directory that systemd has made for the service, or the usual one.
-#[must_use]
-pub fn default_runtime_dir() -> PathBuf {
-    // systemd.exec(5): several directories are separated by colons.
-    std::env::var("RUNTIME_DIRECTORY")
-        .ok()
-        .and_then(|directories| directories.split(':').next().map(PathBuf::from))
-        .filter(|directory| directory.is_absolute())
-        .unwrap_or_else(|| Path::new("/run/mfe-watchdog").to_owned())
-}

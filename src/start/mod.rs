@@ -1,12 +1,16 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided in
 //! [`crate::machine`].
 
+pub(crate) mod beside;
 mod direct;
 pub mod exec;
 mod instance;
 mod job;
 mod lineage;
+#[cfg(test)]
+mod machine_for_tests;
 pub(crate) mod old_watcher;
+pub(crate) mod shutdown;
 mod unit;
 
 pub use lineage::Lineage;
@@ -15,6 +19,7 @@ pub(crate) use lineage::{is_command, is_exec};
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::sys::host::Moment;
+use crate::sys::runtime_dir::default_runtime_dir;
 use crate::systemd::names::unit_of;
 
 /// A start program that was run and not yet seen to end.
@@ -39,6 +44,7 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 instance::check(&command[0])?;
+                beside::note(&default_runtime_dir(), &process.key, looked);
                 (unit_of(&process.key), true)
             }
             Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),

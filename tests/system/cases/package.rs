@@ -16,7 +16,11 @@ use crate::trees::Trees;
 /// What a till's owner may be asked to copy, in bytes.
 const MAX_SIZE: u64 = 1_150_000;
 
-const UNITS: [&str; 2] = ["mfe-watchdog.service", "mfe@.service"];
+const UNITS: [&str; 3] = [
+    "mfe-watchdog.service",
+    "mfe-watchdog-shutdown.service",
+    "mfe@.service",
+];
 
 pub(super) fn apt_sources(_: &Scene, _: &Trees, _: &Packages) -> Result<()> {
     mirror::check_both_formats()
@@ -94,7 +98,10 @@ pub(super) fn units_for_old_systemd(_: &Scene, _: &Trees, packages: &Packages) -
             }
             let (name, value) = line.split_once('=').unwrap_or_default();
             match name {
-                "Type" => ensure!(["simple", "notify"].contains(&value), "{unit}: {line}"),
+                "Type" => ensure!(
+                    ["simple", "notify", "oneshot"].contains(&value),
+                    "{unit}: {line}"
+                ),
                 "Restart" => ensure!(["always", "no"].contains(&value), "{unit}: {line}"),
                 "SystemCallFilter" => ensure!(value.starts_with('~'), "{unit}: {line}"),
                 "StartLimitInterval" => unlimited = section == "[Unit]" && value == "0",
