@@ -228,9 +228,11 @@ impl<'a> Look<'a> {
         variants.into_iter().map(ProcessName::new).collect()
     }
 
-    /// Looks whether one of those lives that the service takes for the program, under whatever name.
+    /// Looks whether one of those lives that the service takes for the program, under whatever name. If
+    /// it asks for the start itself, it knows that none does.
     fn known_to_service(&self) -> Result<Verdict, Phrase> {
-        let known = self.known.pids.iter().filter(|_| self.known.is_running);
+        let is_asked_by_others = self.known.is_running && !self.has_service_looked();
+        let known = self.known.pids.iter().filter(|_| is_asked_by_others);
         for pid in known.filter(|pid| !self.ours.contains(pid)) {
             let runs = self.read(*pid).map_err(|error| {
                 phrase!(
@@ -391,6 +393,8 @@ mod tests {
         assert_eq!(says(&machine, &known), "go", "that is long ago");
         known.is_running = true;
         assert_eq!(says(&machine, &known), "runs: 20");
+        known.asked = Some(NOW - 1);
+        assert_eq!(says(&machine, &known), "go", "it knows better");
     }
 
     #[test]
