@@ -2,6 +2,7 @@
 
 mod control;
 mod doctor;
+mod exec;
 mod status;
 
 use std::io::{self, Write};
@@ -13,14 +14,14 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
-use crate::config::{self, ConfigError, Start};
+use crate::config::{self, ConfigError};
 use crate::daemon::{self, Options};
 use crate::logging;
 use crate::report;
 use crate::start;
 use crate::status::directories::Directories;
-use crate::status::service::Service;
-use crate::text::escape::{list, printable};
+use crate::systemd::dbus::Trouble;
+use crate::text::escape::printable;
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 
@@ -107,13 +108,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
-    /// Become the command configured for a process; mfe@KEY.service runs this
+    /// Become the command configured for a process, unless it runs already; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
         key: String,
         #[command(flatten)]
         config: ConfigArgument,
     },
+    /// End what is left of the programs, at power-off only; mfe-watchdog-shutdown.service runs this
+    AtShutdown,
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,7 +150,8 @@ pub fn main() -> ExitCode {
         Command::Report { since, json, html } => {
             report(&since, json, html.as_deref(), &directories)
         }
-        Command::Exec { key, config } => exec(&key, config.config.as_deref(), &directories),
+        Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
+        Command::AtShutdown => at_shutdown(),
     };
     result.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<ConfigError>() {
@@ -241,35 +245,15 @@ fn report(
     }
 }
 
-fn exec(key: &str, config: Option<&Path>, directories: &Directories) -> anyhow::Result<ExitCode> {
-    // What the running service goes by, not what the file says since it was last edited.
-    let in_force = match (config, Service::find(directories).pid()) {
-        (None, Some(_)) => daemon::effective_config::published(&directories.runtime),
-        _ => None,
-    };
-    let (settings, source) = match in_force {
-        Some(in_force) => in_force,
-        None => config::load(config)?,
-    };
-    let source = source.phrase().translated();
-    let process = settings.processes.iter().find(|process| process.key == key);
-    match process.map(|process| &process.start) {
-        Some(Start::Command(command)) => match start::exec::exec(command)? {},
-        Some(Start::Unit(unit)) => {
-            let text = t!("errors.is_unit", key = key, unit = unit);
-            eprintln!("{source}: {text}");
-        }
-        None => {
-            let known = settings
-                .processes
-                .iter()
-                .map(|process| process.key.as_str());
-            let (key, known) = (printable(key), list(known));
-            let text = t!("control.unknown_key", key = key, known = known);
-            eprintln!("{source}: {text}");
-        }
-    }
-    Ok(ExitCode::from(EXIT_CONFIG))
+/// Ends what is left of the programs, if the machine is going down.
+fn at_shutdown() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| t!("errors.event_loop"))?;
+    let ended = runtime.block_on(start::shutdown::end_programs());
+    ended.map_err(Trouble::phrase)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.

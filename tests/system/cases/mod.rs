@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod beside;
 mod boot;
 mod doctor;
 mod documentation;
@@ -85,10 +86,15 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     state::disk_read_only_and_full,
     faults::service_hangs,
     faults::systemd_hangs,
-    faults::systemctl_hangs,
-    faults::systemctl_hangs_before_it_asks,
-    faults::killed_while_systemctl_hangs,
-    faults::service_hangs_in_systemctl,
+    faults::service_killed_in_a_start,
+    faults::service_hangs_in_a_start,
+    beside::restart_by_hand_of_what_forks,
+    beside::start_beside_an_adopted_one,
+    beside::restart_by_hand_of_what_stays,
+    beside::restart_by_hand_of_a_start_in_flight,
+    beside::restart_by_hand_as_another_user,
+    beside::systemd_executes_itself_anew,
+    beside::private_socket_is_away,
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
@@ -105,6 +111,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     boot::rc_local_goes_first,
     state::pause_over_a_reboot,
     operation::reboot,
+    beside::power_off_waits_for_nobody,
 ];
 
 /// Run on a machine of its own, beside all others.
