@@ -28,7 +28,7 @@ pub(super) fn go_first(settings: &Settings, tasks: Tasks) {
         let longest = tasks.iter().map(|(_, start_timeout)| *start_timeout).max();
         starters
             .wait(longest.unwrap_or_default(), |by| {
-                starting(by, &tasks, begin)
+                starting(by, &tasks, begin);
             })
             .await;
         for (events, _) in &tasks {

@@ -2,14 +2,13 @@
 //! that means for the next start is decided in [`crate::machine`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::instance;
 use crate::config::{ProcessSettings, Start};
 use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running};
-use crate::systemd::control_group::{ControlGroups, MOUNTED, path_in};
+use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
 
 /// What a start has brought into the world, for as long as the start is in flight.
@@ -112,26 +111,25 @@ impl Lineage {
     /// the start program has ended.
     #[must_use]
     pub fn has_unlinked(&self) -> bool {
-        let group_of = |pid: &str| {
-            let text = fs::read_to_string(self.proc.join(pid).join("cgroup"));
-            let text = text.unwrap_or_default();
-            path_in(&text).map(str::to_owned)
-        };
-        let Ok(running) = running(&self.proc) else {
-            // It can't be told, so there may be one.
-            return true;
-        };
-        let ours = group_of("self");
+        match self.unlinked() {
+            Ok(is_there) => is_there,
+            // What can't be told may be there; but without a hierarchy of systemd's there are no sessions.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    fn unlinked(&self) -> io::Result<bool> {
+        let ours = self.groups.of_process("self")?;
         let mut oldest: BTreeMap<String, u64> = BTreeMap::new();
+        let running = running(&self.proc)?;
         for process in running.iter().filter(|process| process.unit.is_none()) {
-            // One that has just gone is in no group.
-            let group = group_of(&process.id.pid.to_string());
+            let group = self.groups.of_process(&process.id.pid.to_string())?;
             if let Some(group) = group.filter(|group| Some(group) != ours.as_ref()) {
                 let started = oldest.entry(group).or_insert(process.id.start_time);
                 *started = process.id.start_time.min(*started);
             }
         }
-        oldest.values().any(|started| *started >= self.since)
+        Ok(oldest.values().any(|started| *started >= self.since))
     }
 
     /// Adds who is in the unit's control group, and, of all who were seen, the children.
@@ -204,6 +202,8 @@ pub(crate) fn is_exec(arguments: &[String], key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::machine_for_tests::{BASE, Machine, Process, process};
     use super::*;
     use crate::config::Launcher;

@@ -41,7 +41,7 @@ pub(super) fn rc_local_goes_first(till: &Till) -> Result<()> {
         for program in &PROGRAMS {
             till.wait_up(program)?;
             let starts = till.starts(program);
-            ensure!(starts == boot, "{} starts on {boot} boots", starts);
+            ensure!(starts == boot, "{starts} starts on {boot} boots");
         }
         let since = |unit| -> Result<u64> {
             Ok(till
