@@ -9,6 +9,7 @@ mod health;
 mod hooks;
 mod identity;
 mod installation;
+mod lineage;
 mod operation;
 mod package;
 mod report;
@@ -95,6 +96,12 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::restart_by_hand_as_another_user,
     beside::systemd_executes_itself_anew,
     beside::private_socket_is_away,
+    lineage::exit_status_lies,
+    lineage::late_in_the_background,
+    lineage::renamed,
+    lineage::nearly_the_program,
+    lineage::the_child_goes_on,
+    lineage::forks_twice,
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
