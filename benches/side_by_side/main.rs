@@ -7,32 +7,13 @@
 //!
 //! `-- --quick` is a smoke run with few repetitions; `-- --plot FILE.svg` draws the outages.
 
-#[allow(dead_code, reason = "the system tests use the rest")]
-#[path = "../../tests/system/container.rs"]
-mod container;
 mod cost;
 mod figures;
-#[allow(dead_code, reason = "the system tests use the rest")]
-#[path = "../../tests/system/host.rs"]
-mod host;
-#[path = "../../tests/system/janitor.rs"]
-mod janitor;
-#[allow(dead_code, reason = "the system tests use the rest")]
-#[path = "../../tests/system/mirror.rs"]
-mod mirror;
 mod outages;
-#[allow(dead_code, reason = "the system tests use the rest")]
-#[path = "../../tests/system/package.rs"]
-mod package;
 mod plot;
 mod scan;
 mod stage;
 mod systemd;
-#[allow(dead_code, reason = "the system tests use the rest")]
-#[path = "../../tests/system/trees.rs"]
-mod trees;
-#[path = "../../tests/system/wait.rs"]
-mod wait;
 mod watchers;
 
 use std::os::unix::net::UnixDatagram;
@@ -43,8 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use cost::{Cost, Used};
 use figures::{Samples, show, verdict};
+use mfe_kit::package::Packages;
+use mfe_kit::{host, janitor};
 use outages::{Outages, not_measured};
-use package::Packages;
 use stage::Crowd;
 use watchers::{Peers, QUICK, Running, SLOW, Watcher};
 
@@ -110,17 +92,14 @@ const QUICK_EFFORT: Effort = Effort {
 struct Bench {
     effort: Effort,
     peers: Peers,
-    standin: PathBuf,
     directory: PathBuf,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut words = std::env::args().skip(1).peekable();
-    if words.next_if_eq(janitor::ARGUMENT).is_some() {
-        janitor::wait_and_clean(words);
+    if janitor::run_if_asked() {
         return Ok(ExitCode::SUCCESS);
     }
-    let words: Vec<String> = words.collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     if !words.iter().any(|word| word == "--bench") {
         // `cargo test --benches` only wants to see that it starts.
         println!("side_by_side measures under `cargo bench` only");
@@ -152,17 +131,16 @@ fn set_the_scene(effort: &Effort, words: &[String]) -> anyhow::Result<ExitCode> 
     let temporary = std::env::temp_dir();
     let scene = janitor::Scene::open(if memory.is_dir() { memory } else { &temporary })?;
     host::install_tools()?;
-    let packages = Packages::build(&scene)?;
+    let packages = Packages::build(&scene, env!("CARGO_PKG_VERSION"))?;
     let directory = scene.folder("bench")?;
     host::output(
         Command::new("dpkg-deb")
             .arg("--extract")
             .args([&packages.current, &directory.join("package")]),
     )?;
-    stage::compile_standin(&directory)?;
     describe_machine();
-    let outages = systemd::outages(effort.rounds, &scene, &directory, &packages.current)
-        .unwrap_or_else(|error| {
+    let outages =
+        systemd::outages(effort.rounds, &scene, &packages.current).unwrap_or_else(|error| {
             not_measured("with systemd, in a container", &error);
             Vec::new()
         });
@@ -182,7 +160,6 @@ fn measure(effort: Effort, plot: Option<&Path>, directory: PathBuf) -> anyhow::R
     let bench = Bench {
         effort,
         peers: Peers::get(&directory)?,
-        standin: directory.join("standin"),
         directory,
     };
     let mut outages =
@@ -243,7 +220,7 @@ impl Bench {
     fn start(&self, watchers: &[Watcher], directory: &Path) -> Vec<Running> {
         let mut all = Vec::new();
         for watcher in watchers {
-            match Running::start(*watcher, &self.peers, &self.standin, directory) {
+            match Running::start(*watcher, &self.peers, directory) {
                 Ok(running) => all.push(running),
                 Err(error) => not_measured(&watcher.name(), &error),
             }
@@ -375,7 +352,7 @@ impl Bench {
     /// From the start of the service to READY=1, both programs being up.
     fn starts(&self, processes: usize) -> anyhow::Result<()> {
         let directory = tempfile::tempdir_in(&self.directory)?;
-        let running = Running::start(OURS, &self.peers, &self.standin, directory.path())?;
+        let running = Running::start(OURS, &self.peers, directory.path())?;
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -424,7 +401,7 @@ impl Bench {
             interval: "100ms",
             waits: false,
         };
-        let mut running = Running::start(watcher, &self.peers, &self.standin, directory.path())?;
+        let mut running = Running::start(watcher, &self.peers, directory.path())?;
         std::thread::sleep(Duration::from_secs(1));
         let mut samples = Samples::default();
         let begin = Instant::now();

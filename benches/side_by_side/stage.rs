@@ -10,26 +10,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
+use mfe_kit::{STANDIN, Start, starts_file};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-
-/// Compiles the stand-in into `directory`.
-pub(crate) fn compile_standin(directory: &Path) -> anyhow::Result<PathBuf> {
-    let binary = directory.join("standin");
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/benches/side_by_side/standin.rs"
-    );
-    let status = Command::new(rustc)
-        .args(["--edition=2024", "-Copt-level=2", "-o"])
-        .args([&binary, Path::new(source)])
-        .status()
-        .context("rustc can't be run")?;
-    anyhow::ensure!(status.success(), "the stand-in doesn't compile");
-    Ok(binary)
-}
 
 /// A program to keep running. Dropping it ends every copy.
 pub(crate) struct Program {
@@ -37,36 +21,28 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
     /// What starts it: a shell script that becomes the program.
     pub(crate) script: PathBuf,
+    /// A FIFO, so that a start is heard of at once.
     pipe: PathBuf,
-    reports: Receiver<Report>,
+    reports: Receiver<Start>,
     /// Every start so far.
     pub(crate) starts: usize,
-    pub(crate) last: Option<Report>,
-}
-
-/// What a stand-in says of itself.
-#[derive(Clone, Copy)]
-pub(crate) struct Report {
-    pub(crate) pid: i32,
-    /// Since 1970.
-    pub(crate) began: Duration,
+    pub(crate) last: Option<Start>,
 }
 
 impl Program {
     /// A program of this name, in a directory of the machine whose files are at `root`.
-    pub(crate) fn new(
-        standin: &Path,
-        root: &Path,
-        directory: &Path,
-        name: &str,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(root: &Path, directory: &Path, name: &str) -> anyhow::Result<Self> {
         let from_here = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
         fs::create_dir_all(from_here(directory))?;
         let path = directory.join(name);
-        fs::copy(standin, from_here(&path))?;
-        let pipe = directory.join(format!("{name}.pipe"));
+        fs::copy(STANDIN, from_here(&path))?;
+        let pipe = starts_file(directory, name);
         let script = directory.join(format!("start-{name}.sh"));
-        let text = format!("#!/bin/sh\nexec {} {}\n", path.display(), pipe.display());
+        let text = format!(
+            "#!/bin/sh\nexec {} {}\n",
+            path.display(),
+            directory.display()
+        );
         fs::write(from_here(&script), text)?;
         fs::set_permissions(from_here(&script), fs::Permissions::from_mode(0o755))?;
         let pipe = from_here(&pipe);
@@ -75,7 +51,7 @@ impl Program {
         let (sender, reports) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(reader).lines().map_while(Result::ok) {
-                let report = parse(&line);
+                let report = Start::parse(&line);
                 if report.is_none_or(|report| sender.send(report).is_err()) {
                     break;
                 }
@@ -93,7 +69,7 @@ impl Program {
     }
 
     /// Waits for the next start.
-    pub(crate) fn started(&mut self, at_most: Duration) -> anyhow::Result<Report> {
+    pub(crate) fn started(&mut self, at_most: Duration) -> anyhow::Result<Start> {
         let report = self.reports.recv_timeout(at_most);
         let report = report.with_context(|| format!("{} not started in {at_most:?}", self.name))?;
         self.starts += 1;
@@ -155,18 +131,9 @@ impl Program {
     }
 }
 
-fn parse(line: &str) -> Option<Report> {
-    let (pid, began) = line.split_once(' ')?;
-    let began = Duration::from_nanos(began.parse().ok()?);
-    Some(Report {
-        pid: pid.parse().ok()?,
-        began,
-    })
-}
-
 impl Drop for Program {
     fn drop(&mut self) {
-        // A copy that is just being started finds no pipe and ends.
+        // A copy that is just being started makes a file in its place, which goes with the directory.
         let _ = fs::remove_file(&self.pipe);
         for pid in self.copies() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::AGE;
-use crate::container::Container;
 use crate::figures::{Samples, verdict};
-use crate::janitor::Scene;
 use crate::outages::{self, Outages};
 use crate::stage::Program;
-use crate::trees::Trees;
+use mfe_kit::container::Container;
+use mfe_kit::janitor::Scene;
+use mfe_kit::trees::Trees;
 
 /// The suite of the container.
 const SUITE: &str = "bookworm";
@@ -85,12 +85,7 @@ impl Keeper {
 }
 
 /// One kill of each keeper's program in turn.
-pub(crate) fn outages(
-    rounds: usize,
-    scene: &Scene,
-    directory: &Path,
-    deb: &Path,
-) -> anyhow::Result<Vec<Outages>> {
+pub(crate) fn outages(rounds: usize, scene: &Scene, deb: &Path) -> anyhow::Result<Vec<Outages>> {
     let trees = Trees::new()?;
     trees.prepare(&[SUITE], false)?;
     let container = Container::boot("bench", &trees.path(SUITE), scene)?;
@@ -99,12 +94,7 @@ pub(crate) fn outages(
     let mut all = Vec::new();
     for keeper in KEEPERS {
         let name = keeper.program();
-        let mut program = Program::new(
-            &directory.join("standin"),
-            &container.root(),
-            Path::new("/opt/bench"),
-            &name,
-        )?;
+        let mut program = Program::new(&container.root(), Path::new("/opt/bench"), &name)?;
         keeper.begin(&container, &program)?;
         program.started(PATIENCE)?;
         all.push((keeper, program, Samples::default()));

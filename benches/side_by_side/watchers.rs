@@ -277,17 +277,11 @@ fn family(pid: u32) -> Vec<i32> {
 
 impl Running {
     /// Has a watcher start its two programs.
-    pub(crate) fn start(
-        watcher: Watcher,
-        peers: &Peers,
-        standin: &Path,
-        directory: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(watcher: Watcher, peers: &Peers, directory: &Path) -> anyhow::Result<Self> {
         let directory = directory.join(watcher.tag());
         fs::create_dir(&directory)?;
         let program = |initial| {
             Program::new(
-                standin,
                 Path::new("/"),
                 &directory,
                 &format!("{initial}-{}", watcher.tag()),

@@ -1,17 +1,11 @@
 //! Shows the real service at its job on any machine, with stand-ins for the vendor's two programs:
 //! `cargo run --example demo`. It leaves nothing behind, and it isn't how the service is installed.
 //!
-//! Cargo builds no other program for an example, so this one plays every part: run under the name
-//! `mfe-watchdog` it is the service, run as `Comunicador` or `Monitor` it is the stand-in.
+//! Cargo builds the service's program for no example, so this one plays that part too, when it is run
+//! under the name `mfe-watchdog`.
 
 mod narrator;
 mod stage;
-#[path = "../../tests/integration/standin.rs"]
-#[allow(
-    unreachable_pub,
-    reason = "the tests compile it as a program of its own"
-)]
-mod standin;
 mod story;
 
 use std::ffi::OsStr;
@@ -28,22 +22,16 @@ use stage::{COMUNICADOR, MONITOR, SERVICE, Stage};
 
 fn main() -> ExitCode {
     let called_as = std::env::args_os().next().unwrap_or_default();
-    match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
-        Some(SERVICE) => {
-            // Were the demo killed, a service left alone would bring the stand-ins back for ever.
-            // Where the kernel can't promise that, nothing else is lost.
-            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
-            mfe_watchdog::cli::main()
-        }
-        Some(COMUNICADOR | MONITOR) => {
-            standin::main();
-            ExitCode::SUCCESS
-        }
-        _ => demo().unwrap_or_else(|error| {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }),
+    if Path::new(&called_as).file_name() == Some(OsStr::new(SERVICE)) {
+        // Were the demo killed, a service left alone would bring the stand-ins back for ever.
+        // Where the kernel can't promise that, nothing else is lost.
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
+        return mfe_watchdog::cli::main();
     }
+    demo().unwrap_or_else(|error| {
+        eprintln!("demo: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 #[tokio::main(flavor = "current_thread")]

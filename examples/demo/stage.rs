@@ -2,13 +2,13 @@
 //! and the service at work in it. It knows how to clear all of that away; it tells no story.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use mfe_kit::{STANDIN, starts, starts_file};
 use mfe_watchdog::status::{ProcessStatus, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -21,8 +21,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::narrator::{Narrator, ServiceLine};
 
-/// The names under which the demo's program plays its parts.
+/// The name under which the demo's program plays the service.
 pub(crate) const SERVICE: &str = "mfe-watchdog";
+
+/// The names of the vendor's programs, which the stand-in has here.
 pub(crate) const COMUNICADOR: &str = "Comunicador";
 pub(crate) const MONITOR: &str = "Monitor";
 
@@ -75,9 +77,9 @@ impl Stage {
     }
 
     fn furnish(&self) -> anyhow::Result<()> {
-        let this_program = std::env::current_exe()?;
-        for name in [SERVICE, COMUNICADOR, MONITOR] {
-            symlink(&this_program, self.path().join(name))?;
+        symlink(std::env::current_exe()?, self.path().join(SERVICE))?;
+        for name in [COMUNICADOR, MONITOR] {
+            symlink(STANDIN, self.path().join(name))?;
         }
         let comunicador = self.script("runcco-ser.sh", SCRIPT_THAT_FORKS)?;
         let monitor = self.script("runcco-mon.sh", SCRIPT_THAT_STAYS)?;
@@ -226,7 +228,7 @@ impl Stage {
     }
 
     pub(crate) fn starts(&self, name: &'static str) -> Starts {
-        let file = self.path().join(format!("{name}.starts"));
+        let file = starts_file(self.path(), name);
         Starts { name, file }
     }
 
@@ -277,22 +279,16 @@ pub(crate) struct Starts {
 
 impl Starts {
     /// The pids of all copies ever started, in order.
-    pub(crate) fn pids(&self) -> anyhow::Result<Vec<i32>> {
-        match fs::read_to_string(&self.file) {
-            Ok(text) => text
-                .lines()
-                .map(|line| line.parse().context("a start isn't noted as a pid"))
-                .collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error).context("the starts can't be read"),
-        }
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        let starts = starts(&self.file).into_iter();
+        starts.map(|start| start.pid).collect()
     }
 
     /// Waits for a start after the first `known` ones; gives its pid and the moment it was seen.
     pub(crate) async fn next(&self, known: usize) -> anyhow::Result<(i32, Instant)> {
         within(&format!("a start of {}", self.name), async {
             loop {
-                if let Some(pid) = self.pids()?.get(known) {
+                if let Some(pid) = self.pids().get(known) {
                     return Ok((*pid, Instant::now()));
                 }
                 sleep(POLL).await;

@@ -803,7 +803,9 @@ impl Machine {
         let lives = |id: &ProcessId| sighting.alive.iter().any(|alive| alive.id == *id);
         self.renamed.retain(lives);
         if let Some(misfit) = &mut self.misfit {
-            misfit.ids.retain(lives);
+            // What fits by now, since the rules have changed, is the program.
+            let is_other = |id: &ProcessId| sighting.changed.iter().any(|other| other.id == *id);
+            misfit.ids.retain(|id| lives(id) && is_other(id));
             alive.retain(|alive| !misfit.ids.contains(&alive.id));
         }
         self.misfit.take_if(|misfit| misfit.ids.is_empty());

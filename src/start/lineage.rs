@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::instance;
 use crate::config::{ProcessSettings, Start};
-use crate::proc::{Kin, Left, LeftOver, ProcessId, all_kin, children, kin, running};
+use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running};
 use crate::systemd::control_group::{ControlGroups, MOUNTED, path_in};
 use crate::systemd::names::{name_of, unit_of};
 
@@ -37,7 +37,7 @@ pub struct Lineage {
 impl Lineage {
     /// The lineage of a start of `process` that was asked for at `since`, in clock ticks since the boot
     /// ([`crate::sys::host::Moment::ticks`]). `child` is the pid of the start program if that is, or was,
-    /// a child of ours.
+    /// a child of ours; where it would be and isn't known, one that an earlier run has left is looked for.
     #[must_use]
     pub fn new(process: &ProcessSettings, since: u64, child: Option<i32>) -> Self {
         Self::below(Path::new("/"), process, since, child)
@@ -60,6 +60,10 @@ impl Lineage {
         let command = match &process.start {
             Start::Unit(_) => Vec::new(),
             Start::Command(command) => command.clone(),
+        };
+        let child = match (&unit, child) {
+            (None, None) => inherited_session(&proc, &command, since),
+            (_, child) => child,
         };
         let child_id = child.and_then(|pid| kin(&proc, pid).ok().flatten());
         let child_id = child_id
@@ -174,6 +178,18 @@ impl Lineage {
             }
         }
     }
+}
+
+/// The session of a start program that an earlier run of the service has made its child, and that it has
+/// left an orphan.
+fn inherited_session(proc: &Path, command: &[String], since: u64) -> Option<i32> {
+    // What can't be looked at is said by the look at the lineage itself.
+    let running = running(proc).ok()?;
+    let is_it = |process: &&Running| {
+        let is_young = process.id.start_time >= since;
+        is_young && process.parent == 1 && is_command(&process.arguments, command)
+    };
+    running.iter().find(is_it).map(|process| process.session)
 }
 
 /// Whether these are the arguments of a command. Interpreters put themselves before those of a script.

@@ -320,6 +320,7 @@ impl Supervisor {
             outcome,
             StartOutcome::Exited { status, .. } if !status.is_success()
         );
+        let is_failure = is_failure && self.machine.phase() == Phase::Starting;
         let has_unlinked = |lineage: &Lineage| is_failure && lineage.has_unlinked();
         let elsewhere = self.lineage.as_ref().is_some_and(has_unlinked);
         let elsewhere = elsewhere.then_some(Event::MayHaveGoneElsewhere);

@@ -18,9 +18,8 @@ use nix::unistd::Pid;
 
 use mfe_watchdog::proc::{ProcessId, ProcessName, ProcessTable, Target};
 
-use crate::support::{
-    BINARY, Program, Service, Systemd, Till, clean, eventually, install, is_root,
-};
+use crate::program::BINARY;
+use mfe_kit::{Need, Program, Service, Systemd, Till, clean, eventually, is_root, needs};
 
 type Budget = &'static [(&'static str, usize, &'static str)];
 
@@ -91,7 +90,10 @@ const MEMORY: [&str; 5] = ["brk", "madvise", "mmap", "mprotect", "munmap"];
 
 #[test]
 fn system_calls() {
-    install("strace");
+    needs!(
+        Need::Root("to others / belongs to somebody else in its namespace, which costs calls"),
+        Need::Package("strace")
+    );
     let till = Till::new();
     let programs = [till.program('C'), till.program('M')];
     let scripts = programs.each_ref().map(|program| {
@@ -110,7 +112,7 @@ fn system_calls() {
             systemd.hear_until("WATCHDOG");
         }
     };
-    let service = Service::start_with(&till, &mut alone(&till, &programs, &trace));
+    let service = Service::start(&till, &mut alone(&till, &programs, &trace));
     systemd.hear_until("READY");
     cycles(CYCLES);
     for restart in 0..RESTARTS {

@@ -70,7 +70,13 @@ fn certain_fields(kind: Kind) -> &'static [&'static str] {
         | Kind::Degraded
         | Kind::Restored
         | Kind::HookFailed => &[],
-        Kind::Up | Kind::Adopted | Kind::Impostor | Kind::Duplicate => &["MFE_PID", "MFE_PROCESS"],
+        Kind::Up
+        | Kind::Adopted
+        | Kind::Impostor
+        | Kind::Misfit
+        | Kind::Renamed
+        | Kind::MainEnded
+        | Kind::Duplicate => &["MFE_PID", "MFE_PROCESS"],
         Kind::Down | Kind::Killed => &["MFE_CAUSE", "MFE_PROCESS"],
         Kind::Restarted => &["MFE_CAUSE", "MFE_OUTAGE_MS", "MFE_PID", "MFE_PROCESS"],
         _ => &["MFE_PROCESS"],

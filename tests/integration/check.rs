@@ -9,7 +9,8 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{BINARY, Output, in_mount_namespace, mfe_watchdog, output};
+use crate::program::{BINARY, mfe_watchdog};
+use mfe_kit::{Need, Output, in_mount_namespace, needs, output};
 
 const DURATION: &str = "must be a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h, not";
 const COMMAND: &str = "must be a list of a program's absolute path and its arguments, such as \
@@ -589,6 +590,9 @@ fn check_default(setup: &str, directory: &Path) -> Output {
 
 #[test]
 fn without_a_default_file_the_shipped_one_is_in_force() {
+    needs!(Need::Root(
+        "to others / belongs to somebody else in its namespace"
+    ));
     let directory = tempfile::tempdir().unwrap();
     for setup in ["", "mkdir /etc/mfe-watchdog"] {
         let checked = check_default(setup, directory.path());
@@ -606,6 +610,7 @@ fn without_a_default_file_the_shipped_one_is_in_force() {
 
 #[test]
 fn a_default_file_is_used_and_never_passed_over_for_being_bad() {
+    needs!(Need::Namespaces);
     let directory = tempfile::tempdir().unwrap();
     let file = |text: &str| fs::write(directory.path().join("config.toml"), text).unwrap();
     let copy = "mkdir /etc/mfe-watchdog\ncp \"$DIRECTORY/config.toml\" /etc/mfe-watchdog";

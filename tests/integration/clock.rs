@@ -1,11 +1,12 @@
 //! The wall clock may be set while everything runs: it only ever labels things.
 
-use crate::support::{BINARY, Service, Systemd, Till, eventually, in_mount_namespace, install};
+use crate::program::BINARY;
+use mfe_kit::{Need, Service, Systemd, Till, eventually, in_mount_namespace, needs};
 
 /// libfaketime shows the service another wall clock, the monotonic one stays as it is.
 #[test]
 fn a_clock_that_is_set_by_a_year_changes_nothing() {
-    install("libfaketime");
+    needs!(Need::Namespaces, Need::Package("libfaketime"));
     let library = std::process::Command::new("dpkg")
         .args(["-L", "libfaketime"])
         .output()
@@ -34,7 +35,7 @@ fn a_clock_that_is_set_by_a_year_changes_nothing() {
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .env("DONT_FAKE_MONOTONIC", "1")
         .env("NOTIFY_SOCKET", till.path().join("notify"));
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     service.wait_for_state("comunicador", "up");
     systemd.hear_until("READY");
 

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
 use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
 
-use crate::support::{Output, install, output};
+use mfe_kit::{Need, Output, needs, output};
 
 /// Set, it has the files written anew.
 const RENEW: &str = "RENEW_COMPLETIONS";
@@ -114,7 +114,7 @@ fn bash_offers_commands_options_and_keys() {
 
 #[test]
 fn fish_offers_commands_and_options() {
-    install("fish");
+    needs!(Need::Package("fish"));
     let (_, file) = FILES[2];
     for (words, expected) in [
         ("mfe-watchdog st", "status"),
@@ -155,7 +155,7 @@ fn completed_by_zsh(words: &str) -> Output {
 
 #[test]
 fn zsh_completes_commands_options_and_keys() {
-    install("zsh");
+    needs!(Need::Package("zsh"));
     for (words, expected) in [
         ("mfe-watchdog st", "ran <status>"),
         ("mfe-watchdog status --j", "ran <status --json>"),

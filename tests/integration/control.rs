@@ -5,8 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
-use crate::support::schema::{STATUS_SCHEMA, assert_valid};
-use crate::support::{Output, Service, Till, eventually, mfe_watchdog, output};
+use crate::program::{mfe_watchdog, run};
+use mfe_kit::schema::{STATUS_SCHEMA, assert_valid};
+use mfe_kit::{Need, Output, Service, Till, eventually, needs, output};
 
 fn ask(till: &Till, arguments: &[&str]) -> Output {
     let mut command = mfe_watchdog();
@@ -36,7 +37,7 @@ fn wait_until_paused(service: &Service) {
 #[test]
 fn what_is_paused_is_left_alone_until_it_is_resumed() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let pause = ["pause", "--for", "30m", "--reason", "driver update"];
     assert_done(&till, &pause, "left alone until ", ": comunicador");
@@ -72,7 +73,7 @@ fn what_is_paused_is_left_alone_until_it_is_resumed() {
 #[test]
 fn a_pause_ends_by_itself() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     assert_done(
         &till,
@@ -90,13 +91,13 @@ fn a_pause_ends_by_itself() {
 #[test]
 fn a_pause_outlives_the_service() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     assert_done(&till, &["pause", "--for", "1h"], "left alone", "");
     wait_until_paused(&service);
     service.stop(Signal::SIGKILL);
     program.kill();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("down", "comunicador");
     wait_until_paused(&service);
     assert_eq!(program.starts().len(), 1);
@@ -107,7 +108,7 @@ fn a_pause_outlives_the_service() {
 #[test]
 fn a_restart_that_is_asked_for_is_told_as_one() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let before = program.pid();
     assert_done(
@@ -134,7 +135,7 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
     assert_refused(&till, &["pause", "--for", "1m"], 3, not_running);
     assert_refused(&till, &["resume"], 3, not_running);
     assert_refused(&till, &["restart", "comunicador"], 3, not_running);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let unknown = "there is no process.monitor; there is comunicador";
     for arguments in [
@@ -154,8 +155,9 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
 
 #[test]
 fn only_root_may_ask() {
+    needs!(Need::Root("it asks as another user"));
     let (till, _program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
@@ -165,7 +167,7 @@ fn only_root_may_ask() {
         .tempdir_in("/tmp")
         .unwrap();
     let program = copy.path().join("mfe-watchdog");
-    crate::support::install_program(std::path::Path::new(crate::support::BINARY), &program);
+    mfe_kit::install_program(std::path::Path::new(crate::program::BINARY), &program);
     let open = |path: &std::path::Path| {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
@@ -190,7 +192,7 @@ fn only_root_may_ask() {
 #[test]
 fn nonsense_holds_up_nobody() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let socket = till.runtime_dir().join("control");
     let _silent = UnixStream::connect(&socket).unwrap();

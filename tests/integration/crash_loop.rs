@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Program, Service, Till, eventually};
+use crate::program::run;
+use mfe_kit::{Program, Service, Till, eventually};
 
 const KEY: &str = "comunicador";
 
@@ -50,7 +51,7 @@ fn kill_and_wait(service: &Service, program: &Program, restarts: u64) -> Duratio
 fn the_first_restarts_come_at_once_and_those_after_them_wait_ever_longer() {
     let rules = "restart_delay = \"300ms\"\nrestart_delay_max = \"1s\"\nstable_after = \"1h\"";
     let (till, program) = Till::with_rules(rules);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     for restarts in 1..=3 {
         kill_and_wait(&service, &program, restarts);
@@ -109,7 +110,7 @@ fn the_first_restarts_come_at_once_and_those_after_them_wait_ever_longer() {
 #[test]
 fn a_delay_of_zero_switches_the_waiting_off() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     for restarts in 1..=12 {
         let outage = kill_and_wait(&service, &program, restarts);
@@ -128,7 +129,7 @@ fn a_delay_of_zero_switches_the_waiting_off() {
 fn a_program_that_has_lived_long_enough_is_back_at_once() {
     let rules = "restart_burst = 1\nrestart_delay = \"1min\"\nstable_after = \"300ms\"";
     let (till, program) = Till::with_rules(rules);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     for restarts in 1..=3 {
         kill_and_wait(&service, &program, restarts);
@@ -144,7 +145,7 @@ fn a_program_that_has_lived_long_enough_is_back_at_once() {
 #[test]
 fn a_wait_outlives_the_service() {
     let (till, program) = Till::with_rules(WAITS);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     kill_and_wait(&service, &program, 1);
     program.kill();
@@ -156,11 +157,11 @@ fn a_wait_outlives_the_service() {
 
     // Whoever kills it again and again brings nothing forward.
     for _ in 0..3 {
-        let service = till.run();
+        let service = run(&till);
         service.wait_for_state(KEY, "backoff");
         assert_eq!(program.starts().len(), 2, "it still waits");
     }
-    let service = till.run();
+    let service = run(&till);
     let up = service.wait_for_state(KEY, "up");
     assert_eq!(up["restarts"], 2, "remembered, and brought back");
     let line = service.wait_for("restarted", KEY);
@@ -185,7 +186,7 @@ fn a_wait_outlives_the_service() {
 fn deaths_while_the_service_is_dead_are_no_storm_of_starts() {
     let (till, program) = Till::with_rules(WAITS);
     for deaths in 1..=3 {
-        let service = till.run();
+        let service = run(&till);
         service.wait_for_state(KEY, "up");
         eventually("it is remembered to live", || {
             let remembered = remembered(&till);
@@ -196,7 +197,7 @@ fn deaths_while_the_service_is_dead_are_no_storm_of_starts() {
         program.kill();
         eventually("it is gone", || program.pids().is_empty().then_some(()));
         let starts = program.starts().len();
-        let service = till.run();
+        let service = run(&till);
         if deaths == 1 {
             service.wait_for_state(KEY, "up");
         } else {
@@ -215,7 +216,7 @@ fn deaths_while_the_service_is_dead_are_no_storm_of_starts() {
 #[test]
 fn a_crash_loop_is_said_once_even_by_two_runs_of_the_service() {
     let (till, program) = Till::with_rules("crash_loop_restarts = 2");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     for restarts in 1..=2 {
         kill_and_wait(&service, &program, restarts);
@@ -225,7 +226,7 @@ fn a_crash_loop_is_said_once_even_by_two_runs_of_the_service() {
         (remembered(&till)["is_crash_loop"] == true).then_some(())
     });
     drop(service);
-    let service = till.run();
+    let service = run(&till);
     for restarts in 3..=4 {
         service.wait_for_state(KEY, "up");
         kill_and_wait(&service, &program, restarts);

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, clean, eventually};
+use mfe_kit::{DEADLINE, Need, STANDIN, clean, eventually, is_root, needs, pipe};
 
 /// Longer than any line of the demo, in bytes.
 const LINE_MAX: usize = 200;
@@ -54,14 +54,14 @@ impl Show {
     /// demo is held up once it has said `room` bytes, until somebody reads them.
     fn start(before: &str, room: usize) -> Self {
         let directory = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (reader, writer) = pipe();
         let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         let mut writer = fs::File::from(writer);
         let filler = usize::try_from(size).unwrap() - room;
         writer.write_all("\n".repeat(filler).as_bytes()).unwrap();
 
         let mut unshare = clean(Command::new("unshare"));
-        if !rustix::process::geteuid().is_root() {
+        if !is_root() {
             unshare.arg("--map-root-user");
         }
         let script = format!("{before} \"$0\" 2>&1; echo \"exit code $?\"; read -r end");
@@ -160,6 +160,7 @@ fn children(parent: i32) -> Vec<(i32, String)> {
 
 #[test]
 fn it_shows_what_the_readme_promises() {
+    needs!(Need::Namespaces);
     let ended = Show::start("", 4096).end();
     let text = &ended.text;
     assert_eq!(ended.exit_code, 0);
@@ -189,6 +190,7 @@ fn it_shows_what_the_readme_promises() {
 
 #[test]
 fn interrupted_anywhere_it_leaves_nothing_behind() {
+    needs!(Need::Namespaces);
     for (said, signal) in [
         (1, Signal::SIGINT),
         (500, Signal::SIGTERM),
@@ -211,9 +213,12 @@ fn interrupted_anywhere_it_leaves_nothing_behind() {
 
 #[test]
 fn it_leaves_a_real_program_alone() {
-    let real = "ln -s \"$0\" \"$1/Monitor\"; \"$1/Monitor\" \"$1\" & \
-                until [ -s \"$1/Monitor.starts\" ]; do sleep 0.01; done;";
-    let ended = Show::start(real, 4096).end();
+    needs!(Need::Namespaces);
+    let real = format!(
+        "ln -s '{STANDIN}' \"$1/Monitor\"; \"$1/Monitor\" \"$1\" & \
+         until [ -s \"$1/Monitor.starts\" ]; do sleep 0.01; done;"
+    );
+    let ended = Show::start(&real, 4096).end();
     assert_eq!(ended.exit_code, 1);
     let refused = "Monitor already runs on this machine";
     assert!(ended.text.contains(refused), "{}", ended.text);

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
 
-use crate::support::{
-    BINARY, Guard, Output, Program, Till, binary_for_everybody, eventually, in_mount_namespace,
-    install_program, is_root, mfe_watchdog, output, section,
+use crate::program::{BINARY, binary_for_everybody, mfe_watchdog, run};
+use mfe_kit::{
+    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, install_program, needs,
+    output, section, starts_file,
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";
@@ -402,7 +403,7 @@ fn the_service_says_who_is_a_second_copy() {
     let parent = parent.args(["-c", child]).arg(&shell).stdin(Stdio::piped());
     let mut parent = parent.spawn().unwrap();
     let pipe = parent.stdin.take();
-    let service = till.run();
+    let service = run(till);
     fs::create_dir_all(sound.at("/run")).unwrap();
     symlink(till.runtime_dir(), sound.at("/run/mfe-watchdog")).unwrap();
     let living = |count| {
@@ -430,11 +431,10 @@ fn the_service_says_who_is_a_second_copy() {
 
 #[test]
 fn copies_are_told_with_whose_they_are() {
-    assert!(is_root(), "a copy is to be another user's");
+    needs!(Need::Root("a copy is to be another user's"));
     let sound = Sound::new();
     // Everybody may note a start of it there.
-    let starts = format!("{}.starts", sound.program.name);
-    let starts = sound.till.path().join(starts);
+    let starts = starts_file(sound.till.path(), &sound.program.name);
     fs::set_permissions(starts, Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(sound.till.path(), Permissions::from_mode(0o755)).unwrap();
     let mut second = Command::new("setpriv");
@@ -715,10 +715,6 @@ const SYNCHRONIZED: &str = "echo System clock synchronized: yes";
 /// Runs `doctor` where this machine has nothing wrong with it but what the test makes wrong. The
 /// folders that it looks at are the test's own.
 fn doctor_on_a_sound_machine(timedatectl: &str, setup: &str) -> Output {
-    assert!(
-        is_root(),
-        "to others the files of root are somebody else's in here"
-    );
     let till = Till::new();
     let program = till.program('D');
     let running = Guard(program.start());
@@ -745,6 +741,9 @@ fn doctor_on_a_sound_machine(timedatectl: &str, setup: &str) -> Output {
 
 #[test]
 fn the_command_exits_0_where_nothing_is_wrong() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, "");
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     assert!(ran.stdout.contains("Nothing found"), "{}", ran.stdout);
@@ -752,12 +751,18 @@ fn the_command_exits_0_where_nothing_is_wrong() {
 
 #[test]
 fn a_systemd_that_hangs_does_not_hold_it_up() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let ran = doctor_on_a_sound_machine("sleep 1000", "");
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
 }
 
 #[test]
 fn a_full_disk_is_found() {
+    needs!(Need::Root(
+        "to others the files of root are somebody else's"
+    ));
     let full = "mount -t tmpfs -o size=512k tmpfs /run";
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, full);
     assert_eq!((ran.code(), ran.stderr.as_str()), (1, ""), "{}", ran.stdout);
@@ -767,10 +772,7 @@ fn a_full_disk_is_found() {
 
 #[test]
 fn without_root_it_says_what_it_could_not_look_at() {
-    assert!(
-        is_root(),
-        "another user is needed who isn't let see everything"
-    );
+    needs!(Need::Root("it asks as another user"));
     let till = Till::new();
     let binary = binary_for_everybody(&till);
     let setup = "mount -t tmpfs tmpfs /var/spool; mkdir -p -m 700 /var/spool/cron/crontabs";

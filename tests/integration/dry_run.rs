@@ -5,7 +5,8 @@ use std::process::Child;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Till, eventually, section};
+use crate::program::run;
+use mfe_kit::{Till, eventually, section};
 
 const KEY: &str = "comunicador";
 
@@ -24,7 +25,7 @@ fn of_the_whole_service_or_of_one_process() {
     let of_one = format!("interval = \"100ms\"\n{dry_section}dry_run = true\n{wet_section}");
     let of_all = format!("interval = \"100ms\"\ndry_run = true\n{dry_section}{wet_section}");
     till.configure(&of_one);
-    let service = till.run();
+    let service = run(&till);
     let up = service.wait_for_state("wet", "up");
     assert_eq!(up["pids"][0], wet.pid());
     let line = service.wait_for("dry_run", "dry");
@@ -64,7 +65,7 @@ fn nobody_is_signalled() {
          action = \"restart\"",
     );
     let mut first = program.start();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("adopted", KEY);
     service.wait_for_line("dry run, nothing is done: ");
     let line = service.wait_for("unhealthy", KEY);

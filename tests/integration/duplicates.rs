@@ -6,7 +6,8 @@ use std::process::{Child, Command};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Program, Service, Till, eventually};
+use crate::program::run;
+use mfe_kit::{Program, Service, Till, eventually};
 
 const KEY: &str = "comunicador";
 const STOP_NEWEST: &str = "duplicates = \"stop-newest\"\nstop_timeout = \"300ms\"";
@@ -16,7 +17,7 @@ fn pid(child: &Child) -> i32 {
 }
 
 fn up(till: &Till, program: &Program) -> (Service, i32) {
-    let service = till.run();
+    let service = run(till);
     service.wait_for_state(KEY, "up");
     let first = program.pid();
     (service, first)
@@ -123,7 +124,7 @@ fn a_wish_that_comes_later_ends_what_was_told_before() {
 fn children_are_no_second_copies_even_as_orphans() {
     let (till, program) = Till::with_rules(STOP_NEWEST);
     till.script("start.sh", &format!("exec {} prefork", program.command()));
-    let service = till.run();
+    let service = run(&till);
     let pids = eventually("parent and child", || {
         Some(program.pids()).filter(|pids| pids.len() == 2)
     });
@@ -159,18 +160,12 @@ fn children_are_no_second_copies_even_as_orphans() {
 #[test]
 fn what_we_start_and_do_not_recognise_is_not_started_again() {
     let (till, program) = Till::with_rules("exe = \"/nowhere/*\"\nstart_timeout = \"300ms\"");
-    let service = till.run();
-    let line = service.wait_for("start_failed", KEY);
-    assert!(
-        line.contains("that doesn't fit exe, cmdline or user"),
-        "{line}"
-    );
-    assert!(
-        line.contains("nothing more is started while it runs"),
-        "{line}"
-    );
-    let detail = service.wait_for_state(KEY, "down")["detail"].clone();
-    assert!(detail.as_str().unwrap().contains("doesn't fit"), "{detail}");
+    let service = run(&till);
+    let line = service.wait_for("misfit", KEY);
+    assert!(line.contains("which exe doesn't allow"), "{line}");
+    assert!(line.contains("nothing is started beside it"), "{line}");
+    let detail = service.wait_for_state(KEY, "misfit")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("change exe"), "{detail}");
     service.wait_cycles(10);
     assert_eq!(program.starts().len(), 1, "once");
     let impostor = service.wait_for("impostor", KEY);
@@ -183,7 +178,7 @@ fn what_we_start_and_do_not_recognise_is_not_started_again() {
         assert!(impostor.contains(&words), "{impostor}");
     }
     assert_eq!(service.count("impostor", KEY), 1);
-    assert_eq!(service.count("start_failed", KEY), 1);
+    assert_eq!(service.count("misfit", KEY), 1);
 
     program.kill();
     eventually("it is tried again once that is gone", || {

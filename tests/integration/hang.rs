@@ -6,7 +6,8 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Guard, Program, Till, clean, eventually, install};
+use crate::program::run;
+use mfe_kit::{Guard, Need, Program, Till, clean, eventually, needs};
 
 const KEY: &str = "comunicador";
 
@@ -26,7 +27,7 @@ fn shows(pid: i32, line: &str) {
 #[test]
 fn a_program_that_stays_stopped_is_restarted() {
     let (till, program) = Till::with_rules("stopped_timeout = \"300ms\"");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let stopped = send(&program, Signal::SIGSTOP);
     let line = service.wait_for("unhealthy", KEY);
@@ -54,7 +55,7 @@ fn one_that_does_not_heed_is_killed() {
         "start.sh",
         &format!("trap '' TERM; exec {}", program.command()),
     );
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     send(&program, Signal::SIGSTOP);
     service.wait_for_restarts(KEY, 1);
@@ -67,7 +68,7 @@ fn one_that_does_not_heed_is_killed() {
 #[test]
 fn one_that_goes_on_in_time_is_left_alone() {
     let (till, program) = Till::with_rules("stopped_timeout = \"3s\"");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let pid = program.pid();
     // Twice for less than the time, together for more.
@@ -86,9 +87,9 @@ fn one_that_goes_on_in_time_is_left_alone() {
 
 #[test]
 fn one_that_is_debugged_is_left_alone() {
-    install("strace");
+    needs!(Need::Package("strace"));
     let (till, program) = Till::with_rules("stopped_timeout = \"300ms\"");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let pid = program.pid();
     let mut debugger = clean(Command::new("strace"));

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpSocket;
 
-use crate::support::{DEADLINE, Guard, Till, eventually, in_mount_namespace, is_root};
+use mfe_kit::{DEADLINE, Guard, Need, Till, eventually, in_mount_namespace, is_root, needs};
 
 /// The `[[process.KEY.check]]` sections of checks, each made every 100 ms.
 fn check_sections(key: &str, checks: &[&str]) -> String {
@@ -150,6 +150,7 @@ async fn a_port_that_nobody_listens_on_fails_until_somebody_does() {
 
 #[tokio::test]
 async fn a_process_in_another_network_is_judged_by_who_listens_there() {
+    needs!(Need::Namespaces);
     let mut command = Command::new("unshare");
     if !is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -232,6 +233,7 @@ fn dead_share(till: &Till) -> (Guard, PathBuf) {
 #[test]
 fn a_look_that_hangs_in_the_kernel_fails_and_has_none_beside_it() {
     const THREADS: &str = "mfe-dead-share";
+    needs!(Need::Root("it mounts a share"));
     let till = Till::new();
     let (child, share) = dead_share(&till);
     let check = format!(

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Program, Service, Systemd, Till, eventually, mfe_watchdog, section};
+use crate::program::{mfe_watchdog, run};
+use mfe_kit::{Program, Service, Systemd, Till, eventually, section};
 
 /// A till with one program, looked at every 100 ms.
 struct Stage {
@@ -120,7 +121,7 @@ fn events_come_with_variables_arguments_and_a_line_of_json() {
     // What belongs to somebody else's event, and to the service alone.
     command.env("MFE_CAUSE", "stale").env("MFE_PID", "1");
     command.env("WATCHDOG_USEC", "60000000");
-    let service = Service::start_with(&stage.till, &mut command);
+    let service = Service::start(&stage.till, &mut command);
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let host = host.trim();
 
@@ -188,7 +189,7 @@ fn a_failed_start_is_told() {
     let section = section("comunicador", &stage.program.name, &missing);
     let stage = Stage { section, ..stage };
     stage.configure(&[(&["start_failed"], &recorder, "10s")]);
-    let _service = stage.till.run();
+    let _service = run(&stage.till);
     let (_, json) = stage.recorded("told", "start_failed");
     assert_eq!(json["process"], "comunicador");
     let message = json["message"].as_str().unwrap();
@@ -213,7 +214,7 @@ fn a_slow_hook_delays_no_restart_and_runs_once_at_a_time() {
         (&["restarted"], &slow, "1min"),
         (&["restarted"], &other, "10s"),
     ]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
     for restarts in 1..=3 {
         stage.kill_and_wait(&service, restarts);
@@ -242,7 +243,7 @@ fn what_a_slow_hook_misses_is_counted_and_said() {
         &format!("until [ -e '{}' ]; do sleep 0.01; done", gate.display()),
     );
     stage.configure(&[(&["reloaded", "startup"], &slow, "1min")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     stage.wait_for_lines("slow", 1);
     for reload in 1..=40 {
         service.signal(Signal::SIGHUP);
@@ -278,7 +279,7 @@ fn at_its_timeout_a_hook_is_killed_with_all_it_has_started() {
         ),
     );
     stage.configure(&[(&["startup"], &hook, "300ms")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     let said = service.wait_for_line("MFE_EVENT=hook_failed");
     let killed = "hangs.sh, run for startup, was killed, for it took longer than 300ms";
     assert!(said.contains(killed), "{said}");
@@ -306,7 +307,7 @@ fn a_hook_that_fails_is_said_once_until_it_works_again() {
     let events: &[&str] = &["reloaded", "hook_failed", "restored"];
     let other = stage.counter("other", "exit 8");
     stage.configure(&[(events, &flaky, "10s"), (&["hook_failed"], &other, "10s")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
     let reload = |runs: usize| {
         service.signal(Signal::SIGHUP);
@@ -346,7 +347,7 @@ fn a_hook_that_cannot_be_run_is_said_and_disturbs_nobody() {
     let stage = Stage::new();
     let missing = stage.till.path().join("bin/missing");
     stage.configure(&[(&["startup", "restarted"], &missing, "10s")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     let said = service.wait_for_line("MFE_EVENT=hook_failed");
     assert!(
         said.contains("missing can't be run: No such file or directory"),
@@ -371,7 +372,7 @@ fn the_end_waits_for_hooks_and_systemd_is_asked_to() {
     let systemd = Systemd::new(&stage.till);
     let mut command = mfe_watchdog();
     command.env("NOTIFY_SOCKET", stage.till.path().join("notify"));
-    let service = Service::start_with(&stage.till, &mut command);
+    let service = Service::start(&stage.till, &mut command);
     service.wait_for_state("comunicador", "up");
     let (exit, _) = service.stop(Signal::SIGTERM);
     assert_eq!(exit.code(), Some(0));
@@ -394,7 +395,7 @@ fn meanwhile_nothing_is_started() {
         &format!("until [ -e '{}' ]; do sleep 0.01; done", gate.display()),
     );
     stage.configure(&[(&["shutdown"], &slow, "1min")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
     let starts = stage.program.starts().len();
     service.signal(Signal::SIGTERM);
@@ -415,7 +416,7 @@ fn the_end_comes_at_the_hooks_timeout_or_with_a_second_signal() {
         let hangs = stage.counter("hangs", "sleep 1000");
         let timeout = if second_signal { "1h" } else { "500ms" };
         stage.configure(&[(&["shutdown"], &hangs, timeout)]);
-        let mut service = stage.till.run();
+        let mut service = run(&stage.till);
         service.wait_for_state("comunicador", "up");
         let begin = Instant::now();
         service.signal(Signal::SIGTERM);
@@ -440,7 +441,7 @@ fn what_the_end_leaves_untold_is_counted() {
     let stage = Stage::new();
     let hangs = stage.counter("hangs", "sleep 1000");
     stage.configure(&[(&["reloaded", "shutdown"], &hangs, "1s")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
     for reload in 1..=4 {
         service.signal(Signal::SIGHUP);
@@ -471,7 +472,7 @@ fn a_reload_replaces_hooks_and_loses_nothing_of_those_that_stay() {
     let comes = stage.counter("comes", "");
     let stays: (&[&str], &Path, &str) = (&["restarted"], &stays, "1min");
     stage.configure(&[(&["restarted"], &goes, "10s"), stays]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
     for restarts in 1..=2 {
         stage.kill_and_wait(&service, restarts);
@@ -505,7 +506,7 @@ fn a_hostile_name_arrives_escaped() {
     };
     let recorder = stage.recorder("told");
     stage.configure(&[(&["startup", "up"], &recorder, "10s")]);
-    let service = stage.till.run();
+    let service = run(&stage.till);
     for event in ["startup", "up"] {
         let (_, json) = stage.recorded("told", event);
         let message = json["message"].as_str().unwrap();

@@ -16,7 +16,8 @@ use mfe_watchdog::sys::user::User;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Till, clean, eventually, install, install_program, is_root, section};
+use crate::program;
+use mfe_kit::{Need, Till, clean, eventually, install_program, is_root, needs, section};
 
 fn named(name: &str) -> Target {
     Target::named(ProcessName::new(name))
@@ -148,10 +149,7 @@ fn the_arguments_tell_apart_what_an_interpreter_runs() {
 
 #[test]
 fn the_user_tells_the_real_one_from_a_strangers() {
-    assert!(
-        is_root(),
-        "this test runs a program as another user, so it needs root"
-    );
+    needs!(Need::Root("it runs a program as another user"));
     let till = Till::new();
     let name = unique('U');
     let program = copy(&till, "everybody", &name);
@@ -200,7 +198,7 @@ fn the_service_starts_the_real_one_beside_a_strangers() {
         "interval = \"100ms\"\n{}exe = \"{exe}\"\n",
         section("monitor", &name, &script)
     ));
-    let service = till.run();
+    let service = program::run(&till);
     let up = service.wait_for_state("monitor", "up");
     let started = i32::try_from(up["pids"][0].as_i64().unwrap()).unwrap();
     assert_ne!(started, pid(&stranger));
@@ -225,7 +223,7 @@ fn the_service_starts_the_real_one_beside_a_strangers() {
 
 #[test]
 fn a_program_that_is_stopped_is_told_from_one_that_is_debugged() {
-    install("strace");
+    needs!(Need::Package("strace"));
     let till = Till::new();
     let program = till.program('T');
     let mut child = program.start();
@@ -268,7 +266,7 @@ fn a_program_that_is_stopped_is_told_from_one_that_is_debugged() {
 
 #[test]
 fn a_program_that_nothing_can_interrupt() {
-    install("python3");
+    needs!(Need::Package("python3"));
     let till = Till::new();
     let name = unique('D');
     let program = till.path().join("bin").join(&name);
@@ -308,7 +306,7 @@ fn a_program_that_nothing_can_interrupt() {
 
 #[test]
 fn a_program_whose_main_thread_has_ended_is_still_told() {
-    install("python3");
+    needs!(Need::Package("python3"));
     let till = Till::new();
     let name = unique('P');
     let program = till.path().join("bin").join(&name);
@@ -367,7 +365,7 @@ fn a_signal_reaches_its_process_and_no_other() {
 
 #[test]
 fn without_pidfds_too() {
-    install("strace");
+    needs!(Need::Package("strace"));
     for errno in ["ENOSYS", "EPERM"] {
         for call in ["pidfd_open", "pidfd_send_signal"] {
             let till = Till::new();

@@ -1,132 +1,24 @@
 //! What reaches systemd's journal and what reaches stderr, in the forms that others read.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, Read, Write};
-use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use mfe_watchdog::events::Kind;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
-use crate::support::{
-    BINARY, Guard, Program, Service, Till, eventually, in_mount_namespace, mfe_watchdog, pipe,
-};
+use crate::program::{BINARY, mfe_watchdog};
+use mfe_kit::journal::{Entry, FILLER};
+use mfe_kit::{Guard, Journal, Need, Program, Service, Till, eventually, needs, pipe};
 
-/// Puts the till's journal where the service looks for systemd's.
-const SETUP: &str = "mount -t tmpfs none /run\n\
-                     mkdir -p /run/systemd/journal\n\
-                     mount --bind \"$JOURNAL\" /run/systemd/journal\n\
-                     unset JOURNAL";
-
-/// What other people's messages say.
-const FILLER: &str = "something else";
-
-type Message = BTreeMap<String, String>;
-
-/// systemd's journal, as far as the service can see it.
-struct Journal {
-    socket: UnixDatagram,
-    messages: Mutex<Vec<Message>>,
-}
-
-impl Journal {
-    fn new(till: &Till) -> Self {
-        let directory = till.path().join("journal");
-        fs::create_dir(&directory).unwrap();
-        let socket = UnixDatagram::bind(directory.join("socket")).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Self {
-            socket,
-            messages: Mutex::default(),
-        }
-    }
-
-    /// Starts the service with this journal, after `setup`.
-    fn run(till: &Till, setup: &str) -> Service {
-        let mut command = in_mount_namespace(&format!("{SETUP}\n{setup}"), BINARY);
-        command.env("JOURNAL", till.path().join("journal"));
-        Service::start_with(till, &mut command)
-    }
-
-    /// Lets others send messages until the queue is full.
-    fn fill(&self) {
-        let other = UnixDatagram::unbound().unwrap();
-        other.set_nonblocking(true).unwrap();
-        other
-            .connect_addr(&self.socket.local_addr().unwrap())
-            .unwrap();
-        let filler = format!("MESSAGE={FILLER}\n");
-        while other.send(filler.as_bytes()).is_ok() {}
-    }
-
-    /// Everything it was sent so far.
-    fn messages(&self) -> Vec<Message> {
-        let mut messages = self.messages.lock().unwrap();
-        let mut datagram = vec![0; 1 << 20];
-        while let Ok(length) = self.socket.recv(&mut datagram) {
-            // With an empty one a client asks whether anybody is there; journald drops it.
-            if length > 0 {
-                messages.push(parse(&datagram[..length]));
-            }
-        }
-        messages.clone()
-    }
-
-    fn of_process(&self, key: &str) -> Vec<Message> {
-        let mut messages = self.messages();
-        messages.retain(|message| message.get("MFE_PROCESS").is_some_and(|value| value == key));
-        messages
-    }
-
-    /// Waits for the `nth` message of an event, counted from 1.
-    fn wait_for(&self, event: &str, nth: usize) -> Message {
-        eventually(("journal message", event, nth), || {
-            let mut messages = self.messages().into_iter();
-            messages
-                .by_ref()
-                .filter(|message| message.get("MFE_EVENT").is_some_and(|value| value == event))
-                .nth(nth - 1)
-        })
-    }
-}
-
-/// Reads a message in systemd's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
-fn parse(mut datagram: &[u8]) -> Message {
-    let mut message = Message::new();
-    while !datagram.is_empty() {
-        let end = datagram
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .expect("a whole line");
-        let line = &datagram[..end];
-        datagram = &datagram[end + 1..];
-        let (name, value) = if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
-            (&line[..equals], &line[equals + 1..])
-        } else {
-            let (length, rest) = datagram.split_first_chunk::<8>().expect("a length");
-            let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
-            assert_eq!(rest[length], b'\n', "the value's end");
-            datagram = &rest[length + 1..];
-            (line, &rest[..length])
-        };
-        let name = String::from_utf8(name.to_vec()).unwrap();
-        let is_valid = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        assert!(
-            name.chars().all(is_valid) && !name.starts_with('_'),
-            "{name}"
-        );
-        let value = String::from_utf8(value.to_vec()).unwrap();
-        let before = message.insert(name, value);
-        assert_eq!(before, None, "a field twice");
-    }
-    message
+/// Starts the service with this journal, after `setup`.
+fn run_with(journal: &Journal, till: &Till, setup: &str) -> Service {
+    Service::start(till, &mut journal.in_place(setup, BINARY))
 }
 
 /// Asserts what a message says; a field given as `None` must be missing.
-fn assert_message(message: &Message, expected: &[(&str, Option<&str>)]) {
+fn assert_message(message: &Entry, expected: &[(&str, Option<&str>)]) {
     for (field, value) in expected {
         assert_eq!(
             message.get(*field).map(String::as_str),
@@ -168,8 +60,9 @@ fn till_with_journal() -> (Till, Program, Journal) {
 
 #[test]
 fn a_start_in_the_journals_own_form() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
-    let _service = Journal::run(&till, "");
+    let _service = run_with(&journal, &till, "");
     let startup = journal.wait_for("startup", 1);
     assert_message(
         &startup,
@@ -226,8 +119,9 @@ fn a_start_in_the_journals_own_form() {
 
 #[test]
 fn a_restart_in_the_journals_own_form() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
-    let service = Journal::run(&till, "");
+    let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
     let process = ("MFE_PROCESS", Some("comunicador"));
     let name = &program.name;
@@ -266,8 +160,9 @@ fn a_restart_in_the_journals_own_form() {
 
 #[test]
 fn a_failed_start_in_the_journals_own_form_is_told_once() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
-    let service = Journal::run(&till, "");
+    let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
     let process = ("MFE_PROCESS", Some("comunicador"));
     let name = &program.name;
@@ -310,12 +205,13 @@ fn a_failed_start_in_the_journals_own_form_is_told_once() {
 
 #[test]
 fn a_name_with_a_line_end_stays_one_value() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program_named(&format!("{:x}\nX=y", std::process::id()));
     let script = start_script(&till, &program);
     till.configure_scripts(&[("comunicador", &program, &script)]);
     let journal = Journal::new(&till);
-    let service = Journal::run(&till, "");
+    let service = run_with(&journal, &till, "");
     let up = journal.wait_for("up", 1);
     let escaped = program.name.replace('\n', "\\n");
     assert_eq!(
@@ -329,9 +225,10 @@ fn a_name_with_a_line_end_stays_one_value() {
 
 #[test]
 fn where_stderr_is_the_journal_nothing_is_said_twice() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let connected = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)\nexport JOURNAL_STREAM";
-    let service = Journal::run(&till, connected);
+    let service = run_with(&journal, &till, connected);
     journal.wait_for("up", 1);
     program.kill();
     journal.wait_for("restarted", 1);
@@ -343,6 +240,7 @@ fn where_stderr_is_the_journal_nothing_is_said_twice() {
 
 #[test]
 fn where_stderr_is_something_else_there_are_lines_too() {
+    needs!(Need::Namespaces);
     for stream in [
         "unset JOURNAL_STREAM",
         "export JOURNAL_STREAM=",
@@ -352,7 +250,7 @@ fn where_stderr_is_something_else_there_are_lines_too() {
         "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/1)\nexport JOURNAL_STREAM",
     ] {
         let (till, _program, journal) = till_with_journal();
-        let service = Journal::run(&till, stream);
+        let service = run_with(&journal, &till, stream);
         service.wait_for("up", "comunicador");
         journal.wait_for("up", 1);
         let (_, lines) = service.stop(Signal::SIGTERM);
@@ -375,7 +273,7 @@ fn lines_with(rust_log: &str) -> Vec<String> {
     let program = till.program('L');
     let script = start_script(&till, &program);
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    let service = Service::start_with(&till, mfe_watchdog().env("RUST_LOG", rust_log));
+    let service = Service::start(&till, mfe_watchdog().env("RUST_LOG", rust_log));
     service.wait_for_state("comunicador", "up");
     service.stop(Signal::SIGTERM).1
 }
@@ -499,8 +397,9 @@ fn kill_times(program: &Program, times: usize) {
 
 #[test]
 fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
-    let service = Journal::run(&till, "");
+    let service = run_with(&journal, &till, "");
     journal.wait_for("up", 1);
     service.wait_for("up", "comunicador");
     for round in 1..=2 {
@@ -534,9 +433,10 @@ fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
 
 #[test]
 fn a_journal_that_is_full_at_the_start_is_told_what_it_lacks() {
+    needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     journal.fill();
-    let service = Journal::run(&till, "");
+    let service = run_with(&journal, &till, "");
     service.wait_for("up", "comunicador");
     kill_times(&program, 2);
     service.wait_for("restarted", "comunicador");

@@ -8,17 +8,16 @@
 
 mod budget;
 mod catalog;
-mod chaos;
 mod check;
 mod clock;
 mod completions;
 mod control;
+mod copyright;
 mod crash_loop;
 mod demo;
 mod doctor;
 mod dry_run;
 mod duplicates;
-mod fuzz;
 mod hang;
 mod health;
 mod hooks;
@@ -27,8 +26,7 @@ mod journal;
 mod manual;
 mod no_pidfd;
 mod notify;
-#[path = "../shared/random.rs"]
-mod random;
+mod program;
 mod readme;
 mod reload;
 mod report;
@@ -37,7 +35,6 @@ mod state;
 mod status;
 mod stuck;
 mod supervise;
-mod support;
 mod table;
 mod trust;
 mod unhealthy;

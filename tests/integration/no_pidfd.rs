@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{BINARY, DEADLINE, Service, Till, clean, eventually, install};
+use crate::program::BINARY;
+use mfe_kit::{DEADLINE, Need, Service, Till, clean, eventually, needs};
 
 /// How late a machine under load may be.
 const SLACK: Duration = Duration::from_secs(5);
@@ -16,11 +17,13 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_kernel_before_5_3_knows_no_pidfds() {
+    needs!(Need::Package("strace"));
     the_cycle_finds_every_death("ENOSYS");
 }
 
 #[test]
 fn a_sandbox_refuses_pidfds() {
+    needs!(Need::Package("strace"));
     the_cycle_finds_every_death("EPERM");
 }
 
@@ -28,6 +31,7 @@ fn a_sandbox_refuses_pidfds() {
 /// takes SIGKILL.
 #[test]
 fn whoever_has_to_end_is_ended_all_the_same() {
+    needs!(Need::Package("strace"));
     for (call, errno) in [
         ("pidfd_open", "ENOSYS"),
         ("pidfd_open", "EPERM"),
@@ -72,7 +76,6 @@ fn whoever_has_to_end_is_ended_all_the_same() {
 
 /// Runs the service in a place where this call fails with `errno`.
 fn without_pidfds(till: &Till, call: &str, errno: &str) -> Service {
-    install("strace");
     let trace = till.path().join("trace");
     let mut command = clean(std::process::Command::new("strace"));
     command
@@ -82,7 +85,7 @@ fn without_pidfds(till: &Till, call: &str, errno: &str) -> Service {
         .args(["-e", &format!("trace={call}")])
         .args(["-e", &format!("inject={call}:error={errno}"), "-o"])
         .args([trace.as_os_str(), BINARY.as_ref()]);
-    Service::start_with(till, &mut command)
+    Service::start(till, &mut command)
 }
 
 fn the_cycle_finds_every_death(errno: &str) {
@@ -91,7 +94,7 @@ fn the_cycle_finds_every_death(errno: &str) {
     let mut text = format!("interval = \"{}s\"\n", INTERVAL.as_secs());
     for (key, program) in [("own", &own), ("adopted", &adopted)] {
         let script = till.script(&format!("{key}.sh"), &format!("exec {}", program.command()));
-        text += &crate::support::section(key, &program.name, &script);
+        text += &mfe_kit::section(key, &program.name, &script);
     }
     till.configure(&text);
     let mut somebody = adopted.start();

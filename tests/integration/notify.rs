@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{
-    BINARY, DEADLINE, Service, Systemd, Till, eventually, in_mount_namespace, mfe_watchdog, section,
+use crate::program::{BINARY, mfe_watchdog};
+use mfe_kit::{
+    DEADLINE, Need, Service, Systemd, Till, eventually, in_mount_namespace, needs, section,
 };
 
 fn command(till: &Till) -> Command {
@@ -22,7 +23,7 @@ fn command(till: &Till) -> Command {
 fn ready_once_each_process_has_been_looked_at_and_a_status_line_that_is_true() {
     let (till, program) = Till::with_program();
     let systemd = Systemd::new(&till);
-    let service = Service::start_with(&till, &mut command(&till));
+    let service = Service::start(&till, &mut command(&till));
     let heard = systemd.hear_until("READY");
     assert_eq!(heard.len(), 1, "READY=1 comes first: {heard:#?}");
     assert_eq!(heard[0]["READY"], "1");
@@ -46,7 +47,7 @@ fn a_missing_vendor_program_keeps_nobody_from_being_ready_and_alive() {
     let systemd = Systemd::new(&till);
     let mut command = command(&till);
     command.env("WATCHDOG_USEC", "2000000");
-    let _service = Service::start_with(&till, &mut command);
+    let _service = Service::start(&till, &mut command);
     systemd.hear_until("READY");
     for _ in 0..5 {
         systemd.hear_until("WATCHDOG");
@@ -60,7 +61,7 @@ fn the_status_line_says_what_is_waited_for() {
     let missing = till.path().join("bin/start.sh");
     till.configure_scripts(&[("comunicador", &program, &missing)]);
     let systemd = Systemd::new(&till);
-    let _service = Service::start_with(&till, &mut command(&till));
+    let _service = Service::start(&till, &mut command(&till));
     systemd.hear_status(&format!("waiting: {} is not installed", missing.display()));
 }
 
@@ -70,7 +71,7 @@ fn pings_each_cycle() {
     let systemd = Systemd::new(&till);
     let mut command = command(&till);
     command.env("WATCHDOG_USEC", "60000000");
-    let _service = Service::start_with(&till, &mut command);
+    let _service = Service::start(&till, &mut command);
     systemd.hear_until("READY");
     let begin = Instant::now();
     for _ in 0..20 {
@@ -97,7 +98,7 @@ fn pings_twice_per_watchdog_time_though_cycles_are_long() {
     let systemd = Systemd::new(&till);
     let mut command = command(&till);
     command.env("WATCHDOG_USEC", "400000");
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     service.wait_for_state("comunicador", "up");
     systemd.wait_at_most(Duration::from_millis(400));
     for _ in 0..10 {
@@ -116,7 +117,7 @@ fn leaves_the_pings_of_another_process_alone() {
     command
         .env("WATCHDOG_USEC", "60000000")
         .env("WATCHDOG_PID", "1");
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     service.wait_for_state("comunicador", "up");
     program.kill();
     service.wait_for_restarts("comunicador", 1);
@@ -134,7 +135,7 @@ fn leaves_the_pings_of_another_process_alone() {
 fn reload_is_one_datagram_with_the_time_and_then_ready() {
     let (till, _program) = Till::with_program();
     let systemd = Systemd::new(&till);
-    let service = Service::start_with(&till, &mut command(&till));
+    let service = Service::start(&till, &mut command(&till));
     service.wait_for_state("comunicador", "up");
     systemd.hear_until("READY");
     let clock = rustix::time::ClockId::Monotonic;
@@ -157,7 +158,7 @@ fn stops_at_once_and_says_so() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let (till, _program) = Till::with_program();
         let systemd = Systemd::new(&till);
-        let service = Service::start_with(&till, &mut command(&till));
+        let service = Service::start(&till, &mut command(&till));
         systemd.hear_until("READY");
         let (exit, _) = service.stop(signal);
         assert_eq!(exit.code(), Some(0));
@@ -173,7 +174,7 @@ fn a_socket_that_nobody_reads_is_said_once_and_disturbs_nothing() {
     let (till, program) = Till::with_program();
     // Bound, but systemd is gone.
     drop(UnixDatagram::bind(till.path().join("notify")).unwrap());
-    let service = Service::start_with(&till, &mut command(&till));
+    let service = Service::start(&till, &mut command(&till));
     service.wait_for_state("comunicador", "up");
     for kills in 1..=3 {
         program.kill();
@@ -198,7 +199,7 @@ fn a_socket_that_is_full_holds_up_nothing_and_is_told_everything_once_it_is_read
 
     let mut command = command(&till);
     command.env("WATCHDOG_USEC", "60000000");
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     service.wait_for_state("comunicador", "up");
     for kills in 1..=3 {
         program.kill();
@@ -233,7 +234,7 @@ fn a_socket_in_the_abstract_namespace_is_served_too() {
     let address = SocketAddr::from_abstract_name(name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    let _service = Service::start_with(
+    let _service = Service::start(
         &till,
         command(&till).env("NOTIFY_SOCKET", format!("@{name}")),
     );
@@ -246,6 +247,7 @@ fn a_socket_in_the_abstract_namespace_is_served_too() {
 /// One stuck look stops the pings: a FIFO in the place of a /proc file hangs whoever opens it.
 #[test]
 fn a_stuck_look_stops_the_pings() {
+    needs!(Need::Namespaces);
     let (till, program) = Till::with_program();
     let proc = till.path().join("proc");
     for (pid, comm) in [("1", "init"), ("50", &program.name)] {
@@ -272,7 +274,7 @@ fn a_stuck_look_stops_the_pings() {
     let mut command = in_mount_namespace(&setup, BINARY);
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
     command.env("WATCHDOG_USEC", "1000000");
-    let _service = Service::start_with(&till, &mut command);
+    let _service = Service::start(&till, &mut command);
     systemd.hear_status(&format!("{} up (pid 50)", program.name));
     systemd.hear_until("WATCHDOG");
 

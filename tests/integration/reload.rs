@@ -2,13 +2,14 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Service, Till, mfe_watchdog, section};
+use crate::program::{mfe_watchdog, run};
+use mfe_kit::{Service, Till, section};
 
 #[test]
 fn what_stays_keeps_its_state_what_goes_is_left_and_what_comes_is_started() {
     let till = Till::new();
     let [stays, goes, comes] = ['S', 'G', 'C'].map(|initial| till.program(initial));
-    let script = |name: &str, program: &crate::support::Program| {
+    let script = |name: &str, program: &mfe_kit::Program| {
         till.script(name, &format!("exec {}", program.command()))
     };
     let scripts = [
@@ -17,7 +18,7 @@ fn what_stays_keeps_its_state_what_goes_is_left_and_what_comes_is_started() {
         script("comes.sh", &comes),
     ];
     till.configure_scripts(&[("stays", &stays, &scripts[0]), ("goes", &goes, &scripts[1])]);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("goes", "up");
     service.wait_for_state("stays", "up");
     stays.kill();
@@ -54,7 +55,7 @@ fn a_bad_configuration_is_refused_in_full_and_the_old_one_stays() {
     till.configure_scripts(&[("comunicador", &program, &script)]);
     // What is logged is English, whoever reads it.
     let mut command = mfe_watchdog();
-    let service = Service::start_with(&till, command.env("LC_ALL", "pt_BR.UTF-8"));
+    let service = Service::start(&till, command.env("LC_ALL", "pt_BR.UTF-8"));
     service.wait_for_state("comunicador", "up");
     till.configure("interval = \"soon\"\nintervall = \"10s\"\n");
     service.signal(Signal::SIGHUP);
@@ -89,7 +90,7 @@ fn a_mended_command_is_tried_at_once() {
         )
     };
     till.configure(&config(&missing));
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "down");
     let script = till.script("start.sh", &format!("exec {}", program.command()));
     till.configure(&config(&script));
@@ -103,7 +104,7 @@ fn another_name_is_another_process() {
     let (first, second) = (till.program('F'), till.program('S'));
     let script = till.script("first.sh", &format!("exec {}", first.command()));
     till.configure_scripts(&[("comunicador", &first, &script)]);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     first.kill();
     service.wait_for_restarts("comunicador", 1);

@@ -12,10 +12,9 @@ use nix::sys::signal::Signal;
 use roxmltree::{Document, Node};
 use serde_json::{Value, json};
 
-use crate::support::schema::assert_valid;
-use crate::support::{
-    Output, Till, binary_for_everybody, clean, install, is_root, mfe_watchdog, output,
-};
+use crate::program::{binary_for_everybody, mfe_watchdog, run};
+use mfe_kit::schema::assert_valid;
+use mfe_kit::{Need, Output, Till, clean, is_root, needs, output};
 
 const SCHEMA: &str = include_str!("../schema/report.json");
 
@@ -235,7 +234,7 @@ fn the_outages_are_those_of_the_journal_to_the_second() {
 #[test]
 fn what_runs_quietly_is_observed_and_what_is_only_named_is_not() {
     let mut journal = Journal::scripted();
-    let service = journal.till.run();
+    let service = run(&journal.till);
     service.wait_for_state("comunicador", "up");
     let pid = service.pid().to_string();
     journal.add_now(json!({ "_PID": pid, "MFE_EVENT": "startup" }));
@@ -445,7 +444,7 @@ fn the_page_is_whole_by_itself_and_foreign_text_is_only_text() {
 
 #[test]
 fn in_a_browser_the_page_fits_a_phone_and_shows_the_shortest_outage() {
-    install("chromium");
+    needs!(Need::Package("chromium"));
     let journal = Journal::scripted();
     let (file, page) = journal.page();
     for width in [360, 1280] {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::{Service, Systemd, Till, mfe_watchdog};
+use crate::program::mfe_watchdog;
+use mfe_kit::{Service, Systemd, Till};
 
 /// Memory that may come and go: a page here and there.
 const SLACK_KIB: u64 = 64;
@@ -44,7 +45,7 @@ fn nothing_grows_over_hundreds_of_cycles_and_restarts() {
     let systemd = Systemd::new(&till);
     let mut command = mfe_watchdog();
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let cycles = |count: usize| {
         for _ in 0..count {
             systemd.hear_until("WATCHDOG");

@@ -10,7 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::support::{Till, eventually};
+use crate::program::run;
+use mfe_kit::{Till, eventually};
 
 const KEY: &str = "comunicador";
 
@@ -26,7 +27,7 @@ fn gets_over(damage: impl FnOnce(&Path)) -> (Till, String) {
             (is_alive && state["processes"][0]["restarts"] == restarts).then_some(())
         });
     };
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     program.kill();
     service.wait_for_restarts(KEY, 1);
@@ -36,7 +37,7 @@ fn gets_over(damage: impl FnOnce(&Path)) -> (Till, String) {
 
     fs::remove_file(&file).unwrap();
     damage(&file);
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for_line("what was remembered of restarts is lost");
     assert!(line.contains("MFE_EVENT=degraded"), "{line}");
     assert!(line.contains("it is set aside"), "{line}");

@@ -14,10 +14,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::support::schema::{STATUS_SCHEMA, assert_valid};
-use crate::support::{
-    BINARY, Guard, Output, Service, Till, binary_for_everybody, clean, eventually,
-    in_mount_namespace, is_root, mfe_watchdog, output, pipe,
+use crate::program::{BINARY, binary_for_everybody, mfe_watchdog, run};
+use mfe_kit::schema::{STATUS_SCHEMA, assert_valid};
+use mfe_kit::{
+    Guard, Need, Output, Service, Till, clean, eventually, in_mount_namespace, is_root, needs,
+    output, pipe,
 };
 
 fn status(runtime_dir: &Path, arguments: &[&str]) -> Output {
@@ -66,7 +67,7 @@ fn the_exit_code_tells_how_things_stand() {
                     Start it with: systemctl start mfe-watchdog\n";
     assert_eq!(never.stderr, expected);
 
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let up = status(&runtime_dir, &[]);
     assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
@@ -112,7 +113,7 @@ fn the_exit_code_tells_how_things_stand() {
 fn a_status_left_over_from_a_dead_service_says_since_when() {
     let (till, _program) = Till::with_program_every("100ms");
     let runtime_dir = till.runtime_dir();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let pid = service.pid();
     service.stop(Signal::SIGKILL);
@@ -141,7 +142,7 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
 #[test]
 fn json_is_the_file_and_both_have_the_promised_form() {
     let (till, program) = Till::with_program_every("1h");
-    let service = till.run();
+    let service = run(&till);
     let first = service.wait_for_state("comunicador", "up");
     assert!(first["last_restart"].is_null() && first["detail"].is_null());
     program.kill();
@@ -208,7 +209,7 @@ fn json_is_the_file_and_both_have_the_promised_form() {
 fn nobody_needs_privileges_to_ask() {
     let (till, _program) = Till::with_program_every("100ms");
     let binary = binary_for_everybody(&till);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let ask = || {
         let mut command = if is_root() {
@@ -235,7 +236,7 @@ fn nobody_needs_privileges_to_ask() {
 #[test]
 fn a_reader_never_sees_half_a_status() {
     let (till, program) = Till::with_program_every("100ms");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let file = till.runtime_dir().join("status.json");
     let end = AtomicBool::new(false);
@@ -268,6 +269,7 @@ fn a_reader_never_sees_half_a_status() {
 
 #[test]
 fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
+    needs!(Need::Namespaces);
     let (till, _program) = Till::with_program_every("100ms");
     let ours = till.path().join("ours");
     let directories = format!("{}:/nonexistent", ours.display());
@@ -313,7 +315,7 @@ fn the_runtime_directory_comes_from_systemd_if_nobody_says_otherwise() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let (till, _program) = Till::with_program_every("100ms");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let run = |arguments: &[&str], stdout: Stdio| {
         let mut command = mfe_watchdog();
@@ -356,7 +358,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn what_stands_in_the_files_place_is_not_believed() {
     let (till, _program) = Till::with_program_every("1h");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     // It lives and holds its lock, but must not put a good file back in place.
     service.signal(Signal::SIGSTOP);
@@ -418,7 +420,7 @@ fn nothing_that_lies_in_the_files_places_is_written_to() {
             symlink(&victim, till.runtime_dir().join(name)).unwrap();
         }
     }
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     program.kill();
     service.wait_for_restarts("comunicador", 1);
@@ -443,7 +445,7 @@ fn count(service: &Service, text: &str) -> usize {
 fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
     let (till, program) = Till::with_program_every("100ms");
     fs::write(till.runtime_dir(), "a file").unwrap();
-    let service = till.run();
+    let service = run(&till);
     let lock = service.wait_for_line("can't be locked against a second watchdog: ");
     let file = service.wait_for_line("the status can't be written to ");
     for line in [&lock, &file] {
@@ -486,12 +488,13 @@ fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
 
 #[test]
 fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
+    needs!(Need::Namespaces);
     let (till, program) = Till::with_program_every("100ms");
     fs::create_dir(till.runtime_dir()).unwrap();
     let setup = "mount -t tmpfs -o size=64k,mode=755 none \"$RUN\"";
     let mut command = in_mount_namespace(setup, BINARY);
     command.env("RUN", till.runtime_dir());
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let own = PathBuf::from(format!("/proc/{}/root", service.pid()));
     let disk = own.join(till.runtime_dir().strip_prefix("/").unwrap());
     service.wait_for("up", "comunicador");
@@ -549,11 +552,11 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
 #[test]
 fn a_second_service_is_refused_and_told_of_the_first() {
     let (till, program) = Till::with_program_every("100ms");
-    let first = till.run();
+    let first = run(&till);
     first.wait_for_state("comunicador", "up");
     let before = published(&till.runtime_dir());
     for _ in 0..3 {
-        let (exit, lines) = till.run().wait();
+        let (exit, lines) = run(&till).wait();
         assert_eq!(exit.code(), Some(1));
         let expected = format!(
             "mfe-watchdog: another mfe-watchdog (pid {}) already uses {}; stop it first",
@@ -567,7 +570,7 @@ fn a_second_service_is_refused_and_told_of_the_first() {
     assert_eq!(status(&till.runtime_dir(), &[]).code(), 0);
 
     first.stop(Signal::SIGKILL);
-    let second = till.run();
+    let second = run(&till);
     let line = second.wait_for("adopted", "comunicador");
     assert!(
         line.contains(&format!("MFE_PID={}", program.pid())),
@@ -582,7 +585,7 @@ fn a_second_service_is_refused_and_told_of_the_first() {
 #[test]
 fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     let (till, program) = Till::with_program_every("100ms");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let mut command = mfe_watchdog();
     command.args(["status", "--watch", "--runtime-dir"]);
@@ -611,7 +614,7 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
 #[test]
 fn it_speaks_the_users_language_and_its_json_does_not() {
     let (till, program) = Till::with_program_every("100ms");
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let shown = |locale: &str, arguments: &[&str]| {
         let mut command = mfe_watchdog();

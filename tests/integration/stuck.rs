@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Till, eventually, is_root};
+use crate::program::run;
+use mfe_kit::{Need, Till, eventually, needs};
 
 const KEY: &str = "comunicador";
 
@@ -19,7 +20,6 @@ struct Freezer {
 
 impl Freezer {
     fn new() -> Self {
-        assert!(is_root(), "this test freezes a process, so it needs root");
         let mount = tempfile::Builder::new().prefix("mfe-").tempdir().unwrap();
         let status = Command::new("mount")
             .args(["-t", "cgroup", "-o", "freezer", "freezer"])
@@ -67,13 +67,14 @@ impl Drop for Freezer {
 
 #[test]
 fn what_cannot_be_killed_is_not_doubled() {
+    needs!(Need::Root("it freezes a process"));
     let freezer = Freezer::new();
     let (till, program) = Till::with_rules(
         "stop_timeout = \"200ms\"\nstart_timeout = \"200ms\"\n\
          [[process.comunicador.check]]\nkind = \"age\"\nmax = \"1s\"\nevery = \"100ms\"\n\
          action = \"restart\"",
     );
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let frozen = program.pid();
     freezer.freeze(frozen);
@@ -95,7 +96,7 @@ fn what_cannot_be_killed_is_not_doubled() {
     // The rules may change, and the service may die, meanwhile.
     drop(service);
     till.set_rules(&program, "");
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for("adopted", KEY);
     assert!(
         line.contains(&frozen.to_string()),
@@ -111,13 +112,14 @@ fn what_cannot_be_killed_is_not_doubled() {
 
 #[test]
 fn once_it_can_be_killed_it_is_started_anew() {
+    needs!(Need::Root("it freezes a process"));
     let freezer = Freezer::new();
     let (till, program) = Till::with_rules(
         "stop_timeout = \"200ms\"\nstart_timeout = \"200ms\"\n\
          [[process.comunicador.check]]\nkind = \"age\"\nmax = \"2s\"\nevery = \"100ms\"\n\
          action = \"restart\"",
     );
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     let frozen = program.pid();
     freezer.freeze(frozen);

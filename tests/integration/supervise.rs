@@ -5,12 +5,13 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{BINARY, Service, Till, clean, eventually, section};
+use crate::program::{BINARY, run};
+use mfe_kit::{Service, Till, clean, eventually, section};
 
 #[test]
 fn starts_what_is_absent_and_says_so_once() {
     let (till, program) = Till::with_program();
-    let service = till.run();
+    let service = run(&till);
 
     let status = service.wait_for_state("comunicador", "up");
     assert_eq!(status["pids"].as_array().unwrap().len(), 1);
@@ -47,7 +48,7 @@ fn twenty_kills_of_each_are_twenty_restarts_of_each() {
     let stays = till.script("stays.sh", &format!("exec {}", first.command()));
     let forks = till.script("forks.sh", &format!("{} &", second.command()));
     till.configure_scripts(&[("first", &first, &stays), ("second", &second, &forks)]);
-    let service = till.run();
+    let service = run(&till);
     for (key, program) in [("first", &first), ("second", &second)] {
         service.wait_for_state(key, "up");
         for kills in 1..=20 {
@@ -69,7 +70,7 @@ fn twenty_kills_of_each_are_twenty_restarts_of_each() {
 fn adopts_what_somebody_else_started_and_brings_it_back() {
     let (till, program) = Till::with_program();
     let mut somebody = program.start();
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for("adopted", "comunicador");
     assert!(
         line.contains(&format!("MFE_PID={}", somebody.id())),
@@ -104,7 +105,7 @@ fn a_zombie_is_gone_though_it_has_a_pid() {
     let script = till.script("start.sh", &format!("{} &", program.command()));
     till.configure_scripts(&[("monitor", &program, &script)]);
     let mut parent_is_this_test = program.start();
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("adopted", "monitor");
     program.kill();
     let status = service.wait_for_restarts("monitor", 1);
@@ -129,7 +130,7 @@ fn several_of_the_name_are_all_its_pids_and_one_is_enough() {
     let script = till.script("start.sh", &format!("exec {}", program.command()));
     till.configure_scripts(&[("monitor", &program, &script)]);
     let (mut first, mut second) = (program.start(), program.start());
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("adopted", "monitor");
     assert_eq!(
         service.status("monitor")["pids"].as_array().unwrap().len(),
@@ -164,7 +165,7 @@ fn a_slow_start_is_started_once_and_delays_nobody() {
         ("slow", &slow, &slow_script),
         ("quick", &quick, &quick_script),
     ]);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("quick", "up");
     assert_eq!(service.status("slow")["state"], "starting");
     for kills in 1..=5 {
@@ -192,7 +193,7 @@ fn a_start_program_that_hangs_is_replaced_never_doubled() {
         "interval = \"100ms\"\n{}start_timeout = \"300ms\"\n",
         section("comunicador", &program.name, &script)
     ));
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for("start_failed", "comunicador");
     assert!(
         line.contains("no process of that name appeared within 300ms"),
@@ -226,7 +227,7 @@ fn every_reason_of_a_failed_start_is_said_once() {
     let program = till.program('C');
     let path = till.path().join("bin/start.sh");
     till.configure_scripts(&[("comunicador", &program, &path)]);
-    let service = till.run();
+    let service = run(&till);
     let shown = path.display();
     service.wait_for_line(&format!("{shown} is not installed"));
     let detail = service.wait_for_state("comunicador", "down")["detail"].clone();
@@ -297,7 +298,7 @@ fn a_start_program_inherits_nothing_from_the_service() {
     ] {
         sh.env(name, value);
     }
-    let service = Service::start_with(&till, &mut sh);
+    let service = Service::start(&till, &mut sh);
     service.wait_for_state("comunicador", "up");
     let process = Path::new("/proc").join(program.pid().to_string());
     assert_eq!(
@@ -357,7 +358,7 @@ fn nothing_that_happens_to_the_service_touches_the_programs() {
         ("stays", &stays, &stays_script),
         ("forks", &forks, &forks_script),
     ]);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("stays", "up");
     service.wait_for_state("forks", "up");
     let pids = (stays.pid(), forks.pid());
@@ -365,13 +366,13 @@ fn nothing_that_happens_to_the_service_touches_the_programs() {
     assert!(exit.success());
     assert_eq!((stays.pid(), forks.pid()), pids);
 
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("adopted", "stays");
     service.wait_for("adopted", "forks");
     service.stop(Signal::SIGKILL);
     assert_eq!((stays.pid(), forks.pid()), pids);
 
-    let service = till.run();
+    let service = run(&till);
     service.wait_for("adopted", "stays");
     service.wait_for("adopted", "forks");
     assert_eq!((stays.starts().len(), forks.starts().len()), (1, 1));
@@ -396,15 +397,15 @@ fn a_start_that_outlives_the_service_is_waited_for_by_the_next_one() {
     );
     let script = till.script("start.sh", &slow);
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    for run in 1..=3 {
-        let service = till.run();
+    for nth in 1..=3 {
+        let service = run(&till);
         service.wait_for_state("comunicador", "starting");
         service.wait_for("starting", "comunicador");
         eventually("its start", || runs.exists().then_some(()));
         let (exit, _) = service.stop(Signal::SIGKILL);
-        assert!(!exit.success(), "killed in run {run}");
+        assert!(!exit.success(), "killed in run {nth}");
     }
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "starting");
     std::fs::write(&begin, "").unwrap();
     let up = service.wait_for_state("comunicador", "up");
@@ -435,7 +436,7 @@ fn odd_names_are_ordinary() {
         text += &section(&format!("odd-{number}"), &program.name, &script);
     }
     till.configure(&text);
-    let service = till.run();
+    let service = run(&till);
     for (number, program) in programs.iter().enumerate() {
         let key = format!("odd-{number}");
         let status = service.wait_for_state(&key, "up");
@@ -460,7 +461,7 @@ fn a_name_in_another_case_is_another_program() {
     let script = till.script("start.sh", &format!("exec {}", upper.command()));
     till.configure_scripts(&[("upper", &upper, &script)]);
     let mut other = lower.start();
-    let service = till.run();
+    let service = run(&till);
     let up = service.wait_for_state("upper", "up");
     assert_eq!(up["pids"][0], upper.pid());
     assert_eq!(upper.starts().len(), 1);
@@ -484,7 +485,7 @@ fn a_start_that_nobody_remembers_is_waited_for_too() {
     );
     let script = till.script("start.sh", &body);
     till.configure_scripts(&[("comunicador", &program, &script)]);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     service.stop(Signal::SIGKILL);
     program.kill();
@@ -494,7 +495,7 @@ fn a_start_that_nobody_remembers_is_waited_for_too() {
     let runs = || std::fs::read(&runs).unwrap_or_default().len();
     eventually("the start is at work", || (runs() == 2).then_some(()));
 
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "starting");
     std::fs::remove_file(gate).unwrap();
     let up = service.wait_for_state("comunicador", "up");

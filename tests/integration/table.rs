@@ -18,9 +18,10 @@ use nix::unistd::Pid;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::support::{
-    BINARY, Service, Systemd, Till, binary_for_everybody, clean, eventually, in_mount_namespace,
-    install_program, is_root,
+use crate::program::{BINARY, binary_for_everybody};
+use mfe_kit::{
+    Need, Service, Systemd, Till, clean, eventually, in_mount_namespace, install_program, is_root,
+    needs,
 };
 
 /// A made-up /proc. Pid 1 is there from the beginning.
@@ -930,6 +931,7 @@ fn long_names_of_real_processes() {
 
 #[test]
 fn a_process_in_a_container_is_not_counted() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program('T');
     let mut command = Command::new("unshare");
@@ -964,10 +966,7 @@ fn a_process_in_a_container_is_not_counted() {
 
 #[test]
 fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
-    assert!(
-        is_root(),
-        "this test runs the service as another user, so it needs root"
-    );
+    needs!(Need::Root("it runs the service as another user"));
     let till = Till::new();
     let program = till.program('T');
     let script = till.script("start.sh", &format!("exec {}", program.command()));
@@ -993,7 +992,7 @@ fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
         )
         .args([OsStr::new("sh"), binary_for_everybody(&till).as_os_str()])
         .env("DIRECTORY", till.path());
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");
     assert!(
         line.contains("can't be told, so nothing is started"),
@@ -1191,6 +1190,7 @@ fn a_confirmation_that_fails_says_nothing_about_the_process() {
 
 #[test]
 fn the_same_failure_at_another_process_is_no_news() {
+    needs!(Need::Namespaces);
     let till = Till::new();
     let program = till.program('C');
     let script = till.script("start.sh", "exit 1");
@@ -1202,7 +1202,7 @@ fn the_same_failure_at_another_process_is_no_news() {
     let setup = format!("mount --bind '{}' /proc", tree.root().display());
     let mut command = in_mount_namespace(&setup, BINARY);
     command.env("NOTIFY_SOCKET", till.path().join("notify"));
-    let service = Service::start_with(&till, &mut command);
+    let service = Service::start(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");
     assert!(line.contains("/proc/500/comm can't be read"), "{line}");
     for pid in 501..505 {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Output, Till, is_root, mfe_watchdog, output, section};
+use crate::program::{mfe_watchdog, run};
+use mfe_kit::{Need, Output, Till, is_root, needs, output, section};
 
 /// A folder for a vendor's program, in which everything is safe, and the program.
 struct Vendor {
@@ -200,7 +201,7 @@ fn whoever_an_access_control_list_lets_write_counts() {
 
 #[test]
 fn owners_other_than_root_count() {
-    assert!(is_root(), "only root can give a file away");
+    needs!(Need::Root("it gives a file away"));
     let vendor = Vendor::new();
     chown(&vendor.folder, Some(54321), None).unwrap();
     let path = vendor.folder.display();
@@ -298,7 +299,7 @@ fn hooks_count_too_and_units_do_not() {
 fn refused_where_that_is_asked_for_and_never_put_into_force() {
     let vendor = Vendor::new();
     vendor.configure(&vendor.script, "refuse_unsafe_commands = true");
-    let service = vendor.till.run();
+    let service = run(&vendor.till);
     service.wait_for_line("MFE_EVENT=startup");
     set_mode(&vendor.folder, 0o777);
     service.signal(Signal::SIGHUP);
@@ -327,7 +328,7 @@ fn said_at_the_start_and_again_when_it_has_changed() {
     let vendor = Vendor::new();
     set_mode(&vendor.script, 0o757);
     vendor.configure(&vendor.script, "");
-    let service = vendor.till.run();
+    let service = run(&vendor.till);
     let line = service.wait_for_line("MFE_EVENT=unsafe_command");
     assert!(
         line.contains(" process.comunicador.command: somebody other than root"),
@@ -335,7 +336,7 @@ fn said_at_the_start_and_again_when_it_has_changed() {
     );
     let reload = |count: usize| {
         service.signal(Signal::SIGHUP);
-        crate::support::eventually(("reload", count), || {
+        mfe_kit::eventually(("reload", count), || {
             let lines = service.lines();
             let of = |event: &str| {
                 let field = format!("MFE_EVENT={event}");

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Program, Service, Till, eventually};
+use crate::program::run;
+use mfe_kit::{Program, Service, Till, eventually};
 
 const KEY: &str = "comunicador";
 
@@ -42,7 +43,7 @@ fn alerts(
     break_it: impl FnOnce(),
     mend: impl FnOnce(),
 ) {
-    let service = till.run();
+    let service = run(till);
     service.wait_for_state(KEY, "up");
     let pid = program.pid();
     service.wait_cycles(6);
@@ -159,7 +160,7 @@ fn what_a_check_says_is_made_harmless() {
         toml::Value::from(hook.to_str().unwrap())
     );
     till.set_rules(&program, &format!("{QUICK}{rules}{hook}"));
-    let service = till.run();
+    let service = run(&till);
     let shown = "\\u{1b}[2J\\rwell\\u{202e} \u{fffd}";
     let line = service.wait_for("unhealthy", KEY);
     assert!(line.contains(shown), "{line}");
@@ -177,7 +178,7 @@ fn what_a_check_says_is_made_harmless() {
 fn restarts(rules: &str, mode: &str, finding: &str) {
     let (till, program) = Till::with_rules(&format!("{QUICK}{rules}"));
     till.script("start.sh", &format!("exec {} {mode}", program.command()));
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for("unhealthy", KEY);
     assert!(line.contains(finding), "{line}");
     assert!(line.contains("it is being restarted"), "{line}");
@@ -192,7 +193,7 @@ fn restarts(rules: &str, mode: &str, finding: &str) {
 #[test]
 fn too_much_memory_restarts() {
     let rules = check("kind = \"memory\"\nmax = \"1MiB\"\naction = \"restart\"");
-    restarts(&rules, "", "MiB of memory, more than 1MiB");
+    restarts(&rules, "large", "MiB of memory, more than 1MiB");
 }
 
 #[test]
@@ -255,7 +256,7 @@ fn fall_sick(till: &Till, service: &Service, program: &Program, sick: &PathBuf) 
 #[test]
 fn a_program_that_heeds_sigterm_is_asked() {
     let (till, program, sick) = sick_till("", "");
-    let service = till.run();
+    let service = run(&till);
     let line = fall_sick(&till, &service, &program, &sick);
     assert!(
         line.contains("was ended because it wasn't well: SIGTERM"),
@@ -266,7 +267,7 @@ fn a_program_that_heeds_sigterm_is_asked() {
 #[test]
 fn a_program_that_does_not_is_killed() {
     let (till, program, sick) = sick_till("", "trap '' TERM; ");
-    let service = till.run();
+    let service = run(&till);
     let line = fall_sick(&till, &service, &program, &sick);
     assert!(
         line.contains("SIGKILL, for it didn't heed SIGTERM"),
@@ -282,7 +283,7 @@ fn the_first_check_that_fails_acts_and_the_others_are_dropped() {
     let (_, second) = sick_check(&till, "action = \"restart\"\nname = \"second\"");
     let (_, first) = sick_check(&till, "action = \"restart\"\nname = \"first\"");
     till.set_rules(&program, &format!("{QUICK}{first}{second}"));
-    let service = till.run();
+    let service = run(&till);
     fall_sick(&till, &service, &program, &sick);
     service.wait_cycles(8);
     assert_eq!(service.count("unhealthy", KEY), 1);
@@ -296,7 +297,7 @@ fn checks_begin_anew_after_each_start_when_it_has_had_its_time() {
         .replacen("failures = 2\n", "", 1);
     let rules = format!("start_timeout = \"800ms\"\n{always}");
     till.set_rules(&program, &rules);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_restarts(KEY, 3);
     let times = fs::read_to_string(till.path().join("times")).unwrap();
     let times: Vec<u64> = times.lines().map(|line| line.parse().unwrap()).collect();
@@ -309,10 +310,11 @@ fn checks_begin_anew_after_each_start_when_it_has_had_its_time() {
 #[test]
 fn a_reload_changes_and_removes_checks() {
     let (till, program) = Till::with_program();
+    till.script("start.sh", &format!("exec {} large", program.command()));
     let (sick, rules) = sick_check(&till, "");
     fs::write(&sick, "").unwrap();
     till.set_rules(&program, &format!("{QUICK}{rules}"));
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "unhealthy");
     let pid = program.pid();
 
@@ -347,7 +349,7 @@ fn what_was_unwell_in_a_dry_run_is_restarted_when_that_is_over() {
     let dry = format!("dry_run = true\n{QUICK}{rules}");
     let mut child = program.start();
     till.set_rules(&program, &dry);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "unhealthy");
     service.wait_for("dry_run", KEY);
     service.wait_cycles(5);
@@ -373,7 +375,7 @@ fn new_rules_count_for_an_end_that_is_awaited() {
     let (_, rules) = sick_check(&till, "action = \"restart\"");
     let patient = QUICK.replace("stop_timeout = \"300ms\"", "stop_timeout = \"1h\"");
     till.set_rules(&program, &format!("{patient}{rules}"));
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     fs::write(&sick, "").unwrap();
     let line = service.wait_for("unhealthy", KEY);
@@ -392,7 +394,7 @@ fn a_program_that_goes_of_itself_is_well_when_it_is_back() {
     let (sick, rules) = sick_check(&till, "");
     fs::write(&sick, "").unwrap();
     till.set_rules(&program, &format!("{QUICK}{rules}"));
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "unhealthy");
     fs::remove_file(&sick).unwrap();
     let killed = SystemTime::now();
@@ -434,7 +436,7 @@ fn what_a_killed_service_has_left_of_its_checks_is_ended_by_the_next_one() {
             (pids.len() == 2 * runs).then_some(pids)
         })
     };
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state(KEY, "up");
     seen(1);
     // Somebody else runs the same program; its parent ends at once.
@@ -447,7 +449,7 @@ fn what_a_killed_service_has_left_of_its_checks_is_ended_by_the_next_one() {
     drop(service);
     assert!(before.iter().all(|pid| lives(pid)), "it was killed");
 
-    let service = till.run();
+    let service = run(&till);
     let line = service.wait_for_line("was killed beside checks or hooks");
     assert!(line.contains("MFE_EVENT=degraded"), "{line}");
     eventually("the end of what was left", || {
@@ -475,7 +477,7 @@ fn a_service_that_ends_takes_its_checks_along_and_not_the_program() {
         "kind = \"command\"\ncommand = [{script}]\ntimeout = \"1h\""
     ));
     till.set_rules(&program, &format!("{QUICK}{hangs}"));
-    let service = till.run();
+    let service = run(&till);
     let pids = eventually("a check that runs", || {
         let pids = fs::read_to_string(&pids).ok()?;
         let pids: Vec<String> = pids.split_whitespace().map(str::to_owned).collect();

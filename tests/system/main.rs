@@ -2,35 +2,29 @@
 //! systemd in throw-away containers, installs it there with apt and runs the cases. It does not
 //! look into the program; what a person, systemd or the journal sees is what counts.
 
-mod arguments;
 mod cases;
 mod chaos;
-mod container;
-mod host;
-mod janitor;
-mod mirror;
-mod package;
-#[path = "../shared/random.rs"]
-mod random;
-mod report;
+mod table;
 mod till;
-mod trees;
-mod wait;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use libtest_mimic::{Arguments, Failed, Trial};
+use mfe_kit::package::Packages;
+use mfe_kit::trees::Trees;
+use mfe_kit::{all_must_run, host, janitor};
 
-use arguments::Arguments;
 use cases::{CHAOS_CASES, HOST_CASES, HostCase, TILL_CASES, TillCase};
-use package::Packages;
-use report::{Outcome, Report};
+use table::Table;
 use till::Till;
-use trees::Trees;
+
+/// The version of the package that is tested.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The suites that tills run today or will run, oldest first. Their systemd is 247, 252, 257 and
 /// 262.
@@ -43,38 +37,54 @@ const HOST: &str = "package";
 const CHAOS: &str = "chaos";
 const CHAOS_SUITE: &str = "bookworm";
 
-/// What is said to whoever isn't root.
-const WITHOUT_ROOT: &str = "they boot containers and so have to be run as root, on Debian: \
-    `sudo -E env \"PATH=$PATH\" cargo test --test system`. \
-    Everything else runs without privileges: `cargo test --lib --bins --examples` \
-    and `cargo test --test NAME`";
+/// Why they are left out where nobody is root, and what runs everything.
+const WHY_ROOT: &str = "they boot containers and so have to be run as root, on Debian";
+const AS_ROOT: &str = "sudo -E env \"PATH=$PATH\" cargo test";
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1).peekable();
-    if words.next_if_eq(janitor::ARGUMENT).is_some() {
-        janitor::wait_and_clean(words);
+    if janitor::run_if_asked() {
         return ExitCode::SUCCESS;
     }
-    let arguments = match Arguments::parse(words) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::from(2);
+    let mut arguments = Arguments::from_args();
+    let (selection, trials) = Selection::new(&arguments);
+    if arguments.list || selection.is_empty() {
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        if !arguments.list {
+            say_what_was_left_out(conclusion.num_ignored);
         }
-    };
-    let selection = Selection::new(&arguments);
-    if arguments.list {
-        selection.list();
-        return ExitCode::SUCCESS;
+        return conclusion.exit_code();
     }
-    let mut report = Report::begin(selection.count(), selection.left_out());
-    if selection.count() > 0 {
-        if let Err(error) = run(&selection, &mut report) {
-            eprintln!("\nerror: the system tests could not run: {error:#}\n");
-            report.abort();
-        }
+    // Each only waits for its outcome, and is shown the moment it has one.
+    arguments.test_threads = Some(trials.len());
+    run(selection, || {
+        libtest_mimic::run(&arguments, trials).exit_code()
+    })
+    .unwrap_or_else(|error| {
+        eprintln!("\nerror: the system tests could not run: {error:#}\n");
+        ExitCode::from(101)
+    })
+}
+
+/// The last lines of `cargo test`, for this is the last that it runs.
+fn say_what_was_left_out(cases: u64) {
+    let mut parts = mfe_kit::not_run();
+    if cases > 0 {
+        parts.push(format!("{cases} system tests: {WHY_ROOT}"));
     }
-    report.finish()
+    if parts.is_empty() {
+        return;
+    }
+    println!("Not everything was run:");
+    for part in parts {
+        println!("  {part}");
+    }
+    println!("To run that, too, on Debian: {AS_ROOT}\n");
+}
+
+/// A case, and who waits for its outcome.
+struct Job<C: 'static> {
+    case: &'static C,
+    outcome: Sender<Result<(), Failed>>,
 }
 
 /// A container, and what is to be run in it.
@@ -82,93 +92,81 @@ struct Machine {
     /// Its column.
     name: &'static str,
     suite: &'static str,
-    cases: Vec<&'static TillCase>,
-}
-
-impl Machine {
-    fn new(
-        arguments: &Arguments,
-        name: &'static str,
-        suite: &'static str,
-        cases: &'static [TillCase],
-    ) -> Self {
-        let selected = |case: &&TillCase| arguments.selects(&self::name(name, case.name));
-        Self {
-            name,
-            suite,
-            cases: cases.iter().filter(selected).collect(),
-        }
-    }
+    jobs: Vec<Job<TillCase>>,
 }
 
 /// What the command line asks for.
 struct Selection {
-    host: Vec<&'static HostCase>,
+    host: Vec<Job<HostCase>>,
     machines: Vec<Machine>,
-    all: usize,
 }
 
 impl Selection {
-    fn new(arguments: &Arguments) -> Self {
-        let host = HOST_CASES
-            .iter()
-            .filter(|case| arguments.selects(&name(HOST, case.name)))
+    /// Gives every case as libtest-mimic has them, too, which says of those that weren't asked for how
+    /// many they are.
+    fn new(arguments: &Arguments) -> (Self, Vec<Trial>) {
+        let mut trials = Vec::new();
+        let host = HOST_CASES.iter();
+        let host = host
+            .filter_map(|case| job(arguments, &mut trials, HOST, case.name, case))
             .collect();
-        let suites = SUITES.map(|suite| Machine::new(arguments, suite, suite, TILL_CASES));
-        let chaos = Machine::new(arguments, CHAOS, CHAOS_SUITE, CHAOS_CASES);
-        let machines = suites.into_iter().chain([chaos]);
-        Self {
-            host,
-            machines: machines
-                .filter(|machine| !machine.cases.is_empty())
-                .collect(),
-            all: HOST_CASES.len() + SUITES.len() * TILL_CASES.len() + CHAOS_CASES.len(),
-        }
-    }
-
-    fn count(&self) -> usize {
-        let cases = self.machines.iter().map(|machine| machine.cases.len());
-        self.host.len() + cases.sum::<usize>()
-    }
-
-    fn left_out(&self) -> usize {
-        self.all - self.count()
-    }
-
-    fn list(&self) {
-        for case in &self.host {
-            println!("{}: test", name(HOST, case.name));
-        }
-        for machine in &self.machines {
-            for case in &machine.cases {
-                println!("{}: test", name(machine.name, case.name));
+        let suites = SUITES.map(|suite| (suite, suite, TILL_CASES));
+        let columns = suites
+            .into_iter()
+            .chain([(CHAOS, CHAOS_SUITE, CHAOS_CASES)]);
+        let mut machines = Vec::new();
+        for (name, suite, cases) in columns {
+            let jobs = cases.iter();
+            let jobs: Vec<_> = jobs
+                .filter_map(|case| job(arguments, &mut trials, name, case.name, case))
+                .collect();
+            if !jobs.is_empty() {
+                machines.push(Machine { name, suite, jobs });
             }
         }
-        println!("\n{} tests, 0 benchmarks", self.count());
+        (Self { host, machines }, trials)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.host.is_empty() && self.machines.is_empty()
     }
 }
 
-fn name(suite: &str, case: &str) -> String {
-    format!("{suite}/{case}")
+/// Adds the trial of a case, and gives the case as a job if it was asked for.
+fn job<C>(
+    arguments: &Arguments,
+    trials: &mut Vec<Trial>,
+    column: &str,
+    name: &str,
+    case: &'static C,
+) -> Option<Job<C>> {
+    let (outcome, arrives): (_, Receiver<Result<(), Failed>>) = channel();
+    let trial = Trial::test(format!("{column}/{name}"), move || {
+        arrives
+            .recv()
+            .unwrap_or_else(|_| Err("it was not run".into()))
+    });
+    let trial = trial.with_ignored_flag(!all_must_run());
+    let is_asked_for = !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial);
+    trials.push(trial);
+    is_asked_for.then_some(Job { case, outcome })
 }
 
-fn run(selection: &Selection, report: &mut Report) -> Result<()> {
-    host::require_root(WITHOUT_ROOT)?;
+/// Runs the selected cases, each machine's one after the other, while `show` shows the outcomes.
+fn run(selection: Selection, show: impl FnOnce() -> ExitCode) -> Result<ExitCode> {
+    host::require_root(WHY_ROOT)?;
     // First of all, so that whatever comes after is cleaned up after.
     let scene = janitor::Scene::open(&std::env::temp_dir())?;
     host::install_tools()?;
-    let mut suites: Vec<_> = selection
-        .machines
-        .iter()
-        .map(|machine| machine.suite)
-        .collect();
+    let Selection { host, machines } = selection;
+    let mut suites: Vec<_> = machines.iter().map(|machine| machine.suite).collect();
     suites.sort_unstable();
     suites.dedup();
-    let needs_toolchain_tree = selection.host.iter().any(|case| case.needs_toolchain_tree);
+    let needs_toolchain_tree = host.iter().any(|job| job.case.needs_toolchain_tree);
     let trees = Trees::new()?;
     let (packages, prepared) = thread::scope(|scope| {
         let trees = scope.spawn(|| trees.prepare(&suites, needs_toolchain_tree));
-        let packages = Packages::build(&scene);
+        let packages = Packages::build(&scene, VERSION);
         (
             packages,
             trees
@@ -179,56 +177,54 @@ fn run(selection: &Selection, report: &mut Report) -> Result<()> {
     prepared??;
     let packages = packages.context("the package does not build")?;
 
-    let (outcomes, arrived) = channel();
-    thread::scope(|scope| {
-        for machine in &selection.machines {
-            let (outcomes, scene, trees, packages) = (outcomes.clone(), &scene, &trees, &packages);
-            scope.spawn(move || run_machine(machine, scene, trees, packages, &outcomes));
+    let table = Table::default();
+    let code = thread::scope(|scope| {
+        let (scene, trees, packages, table) = (&scene, &trees, &packages, &table);
+        for machine in machines {
+            scope.spawn(move || run_machine(machine, scene, trees, packages, table));
         }
-        let (outcomes, scene, trees, packages) = (outcomes, &scene, &trees, &packages);
         scope.spawn(move || {
-            for case in &selection.host {
+            for Job { case, outcome } in host {
                 let started = Instant::now();
                 let result = caught(|| (case.run)(scene, trees, packages));
-                send(&outcomes, HOST, case.name, started, result);
+                send(table, &outcome, HOST, case.name, started, &result);
             }
         });
-        for outcome in arrived {
-            report.add(outcome);
-        }
+        show()
     });
+    table.print();
     scene.close();
-    Ok(())
+    Ok(code)
 }
 
 fn run_machine(
-    machine: &Machine,
+    machine: Machine,
     scene: &janitor::Scene,
     trees: &Trees,
     packages: &Packages,
-    outcomes: &Sender<Outcome>,
+    table: &Table,
 ) {
-    let Machine { name, suite, cases } = machine;
+    let Machine { name, suite, jobs } = machine;
     let started = Instant::now();
     let till = caught(|| Till::boot(name, scene, &trees.path(suite), packages));
     let till = match till {
         Ok(till) => till,
         Err(error) => {
-            for case in cases {
+            for Job { case, outcome } in jobs {
                 let error = anyhow!("no machine to run it on: {error:#}");
-                send(outcomes, name, case.name, started, Err(error));
+                send(table, &outcome, name, case.name, started, &Err(error));
             }
             return;
         }
     };
-    for case in cases {
+    for Job { case, outcome } in jobs {
         let started = Instant::now();
         let result = caught(|| {
             till.fresh().context("making the machine as new")?;
             (case.run)(&till)
         });
         let result = result.map_err(|error| error.context(till.what_it_says()));
-        send(outcomes, name, case.name, started, result);
+        send(table, &outcome, name, case.name, started, &result);
     }
     if let Err(error) = till.power_off() {
         // Nothing is lost: the scene's end takes the container away.
@@ -237,20 +233,26 @@ fn run_machine(
 }
 
 fn send(
-    outcomes: &Sender<Outcome>,
-    suite: &'static str,
+    table: &Table,
+    outcome: &Sender<Result<(), Failed>>,
+    column: &'static str,
     case: &'static str,
     started: Instant,
-    result: Result<()>,
+    result: &Result<()>,
 ) {
-    let outcome = Outcome {
-        suite,
-        case,
-        took: started.elapsed(),
-        result,
+    table.add(column, case, started.elapsed(), result.is_ok());
+    let result = match result {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // At once, and so even in a log that has lost its end; all of it comes at the end.
+            println!("{column}/{case}: {}", error.root_cause());
+            // Innermost last: what the machine says, then what was expected of it.
+            let parts: Vec<_> = error.chain().map(ToString::to_string).collect();
+            Err(Failed::from(parts.join("\n")))
+        }
     };
-    // The receiver lives until every sender is gone.
-    let _ = outcomes.send(outcome);
+    // Whoever shows it lives until every sender is gone.
+    let _ = outcome.send(result);
 }
 
 /// A case that panics has failed; the others go on.

@@ -12,10 +12,10 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::container::{Container, expect_status};
-use crate::janitor::Scene;
-use crate::package::Packages;
-use crate::wait::wait_for;
+use mfe_kit::container::{Container, expect_status};
+use mfe_kit::janitor::Scene;
+use mfe_kit::package::Packages;
+use mfe_kit::{journal, wait_for};
 
 pub(crate) const SERVICE: &str = "mfe-watchdog.service";
 /// The vendor's unit, where there is one.
@@ -25,6 +25,9 @@ const STATUS: &str = "/run/mfe-watchdog/status.json";
 
 /// Patience with what takes a moment, on two cores that four machines share.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// The stand-in, to be copied to where the programs are.
+const STANDIN: &str = "/root/standin";
 
 /// Where the runs of start scripts are counted.
 pub(crate) const STARTS: &str = "/var/lib/till-starts";
@@ -70,20 +73,15 @@ pub(crate) enum Script {
     Slow,
     /// Ends with status 7.
     Fails,
+    /// Becomes the program, which talks.
+    Talks,
+    /// Becomes the program, which takes another name when it is asked to ([`Till::rename`]).
+    Renames,
 }
 
 /// The journal, and the sockets that start it.
 const JOURNAL: &str = "systemd-journald.service";
 const JOURNAL_SOCKETS: &str = "systemd-journald.socket systemd-journald-dev-log.socket";
-
-/// Sends to the journal until it takes no more, on many sockets: each has a limit of its own that
-/// comes before the queue's.
-const FILL_JOURNAL: &str = r#"use Socket;
-for (1..20) {
-    socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
-    connect($s, sockaddr_un("/run/systemd/journal/socket"));
-    1 while defined send($s, "MESSAGE=chaos\n", MSG_DONTWAIT);
-}"#;
 
 /// A process inside, identified for as long as the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +112,7 @@ impl Till {
         ] {
             container.write(&deb_path(name), &fs::read(deb)?, 0o644)?;
         }
+        container.write(STANDIN, &fs::read(mfe_kit::STANDIN)?, 0o755)?;
         Ok(Self {
             container,
             journal_begins: AtomicU64::new(0),
@@ -131,7 +130,7 @@ impl Till {
             true"
         ))?;
         self.kill_programs()?;
-        let wanted = crate::host::VERSION;
+        let wanted = crate::VERSION;
         let version =
             "dpkg-query --show --showformat='${db:Status-Status} ${Version}' mfe-watchdog || true";
         if self.container.sh(version)? != format!("installed {wanted}") {
@@ -260,18 +259,20 @@ impl Till {
         let path = program.path();
         // Its name, as the kernel keeps it, is the file's.
         self.sh(&format!(
-            "mkdir -p {STARTS} $(dirname {path}) && cp --remove-destination /bin/sleep {path}
+            "mkdir -p {STARTS} $(dirname {path}) && cp --remove-destination {STANDIN} {path}
             touch {STARTS}/{key} && chmod 666 {STARTS}/{key}",
             key = program.key
         ))?;
-        let forever = "1000000";
         let body = match script {
-            Script::Stays => format!("exec {path} {forever}"),
-            Script::Forks => format!("{path} {forever} &"),
-            Script::Slow => format!("sleep 15\nexec {path} {forever}"),
+            Script::Stays => format!("exec {path}"),
+            Script::Forks => format!("{path} &"),
+            Script::Slow => format!("sleep 15\nexec {path}"),
             Script::Fails => "exit 7".to_owned(),
+            Script::Talks => format!("exec {path} {STARTS} talk"),
+            Script::Renames => format!("exec {path} {STARTS} rename"),
         };
-        let count = format!("echo started >> {STARTS}/{}", program.key);
+        // The pid is the program's own where the script becomes it.
+        let count = format!("echo $$ >> {STARTS}/{}", program.key);
         self.write(
             program.script,
             &format!("#!/bin/sh\n{count}\n{body}\n"),
@@ -360,6 +361,15 @@ impl Till {
         wait_for(&format!("another {} runs", program.name), SOON, || {
             let up = self.wait_up(program)?;
             Ok((up != before).then_some(up))
+        })
+    }
+
+    /// Has a program that was installed as [`Script::Renames`] take another name and live on.
+    pub(crate) fn rename(&self, program: &Program, process: Process) -> Result<()> {
+        let order = format!("{STARTS}/{}.name", process.pid);
+        self.write(&order, "somebody else", 0o644)?;
+        wait_for("the stand-in has another name", SOON, || {
+            Ok((!self.processes(program)?.contains(&process)).then_some(()))
         })
     }
 
@@ -506,8 +516,8 @@ impl Till {
     /// The journal stands still, and its queue is full.
     pub(crate) fn freeze_journal(&self) -> Result<()> {
         self.signal_journal("STOP")?;
-        self.ok(&["perl", "-e", FILL_JOURNAL])?;
-        Ok(())
+        let socket = self.container.root().join("run/systemd/journal/socket");
+        journal::fill(&socket).with_context(|| socket.display().to_string())
     }
 
     pub(crate) fn thaw_journal(&self) -> Result<()> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
-use crate::container::expect_status;
 use crate::till::{MONITOR, SERVICE, Till};
+use mfe_kit::container::expect_status;
 
 /// Nothing on a sound till; then each thing that is broken, and nothing else.
 pub(super) fn doctor(till: &Till) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::till::{
     COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till, VENDOR, by_command,
     by_unit, config,
 };
-use crate::wait::wait_for;
+use mfe_kit::wait_for;
 
 /// A start that systemctl waits for.
 const SLOW_UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 4\n";
@@ -19,13 +19,6 @@ case \"$*\" in
     *' restart '*) rm /run/mfe-watchdog/hang 2>/dev/null && kill -STOP $$ ;;
 esac
 exec /usr/bin/systemctl \"$@\"
-";
-
-/// A program that talks, and starts no other: until that had its own name, there would be two. The
-/// kernel names it after the script's file.
-const TALKS: &str = "#!/usr/bin/perl
-$| = 1;
-while (1) { print \"working\\n\"; select(undef, undef, undef, 0.1); }
 ";
 
 /// WatchdogSec, and what systemd needs to end and start the service on a busy machine.
@@ -224,10 +217,12 @@ fn find_systemctl(till: &Till, service: i32) -> Result<i32> {
 /// output, and so to the journal, live on; so does the service, and does its job meanwhile.
 pub(super) fn journal_stopped(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
-    till.sh(&format!("rm {}", COMUNICADOR.path()))?;
-    till.write(&COMUNICADOR.path(), TALKS, 0o755)?;
+    till.install_program(&COMUNICADOR, Script::Talks)?;
     till.start()?;
     let before = [till.wait_up(&COMUNICADOR)?, till.wait_up(&MONITOR)?];
+    // What many programs would die of, and the stand-in, as all in Rust, wouldn't.
+    let ignored = till.property(&COMUNICADOR.unit(), "IgnoreSIGPIPE")?;
+    ensure!(ignored == "yes", "SIGPIPE would end a program");
     let service = till.main_pid()?;
     wait_for("the program's words are in the journal", SOON, || {
         Ok(till

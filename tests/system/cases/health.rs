@@ -7,7 +7,7 @@ use crate::till::{
     COMUNICADOR, MONITOR, Process, Program, SERVICE, SOON, Script, Till, VENDOR, by_command,
     by_unit, config,
 };
-use crate::wait::wait_for;
+use mfe_kit::wait_for;
 
 /// What else runs in that unit.
 const HELPER: Program = Program {

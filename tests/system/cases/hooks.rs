@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::till::{COMUNICADOR, PROGRAMS, SERVICE, Till, by_command, config};
-use crate::wait::wait_for;
+use mfe_kit::wait_for;
 
 const HOOK: &str = "/usr/local/bin/case-hook";
 

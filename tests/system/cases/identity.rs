@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::health::{SICK, sick_check};
 use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Till};
 use crate::till::{by_command, config};
-use crate::wait::wait_for;
+use mfe_kit::wait_for;
 
 /// A /proc whose settings can be written; the container's own is read-only.
 const PROC: &str = "/run/case-proc";

@@ -3,9 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::container::expect_status;
 use crate::till::{CONFIG, PROGRAMS, SERVICE, SOON, Script, Till};
-use crate::wait::wait_for;
+use mfe_kit::container::expect_status;
+use mfe_kit::wait_for;
 
 /// As a technician does it: copied there, installed with apt, without a network. The service is
 /// enabled and runs, with the settings as shipped, and `systemctl enable --now` finds it done.

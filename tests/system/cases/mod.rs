@@ -17,10 +17,10 @@ mod units;
 use anyhow::Result;
 
 use crate::chaos;
-use crate::janitor::Scene;
-use crate::package::Packages;
 use crate::till::Till;
-use crate::trees::Trees;
+use mfe_kit::janitor::Scene;
+use mfe_kit::package::Packages;
+use mfe_kit::trees::Trees;
 
 /// A case that is run on every suite, on a till with the package and nothing else.
 pub(crate) struct TillCase {
@@ -86,6 +86,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
+    units::other_target,
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
@@ -104,13 +105,18 @@ pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];
 
 pub(crate) const HOST_CASES: &[HostCase] = &[
     HostCase {
-        name: "apt_sources",
-        run: package::apt_sources,
+        name: "contents",
+        run: package::contents,
         needs_toolchain_tree: false,
     },
     HostCase {
-        name: "contents",
-        run: package::contents,
+        name: "licences",
+        run: package::licences,
+        needs_toolchain_tree: false,
+    },
+    HostCase {
+        name: "needrestart",
+        run: package::needrestart,
         needs_toolchain_tree: false,
     },
     HostCase {
@@ -134,8 +140,8 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
         needs_toolchain_tree: false,
     },
     HostCase {
-        name: "debian_13_toolchain",
-        run: package::debian_13_toolchain,
+        name: "minimum_supported_rust",
+        run: package::minimum_supported_rust,
         needs_toolchain_tree: true,
     },
 ];

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::container::expect_status;
 use crate::till::{COMUNICADOR, CONFIG, MONITOR, PROGRAMS, Program, SERVICE, SOON, Script, Till};
 use crate::till::{by_command, config};
-use crate::wait::wait_for;
+use mfe_kit::container::expect_status;
+use mfe_kit::wait_for;
 
 /// Somebody else has started both before: nothing is started.
 pub(super) fn adopt_what_runs(till: &Till) -> Result<()> {

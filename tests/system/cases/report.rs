@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::container::expect_status;
 use crate::till::{COMUNICADOR, MONITOR, Program, SERVICE, SOON, Script, Till};
-use crate::wait::wait_for;
+use mfe_kit::container::expect_status;
+use mfe_kit::wait_for;
 
 /// "To the second": the host's clock is the machine's, but looks at it come a moment late.
 const TOLERANCE: Duration = Duration::from_secs(1);

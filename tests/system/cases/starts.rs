@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::container::expect_status;
 use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till};
-use crate::wait::wait_for;
+use mfe_kit::container::expect_status;
+use mfe_kit::wait_for;
 
 pub(super) fn script_stays(till: &Till) -> Result<()> {
     starts_and_starts_again(till, Script::Stays)

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::host::tail;
 use crate::till::{
-    COMUNICADOR, MONITOR, SERVICE, Script, Till, VENDOR, by_command, by_unit, config,
+    COMUNICADOR, MONITOR, PROGRAMS, SERVICE, SOON, Script, Till, VENDOR, by_command, by_unit,
+    config,
 };
+use mfe_kit::host::tail;
+use mfe_kit::wait_for;
 
 /// systemd finds nothing wrong with the units, and the service little to attack.
 pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
@@ -46,6 +48,26 @@ pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Another target leaves the programs alone, rescue mode too, where nothing watches them.
+pub(super) fn other_target(till: &Till) -> Result<()> {
+    let before = till.all_day()?;
+    till.ok(&["systemctl", "isolate", "multi-user.target"])?;
+    let in_multi_user = till.unharmed(&before);
+    till.ok(&["systemctl", "isolate", "rescue.target"])?;
+    let in_rescue = wait_for("the watchdog has stopped", SOON, || {
+        Ok((till.property(SERVICE, "ActiveState")? == "inactive").then_some(()))
+    })
+    .and_then(|()| till.unharmed(&before));
+    // However that was: the next case needs the machine as it was.
+    till.ok(&["systemctl", "isolate", "multi-user.target"])?;
+    in_multi_user.context("in multi-user.target")?;
+    in_rescue.context("in rescue.target")?;
+    for program in PROGRAMS {
+        till.wait_up(&program)?;
+    }
+    till.unharmed(&before)
 }
 
 /// An init script of the vendor's kind: it leaves the program behind and ends, so that systemd

@@ -1,12 +1,10 @@
 //! Chaos: for five minutes everything that can go wrong does, at random and side by side, on a
-//! machine of its own. What is done follows from a seed ([`plan`]), what is seen is judged by rules
-//! ([`oracle`]): never a copy too many, every absence ended by exactly one start, and in the end
+//! machine of its own. What is done follows from a seed ([`mfe_kit::chaos::Plan`]), what is seen is judged by rules
+//! ([`mfe_kit::chaos::Oracle`]): never a copy too many, every absence ended by exactly one start, and in the end
 //! everything up and nothing left behind.
 //!
 //! `MFE_CHAOS_SEED` repeats a run, `MFE_CHAOS_SECONDS` makes it shorter or longer.
 
-mod oracle;
-mod plan;
 mod stage;
 
 use std::sync::Mutex;
@@ -16,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::random;
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
-use crate::wait::wait_for;
-use plan::{Blow, Plan, Step, Trouble, Which};
+use mfe_kit::chaos::{Blow, Plan, Step, Trouble, Which};
+use mfe_kit::random;
+use mfe_kit::wait_for;
 use stage::BY_SYSTEMCTL;
 
-type Oracle = oracle::Oracle<Process>;
+type Oracle = mfe_kit::chaos::Oracle<Process>;
 
 /// Repeats a run.
 const SEED: &str = "MFE_CHAOS_SEED";
@@ -110,7 +108,7 @@ fn storm(
     let mut history = Vec::new();
     let done = (|| {
         while begin.elapsed() < length {
-            let (pause, step) = plan.next();
+            let (pause, step) = plan.next_step();
             thread::sleep(pause);
             history.push(format!("{:.1?} {step:?}", begin.elapsed()));
             steps += 1;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::plan::{Blow, STOPS_NEWEST, Trouble, Which};
-use crate::host;
 use crate::till::{
-    PROGRAMS, Process, Program, SERVICE, STARTS, Till, VENDOR, by_command, by_unit, config,
+    PROGRAMS, Process, Program, SERVICE, STARTS, Script, Till, VENDOR, by_command, by_unit, config,
 };
-use crate::wait::wait_for;
+use mfe_kit::chaos::{Blow, STOPS_NEWEST, Trouble, Which};
+use mfe_kit::host;
+use mfe_kit::wait_for;
 
 /// Where things of the test are inside the machine.
 const FOLDER: &str = "/opt/chaos";
@@ -21,12 +21,6 @@ pub(super) const BY_SYSTEMCTL: Which = 1;
 
 /// How long anything may take that is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program that takes another name when it is asked to, and otherwise does nothing.
-const STANDIN: &str = r#"#!/usr/bin/perl
-$SIG{USR1} = sub { $0 = "somebody else" };
-sleep 1000 while 1;
-"#;
 
 /// Notes what it is told of, where the service's sandbox lets it write.
 const HOOK: &str = "#!/bin/sh\necho $MFE_PID >> /run/mfe-watchdog/heard-$MFE_PROCESS\n";
@@ -54,16 +48,7 @@ const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=8
 /// The chaos till: service and programs as the package has them, but for the wall clock, which is
 /// the service's own.
 pub(super) fn prepare(till: &Till) -> Result<()> {
-    for program in &PROGRAMS {
-        till.sh(&format!("mkdir -p {STARTS} $(dirname {})", program.path()))?;
-        till.write(&program.path(), STANDIN, 0o755)?;
-        let body = format!(
-            "#!/bin/sh\necho $$ >> {STARTS}/{}\nexec {}\n",
-            program.key,
-            program.path()
-        );
-        till.write(program.script, &body, 0o755)?;
-    }
+    till.install_driver(Script::Renames)?;
     till.install_unit(&PROGRAMS[BY_SYSTEMCTL], "")?;
     // The shipped program is static and takes no library; the same code, linked dynamically, takes
     // libfaketime, which shows it another wall clock. The machine's own can't be set: all
@@ -177,24 +162,7 @@ pub(super) fn kill_stray(till: &Till, stray: Process) -> Result<()> {
 /// Has a program take another name and live on; gives the process.
 pub(super) fn rename(till: &Till, which: Which) -> Result<Process> {
     let process = the_copy(till, which)?;
-    // Before it has set up its handler, the signal would be its end.
-    wait_for("the stand-in listens", PATIENCE, || {
-        let status = till.read(&format!("/proc/{}/status", process.pid));
-        let caught = status.and_then(|status| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("SigCgt:"))?;
-            u64::from_str_radix(line.trim(), 16).ok()
-        });
-        // SIGUSR1 is 10.
-        Ok(caught
-            .is_some_and(|caught| caught & (1 << 9) != 0)
-            .then_some(()))
-    })?;
-    till.signal("USR1", process.pid)?;
-    wait_for("the stand-in has another name", PATIENCE, || {
-        Ok((!till.processes(&PROGRAMS[which])?.contains(&process)).then_some(()))
-    })?;
+    till.rename(&PROGRAMS[which], process)?;
     Ok(process)
 }
 
@@ -208,9 +176,9 @@ pub(super) fn start_copy(
 ) -> Result<Process> {
     let path = program.path();
     let line = if zombie {
-        format!("setsid sh -c '{path} & exec sleep 8' >/dev/null 2>&1 </dev/null &")
+        format!("setsid sh -c '{path} {STARTS} rename & exec sleep 8' >/dev/null 2>&1 </dev/null &")
     } else {
-        format!("setsid {path} >/dev/null 2>&1 </dev/null &")
+        format!("setsid {path} {STARTS} rename >/dev/null 2>&1 </dev/null &")
     };
     till.sh(&line)?;
     wait_for(&format!("a second {}", program.name), PATIENCE, || {

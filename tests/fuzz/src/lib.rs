@@ -1,0 +1,7 @@
+//! What reads foreign text, as functions of any bytes: they end in a panic where it is wrong.
+
+#![allow(clippy::missing_panics_doc, reason = "that is how they tell")]
+
+pub mod config;
+pub mod process_table;
+pub mod published;

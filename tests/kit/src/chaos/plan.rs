@@ -1,0 +1,157 @@
+//! What chaos does and when: a sequence that follows from the seed alone, so that a run can be
+//! repeated. It does nothing itself.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// One of the two programs, by its place in `PROGRAMS`.
+pub type Which = usize;
+
+/// The one of whose copies the service ends the newest.
+pub const STOPS_NEWEST: Which = 0;
+
+/// Something that is done at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// Kills a program.
+    Kill(Which),
+    /// A program takes another name and lives on.
+    Rename(Which),
+    /// Stops a program for a moment that is no hang yet.
+    Stop(Which),
+    /// Somebody starts a second copy, and ends it again.
+    Duplicate(Which),
+    /// Somebody starts a second copy, and the service ends it.
+    Surplus(Which),
+    /// A copy dies whose parent doesn't care.
+    Zombie(Which),
+    /// kill -9 of the service.
+    KillService,
+    /// SIGSTOP of the service, until systemd's watchdog has had enough of it.
+    FreezeService,
+    /// A configuration that is good.
+    ReloadGood,
+    /// One that is not.
+    ReloadBad,
+    /// The wall clock, as the service sees it, is set by so many days.
+    SetClock(i32),
+}
+
+/// Something that lasts for some steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The journal stands still, and its queue is full.
+    JournalStopped,
+    /// Nothing more can be written to /run.
+    RunFull,
+    /// systemctl does nothing and doesn't end.
+    SystemctlFrozen,
+    /// Another unit starts processes as fast as it can.
+    ForkBomb,
+}
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is over at once.
+    Blow(Blow),
+    /// It lasts until its end.
+    Begin(Trouble),
+    /// It has lasted long enough.
+    End(Trouble),
+}
+
+const BLOWS: [(usize, Blow); 15] = [
+    (6, Blow::Kill(0)),
+    (6, Blow::Kill(1)),
+    (2, Blow::Rename(0)),
+    (2, Blow::Rename(1)),
+    (2, Blow::Stop(0)),
+    (2, Blow::Stop(1)),
+    (2, Blow::Duplicate(0)),
+    (2, Blow::Duplicate(1)),
+    (2, Blow::Surplus(STOPS_NEWEST)),
+    (2, Blow::Zombie(0)),
+    (2, Blow::Zombie(1)),
+    (3, Blow::KillService),
+    (1, Blow::FreezeService),
+    (2, Blow::ReloadGood),
+    (2, Blow::ReloadBad),
+];
+
+const TROUBLES: [Trouble; 4] = [
+    Trouble::JournalStopped,
+    Trouble::RunFull,
+    Trouble::SystemctlFrozen,
+    Trouble::ForkBomb,
+];
+
+/// Out of so many steps one begins a trouble, one sets the clock.
+const PER_TROUBLE: usize = 6;
+const PER_CLOCK: usize = 12;
+
+/// At most so many steps long is a trouble.
+const TROUBLE_STEPS: usize = 5;
+
+/// The longest pause between two steps, in milliseconds.
+const PAUSE_MS: usize = 700;
+
+/// The endless sequence of a seed.
+pub struct Plan {
+    random: Random,
+    step: usize,
+    /// What lasts, and at which step it ends.
+    troubles: Vec<(Trouble, usize)>,
+}
+
+impl Plan {
+    /// The one of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed),
+            step: 0,
+            troubles: Vec::new(),
+        }
+    }
+
+    /// The next step, and the pause before it.
+    pub fn next_step(&mut self) -> (Duration, Step) {
+        self.step += 1;
+        let pause = Duration::from_millis(self.random.below(PAUSE_MS) as u64);
+        let over = self.troubles.iter().position(|(_, end)| *end <= self.step);
+        if let Some(over) = over {
+            return (pause, Step::End(self.troubles.swap_remove(over).0));
+        }
+        if self.random.below(PER_TROUBLE) == 0 {
+            let trouble = *self.random.choose(&TROUBLES);
+            if !self.troubles.iter().any(|(lasts, _)| *lasts == trouble) {
+                let end = self.step + 2 + self.random.below(TROUBLE_STEPS);
+                self.troubles.push((trouble, end));
+                return (pause, Step::Begin(trouble));
+            }
+        }
+        if self.random.below(PER_CLOCK) == 0 {
+            let days = *self.random.choose(&[-366, 366, -1, 0]);
+            return (pause, Step::Blow(Blow::SetClock(days)));
+        }
+        (pause, Step::Blow(self.blow()))
+    }
+
+    fn blow(&mut self) -> Blow {
+        let sum = BLOWS.iter().map(|(weight, _)| weight).sum();
+        let mut left = self.random.below(sum);
+        for (weight, blow) in BLOWS {
+            match left.checked_sub(weight) {
+                Some(rest) => left = rest,
+                None => return blow,
+            }
+        }
+        Blow::Kill(0)
+    }
+
+    /// What lasts when the sequence is broken off.
+    pub fn left(&self) -> impl Iterator<Item = Trouble> {
+        self.troubles.iter().map(|(trouble, _)| *trouble)
+    }
+}

@@ -1,0 +1,181 @@
+//! The base trees of the containers: made once with debootstrap, kept in the user's cache and
+//! never changed afterwards; what a test does to one is in an overlay.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::host::{bounded, output};
+use crate::mirror;
+
+/// Two at a time: they wait for the network as much as for the processor.
+const AT_A_TIME: usize = 2;
+
+/// A slow mirror is given this long, in seconds, for one tree.
+const PATIENCE: u32 = 900;
+
+/// What a till has of systemd, and what shows its manual and completes its commands; the rest is
+/// Debian's minimum.
+const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd,man-db,bash-completion";
+
+/// The suite whose own toolchain has to do for the package.
+const TOOLCHAIN_SUITE: &str = "trixie";
+const TOOLCHAIN: &str = "build-essential cargo rustc debhelper lintian";
+
+/// Where they are.
+pub struct Trees {
+    cache: PathBuf,
+}
+
+impl Trees {
+    /// Those in the user's cache.
+    pub fn new() -> Result<Self> {
+        let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
+            Some(cache) => PathBuf::from(cache),
+            None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+        };
+        let cache = cache.join("mfe-watchdog/system-tests");
+        fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
+        Ok(Self { cache })
+    }
+
+    /// The tree of a suite.
+    pub fn path(&self, suite: &str) -> PathBuf {
+        self.cache.join(suite)
+    }
+
+    /// The tree with Debian's own Rust toolchain.
+    pub fn toolchain(&self) -> PathBuf {
+        self.cache.join(format!("{TOOLCHAIN_SUITE}-toolchain"))
+    }
+
+    /// Makes the trees that are not there yet.
+    pub fn prepare(&self, suites: &[&'static str], with_toolchain: bool) -> Result<()> {
+        self.remove_unfinished();
+        let mut wanted = suites.to_vec();
+        if with_toolchain && !wanted.contains(&TOOLCHAIN_SUITE) {
+            wanted.push(TOOLCHAIN_SUITE);
+        }
+        // The one that a second tree is made from is popped first.
+        wanted.sort_by_key(|suite| *suite == TOOLCHAIN_SUITE);
+        let queue = Mutex::new(wanted);
+        let next = || queue.lock().ok()?.pop();
+        let work = || -> Result<()> {
+            while let Some(suite) = next() {
+                self.make_suite(suite)?;
+                if with_toolchain && suite == TOOLCHAIN_SUITE {
+                    self.make_toolchain()?;
+                }
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|worker| {
+                worker
+                    .join()
+                    .map_err(|_| anyhow!("making a base tree panicked"))?
+            })
+        })
+    }
+
+    fn make_suite(&self, suite: &str) -> Result<()> {
+        let mirror = mirror::of_this_machine()?;
+        self.make(&self.path(suite), INCLUDE, |tree| {
+            let scripts = Path::new("/usr/share/debootstrap/scripts");
+            let mut debootstrap = bounded(PATIENCE);
+            debootstrap.args(["debootstrap", "--variant=minbase", INCLUDE, suite]);
+            debootstrap.arg(tree).arg(&mirror);
+            if !scripts.join(suite).exists() {
+                // Newer than this machine's debootstrap.
+                debootstrap.arg(scripts.join("sid"));
+            }
+            output(&mut debootstrap)?;
+            Ok(())
+        })
+    }
+
+    fn make_toolchain(&self) -> Result<()> {
+        let content = format!("{INCLUDE} {TOOLCHAIN}");
+        self.make(&self.toolchain(), &content, |tree| {
+            let install = format!(
+                "set -e
+                cp -a \"$0/.\" \"$1\"
+                cp /etc/resolv.conf /etc/hosts \"$1/etc/\"
+                mount -t proc proc \"$1/proc\"
+                chroot \"$1\" apt-get -q -o Acquire::Retries=3 update
+                chroot \"$1\" apt-get -q -y -o Acquire::Retries=3 install --no-install-recommends {TOOLCHAIN}
+                chroot \"$1\" apt-get clean"
+            );
+            output(
+                bounded(PATIENCE)
+                    .args(["sh", "-c", &install])
+                    .args([&self.path(TOOLCHAIN_SUITE), tree])
+                    .env("DEBIAN_FRONTEND", "noninteractive"),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Makes a tree under a temporary name, so that one that is there is complete. One that was made
+    /// with another `content` than today's is made anew.
+    fn make(
+        &self,
+        tree: &Path,
+        content: &str,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let name = tree.file_name().unwrap_or_default().to_string_lossy();
+        let label = self.cache.join(format!("{name}.content"));
+        if tree.exists() {
+            if fs::read_to_string(&label).is_ok_and(|made| made == content) {
+                return Ok(());
+            }
+            let outdated = format!(".{name}-outdated.{}", std::process::id());
+            fs::rename(tree, self.cache.join(&outdated))?;
+            fs::remove_dir_all(self.cache.join(outdated))?;
+        }
+        println!("making the base tree {name}");
+        let started = Instant::now();
+        let unfinished = self.cache.join(format!(".{name}.{}", std::process::id()));
+        fs::create_dir(&unfinished)?;
+        let made = fill(&unfinished).and_then(|()| {
+            fs::write(&label, content)?;
+            Ok(fs::rename(&unfinished, tree)?)
+        });
+        // Another run may have made the same tree at the same time: as good as ours.
+        if tree.exists() {
+            println!(
+                "made the base tree {name} in {:.0} s",
+                started.elapsed().as_secs_f64()
+            );
+            return Ok(());
+        }
+        made.with_context(|| format!("making the base tree {name}"))
+    }
+
+    /// What runs that were killed have left half made.
+    fn remove_unfinished(&self) {
+        let Ok(entries) = fs::read_dir(&self.cache) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some((_, pid)) = name
+                .strip_prefix('.')
+                .and_then(|name| name.rsplit_once('.'))
+            else {
+                continue;
+            };
+            if !Path::new("/proc").join(pid).exists() {
+                // What can't be removed is only in the way of the disk.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}

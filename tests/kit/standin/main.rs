@@ -1,0 +1,92 @@
+//! The one stand-in for the vendor's closed programs: it notes that it was started and stays, and
+//! does nothing else unless it is asked to. It has the name of the file it is started as.
+//!
+//! `NAME [DIRECTORY [MODE]]` appends the line `PID NANOSECONDS`, when it began since 1970, to
+//! `DIRECTORY/NAME.starts` (which may be a FIFO) as its first act, and ends by itself once that file
+//! is gone, so that no failed test leaves it behind. Without a directory it notes nothing.
+//!
+//! | mode | what it does besides |
+//! |---|---|
+//! | `prefork` | begins with a child like itself |
+//! | `busy` | uses all the CPU it gets |
+//! | `large` | holds 4 MiB of memory |
+//! | `talk` | says something ten times a second, whoever listens |
+//! | `rename` | takes the name that is in `DIRECTORY/PID.name`, once there is such a file |
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// It never outlives its test by more than this.
+const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
+
+fn main() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_nanos();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().expect("a name");
+    let directory = arguments.next();
+    let mode = arguments.next().unwrap_or_default();
+    let directory = directory.as_deref().map(Path::new);
+    let starts = directory.map(|directory| {
+        let mut name = Path::new(&program).file_name().expect("a name").to_owned();
+        name.push(".starts");
+        directory.join(name)
+    });
+    if let Some(starts) = &starts {
+        note(starts, now).expect("the start can't be noted");
+    }
+    if mode == "prefork" {
+        let mut child = Command::new(&program)
+            .args(directory)
+            .spawn()
+            .expect("the child can't be started");
+        thread::spawn(move || child.wait());
+    }
+    let held = vec![1_u8; if mode == "large" { 4 << 20 } else { 0 }];
+    std::hint::black_box(&held);
+    let begin = Instant::now();
+    while begin.elapsed() < LIFETIME && starts.as_deref().is_none_or(Path::exists) {
+        let second = Instant::now() + Duration::from_secs(1);
+        match mode.to_str() {
+            Some("busy") => while Instant::now() < second {},
+            Some("talk") => repeat(second, Duration::from_millis(100), say),
+            Some("rename") => {
+                let directory = directory.expect("usage: NAME DIRECTORY rename");
+                let order = directory.join(format!("{}.name", std::process::id()));
+                repeat(second, Duration::from_millis(20), || take_name(&order));
+            }
+            _ => thread::sleep(second - Instant::now()),
+        }
+    }
+}
+
+fn note(starts: &Path, now: u128) -> std::io::Result<()> {
+    // A FIFO that is opened in both directions and has no reader blocks nobody.
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).append(true).create(true).open(starts)?;
+    file.write_all(format!("{} {now}\n", std::process::id()).as_bytes())
+}
+
+fn repeat(end: Instant, pause: Duration, act: impl Fn()) {
+    while Instant::now() < end {
+        act();
+        thread::sleep(pause);
+    }
+}
+
+fn say() {
+    // Like most programs it doesn't look whether that worked.
+    let _ = writeln!(std::io::stdout(), "working");
+}
+
+/// The name is in the file as a whole: whoever gives the order renames it into place.
+fn take_name(order: &Path) {
+    if let Ok(name) = fs::read(order) {
+        fs::write("/proc/self/comm", name).expect("a process may name itself");
+        fs::remove_file(order).expect("the order is done");
+    }
+}
