@@ -241,6 +241,28 @@ fn nobody_needs_privileges_to_ask() {
 }
 
 #[test]
+fn it_is_known_to_live_where_other_users_processes_are_hidden() {
+    let (till, _program) = Till::with_program_every("100ms");
+    let binary = binary_for_everybody(&till);
+    let service = till.run();
+    service.wait_for_state("comunicador", "up");
+    let ask = || {
+        let setup = "mount -t proc -o hidepid=2 proc /proc";
+        let mut command = in_mount_namespace(setup, "setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&binary)
+            .args(["status", "--runtime-dir"])
+            .arg(till.runtime_dir());
+        output(&mut command)
+    };
+    let up = ask();
+    assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
+    service.stop(Signal::SIGKILL);
+    assert_eq!(ask().code(), 3);
+}
+
+#[test]
 fn a_reader_never_sees_half_a_status() {
     let (till, program) = Till::with_program_every("100ms");
     let service = run(&till);
