@@ -79,7 +79,7 @@ pub(super) fn exit_status_lies(till: &Till) -> Result<()> {
     till.install_unit(&COMUNICADOR, "")?;
     till.drop_in(VENDOR, "[Service]\nKillMode=process\n")?;
     till.ok(&["systemctl", "daemon-reload"])?;
-    configure(till, "", &by_unit(&COMUNICADOR))?;
+    configure(till, "", &by_unit(&COMUNICADOR, VENDOR))?;
     till.ok(&["systemctl", "reload", SERVICE])?;
     till.kill_and_wait(&COMUNICADOR, one)?;
     till.wait_cycles(5)?;
