@@ -244,7 +244,7 @@ fn nobody_needs_privileges_to_ask() {
 fn it_is_known_to_live_where_other_users_processes_are_hidden() {
     let (till, _program) = Till::with_program_every("100ms");
     let binary = binary_for_everybody(&till);
-    let service = till.run();
+    let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let ask = || {
         let setup = "mount -t proc -o hidepid=2 proc /proc";
