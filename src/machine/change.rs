@@ -34,14 +34,14 @@ pub enum StartOutcome {
 pub enum StartFailure {
     /// The start program isn't there.
     NotInstalled(String),
+    /// Somebody is just putting the start program in place.
+    BeingReplaced(String),
     /// The start program can't be run: what was tried and the system's own words.
     NotRun(Phrase),
     /// The start program reported a failure.
     Failed(ExitStatus),
     /// systemd reported a failure, in its own words.
     Unit(Phrase),
-    /// The start program is just being replaced by another one.
-    BeingReplaced(String),
     /// Nothing of the name appeared in time.
     TimedOut {
         /// How long it was waited for.
@@ -70,14 +70,16 @@ impl StartFailure {
             Self::NotInstalled(program) => {
                 phrase!("%{program} is not installed", program = program.as_str())
             }
+            Self::BeingReplaced(program) => {
+                phrase!(
+                    "%{program} is just being replaced",
+                    program = program.as_str()
+                )
+            }
             Self::NotRun(why) | Self::Unit(why) => why.clone(),
             Self::Failed(status) => phrase!(
                 "the start program failed with %{status}",
                 status = status.phrase()
-            ),
-            Self::BeingReplaced(program) => phrase!(
-                "%{program} is just being replaced, so it isn't run yet",
-                program = program.as_str()
             ),
             Self::TimedOut {
                 after,

@@ -1160,8 +1160,9 @@ fn a_start_command_that_has_changed_is_tried_at_once() {
     let mut bench = Bench::up();
     let command = |inode| {
         Event::CommandIs(Some(CommandId {
+            device: 1,
             inode,
-            modified_ns: 0,
+            modified: (0, 0),
             mode: 0,
         }))
     };

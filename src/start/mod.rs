@@ -2,6 +2,7 @@
 //! [`crate::machine`].
 
 pub(crate) mod beside;
+mod command;
 pub(crate) mod command_line;
 mod direct;
 pub mod exec;
@@ -15,14 +16,13 @@ pub(crate) mod shutdown;
 pub mod starters;
 mod unit;
 
-use std::os::unix::fs::MetadataExt;
-
 use crate::config::{ProcessSettings, Start};
-use crate::machine::{CommandId, StartFailure, StartOutcome, Stop};
+use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::status::directories::Directories;
 use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
 
+pub use command::id_of as command_id;
 pub use lineage::Lineage;
 pub(crate) use lineage::{is_command, is_exec};
 
@@ -37,6 +37,18 @@ pub enum StartProgram {
     Unit(job::Job),
 }
 
+/// Whether the start command of a process can be run, as far as that can be told without running it. A
+/// unit is systemd's to judge.
+///
+/// # Errors
+/// Why it can't be.
+pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
+    match &process.start {
+        Start::Command(command) => command::check(&command[0]),
+        Start::Unit(_) => Ok(()),
+    }
+}
+
 impl StartProgram {
     /// Runs the start program of a process, which a look that began at `looked` has found gone.
     ///
@@ -47,11 +59,15 @@ impl StartProgram {
             Start::Command(command) if instance::is_launcher(process.launcher) => {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
-                instance::check(&command[0])?;
+                can_start(process)?;
+                command::check_settled(&command[0])?;
                 beside::note(&Directories::new(None, None).runtime, &process.key, looked);
                 (unit_of(&process.key), true)
             }
-            Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),
+            Start::Command(command) => {
+                command::check_settled(&command[0])?;
+                return direct::Child::spawn(command).map(Self::Direct);
+            }
             Start::Unit(unit) => (unit.clone(), false),
         };
         Ok(Self::Unit(unit::restart(unit::Request {
@@ -137,29 +153,4 @@ impl Drop for UnitStop {
     fn drop(&mut self) {
         self.0.let_go();
     }
-}
-
-/// Finds out whether what brings a process up could be run now, as far as that is known without trying.
-///
-/// # Errors
-/// Why it couldn't.
-pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
-    match &process.start {
-        Start::Command(command) => instance::check(&command[0]),
-        Start::Unit(_) => Ok(()),
-    }
-}
-
-/// The file of a process's start command, as it is now; `None` where there is none, or it can't be read.
-#[must_use]
-pub fn command_id(process: &ProcessSettings) -> Option<CommandId> {
-    let Start::Command(command) = &process.start else {
-        return None;
-    };
-    let file = std::fs::metadata(&command[0]).ok()?;
-    Some(CommandId {
-        inode: file.ino(),
-        modified_ns: i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec()),
-        mode: file.mode(),
-    })
 }

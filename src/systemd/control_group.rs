@@ -48,29 +48,12 @@ impl ControlGroups {
     /// # Errors
     /// When that can't be told.
     pub(crate) fn members(&self, is_meant: &dyn Fn(&str) -> bool) -> io::Result<Vec<i32>> {
-        let (root, is_whole) = match self.root() {
-            Ok(root) => (root, Ok(())),
-            // PID 1 may be hidden from us (hidepid=), but not the unit that we are in ourselves.
-            Err(error) => (self.beside_own()?, Err(error)),
-        };
-        let mut units = Vec::new();
-        let mut left = vec![root];
         let mut count = 0;
-        while let Some(slice) = left.pop() {
-            count_up(&mut count)?;
-            for (name, path) in directories(&slice)? {
-                // What would look like a file of the kernel's own has a `_` before it.
-                let name = name.strip_prefix('_').unwrap_or(&name);
-                if is_meant(name) {
-                    units.push(path);
-                } else if path.extension().is_some_and(|kind| kind == "slice") {
-                    left.push(path);
-                }
-            }
-        }
-        if units.is_empty() {
-            is_whole?;
-        }
+        let mut units = match self.root() {
+            Ok(root) => units(root, is_meant, &mut count)?,
+            // PID 1 may be hidden from us (hidepid=), but not the unit that we are in ourselves.
+            Err(error) => vec![self.own(is_meant).ok_or(error)?],
+        };
         let mut pids = Vec::new();
         while let Some(group) = units.pop() {
             count_up(&mut count)?;
@@ -107,12 +90,15 @@ impl ControlGroups {
         Ok(root)
     }
 
-    /// The directory in which our own group is.
-    fn beside_own(&self) -> io::Result<PathBuf> {
-        let (hierarchy, _) = self.hierarchy()?;
-        let ours = self.of_process("self")?.unwrap_or_default();
-        let above = ours.rsplit_once('/').map_or("", |(above, _)| above);
-        Ok(hierarchy.join(above.trim_start_matches('/')))
+    /// The directory of the unit that we are in ourselves, if that is meant.
+    fn own(&self, is_meant: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+        let (hierarchy, _) = self.hierarchy().ok()?;
+        let ours = PathBuf::from(self.of_process("self").ok()??);
+        let is_meant = |path: &&Path| path.file_name()?.to_str().map(is_meant);
+        let unit = ours
+            .ancestors()
+            .find(|path| is_meant(path).unwrap_or_default())?;
+        Some(hierarchy.join(unit.strip_prefix("/").ok()?))
     }
 
     /// Where systemd's hierarchy is, and its name in /proc/PID/cgroup.
@@ -134,6 +120,29 @@ impl ControlGroups {
         let nowhere = "no hierarchy of systemd's is mounted";
         Err(io::Error::new(io::ErrorKind::NotFound, nowhere))
     }
+}
+
+/// The directories of those units below `root` that are meant.
+fn units(
+    root: PathBuf,
+    is_meant: &dyn Fn(&str) -> bool,
+    count: &mut usize,
+) -> io::Result<Vec<PathBuf>> {
+    let mut units = Vec::new();
+    let mut left = vec![root];
+    while let Some(slice) = left.pop() {
+        count_up(count)?;
+        for (name, path) in directories(&slice)? {
+            // What would look like a file of the kernel's own has a `_` before it.
+            let name = name.strip_prefix('_').unwrap_or(&name);
+            if is_meant(name) {
+                units.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "slice") {
+                left.push(path);
+            }
+        }
+    }
+    Ok(units)
 }
 
 /// The path of a process's group in a hierarchy, by the text of its /proc/PID/cgroup (cgroups(7)).
