@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mfe_watchdog_global_optspecs
-    string join \n runtime-dir= h/help V/version
+    string join \n runtime-dir= state-dir= h/help V/version
 end
 
 function __fish_mfe_watchdog_needs_command
@@ -25,6 +25,7 @@ function __fish_mfe_watchdog_using_subcommand
 end
 
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s V -l version -d 'Print version'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "run" -d 'Run the service in the foreground'
@@ -39,32 +40,42 @@ complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "exec" -d 
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l alone -d 'Run even if the service of /run/mfe-watchdog watches programs of the same names'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l json -d 'The published status itself, as JSON'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l watch -d 'Show it again whenever it changes, until interrupted'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h, at most 24h' -r
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l reason -d 'Why, for the status and the journal' -r
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year' -r
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l html -d 'Write it to a file, as a page that a browser shows' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l json -d 'The report as JSON'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "run" -d 'Run the service in the foreground'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec help" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'

@@ -1,7 +1,6 @@
 //! The commands by which a person takes part: `pause`, `resume`, `restart`. They ask the service and
 //! say what came of it.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +11,14 @@ use super::{EXIT_NOT_RUNNING, print};
 use crate::machine::PAUSE_MAX;
 use crate::status::client::{self, NotAsked};
 use crate::status::control::{Answer, Request};
+use crate::status::directories::Directories;
+use crate::status::service::Service;
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, local_zone};
 
 /// Asks the service to leave processes alone.
 pub(super) fn pause(
-    runtime_dir: &Path,
+    directories: &Directories,
     keys: Vec<String>,
     time: Duration,
     reason: Option<String>,
@@ -27,7 +28,7 @@ pub(super) fn pause(
         seconds: time.as_secs(),
         reason,
     };
-    ask(runtime_dir, &request, |keys| {
+    ask(directories, &request, |keys| {
         let now = SystemTime::now();
         let until = in_words(now + time, now, &local_zone());
         t!("control.paused", keys = keys, until = until).into_owned()
@@ -35,26 +36,26 @@ pub(super) fn pause(
 }
 
 /// Asks the service to watch over processes again.
-pub(super) fn resume(runtime_dir: &Path, keys: Vec<String>) -> anyhow::Result<ExitCode> {
-    ask(runtime_dir, &Request::Resume { keys }, |keys| {
+pub(super) fn resume(directories: &Directories, keys: Vec<String>) -> anyhow::Result<ExitCode> {
+    ask(directories, &Request::Resume { keys }, |keys| {
         t!("control.resumed", keys = keys).into_owned()
     })
 }
 
 /// Asks the service to end a process and start it anew.
-pub(super) fn restart(runtime_dir: &Path, key: String) -> anyhow::Result<ExitCode> {
-    ask(runtime_dir, &Request::Restart { key }, |keys| {
+pub(super) fn restart(directories: &Directories, key: String) -> anyhow::Result<ExitCode> {
+    ask(directories, &Request::Restart { key }, |keys| {
         t!("control.restarting", keys = keys).into_owned()
     })
 }
 
 fn ask(
-    runtime_dir: &Path,
+    directories: &Directories,
     request: &Request,
     done: impl Fn(&str) -> String,
 ) -> anyhow::Result<ExitCode> {
     let refused = |text: std::borrow::Cow<'_, str>| Err(anyhow!("{text}"));
-    match client::ask(runtime_dir, request) {
+    match client::ask(&directories.runtime, request) {
         Ok(Answer::Done { keys }) => print(&(done(&list(keys)) + "\n")),
         Ok(Answer::UnknownKey { key, known }) => refused(t!(
             "control.unknown_key",
@@ -64,10 +65,13 @@ fn ask(
         Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
         Ok(Answer::NotPaused) => print(&(t!("control.nothing_paused").into_owned() + "\n")),
         Ok(Answer::NotAllowed | Answer::NotUnderstood) => refused(t!("control.not_understood")),
-        Err(NotAsked::NotRunning) => {
-            eprintln!("{}", t!("errors.not_running", since = ""));
-            Ok(ExitCode::from(EXIT_NOT_RUNNING))
-        }
+        Err(NotAsked::NotRunning) => match Service::find(directories).pid() {
+            Some(pid) => refused(t!("control.no_socket", pid = pid)),
+            None => {
+                eprintln!("{}", t!("errors.not_running", since = ""));
+                Ok(ExitCode::from(EXIT_NOT_RUNNING))
+            }
+        },
         Err(NotAsked::NotAllowed) => refused(t!("control.not_allowed")),
         Err(NotAsked::Failed(error)) => refused(t!("control.failed", error = error)),
     }

@@ -2,6 +2,7 @@
 
 mod control;
 mod doctor;
+mod exec;
 mod status;
 
 use std::io::{self, Write};
@@ -13,13 +14,14 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
-use crate::config::{self, ConfigError, Start};
+use crate::config::{self, ConfigError};
 use crate::daemon::{self, Options};
 use crate::logging;
 use crate::report;
 use crate::start;
-use crate::sys::lock;
-use crate::text::escape::{list, printable};
+use crate::status::directories::Directories;
+use crate::systemd::dbus::Trouble;
+use crate::text::escape::printable;
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 
@@ -38,6 +40,11 @@ struct Arguments {
     #[arg(long, global = true, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
 
+    /// Where the service keeps what it remembers [default: $STATE_DIRECTORY, else
+    /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -45,7 +52,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service in the foreground
-    Run(ConfigArgument),
+    Run {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Run even if the service of /run/mfe-watchdog watches programs of the same names
+        #[arg(long)]
+        alone: bool,
+    },
     /// Validate the configuration and show what is in force; exits 78 if it is bad
     Check(ConfigArgument),
     /// Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn't running
@@ -95,13 +108,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
-    /// Become the command configured for a process; mfe@KEY.service runs this
+    /// Become the command configured for a process, unless it runs already; mfe@KEY.service runs this
     Exec {
         /// The process's key in the configuration
         key: String,
         #[command(flatten)]
         config: ConfigArgument,
     },
+    /// End what is left of the programs, at power-off only; mfe-watchdog-shutdown.service runs this
+    AtShutdown,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,21 +138,20 @@ pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
     // A usage error ends the process here, with exit code 2.
     let arguments = Arguments::parse();
-    let runtime_dir = arguments
-        .runtime_dir
-        .unwrap_or_else(daemon::default_runtime_dir);
+    let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
     let result = match arguments.command {
-        Command::Run(ConfigArgument { config }) => run(config.as_deref(), &runtime_dir),
+        Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check(ConfigArgument { config }) => check(config.as_deref()),
-        Command::Status { json, watch } => status::status(&runtime_dir, json, watch),
-        Command::Pause { keys, time, reason } => control::pause(&runtime_dir, keys, time, reason),
-        Command::Resume { keys } => control::resume(&runtime_dir, keys),
-        Command::Restart { key } => control::restart(&runtime_dir, key),
+        Command::Status { json, watch } => status::status(&directories, json, watch),
+        Command::Pause { keys, time, reason } => control::pause(&directories, keys, time, reason),
+        Command::Resume { keys } => control::resume(&directories, keys),
+        Command::Restart { key } => control::restart(&directories, key),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Report { since, json, html } => {
-            report(&since, json, html.as_deref(), &runtime_dir)
+            report(&since, json, html.as_deref(), &directories)
         }
-        Command::Exec { key, config } => exec(&key, config.config.as_deref(), &runtime_dir),
+        Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
+        Command::AtShutdown => at_shutdown(),
     };
     result.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<ConfigError>() {
@@ -163,17 +177,25 @@ fn error_in_words(error: &anyhow::Error) -> String {
     printable(&causes.collect::<Vec<_>>().join(": "))
 }
 
-fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
+fn run(
+    config: Option<&Path>,
+    directories: &Directories,
+    is_alone: bool,
+) -> anyhow::Result<ExitCode> {
     let absolute = |path: &Path| {
         std::path::absolute(path)
             .with_context(|| t!("errors.no_path", path = path.display().to_string()))
     };
     let options = Options {
         config: config.map(absolute).transpose()?,
-        runtime_dir: absolute(runtime_dir)?,
+        directories: Directories {
+            runtime: absolute(&directories.runtime)?,
+            state: absolute(&directories.state)?,
+        },
+        is_alone,
     };
     // Read under the name the user gave it, so that problems are said as `check` says them.
-    let (settings, source) = config::load(config)?;
+    let start = daemon::startup::settings(config, &options.directories)?;
     daemon::setup::prepare()?;
     logging::init();
     // One thread: everything the service does is short, and an idle till has better uses for
@@ -183,7 +205,7 @@ fn run(config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
         .build()
         .with_context(|| t!("errors.event_loop"))?;
     // A task like the others: one that the runtime is blocked on is woken by way of the kernel.
-    let service = runtime.spawn(daemon::run(settings, source, options));
+    let service = runtime.spawn(daemon::run(start, options));
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
@@ -207,12 +229,12 @@ fn report(
     since: &str,
     json: bool,
     html: Option<&Path>,
-    runtime_dir: &Path,
+    directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
     let period = humantime::parse_duration(since).ok();
     let period = period.filter(|period| !period.is_zero() && *period <= report::PERIOD_MAX);
     let period = period.with_context(|| t!("report.not_a_period", text = since).into_owned())?;
-    let report = report::report(period, runtime_dir)?;
+    let report = report::report(period, directories)?;
     match html {
         Some(file) => {
             report::write(file, &report::html(&report))?;
@@ -223,35 +245,15 @@ fn report(
     }
 }
 
-fn exec(key: &str, config: Option<&Path>, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
-    // What the running service goes by, not what the file says since it was last edited.
-    let in_force = match (config, lock::holder(runtime_dir)) {
-        (None, Ok(Some(_))) => daemon::effective_config::published(runtime_dir),
-        _ => None,
-    };
-    let (settings, source) = match in_force {
-        Some(in_force) => in_force,
-        None => config::load(config)?,
-    };
-    let source = source.phrase().translated();
-    let process = settings.processes.iter().find(|process| process.key == key);
-    match process.map(|process| &process.start) {
-        Some(Start::Command(command)) => match start::exec::exec(command)? {},
-        Some(Start::Unit(unit)) => {
-            let text = t!("errors.is_unit", key = key, unit = unit);
-            eprintln!("{source}: {text}");
-        }
-        None => {
-            let known = settings
-                .processes
-                .iter()
-                .map(|process| process.key.as_str());
-            let (key, known) = (printable(key), list(known));
-            let text = t!("control.unknown_key", key = key, known = known);
-            eprintln!("{source}: {text}");
-        }
-    }
-    Ok(ExitCode::from(EXIT_CONFIG))
+/// Ends what is left of the programs, if the machine is going down.
+fn at_shutdown() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| t!("errors.event_loop"))?;
+    let ended = runtime.block_on(start::shutdown::end_programs());
+    ended.map_err(Trouble::phrase)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.

@@ -13,9 +13,10 @@ use tz::TimeZone;
 
 use super::{EXIT_NOT_RUNNING, error_in_words, print};
 use crate::daemon::state;
+use crate::status::directories::Directories;
+use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
 use crate::supervisor::Remembered;
-use crate::sys::lock;
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
@@ -38,14 +39,18 @@ enum Answer {
 
 /// Shows how things stand: once, or, with `watch`, again whenever that changes, until it is
 /// interrupted.
-pub(super) fn status(runtime_dir: &Path, json: bool, watch: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn status(
+    directories: &Directories,
+    json: bool,
+    watch: bool,
+) -> anyhow::Result<ExitCode> {
     let zone = local_zone();
     if watch {
-        return self::watch(runtime_dir, json, &zone);
+        return self::watch(directories, json, &zone);
     }
-    match ask(runtime_dir)? {
+    match ask(directories)? {
         Answer::Published(status) => {
-            print(&shown(&status, runtime_dir, json, &zone)?)?;
+            print(&shown(&status, &directories.state, json, &zone)?)?;
             Ok(exit_code(&status))
         }
         Answer::Not(code, text) => {
@@ -55,62 +60,57 @@ pub(super) fn status(runtime_dir: &Path, json: bool, watch: bool) -> anyhow::Res
     }
 }
 
-fn ask(runtime_dir: &Path) -> anyhow::Result<Answer> {
-    let holder = lock::holder(runtime_dir)
-        .with_context(|| t!("errors.lock", directory = runtime_dir.display()))?;
-    Ok(match (holder, Status::read(runtime_dir)) {
-        (None, status) => {
-            // A file that can't be read changes nothing about that.
-            let since = status.ok().flatten().map(|status| {
+fn ask(directories: &Directories) -> anyhow::Result<Answer> {
+    Ok(match Service::find(directories) {
+        Service::Published(status) => Answer::Published(status),
+        Service::NotRunning(status) => {
+            let since = status.map(|status| {
                 let time = status.updated_at;
                 t!("errors.not_running_since", time = time, pid = status.pid)
             });
             let text = t!("errors.not_running", since = since.unwrap_or_default());
             Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text.into_owned())
         }
-        (Some(_), Err(error)) => return Err(error.into()),
-        (Some(pid), Ok(Some(status))) if i64::from(pid) == i64::from(status.pid) => {
-            Answer::Published(status)
-        }
-        (Some(pid), Ok(_)) => {
-            let text = t!("errors.not_published", pid = pid);
+        Service::Unpublished { pid, has_directory } => {
+            let directory = directories.runtime.display();
+            let text = if has_directory {
+                t!("errors.not_published", pid = pid)
+            } else {
+                t!("errors.directory_gone", pid = pid, directory = directory)
+            };
             Answer::Not(ExitCode::FAILURE, text.into_owned())
         }
+        Service::Unreadable(_, why) | Service::Unknown(why) => return Err(why.into()),
     })
 }
 
 fn exit_code(status: &Status) -> ExitCode {
-    if status.is_all_up() {
+    if status.is_all_well() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-fn shown(
-    status: &Status,
-    runtime_dir: &Path,
-    json: bool,
-    zone: &TimeZone,
-) -> anyhow::Result<String> {
+fn shown(status: &Status, state_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<String> {
     if json {
         let json = serde_json::to_string(status).with_context(|| t!("errors.json"))?;
         return Ok(json + "\n");
     }
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // What can't be read is missing from the table; the service says why in the journal.
-    let remembered = state::read(runtime_dir).unwrap_or_default();
+    let remembered = state::read(state_dir).unwrap_or_default();
     let now = SystemTime::now();
     Ok(table(status, &remembered, now, zone, is_coloured))
 }
 
 /// Shows the status whenever it has changed. Ends when it is interrupted, or nobody reads any more.
-fn watch(runtime_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<ExitCode> {
+fn watch(directories: &Directories, json: bool, zone: &TimeZone) -> anyhow::Result<ExitCode> {
     let is_terminal = io::stdout().is_terminal();
     let mut before = String::new();
     loop {
-        let text = match ask(runtime_dir) {
-            Ok(Answer::Published(status)) => shown(&status, runtime_dir, json, zone)?,
+        let text = match ask(directories) {
+            Ok(Answer::Published(status)) => shown(&status, &directories.state, json, zone)?,
             Ok(Answer::Not(_, text)) => text + "\n",
             Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
@@ -189,6 +189,12 @@ fn table(
                 text += &format!("{}\n", Paragraph::of_detail(&note));
             }
         }
+    }
+    if let Some(fallback) = &status.config_fallback {
+        let wording = fallback.wording.iter().map(Phrase::translated);
+        let sentences = printable(&wording.collect::<Vec<_>>().join("; "));
+        let problem = t!("status.config_fallback", problem = sentences);
+        text += &format!("{}\n", Paragraph::of_text(&problem));
     }
     let since = in_words(status.started_at.into(), now, zone);
     text + &t!("status.service", pid = status.pid, since = since) + "\n"
@@ -346,7 +352,9 @@ mod tests {
             version: 1,
             pid: 77,
             started_at: at("2026-03-01T12:00:00Z"),
+            start_time: None,
             updated_at: at("2026-03-02T12:00:00Z"),
+            config_fallback: None,
             processes,
         };
         let now = at("2026-03-02T12:00:01Z").into();

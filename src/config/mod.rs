@@ -7,6 +7,7 @@ mod check;
 mod hook;
 mod policy;
 mod problem;
+mod salvage;
 mod section;
 mod settings;
 mod values;
@@ -25,6 +26,7 @@ use toml::de::DeTable;
 pub use check::{CheckAction, CheckKind, CheckSettings};
 pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
+pub use salvage::Salvage;
 pub use settings::{Launcher, ProcessSettings, Settings, Start};
 pub use values::{ByteSize, Percent, TcpAddress, TimesOfDay};
 
@@ -80,6 +82,10 @@ pub enum Source {
     File(PathBuf),
     /// The built-in defaults, for [`DEFAULT_PATH`] doesn't exist.
     BuiltIn,
+    /// What was last in force, for the file can't be used.
+    LastInForce,
+    /// The built-in defaults, for the file can't be used and nothing was in force before.
+    BuiltInInstead,
 }
 
 impl Source {
@@ -92,6 +98,8 @@ impl Source {
                 "built-in defaults, %{path} doesn't exist",
                 path = DEFAULT_PATH
             ),
+            Self::LastInForce => phrase!("the last configuration that was in force"),
+            Self::BuiltInInstead => phrase!("the built-in configuration"),
         }
     }
 }

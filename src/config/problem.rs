@@ -11,6 +11,9 @@ use crate::text::phrase::{Phrase, phrase};
 /// file.
 const SHOWN_AT_MOST: usize = 25;
 
+/// As many fit into a status.
+const SUMMARIZED: usize = 3;
+
 /// One mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -70,11 +73,31 @@ impl ConfigError {
             .chain(more)
     }
 
+    /// The first problems, and how many more there are: what fits into a status.
+    #[must_use]
+    pub fn summary(&self) -> Vec<Phrase> {
+        let first = self.problems.iter().take(SUMMARIZED).map(|problem| {
+            phrase!(
+                "%{place}: %{problem}",
+                place = self.place(problem),
+                problem = problem.message.clone()
+            )
+        });
+        let more = self.problems.len().saturating_sub(SUMMARIZED);
+        let more = (more > 0).then(|| phrase!("%{count} more problems", count = more.to_string()));
+        first.chain(more).collect()
+    }
+
     fn file(&self) -> String {
         printable(&self.file.display().to_string())
     }
 
     fn line(&self, problem: &Problem, say: fn(&Phrase) -> String) -> String {
+        format!("{}: {}", self.place(problem), say(&problem.message))
+    }
+
+    /// The file, the line and the setting, as far as it is about one.
+    fn place(&self, problem: &Problem) -> String {
         let file = self.file();
         let line = problem
             .line
@@ -82,9 +105,9 @@ impl ConfigError {
             .unwrap_or_default();
         let key = match problem.key.as_str() {
             "" => String::new(),
-            key => format!("{key}: "),
+            key => format!(": {key}"),
         };
-        format!("{file}{line}: {key}{}", say(&problem.message))
+        format!("{file}{line}{key}")
     }
 }
 

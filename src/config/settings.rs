@@ -121,6 +121,41 @@ impl Settings {
             .filter_map(|(key, program)| Some((key, path_trust::warning(program)?)))
     }
 
+    /// Has nothing run that somebody else could change, at this moment: a program that such a command
+    /// would start is watched and not started (a dry run), such checks and hooks are left out. Gives
+    /// what is affected, as [`Settings::unsafe_commands`] does.
+    pub fn refuse_unsafe(&mut self) -> Vec<(String, Phrase)> {
+        let found: Vec<_> = self.unsafe_commands().collect();
+        let is_unsafe = |path: &str| found.iter().any(|(key, _)| key == path);
+        for process in &mut self.processes {
+            let key = &process.key;
+            if is_unsafe(&format!("process.{key}.command")) {
+                process.policy.dry_run = true;
+            }
+            let mut index = 0..;
+            process.checks.retain(|_| {
+                let path = index
+                    .next()
+                    .map(|index| check::path(key, index) + "command");
+                !path.is_some_and(|path| is_unsafe(&path))
+            });
+        }
+        let mut index = 0..;
+        self.hooks.retain(|_| {
+            let path = index.next().map(|index| hook::path(index) + "command");
+            !path.is_some_and(|path| is_unsafe(&path))
+        });
+        found
+    }
+
+    /// Has nothing started and nothing signalled, only told.
+    pub fn hold_still(&mut self) {
+        self.policy.dry_run = true;
+        for process in &mut self.processes {
+            process.policy.dry_run = true;
+        }
+    }
+
     /// The programs of checks and hooks, with their arguments.
     pub fn checks_and_hooks(&self) -> impl Iterator<Item = &[String]> {
         let checks = self.processes.iter().flat_map(|process| &process.checks);

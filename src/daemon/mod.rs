@@ -8,12 +8,13 @@ mod leftover;
 mod liveness;
 mod notifier;
 mod others;
+mod runtime_dir;
 pub mod setup;
+pub mod startup;
 pub mod state;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,31 +28,46 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
-use crate::config::{self, ProcessSettings, Settings, Source};
+use crate::config::{self, DEFAULT_PATH, ProcessSettings, Settings, Source};
 use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
-use crate::machine::{self, Memory, PAUSE_MAX, Pause};
+use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
 use crate::start::old_watcher;
 use crate::status::control::{Answer, REASON_MAX, Request};
-use crate::status::{self, Status};
+use crate::status::directories::Directories;
+use crate::status::service::Record;
+use crate::status::{ConfigFallback, Status};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
-use crate::sys::lock::{Lock, NotLocked};
+use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
 use crate::text::phrase::Phrase;
 use control::{Incoming, Listener};
+use effective_config::EffectiveConfig;
 use liveness::Liveness;
 use notifier::Notifier;
+use runtime_dir::RuntimeDir;
+use startup::Start;
+use state::Keeper;
 
 /// What the service was told on its command line; all paths are absolute.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The configuration file, if one was named.
     pub config: Option<PathBuf>,
-    /// Where status and lock are kept.
-    pub runtime_dir: PathBuf,
+    /// Where it publishes, and where it keeps what it remembers.
+    pub directories: Directories,
+    /// Whether it may watch programs that the till's own service watches too.
+    pub is_alone: bool,
+}
+
+impl Options {
+    /// The configuration file, whether it is there or not.
+    fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+    }
 }
 
 /// What systemd is asked to allow the service for its end on top of what its hooks may take.
@@ -68,6 +84,8 @@ enum Event {
     PingDue,
     /// A person asks for something.
     Asked(Incoming),
+    /// Somebody has removed something from the runtime directory, or all of it.
+    Disturbed,
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -77,8 +95,13 @@ enum Event {
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When another service uses the runtime directory, or signals can't be received.
-pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow::Result<()> {
+/// When another service runs, the runtime directory can't be had or is lost, or signals can't be received.
+pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
+    let Start {
+        settings,
+        source,
+        fallback,
+    } = start;
     let mut terminate =
         signal(SignalKind::terminate()).with_context(|| t!("errors.signal", signal = "SIGTERM"))?;
     let mut interrupt =
@@ -90,6 +113,7 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
         Kind::Startup,
         format!("watching over {} ({source})", names(&settings)),
     );
+    service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
@@ -111,7 +135,8 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
             service.say(Kind::Degraded, text);
         }
     }
-    service.apply(settings.clone(), remembered);
+    let effective = service.effective(&settings, &source);
+    service.apply(settings.clone(), effective, remembered);
     // The tasks run for the first time when this one waits.
     others::go_first(&settings, service.tasks());
     loop {
@@ -122,6 +147,7 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
             _ = interrupt.recv() => Event::Stop,
             _ = hangup.recv() => Event::Reload,
             incoming = asked(&mut service.listener) => Event::Asked(incoming),
+            () = service.runtime_dir.disturbed() => Event::Disturbed,
             () = changed.notified() => Event::Published,
             () = ping_due(&mut service.alarm, &service.liveness) => Event::PingDue,
         };
@@ -141,10 +167,12 @@ pub async fn run(settings: Settings, source: Source, options: Options) -> anyhow
                 // Whoever asked may have gone away; it is done all the same.
                 let _ = answer.send(service.answer(&request));
             }
+            Event::Disturbed => service.restore_runtime_dir()?,
             Event::Reload => service.reload()?,
             Event::Stop => break,
         }
     }
+    service.remember(&service.published(), true);
     service.send(&[NotifyState::Stopping]);
     // From here on nothing is started any more, not even for a death noticed in this very moment.
     for supervised in service.processes.drain(..) {
@@ -238,23 +266,34 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
-    /// What was last written for the next run of the service.
-    written: Vec<Arc<Memory>>,
+    /// What the next run of the service has to know.
+    keeper: Keeper,
+    /// The settings in force, as they are published.
+    effective: Option<Arc<EffectiveConfig>>,
+    /// Why they aren't those in the file, if that can't be used.
+    fallback: Option<ConfigFallback>,
+    /// Which process this is.
+    record: Option<Record>,
     notifier: Notifier,
     /// What doesn't work and was said.
     degraded: HashSet<&'static str>,
     /// The commands that somebody else could change, as was said.
     unsafe_commands: Vec<(String, Phrase)>,
     hooks: Hooks,
-    /// Held for as long as the service lives.
-    lock: Option<Lock>,
-    /// Where people ask, once the runtime directory is ours.
+    /// Ours for as long as the service lives.
+    runtime_dir: RuntimeDir,
+    /// Where people ask.
     listener: Option<Listener>,
 }
 
 impl Service {
     fn new(options: Options, settings: &Settings) -> anyhow::Result<Self> {
         let started = Instant::now();
+        startup::refuse_rival(&options, settings)?;
+        refuse_second(&options.directories)?;
+        let runtime_dir = RuntimeDir::claim(&options.directories);
+        let runtime_dir = runtime_dir.map_err(|error| not_claimed(&options.directories, &error))?;
+        let Directories { runtime, state } = &options.directories;
         let mut service = Self {
             started,
             started_at: SystemTime::now(),
@@ -265,16 +304,20 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
-            written: Vec::new(),
+            keeper: Keeper::new(state, runtime),
+            effective: None,
+            fallback: None,
+            record: Record::of_this_process(runtime).ok(),
             notifier: Notifier::from_environment(),
             degraded: HashSet::new(),
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
-            lock: None,
+            runtime_dir,
             listener: None,
             options,
         };
-        service.claim_runtime_dir()?;
+        service.listen();
+        service.keep_record();
         Ok(service)
     }
 
@@ -316,64 +359,112 @@ impl Service {
         }
     }
 
-    /// Takes the runtime directory for this service alone. Where that can't be done, a till
-    /// without a lock is still better than a till without a watchdog, and it is tried again.
-    fn claim_runtime_dir(&mut self) -> anyhow::Result<()> {
-        if self.lock.is_some() {
+    /// Has people ask in the runtime directory.
+    fn listen(&mut self) {
+        let listener = self.runtime_dir.listen();
+        let what = "listening for pause, resume and restart";
+        let directory = self.options.directories.runtime.display().to_string();
+        self.check(what, &listener, |error| {
+            format!("nobody can pause, resume or restart: {directory}/control: {error}")
+        });
+        self.listener = listener.ok();
+    }
+
+    /// Keeps which process this is where it outlives the runtime directory.
+    fn keep_record(&mut self) {
+        if let Some(record) = self.record.clone() {
+            self.keeper.keep_record(record);
+            let kept = self.keeper.keep();
+            self.check_kept(kept);
+        }
+    }
+
+    /// Puts back what somebody has removed from the runtime directory.
+    ///
+    /// # Errors
+    /// When the directory can't be had any more: whatever watches over the service makes it anew then, as
+    /// systemd does.
+    fn restore_runtime_dir(&mut self) -> anyhow::Result<()> {
+        let directory = self.options.directories.runtime.clone();
+        let is_ours = self.runtime_dir.is_ours();
+        if is_ours && self.runtime_dir.has_socket() && Status::is_in(&directory) {
             return Ok(());
         }
-        let directory = self.options.runtime_dir.clone();
-        let created = fs::create_dir_all(&directory).map_err(NotLocked::Failed);
-        let lock = match created.and_then(|()| Lock::take(&directory)) {
-            Ok(lock) => Ok(lock),
-            Err(NotLocked::HeldBy(pid)) => {
+        if !is_ours {
+            // What was bound there can't be reached any more.
+            self.listener = None;
+            let claimed = RuntimeDir::claim(&self.options.directories);
+            self.runtime_dir = claimed.map_err(|error| {
+                let why = not_claimed(&self.options.directories, &error);
                 let directory = directory.display();
-                let text = t!("errors.already_runs", pid = pid, directory = directory);
-                anyhow::bail!("{text}")
-            }
-            Err(NotLocked::Failed(error)) => Err(error),
-        };
-        self.check("the lock", &lock, |error| {
-            let directory = directory.display();
-            format!("{directory} can't be locked against a second watchdog: {error}")
-        });
-        self.lock = lock.ok();
-        if self.lock.is_some() {
-            let listener = Listener::bind(&directory);
-            self.check(
-                "listening for pause, resume and restart",
-                &listener,
-                |error| {
-                    let directory = directory.display();
-                    format!("nobody can pause, resume or restart: {directory}/control: {error}")
-                },
-            );
-            self.listener = listener.ok();
+                anyhow::anyhow!("{}", t!("errors.lost", directory = directory, why = why))
+            })?;
         }
-        Ok(())
+        let directory = directory.display();
+        let text = format!("somebody has removed {directory} or what was in it: that is put back");
+        self.say(Kind::Degraded, text);
+        if self.listener.is_none() || !self.runtime_dir.has_socket() {
+            self.listen();
+        }
+        self.publish_effective();
+        if self.options.directories.runtime == self.options.directories.state {
+            self.keeper.forget_written();
+            self.keep_record();
+        }
+        self.publish()
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins anew.
     fn remembered(&self) -> Vec<Remembered> {
-        state::read(&self.options.runtime_dir).unwrap_or_else(|error| {
+        self.keeper.read().unwrap_or_else(|error| {
             let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
-            // If that fails, so will the next writing, and say why.
-            let _ = state::set_aside(&self.options.runtime_dir);
             Vec::new()
         })
     }
 
-    /// Puts settings to use: processes that stay keep their task and all it knows. `remembered` is
-    /// what an earlier run of the service has left to know.
-    fn apply(&mut self, settings: Settings, mut remembered: Vec<Remembered>) {
-        let directory = self.options.runtime_dir.clone();
-        let published = effective_config::publish(&settings, &directory);
+    /// Says that the configuration can't be used, and what is in force instead.
+    fn say_fallback(&mut self, fallback: Option<ConfigFallback>) {
+        if let Some(fallback) = &fallback {
+            self.say(Kind::ConfigFallback, fallback.detail.as_str());
+        }
+        self.fallback = fallback;
+    }
+
+    /// Settings as they are published, and kept for a start with a file that can't be used.
+    fn effective(&self, settings: &Settings, source: &Source) -> Option<Arc<EffectiveConfig>> {
+        let state = &self.options.directories.state;
+        let effective = EffectiveConfig::new(settings, source, self.options.file(), state);
+        effective.ok().map(Arc::new)
+    }
+
+    /// Publishes the settings in force for the programs that systemd starts.
+    fn publish_effective(&mut self) {
+        let directory = self.options.directories.runtime.clone();
+        let effective = self.effective.as_ref();
+        let published = effective.map_or(Ok(()), |effective| effective.publish(&directory));
         self.check("publishing the settings", &published, |error| {
             let directory = directory.display();
             format!("the settings in force can't be written to {directory}: {error}")
         });
+    }
+
+    /// Puts settings to use: processes that stay keep their task and all it knows. `remembered` is
+    /// what an earlier run of the service has left to know.
+    fn apply(
+        &mut self,
+        settings: Settings,
+        effective: Option<Arc<EffectiveConfig>>,
+        mut remembered: Vec<Remembered>,
+    ) {
+        self.effective = effective;
+        self.publish_effective();
+        // Those of a file that was named on the command line aren't the till's.
+        let kept = self.effective.clone();
+        if let Some(kept) = kept.filter(|_| self.options.config.is_none()) {
+            self.keeper.keep_config(kept);
+        }
         self.say_unsafe_commands(&settings);
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
@@ -427,13 +518,21 @@ impl Service {
         }
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
+                if let Err(rival) = startup::refuse_rival(&self.options, &settings) {
+                    let text = format!("the old configuration stays in force: {rival}");
+                    self.say(Kind::ReloadFailed, text);
+                    self.ready_pending = true;
+                    return self.publish();
+                }
                 let names = names(&settings);
                 self.hooks.set(&settings.hooks);
                 self.say(
                     Kind::Reloaded,
                     format!("reloaded: watching over {names} ({source})"),
                 );
-                self.apply(settings, Vec::new());
+                self.fallback = None;
+                let effective = self.effective(&settings, &source);
+                self.apply(settings, effective, Vec::new());
             }
             Err(refused) => {
                 for line in refused.lines() {
@@ -498,22 +597,27 @@ impl Service {
 
     /// Publishes where things stand: first to the file, then to systemd.
     fn publish(&mut self) -> anyhow::Result<()> {
-        self.claim_runtime_dir()?;
+        if !self.runtime_dir.is_ours() {
+            // It publishes, too.
+            return self.restore_runtime_dir();
+        }
         let published = self.published();
         let status = Status {
             version: 1,
             pid: std::process::id(),
+            start_time: self.record.as_ref().map(|record| record.id().start_time),
             started_at: self.started_at.into(),
             updated_at: SystemTime::now().into(),
+            config_fallback: self.fallback.clone(),
             processes: published
                 .iter()
                 .map(|published| published.status.clone())
                 .collect(),
         };
-        let directory = self.options.runtime_dir.clone();
+        let directory = self.options.directories.runtime.clone();
         // First what a crash must not lose: whatever the status says is remembered.
-        let remembered = self.remember(&published);
-        let written = status.write(&directory).and(remembered);
+        self.remember(&published, false);
+        let written = status.write(&directory);
         self.check("writing the status", &written, |error| {
             let directory = directory.display();
             format!("the status can't be written to {directory}: {error}")
@@ -540,23 +644,25 @@ impl Service {
         Ok(())
     }
 
-    /// Writes what the next run of the service has to know, if that has changed.
-    fn remember(&mut self, published: &[Published]) -> io::Result<()> {
-        let memories: Vec<Arc<Memory>> = published.iter().map(|one| one.memory.clone()).collect();
-        if memories != self.written {
-            let remembered = published.iter().map(|one| Remembered {
-                key: one.status.key.clone(),
-                name: one.status.name.clone(),
-                rules: one.rules.clone(),
-                memory: Memory::clone(&one.memory),
-                last_restart: one.status.last_restart.clone(),
-                recent_restarts: one.recent_restarts.clone(),
-            });
-            let remembered: Vec<Remembered> = remembered.collect();
-            state::write(&self.options.runtime_dir, &remembered)?;
-            self.written = memories;
-        }
-        Ok(())
+    /// Writes what the next run of the service has to know, if that has changed. What can't be written is
+    /// kept in memory and tried again.
+    fn remember(&mut self, published: &[Published], is_end: bool) {
+        let written = self.keeper.remember(published, is_end);
+        self.check_kept(written);
+    }
+
+    fn check_kept(&mut self, written: Option<io::Result<()>>) {
+        let Some(written) = written else {
+            return;
+        };
+        let directory = self.options.directories.state.clone();
+        self.check("remembering", &written, |error| {
+            let directory = directory.display();
+            format!(
+                "delays, pauses and restarts can't be written to {directory} and would be lost with a \
+                 restart of the service: {error}"
+            )
+        });
     }
 
     fn published(&self) -> Vec<Published> {
@@ -627,13 +733,28 @@ fn watchdog_is_for_another() -> bool {
     std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid != std::process::id().to_string())
 }
 
-/// The runtime directory that systemd has made for the service, or the usual one.
-#[must_use]
-pub fn default_runtime_dir() -> PathBuf {
-    // systemd.exec(5): several directories are separated by colons.
-    std::env::var("RUNTIME_DIRECTORY")
-        .ok()
-        .and_then(|directories| directories.split(':').next().map(PathBuf::from))
-        .filter(|directory| directory.is_absolute())
-        .unwrap_or_else(|| Path::new(status::DIRECTORY).to_owned())
+/// Refuses to run beside another service that lives, though its lock may be gone.
+fn refuse_second(directories: &Directories) -> anyhow::Result<()> {
+    match Record::read(&directories.state).filter(Record::lives) {
+        Some(other) => Err(already_runs(other.pid, &other.runtime_dir)),
+        None => Ok(()),
+    }
+}
+
+/// Why the runtime directory wasn't had.
+fn not_claimed(directories: &Directories, error: &NotLocked) -> anyhow::Error {
+    match error {
+        NotLocked::HeldBy(pid) => already_runs(*pid, &directories.runtime),
+        NotLocked::Failed(error) => {
+            let directory = directories.runtime.display();
+            let text = t!("errors.not_claimed", directory = directory, error = error);
+            anyhow::anyhow!("{text}")
+        }
+    }
+}
+
+fn already_runs(pid: i32, directory: &Path) -> anyhow::Error {
+    let directory = directory.display();
+    let text = t!("errors.already_runs", pid = pid, directory = directory);
+    anyhow::anyhow!("{text}")
 }

@@ -16,6 +16,7 @@ mod processes;
 mod program;
 mod rivals;
 mod root;
+mod second_watchdog;
 mod service;
 mod systemd;
 
@@ -123,6 +124,7 @@ pub fn examine(machine: &Machine) -> Examination {
     old_watcher::examine(&lists, &running, &mut found);
     if let Some(config) = &config {
         lists::examine(&lists, &config.settings, &mut view, &mut found);
+        second_watchdog::examine(&config.settings, &mut view, &running, &mut found);
         rivals::examine(&config.settings, &mut view, &running, &mut found);
         driver::examine(&config.settings, &mut view, &running, &mut found);
         program::examine(&config.settings, machine, &mut view, &mut found);

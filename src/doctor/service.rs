@@ -9,8 +9,8 @@ use super::root::View;
 use super::{Examination, Systemd};
 use crate::config::Settings;
 use crate::events::Kind;
-use crate::status::{DIRECTORY, Status};
-use crate::sys::lock;
+use crate::status::Status;
+use crate::status::directories::RUNTIME_DIR;
 use crate::systemd::names::SERVICE;
 use crate::text::escape::shell_word;
 
@@ -80,10 +80,8 @@ pub(super) fn examine_version(systemd: &Systemd, settings: &Settings, found: &mu
 
 /// What the service of this machine has published, if it runs.
 pub(super) fn published(view: &View<'_>) -> Option<Status> {
-    let directory = view.at(Path::new(DIRECTORY));
-    let holder = lock::holder(&directory).ok()??;
-    let status = Status::read(&directory).ok()??;
-    (i64::from(holder) == i64::from(status.pid)).then_some(status)
+    let status = Status::read(&view.at(Path::new(RUNTIME_DIR))).ok()??;
+    status.is_of_a_living_service().then_some(status)
 }
 
 /// Gives the service this many seconds to end.

@@ -19,6 +19,8 @@ pub enum Kind {
     Reloaded,
     /// A new configuration was refused; the old one stays in force.
     ReloadFailed,
+    /// The configuration can't be used, and another one is in force in its place.
+    ConfigFallback,
     /// The script that this service replaces is still started at boot.
     LegacyWatcher,
     /// A program that the service runs could be changed by somebody other than root.
@@ -73,11 +75,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Startup,
         Self::Shutdown,
         Self::Reloaded,
         Self::ReloadFailed,
+        Self::ConfigFallback,
         Self::LegacyWatcher,
         Self::UnsafeCommand,
         Self::Degraded,
@@ -129,6 +132,7 @@ impl Kind {
             Self::Shutdown => ("shutdown", "5ee99d69543b4988a4d73642c9c62067"),
             Self::Reloaded => ("reloaded", "2f61a6f5d4bb414997a847bfeba531a2"),
             Self::ReloadFailed => ("reload_failed", "f6e24796b34a4f38837fddbdcdb962e0"),
+            Self::ConfigFallback => ("config_fallback", "707131c9efdf469dae783ef4f2b8dc01"),
             Self::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
             Self::UnsafeCommand => ("unsafe_command", "e330a7b7d8cc4c6ebf7d37b163f49724"),
             Self::Degraded => ("degraded", "b6c00e465f82428aa69a322a3107b33d"),
@@ -222,6 +226,7 @@ impl Message {
         match self.kind {
             Kind::StartFailed
             | Kind::ReloadFailed
+            | Kind::ConfigFallback
             | Kind::CrashLoop
             | Kind::Misfit
             | Kind::Stuck => tell!(error),

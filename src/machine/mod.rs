@@ -1,20 +1,7 @@
 //! Decides what to do about one process: events and the time in, actions out. It has no clock, no
 //! file and no process of its own.
 //!
-//! ```text
-//!            look: alive                     look: gone
-//!   New ───────────────────▶ Up ─────────────────────────────────┐
-//!    │                       ▲│ ◀───────────────┐                │
-//!    │ look: gone            ││ unhealthy,      │ look: alive    ▼
-//!    │                       ││ to be restarted │       (start, once) ◀──── Backoff: dies again
-//!    └───────────────────────┼┼──────────────▶ Starting             ▲       and again, so it waits
-//!                            ││                 │   ▲               │
-//!                look: alive ││      no success │   │ look: gone, next cycle
-//!                            ││                 ▼   │               │
-//!                            │└─▶ Replacing ── Down ┴─▶ Stopping ───┘
-//!                            │       │  look: gone     (our earlier start program still runs:
-//!                            └───────┘                  TERM, later KILL)
-//! ```
+//! The states and what leads from one to the next are drawn in docs/architecture.md.
 //!
 //! Only a look that succeeded moves it to a start: every other event merely asks for a look. While
 //! looks fail the phase stays as it is and the state is reported as unknown. The parts of the

@@ -402,7 +402,11 @@ impl ProcessTable {
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
-        let Some(young) = self.young_pids(opened) else {
+        // Until it is known who was young at the earlier looks, somebody may have been met between fork
+        // and exec, and is not young any more.
+        let young = self.young_pids(opened);
+        let young = young.filter(|_| self.last_pids.len() == YOUNG_LOOKS);
+        let Some(young) = young else {
             return self.look_at_known(opened, target, known);
         };
         let mut confirmed = Sighting {

@@ -15,9 +15,9 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use crate::status::Status;
+use crate::status::directories::Directories;
+use crate::status::service::Service;
 use crate::sys::host;
-use crate::sys::lock;
 use crate::text::escape::printable;
 use crate::text::local_time::local_zone;
 use history::{History, Moment, Outage, Past, Record, Running, State};
@@ -146,11 +146,11 @@ fn outages(record: &Record) -> Vec<Placed<'_>> {
 }
 
 /// How the processes were during `period` until now. Which watchdog runs now is asked in
-/// `runtime_dir`.
+/// `directories`.
 ///
 /// # Errors
 /// When the journal can't be read, or the machine's clocks.
-pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
+pub fn report(period: Duration, directories: &Directories) -> anyhow::Result<Report> {
     let now = now()?;
     let mut history = History::new(now, period);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -160,7 +160,7 @@ pub fn report(period: Duration, runtime_dir: &Path) -> anyhow::Result<Report> {
     runtime
         .block_on(journal::read(&mut history, now))
         .with_context(unreadable)?;
-    let past = history.finish(running(runtime_dir).as_ref());
+    let past = history.finish(running(directories).as_ref());
     Ok(Report {
         host: host::name().unwrap_or_default(),
         zone: local_zone(),
@@ -191,18 +191,17 @@ fn now() -> anyhow::Result<Moment> {
 
 /// The watchdog that runs now, as far as it can be told: of one that can't be asked nothing is
 /// claimed.
-fn running(runtime_dir: &Path) -> Option<Running> {
-    let pid = lock::holder(runtime_dir).ok().flatten()?;
-    let status = Status::read(runtime_dir).ok().flatten();
-    let status = status.filter(|status| i64::from(status.pid) == i64::from(pid));
-    let keys = |status: Status| {
-        let keys = status.processes.into_iter();
-        keys.map(|process| printable(&process.key)).collect()
+fn running(directories: &Directories) -> Option<Running> {
+    let service = Service::find(directories);
+    let pid = service.pid()?;
+    let watched = match service {
+        Service::Published(status) => {
+            let keys = status.processes.into_iter();
+            Some(keys.map(|process| printable(&process.key)).collect())
+        }
+        _ => None,
     };
-    Some(Running {
-        pid,
-        watched: status.map(keys),
-    })
+    Some(Running { pid, watched })
 }
 
 /// Writes a file in place of what was there; a reader sees the one or the other, whole.

@@ -2,14 +2,13 @@
 //! that means for the next start is decided in [`crate::machine`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::instance;
 use crate::config::{ProcessSettings, Start};
 use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running};
-use crate::systemd::control_group::{ControlGroups, MOUNTED, path_in};
+use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
 
 /// What a start has brought into the world, for as long as the start is in flight.
@@ -112,26 +111,25 @@ impl Lineage {
     /// the start program has ended.
     #[must_use]
     pub fn has_unlinked(&self) -> bool {
-        let group_of = |pid: &str| {
-            let text = fs::read_to_string(self.proc.join(pid).join("cgroup"));
-            let text = text.unwrap_or_default();
-            path_in(&text).map(str::to_owned)
-        };
-        let Ok(running) = running(&self.proc) else {
-            // It can't be told, so there may be one.
-            return true;
-        };
-        let ours = group_of("self");
+        match self.unlinked() {
+            Ok(is_there) => is_there,
+            // What can't be told may be there; but without a hierarchy of systemd's there are no sessions.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    fn unlinked(&self) -> io::Result<bool> {
+        let ours = self.groups.of_process("self")?;
         let mut oldest: BTreeMap<String, u64> = BTreeMap::new();
+        let running = running(&self.proc)?;
         for process in running.iter().filter(|process| process.unit.is_none()) {
-            // One that has just gone is in no group.
-            let group = group_of(&process.id.pid.to_string());
+            let group = self.groups.of_process(&process.id.pid.to_string())?;
             if let Some(group) = group.filter(|group| Some(group) != ours.as_ref()) {
                 let started = oldest.entry(group).or_insert(process.id.start_time);
                 *started = process.id.start_time.min(*started);
             }
         }
-        oldest.values().any(|started| *started >= self.since)
+        Ok(oldest.values().any(|started| *started >= self.since))
     }
 
     /// Adds who is in the unit's control group, and, of all who were seen, the children.
@@ -204,101 +202,16 @@ pub(crate) fn is_exec(arguments: &[String], key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs;
 
+    use super::super::machine_for_tests::{BASE, Machine, Process, process};
     use super::*;
-    use crate::config::{self, Launcher};
+    use crate::config::Launcher;
 
-    const UNIT_GROUP: &str = "/system.slice/system-mfe.slice/mfe@comunicador.service";
-    const SCRIPT: &str = "/opt/sefaz/cco/bin/runcco-ser.sh";
-
-    /// A machine as the kernel shows it.
-    struct Machine(tempfile::TempDir);
-
-    /// A process of that machine.
-    struct Process {
-        pid: i32,
-        parent: i32,
-        session: i32,
-        started: u64,
-        group: &'static str,
-        exe: &'static str,
-        arguments: &'static [&'static str],
-    }
-
-    const BASE: Process = Process {
-        pid: 0,
-        parent: 1,
-        session: 0,
-        started: 1000,
-        group: UNIT_GROUP,
-        exe: "/usr/bin/dash",
-        arguments: &["/bin/sh", SCRIPT],
-    };
-
-    impl Machine {
-        fn new() -> Self {
-            let machine = Self(tempfile::tempdir().unwrap());
-            let mounted = machine.path("sys/fs/cgroup");
-            fs::create_dir_all(mounted.join("init.scope")).unwrap();
-            fs::write(mounted.join("cgroup.controllers"), "").unwrap();
-            machine.runs(&Process {
-                pid: 1,
-                parent: 0,
-                started: 1,
-                group: "/init.scope",
-                exe: "/usr/lib/systemd/systemd",
-                arguments: &["/sbin/init"],
-                ..BASE
-            });
-            symlink("1", machine.path("proc/self")).unwrap();
-            machine
-        }
-
-        fn path(&self, path: &str) -> PathBuf {
-            self.0.path().join(path)
-        }
-
-        fn runs(&self, process: &Process) {
-            let Process { pid, parent, .. } = *process;
-            let folder = self.path(&format!("proc/{pid}"));
-            fs::create_dir_all(folder.join(format!("task/{pid}"))).unwrap();
-            let comm = process.arguments.last().unwrap().rsplit('/').next();
-            let comm: String = comm.unwrap().chars().take(15).collect();
-            let (session, started) = (process.session, process.started);
-            let stat = format!(
-                "{pid} ({comm}) S {parent} {session} {session} 0 -1 0 1 0 0 0 1 2 0 0 20 0 1 0 {started} 1 2"
-            );
-            fs::write(folder.join("stat"), stat).unwrap();
-            fs::write(folder.join("status"), "Uid:\t0\t1000\t0\t0\n").unwrap();
-            fs::write(folder.join("cmdline"), process.arguments.join("\0") + "\0").unwrap();
-            fs::write(folder.join("cgroup"), format!("0::{}\n", process.group)).unwrap();
-            symlink(process.exe, folder.join("exe")).unwrap();
-            let group = self.path("sys/fs/cgroup").join(&process.group[1..]);
-            fs::create_dir_all(&group).unwrap();
-            let add = |file: PathBuf| {
-                let before = fs::read_to_string(&file).unwrap_or_default();
-                fs::write(file, format!("{before}{pid}\n")).unwrap();
-            };
-            add(group.join("cgroup.procs"));
-            if parent > 1 {
-                add(self.path(&format!("proc/{parent}/task/{parent}/children")));
-            }
-        }
-
-        fn ends(&self, pid: i32) {
-            fs::remove_dir_all(self.path(&format!("proc/{pid}"))).unwrap();
-        }
-
-        fn lineage(&self, launcher: Launcher, child: Option<i32>) -> Lineage {
-            let text = format!(
-                "[process.comunicador]\nname = \"Comunicador\"\ncommand = [\"{SCRIPT}\"]\n"
-            );
-            let mut settings = config::parse(&text, Path::new("config.toml")).unwrap();
-            let mut process = settings.processes.remove(0);
-            process.launcher = launcher;
-            Lineage::below(self.0.path(), &process, 1000, child)
-        }
+    fn lineage(machine: &Machine, launcher: Launcher, child: Option<i32>) -> Lineage {
+        let mut process = process();
+        process.launcher = launcher;
+        Lineage::below(machine.root(), &process, 1000, child)
     }
 
     fn pids(left: &Left) -> Vec<i32> {
@@ -334,7 +247,7 @@ mod tests {
             group: "/system.slice/other.service",
             ..BASE
         });
-        let mut lineage = machine.lineage(Launcher::Systemd, None);
+        let mut lineage = lineage(&machine, Launcher::Systemd, None);
         let left = lineage.left();
         assert_eq!(pids(&left), [20, 21]);
         let first = &left.processes[0];
@@ -364,7 +277,7 @@ mod tests {
             arguments: &["/bin/sh", "/opt/slow"],
             ..BASE
         });
-        let mut lineage = machine.lineage(Launcher::Systemd, None);
+        let mut lineage = lineage(&machine, Launcher::Systemd, None);
         assert_eq!(pids(&lineage.left()), [20, 21]);
         machine.ends(20);
         assert_eq!(pids(&lineage.left()), [21]);
@@ -397,12 +310,12 @@ mod tests {
                 ..BASE
             });
         }
-        let mut lineage = machine.lineage(Launcher::Direct, Some(20));
+        let mut lineage = lineage(&machine, Launcher::Direct, Some(20));
         assert_eq!(pids(&lineage.left()), [20, 21, 22, 23]);
         machine.ends(20);
         machine.ends(21);
         assert_eq!(pids(&lineage.left()), [22, 23]);
-        let mut remembered = machine.lineage(Launcher::Direct, Some(20));
+        let mut remembered = super::tests::lineage(&machine, Launcher::Direct, Some(20));
         assert_eq!(pids(&remembered.left()), [23]);
         machine.ends(23);
         machine.runs(&Process {
@@ -419,17 +332,17 @@ mod tests {
         let machine = Machine::new();
         fs::remove_file(machine.path("proc/1/cgroup")).unwrap();
         for launcher in [Launcher::Systemd, Launcher::Direct] {
-            let mut lineage = machine.lineage(launcher, None);
+            let mut lineage = lineage(&machine, launcher, None);
             assert_eq!(lineage.left().can_tell, launcher == Launcher::Direct);
         }
         fs::remove_dir_all(machine.path("proc/1")).unwrap();
-        assert!(!machine.lineage(Launcher::Direct, None).left().can_tell);
+        assert!(!lineage(&machine, Launcher::Direct, None).left().can_tell);
     }
 
     #[test]
     fn a_session_that_has_begun_since_then_cannot_be_linked() {
         let machine = Machine::new();
-        let lineage = machine.lineage(Launcher::Systemd, None);
+        let lineage = lineage(&machine, Launcher::Systemd, None);
         let session = "/user.slice/user-1000.slice/session-3.scope";
         machine.runs(&Process {
             pid: 20,

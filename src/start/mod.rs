@@ -1,13 +1,17 @@
 //! Runs what brings a process up, and reaps it; whether and when is decided in
 //! [`crate::machine`].
 
+pub(crate) mod beside;
 pub(crate) mod command_line;
 mod direct;
 pub mod exec;
 mod instance;
 mod job;
 mod lineage;
+#[cfg(test)]
+mod machine_for_tests;
 pub(crate) mod old_watcher;
+pub(crate) mod shutdown;
 pub mod starters;
 mod unit;
 
@@ -15,6 +19,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{CommandId, StartFailure, StartOutcome, Stop};
+use crate::status::directories::Directories;
 use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
 
@@ -43,6 +48,7 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 instance::check(&command[0])?;
+                beside::note(&Directories::new(None, None).runtime, &process.key, looked);
                 (unit_of(&process.key), true)
             }
             Start::Command(command) => return direct::Child::spawn(command).map(Self::Direct),

@@ -3,6 +3,8 @@
 
 pub mod client;
 pub mod control;
+pub mod directories;
+pub mod service;
 
 use std::fmt;
 use std::io;
@@ -18,8 +20,8 @@ use crate::text::timestamp::Timestamp;
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
 
-/// The runtime directory that the packaged service has.
-pub const DIRECTORY: &str = "/run/mfe-watchdog";
+/// More of what is wrong with a configuration isn't in the line for systemd, in characters.
+const DETAIL_MAX: usize = 300;
 
 /// Everything the service publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +30,28 @@ pub struct Status {
     pub version: u32,
     /// The service's pid.
     pub pid: u32,
+    /// When its process began, in clock ticks since the boot (proc(5), /proc/PID/stat field 22);
+    /// earlier versions don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<u64>,
     /// When the service started.
     pub started_at: Timestamp,
     /// When this was published.
     pub updated_at: Timestamp,
+    /// Why the configuration in force isn't the one in the file, if that is bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_fallback: Option<ConfigFallback>,
     /// Each process, in the order of the configuration.
     pub processes: Vec<ProcessStatus>,
+}
+
+/// That the configuration can't be used, and what the service goes by instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFallback {
+    /// In English.
+    pub detail: String,
+    /// The same sentence by sentence, for whoever tells it in another language.
+    pub wording: Vec<Phrase>,
 }
 
 /// Where one process stands.
@@ -52,7 +70,7 @@ pub struct ProcessStatus {
     pub duplicates: Vec<i32>,
     /// Since when it is in this state.
     pub since: Timestamp,
-    /// How often it was brought back since the machine was booted or the service was last stopped.
+    /// How often it was brought back since the machine was booted.
     pub restarts: u64,
     /// When the next start comes, if it has to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +150,12 @@ impl Status {
         small_file::replace(directory, FILE_NAME, &text)
     }
 
+    /// Whether there is anything in its place in `directory`.
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        std::fs::symlink_metadata(directory.join(FILE_NAME)).is_ok()
+    }
+
     /// Reads what was last published in `directory`; `None` when nothing ever was.
     ///
     /// # Errors
@@ -150,19 +174,24 @@ impl Status {
         })
     }
 
-    /// Whether every process runs.
+    /// Whether every process runs, and the configuration is the one in the file.
     #[must_use]
-    pub fn is_all_up(&self) -> bool {
-        self.processes
-            .iter()
-            .all(|process| process.state == State::Up)
+    pub fn is_all_well(&self) -> bool {
+        let mut processes = self.processes.iter();
+        self.config_fallback.is_none() && processes.all(|process| process.state == State::Up)
     }
 
     /// The line for `systemctl status`: it holds until the next change.
     #[must_use]
     pub fn line(&self) -> String {
+        let fallback = self.config_fallback.iter();
+        // The file may say anything at any length, and systemd takes no more than 4 KiB at once.
+        let fallback = fallback.map(|fallback| {
+            let detail = fallback.detail.chars().take(DETAIL_MAX);
+            printable(&detail.collect::<String>())
+        });
         let parts = self.processes.iter().map(ToString::to_string);
-        parts.collect::<Vec<_>>().join("; ")
+        parts.chain(fallback).collect::<Vec<_>>().join("; ")
     }
 }
 

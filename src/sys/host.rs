@@ -31,6 +31,13 @@ pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
 
+/// The machine's id (machine-id(5)): another one on a machine that was set up from this one's image.
+/// Empty where there is none.
+pub(crate) fn machine_id() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// A moment, by the clocks by which others say when something began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
@@ -43,16 +50,30 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The one that was so long ago.
+    #[must_use]
+    pub(crate) fn before(self, ago: Duration) -> Self {
+        Self {
+            monotonic: self.monotonic.saturating_sub(ago),
+            ticks: self.ticks.saturating_sub(ticks(ago)),
+        }
+    }
+
     /// This one.
     #[must_use]
     pub fn now() -> Self {
         let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
-        let ticks = since_boot.as_nanos() * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
         Self {
             monotonic: monotonic(),
-            ticks: u64::try_from(ticks).unwrap_or(u64::MAX),
+            ticks: ticks(since_boot),
         }
     }
+}
+
+/// A time in whole clock ticks.
+fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos() * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

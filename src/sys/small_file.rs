@@ -1,9 +1,9 @@
-//! Replaces and reads the files that the service publishes in its runtime directory; what is in them
-//! is decided in [`crate::daemon`] and [`crate::status`].
+//! Replaces and reads small files of the service's own: what it publishes in its runtime directory, and
+//! what it keeps for its next run. What is in them is decided in [`crate::daemon`] and [`crate::status`].
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use nix::libc;
@@ -13,16 +13,105 @@ use crate::text::phrase::{Phrase, phrase};
 /// A larger file isn't ours, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Puts `content` in place of the file `name` of `directory`; a reader sees the one or the other,
-/// whole.
+/// The bits of a mode that say who may read a file (inode(7)).
+const READERS: u32 = 0o444;
+
+/// Those of them that are for everybody.
+const OTHERS: u32 = 0o004;
+
+/// Who may read a file. Nobody but its owner may ever write to one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rights {
+    mode: u32,
+    /// User and group; `None` for those of this process.
+    owner: Option<(u32, u32)>,
+}
+
+impl Rights {
+    /// Everybody may read it.
+    pub(crate) const PUBLIC: Self = Self {
+        mode: 0o644,
+        owner: None,
+    };
+
+    /// Nobody else may read it.
+    pub(crate) const PRIVATE: Self = Self {
+        mode: 0o600,
+        owner: None,
+    };
+
+    /// Whoever may read the file at `path` may read the new one.
+    ///
+    /// # Errors
+    /// When that can't be asked.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self {
+            mode: metadata.mode() & READERS | 0o600,
+            owner: Some((metadata.uid(), metadata.gid())),
+        })
+    }
+
+    /// Whether as many may read by these as by `other`, if it is the same owner's.
+    pub(crate) fn are_as_wide_as(self, other: Self) -> bool {
+        self.mode == other.mode
+    }
+
+    /// Gives them to a file that nobody else can read yet. A service without the capability to give a
+    /// file away (capabilities(7), `CAP_CHOWN`) keeps it, and its group reads it only if everybody may.
+    fn give(self, file: &File) -> io::Result<()> {
+        let own = file.metadata()?;
+        let is_given = match self.owner {
+            Some((user, group)) if (user, group) != (own.uid(), own.gid()) => {
+                fchown(file, Some(user), Some(group)).is_ok()
+            }
+            _ => true,
+        };
+        let mode = match self.mode {
+            mode if is_given || mode & OTHERS != 0 => mode,
+            _ => 0o600,
+        };
+        file.set_permissions(Permissions::from_mode(mode))
+    }
+}
+
+/// Whether a file has to outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It may be lost, or be as it was before.
+    Cached,
+    /// It is on the disk (fsync(2)) once it is in its place.
+    Synced,
+}
+
+/// Puts `content` in place of the file `name` of `directory`, for everybody to read; a reader sees the
+/// one or the other, whole.
 pub(crate) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    replace_with(directory, name, content, Rights::PUBLIC, Durability::Cached)
+}
+
+/// The same, for those who may read it.
+pub(crate) fn replace_with(
+    directory: &Path,
+    name: &str,
+    content: &[u8],
+    rights: Rights,
+    durability: Durability,
+) -> io::Result<()> {
     let new = directory.join(format!(".{name}.new"));
+    let is_synced = durability == Durability::Synced;
     let written = create(&new)
-        .and_then(|mut file| file.write_all(content))
+        .and_then(|mut file| {
+            rights.give(&file)?;
+            file.write_all(content)?;
+            if is_synced { file.sync_all() } else { Ok(()) }
+        })
         .and_then(|()| fs::rename(&new, directory.join(name)));
     if written.is_err() {
         // Half a file on a full disk helps nobody.
         let _ = fs::remove_file(&new);
+    } else if is_synced {
+        File::open(directory)?.sync_all()?;
     }
     written
 }
@@ -32,7 +121,7 @@ pub(crate) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Resul
 fn create(path: &Path) -> io::Result<File> {
     let create = || {
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o644).open(path)
+        options.write(true).create_new(true).mode(0o600).open(path)
     };
     match create() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -114,6 +203,52 @@ mod tests {
             assert_eq!(fs::read_to_string(published).unwrap(), content);
             assert_eq!(fs::read_to_string(path("other")).unwrap(), "other");
             assert!(!path("missing").exists() && !new.exists());
+        }
+    }
+
+    #[test]
+    fn whoever_may_read_the_one_may_read_the_other_and_nobody_may_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("config"), "").unwrap();
+        for (mode, expected) in [
+            (0o600, 0o600),
+            (0o640, 0o640),
+            (0o644, 0o644),
+            (0o666, 0o644),
+            (0o400, 0o600),
+            (0o755, 0o644),
+        ] {
+            fs::set_permissions(path("config"), Permissions::from_mode(mode)).unwrap();
+            let rights = Rights::of(&path("config")).unwrap();
+            replace_with(directory.path(), "kept", b"x", rights, Durability::Synced).unwrap();
+            let kept = fs::metadata(path("kept")).unwrap();
+            assert_eq!(kept.mode() & 0o7777, expected, "{mode:o}");
+            let config = fs::metadata(path("config")).unwrap();
+            assert_eq!((kept.uid(), kept.gid()), (config.uid(), config.gid()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_given_away_is_not_shown_to_another_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        // No process can give a file to nobody at all (chown(2), EINVAL).
+        let to_nobody = |mode| Rights {
+            mode,
+            owner: Some((u32::MAX - 1, u32::MAX - 1)),
+        };
+        let before = file.metadata().unwrap();
+        let give = |mode: u32| {
+            to_nobody(mode).give(&file).unwrap();
+            file.metadata().unwrap()
+        };
+        let after = give(0o640);
+        if (after.uid(), after.gid()) == (before.uid(), before.gid()) {
+            assert_eq!(after.mode() & 0o777, 0o600);
+            assert_eq!(give(0o644).mode() & 0o777, 0o644);
+        } else {
+            assert_eq!(after.mode() & 0o777, 0o640, "root can");
         }
     }
 }

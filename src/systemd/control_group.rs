@@ -18,6 +18,10 @@ pub(crate) const MOUNTED: &str = "/sys/fs/cgroup";
 /// The group of PID 1, at the root of all units (since systemd 226).
 const INIT: &str = "/init.scope";
 
+/// The names of hierarchies in /proc/PID/cgroup.
+const UNIFIED: &str = "";
+const NAMED: &str = "name=systemd";
+
 /// No till has as many groups in one place; more of them is no answer.
 const GROUPS_MAX: usize = 10_000;
 
@@ -44,8 +48,13 @@ impl ControlGroups {
     /// # Errors
     /// When that can't be told.
     pub(crate) fn members(&self, is_meant: &dyn Fn(&str) -> bool) -> io::Result<Vec<i32>> {
+        let (root, is_whole) = match self.root() {
+            Ok(root) => (root, Ok(())),
+            // PID 1 may be hidden from us (hidepid=), but not the unit that we are in ourselves.
+            Err(error) => (self.beside_own()?, Err(error)),
+        };
         let mut units = Vec::new();
-        let mut left = vec![self.root()?];
+        let mut left = vec![root];
         let mut count = 0;
         while let Some(slice) = left.pop() {
             count_up(&mut count)?;
@@ -59,6 +68,9 @@ impl ControlGroups {
                 }
             }
         }
+        if units.is_empty() {
+            is_whole?;
+        }
         let mut pids = Vec::new();
         while let Some(group) = units.pop() {
             count_up(&mut count)?;
@@ -69,37 +81,67 @@ impl ControlGroups {
         Ok(pids)
     }
 
+    /// The path of a process's group; `None` when the process is gone.
+    ///
+    /// # Errors
+    /// When that can't be told; of the kind `NotFound` where systemd has no hierarchy.
+    pub(crate) fn of_process(&self, pid: &str) -> io::Result<Option<String>> {
+        let (_, name) = self.hierarchy()?;
+        match fs::read_to_string(self.proc.join(pid).join("cgroup")) {
+            Ok(text) => Ok(path_in(&text, name).map(str::to_owned)),
+            Err(error) if is(&error, Errno::ENOENT) || is(&error, Errno::ESRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The directory that holds all units. A container has one of its own, below that of its machine
     /// where it sees them all.
     fn root(&self) -> io::Result<PathBuf> {
-        let hierarchy = if self.mounted.join("cgroup.controllers").exists() {
-            self.mounted.clone()
-        } else {
-            let named = ["systemd", "unified"].map(|name| self.mounted.join(name));
-            let mut found = named.into_iter().filter(|path| path.is_dir());
-            let none = || io::Error::other("no hierarchy of systemd's is mounted");
-            found.next().ok_or_else(none)?
-        };
+        let (hierarchy, name) = self.hierarchy()?;
         let text = fs::read_to_string(self.proc.join("1/cgroup"))?;
-        let root = path_in(&text).and_then(|path| path.strip_suffix(INIT));
+        let root = path_in(&text, name).and_then(|path| path.strip_suffix(INIT));
         let root = root.ok_or_else(|| io::Error::other("PID 1 isn't systemd"))?;
         let root = hierarchy.join(root.trim_start_matches('/'));
         // Without it every unit would seem to have no process.
         fs::metadata(&root)?;
         Ok(root)
     }
+
+    /// The directory in which our own group is.
+    fn beside_own(&self) -> io::Result<PathBuf> {
+        let (hierarchy, _) = self.hierarchy()?;
+        let ours = self.of_process("self")?.unwrap_or_default();
+        let above = ours.rsplit_once('/').map_or("", |(above, _)| above);
+        Ok(hierarchy.join(above.trim_start_matches('/')))
+    }
+
+    /// Where systemd's hierarchy is, and its name in /proc/PID/cgroup.
+    fn hierarchy(&self) -> io::Result<(PathBuf, &'static str)> {
+        let is_unified = |path: &Path| path.join("cgroup.controllers").exists();
+        if is_unified(&self.mounted) {
+            return Ok((self.mounted.clone(), UNIFIED));
+        }
+        let named = self.mounted.join("systemd");
+        if named.is_dir() {
+            // systemd 232 has the unified one here.
+            let name = if is_unified(&named) { UNIFIED } else { NAMED };
+            return Ok((named, name));
+        }
+        let unified = self.mounted.join("unified");
+        if unified.is_dir() {
+            return Ok((unified, UNIFIED));
+        }
+        let nowhere = "no hierarchy of systemd's is mounted";
+        Err(io::Error::new(io::ErrorKind::NotFound, nowhere))
+    }
 }
 
-/// The path of a process's group in systemd's hierarchy, by the text of its /proc/PID/cgroup
-/// (cgroups(7)).
-pub(crate) fn path_in(cgroup: &str) -> Option<&str> {
-    let path = |wanted: &str| {
-        cgroup.lines().find_map(|line| {
-            let (hierarchy, path) = line.split_once(':')?.1.split_once(':')?;
-            (hierarchy == wanted).then_some(path)
-        })
-    };
-    path("name=systemd").or_else(|| path(""))
+/// The path of a process's group in a hierarchy, by the text of its /proc/PID/cgroup (cgroups(7)).
+fn path_in<'a>(cgroup: &'a str, name: &str) -> Option<&'a str> {
+    cgroup.lines().find_map(|line| {
+        let (hierarchy, path) = line.split_once(':')?.1.split_once(':')?;
+        (hierarchy == name).then_some(path)
+    })
 }
 
 fn count_up(count: &mut usize) -> io::Result<()> {
@@ -233,6 +275,18 @@ mod tests {
         assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
         let tree = Tree::new("unified", "0::/init.scope\n", &GROUPS);
         assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
+        let tree = Tree::new("systemd", "0::/init.scope\n", &GROUPS);
+        let controllers = tree.0.path().join("cgroup/systemd/cgroup.controllers");
+        fs::write(controllers, "").unwrap();
+        assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21], "as of 232");
+    }
+
+    #[test]
+    fn a_hierarchy_that_the_machine_around_has_does_not_count() {
+        let tree = Tree::unified(&GROUPS);
+        let init = "1:name=systemd:/\n0::/init.scope\n";
+        fs::write(tree.0.path().join("proc/1/cgroup"), init).unwrap();
+        assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
     }
 
     #[test]
@@ -243,6 +297,19 @@ mod tests {
         let init = "1:name=systemd:/machine.slice/till.service/init.scope\n";
         let tree = Tree::new("systemd", init, &groups);
         assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
+    }
+
+    #[test]
+    fn our_own_unit_is_read_where_pid_1_is_hidden() {
+        let tree = Tree::unified(&GROUPS);
+        let proc = tree.0.path().join("proc");
+        fs::remove_dir_all(proc.join("1")).unwrap();
+        assert!(tree.members(UNIT).is_err());
+        fs::create_dir_all(proc.join("self")).unwrap();
+        let ours = format!("0::/system.slice/system-mfe.slice/{UNIT}\n");
+        fs::write(proc.join("self/cgroup"), ours).unwrap();
+        assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
+        assert!(tree.members("cpu.service").is_err());
     }
 
     #[test]
@@ -261,9 +328,11 @@ mod tests {
 
     #[test]
     fn a_path_is_that_of_systemds_hierarchy() {
-        assert_eq!(path_in("0::/a\n"), Some("/a"));
-        assert_eq!(path_in("0::/a\n1:name=systemd:/b:c\n"), Some("/b:c"));
-        assert_eq!(path_in("3:cpu:/a\n"), None);
-        assert_eq!(path_in("nonsense"), None);
+        assert_eq!(path_in("0::/a\n", UNIFIED), Some("/a"));
+        let hybrid = "0::/a\n1:name=systemd:/b:c\n";
+        assert_eq!(path_in(hybrid, NAMED), Some("/b:c"));
+        assert_eq!(path_in(hybrid, UNIFIED), Some("/a"));
+        assert_eq!(path_in("3:cpu:/a\n", UNIFIED), None);
+        assert_eq!(path_in("nonsense", UNIFIED), None);
     }
 }

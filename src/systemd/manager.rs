@@ -160,6 +160,21 @@ impl Manager {
         Ok(state)
     }
 
+    /// Whether any of these units has a job that isn't done yet.
+    pub(crate) async fn has_job(&mut self, units: &[&str]) -> Result<bool, Trouble> {
+        let paths: Vec<String> = units.iter().map(|unit| path_of(unit)).collect();
+        let jobs: Vec<_> = paths
+            .iter()
+            .map(|path| (path.as_str(), OF_UNIT, "Job"))
+            .collect();
+        let mut has_job = false;
+        self.properties(&jobs, &mut |_, job| {
+            has_job |= job.number().is_some_and(|number| number != 0);
+        })
+        .await?;
+        Ok(has_job)
+    }
+
     /// Reads properties of objects, each with its interface.
     async fn properties(
         &mut self,

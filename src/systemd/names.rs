@@ -30,6 +30,11 @@ pub(crate) fn is_service() -> bool {
             .any(|name| env::var_os(name).is_some())
 }
 
+/// Whether a unit is one in which a command is started: see [`unit_of`].
+pub(crate) fn is_instance(unit: &str) -> bool {
+    unit.starts_with("mfe@") && unit.ends_with(".service")
+}
+
 /// The unit in which the command for `key` is started.
 pub(crate) fn unit_of(key: &str) -> String {
     format!("mfe@{key}.service")

@@ -65,6 +65,7 @@ fn certain_fields(kind: Kind) -> &'static [&'static str] {
         | Kind::Shutdown
         | Kind::Reloaded
         | Kind::ReloadFailed
+        | Kind::ConfigFallback
         | Kind::LegacyWatcher
         | Kind::UnsafeCommand
         | Kind::Degraded

@@ -11,8 +11,8 @@ use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
 
 use crate::program::{BINARY, binary_for_everybody, mfe_watchdog, run};
 use mfe_kit::{
-    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, install_program, needs,
-    output, section, starts_file,
+    Guard, Need, Output, Program, Till, eventually, in_mount_namespace, install_program, is_root,
+    needs, output, section,
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";
@@ -403,7 +403,7 @@ fn the_service_says_who_is_a_second_copy() {
     let parent = parent.args(["-c", child]).arg(&shell).stdin(Stdio::piped());
     let mut parent = parent.spawn().unwrap();
     let pipe = parent.stdin.take();
-    let service = run(till);
+    let service = run(&till);
     fs::create_dir_all(sound.at("/run")).unwrap();
     symlink(till.runtime_dir(), sound.at("/run/mfe-watchdog")).unwrap();
     let living = |count| {
@@ -431,10 +431,11 @@ fn the_service_says_who_is_a_second_copy() {
 
 #[test]
 fn copies_are_told_with_whose_they_are() {
-    needs!(Need::Root("a copy is to be another user's"));
+    assert!(is_root(), "a copy is to be another user's");
     let sound = Sound::new();
     // Everybody may note a start of it there.
-    let starts = starts_file(sound.till.path(), &sound.program.name);
+    let starts = format!("{}.starts", sound.program.name);
+    let starts = sound.till.path().join(starts);
     fs::set_permissions(starts, Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(sound.till.path(), Permissions::from_mode(0o755)).unwrap();
     let mut second = Command::new("setpriv");
@@ -522,6 +523,31 @@ fn a_service_that_is_not_enabled_or_not_running_is_found() {
     sound.machine.systemd.active = Some("failed".into());
     let command = sound.command("service-not-running");
     assert_eq!(command, "sudo systemctl start mfe-watchdog");
+}
+
+#[test]
+fn a_second_watchdog_is_found() {
+    let sound = Sound::new();
+    let trial = Till::new();
+    let script = trial.script("start.sh", "exit 1");
+    let other = trial.program('O');
+    let run = |name: &str| {
+        trial.configure(&section("a", name, &script));
+        let service = run(&trial);
+        service.wait_for_line("MFE_EVENT=startup");
+        service.status("a");
+        // The machine that is looked over has its folders below another root.
+        let status = fs::read_to_string(trial.runtime_dir().join("status.json")).unwrap();
+        let inside = trial.runtime_dir().join("status.json");
+        sound.write(inside.to_str().unwrap(), &status);
+        service
+    };
+    let service = run(&other.name);
+    sound.assert_clean();
+    drop(service);
+    let service = run(&sound.program.name);
+    let command = sound.command("second-watchdog");
+    assert_eq!(command, format!("sudo kill {}", service.pid()));
 }
 
 #[test]

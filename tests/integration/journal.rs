@@ -474,6 +474,7 @@ fn pinned(kind: Kind) -> (&'static str, &'static str) {
         Kind::Shutdown => ("shutdown", "5ee99d69543b4988a4d73642c9c62067"),
         Kind::Reloaded => ("reloaded", "2f61a6f5d4bb414997a847bfeba531a2"),
         Kind::ReloadFailed => ("reload_failed", "f6e24796b34a4f38837fddbdcdb962e0"),
+        Kind::ConfigFallback => ("config_fallback", "707131c9efdf469dae783ef4f2b8dc01"),
         Kind::LegacyWatcher => ("legacy_watcher", "a63ec9c81f564b378cc45138701db95a"),
         Kind::UnsafeCommand => ("unsafe_command", "e330a7b7d8cc4c6ebf7d37b163f49724"),
         Kind::Degraded => ("degraded", "b6c00e465f82428aa69a322a3107b33d"),

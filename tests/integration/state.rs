@@ -10,8 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::program::run;
-use mfe_kit::{Till, eventually};
+use crate::program::{BINARY, mfe_watchdog, run};
+use mfe_kit::{Service, Till, eventually, in_mount_namespace, output};
 
 const KEY: &str = "comunicador";
 
@@ -99,6 +99,95 @@ fn a_huge_file_is_not_read() {
         line.contains("larger than any file of this service"),
         "{line}"
     );
+}
+
+/// On a disk that can only be read it is kept in memory; that is said once, and once that it is over.
+#[test]
+fn a_disk_that_cannot_be_written_is_said_once_and_supervision_goes_on() {
+    let (till, program) = Till::with_program();
+    let state_dir = till.path().join("state");
+    fs::create_dir(&state_dir).unwrap();
+    let setup = "mount -t tmpfs none \"$STATE\"\nmount -o remount,ro \"$STATE\"";
+    let mut command = in_mount_namespace(setup, BINARY);
+    command.env("STATE", &state_dir).arg("--state-dir");
+    let service = Service::start(&till, command.arg(&state_dir));
+    service.wait_for_state(KEY, "up");
+    let line = service.wait_for_line("can't be written to");
+    assert!(line.contains(state_dir.to_str().unwrap()), "{line}");
+    assert!(
+        line.contains("; supervision goes on MFE_EVENT=degraded"),
+        "{line}"
+    );
+    for restarts in 1..=3 {
+        program.kill();
+        service.wait_for_restarts(KEY, restarts);
+    }
+    let degraded = |event: &str| {
+        let lines = service.lines();
+        let event = format!("MFE_EVENT={event}");
+        lines.iter().filter(|line| line.contains(&event)).count()
+    };
+    assert_eq!((degraded("degraded"), degraded("restored")), (1, 0));
+    let mut command = std::process::Command::new("nsenter");
+    command.args(["--mount", "--target", &service.pid().to_string()]);
+    command.args(["mount", "-o", "remount,rw"]).arg(&state_dir);
+    assert_eq!(output(&mut command).code(), 0);
+    program.kill();
+    service.wait_for_line("remembering works again MFE_EVENT=restored");
+    let inside = format!(
+        "/proc/{}/root{}/state.json",
+        service.pid(),
+        state_dir.display()
+    );
+    eventually("remembered", || {
+        let state: Value = serde_json::from_slice(&fs::read(&inside).ok()?).ok()?;
+        (state["processes"][0]["restarts"] == 4).then_some(())
+    });
+    assert_eq!((degraded("degraded"), degraded("restored")), (1, 1));
+}
+
+/// A pause is on the disk when the command has been answered; what the next run finds there holds.
+#[test]
+fn a_pause_outlives_a_crash_a_stop_and_a_reboot() {
+    let (till, program) = Till::with_program();
+    let file = till.runtime_dir().join("state.json");
+    let service = run(&till);
+    service.wait_for_state(KEY, "up");
+    let mut pause = mfe_watchdog();
+    pause.args(["pause", "--for", "1h", "--runtime-dir"]);
+    assert_eq!(output(pause.arg(till.runtime_dir())).code(), 0);
+    let until = || -> Option<u64> {
+        let state: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+        state["processes"][0]["pause"]["until"].as_u64()
+    };
+    let asked = eventually("remembered", until);
+    service.stop(Signal::SIGKILL);
+    program.kill();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let service = run(&till);
+        service.wait_for_state(KEY, "paused");
+        service.wait_cycles(2);
+        assert_eq!(until(), Some(asked));
+        service.stop(signal);
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    let state: Value = serde_json::from_str(&text).unwrap();
+    let boot = state["boot_id"].as_str().unwrap();
+    let written = state["written"].as_u64().unwrap();
+    fs::write(&file, text.replace(boot, "another")).unwrap();
+    let service = run(&till);
+    service.wait_for_state(KEY, "paused");
+    let now = eventually("remembered anew", || {
+        until().filter(|until| *until != asked)
+    });
+    let spent = now - asked;
+    let state: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let since = state["written"].as_u64().unwrap() - written;
+    assert!(
+        spent <= since,
+        "{spent} ms of {since} ms between the two didn't count"
+    );
+    assert_eq!(program.starts().len(), 1);
 }
 
 #[test]

@@ -162,12 +162,19 @@ fn json_is_the_file_and_both_have_the_promised_form() {
         .mode();
     assert_eq!(mode & 0o777, 0o644);
 
-    let [version, pid, started_at, updated_at, processes] = members(
-        &whole,
-        ["version", "pid", "started_at", "updated_at", "processes"],
-    );
+    let names = [
+        "version",
+        "pid",
+        "start_time",
+        "started_at",
+        "updated_at",
+        "processes",
+    ];
+    let [version, pid, start_time, started_at, updated_at, processes] = members(&whole, names);
     assert_eq!(version, 1);
     assert_eq!(pid, service.pid());
+    let process = procfs::process::Process::new(service.pid()).unwrap();
+    assert_eq!(start_time, process.stat().unwrap().starttime);
     assert_time(&started_at);
     assert_time(&updated_at);
     let processes = processes.as_array().unwrap();
@@ -226,6 +233,28 @@ fn nobody_needs_privileges_to_ask() {
             .arg("--runtime-dir")
             .arg(till.runtime_dir());
         output(&mut clean(command))
+    };
+    let up = ask();
+    assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
+    service.stop(Signal::SIGKILL);
+    assert_eq!(ask().code(), 3);
+}
+
+#[test]
+fn it_is_known_to_live_where_other_users_processes_are_hidden() {
+    let (till, _program) = Till::with_program_every("100ms");
+    let binary = binary_for_everybody(&till);
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let ask = || {
+        let setup = "mount -t proc -o hidepid=2 proc /proc";
+        let mut command = in_mount_namespace(setup, "setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&binary)
+            .args(["status", "--runtime-dir"])
+            .arg(till.runtime_dir());
+        output(&mut command)
     };
     let up = ask();
     assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
@@ -415,7 +444,8 @@ fn nothing_that_lies_in_the_files_places_is_written_to() {
     let victim = till.path().join("victim");
     fs::write(&victim, "{}").unwrap();
     fs::create_dir(till.runtime_dir()).unwrap();
-    for name in ["status.json", "state.json", "in-force.toml"] {
+    let names = ["status.json", "state.json", "in-force.toml", "service.json"];
+    for name in names {
         for name in [name.to_owned(), format!(".{name}.new")] {
             symlink(&victim, till.runtime_dir().join(name)).unwrap();
         }
@@ -425,7 +455,6 @@ fn nothing_that_lies_in_the_files_places_is_written_to() {
     program.kill();
     service.wait_for_restarts("comunicador", 1);
     eventually("all are files of the service's own", || {
-        let names = ["status.json", "state.json", "in-force.toml"];
         let paths = names.map(|name| till.runtime_dir().join(name));
         let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|file| file.is_file());
         paths.iter().all(is_file).then_some(())
@@ -442,48 +471,165 @@ fn count(service: &Service, text: &str) -> usize {
 }
 
 #[test]
-fn a_directory_that_cant_be_used_is_said_once_and_supervision_goes_on() {
+fn without_its_lock_nothing_is_watched() {
     let (till, program) = Till::with_program_every("100ms");
     fs::write(till.runtime_dir(), "a file").unwrap();
-    let service = run(&till);
-    let lock = service.wait_for_line("can't be locked against a second watchdog: ");
-    let file = service.wait_for_line("the status can't be written to ");
-    for line in [&lock, &file] {
-        assert!(
-            line.contains(till.runtime_dir().to_str().unwrap()),
-            "{line}"
-        );
-        assert!(
-            line.contains("; supervision goes on MFE_EVENT=degraded"),
-            "{line}"
-        );
-        assert!(line.contains(" WARN "), "{line}");
-    }
-    service.wait_for("up", "comunicador");
-    for kills in 1..=5 {
-        program.kill();
-        eventually("restarted", || {
-            (service.count("restarted", "comunicador") == kills).then_some(())
-        });
-    }
-    let mut told = service.lines();
-    told.retain(|line| line.contains("MFE_EVENT=degraded"));
-    let each: HashSet<&str> = told.iter().filter_map(|line| line.get(25..)).collect();
-    assert_eq!(each.len(), told.len(), "each once: {told:#?}");
-    assert!(told.contains(&lock) && told.contains(&file), "{told:#?}");
-    assert_eq!(fs::read_to_string(till.runtime_dir()).unwrap(), "a file");
-
-    // Once there is a directory, the status is there.
-    fs::remove_file(till.runtime_dir()).unwrap();
-    fs::create_dir(till.runtime_dir()).unwrap();
-    service.wait_for_line("writing the status works again MFE_EVENT=restored");
-    assert_eq!(service.status("comunicador")["restarts"], 5);
-    service.wait_for_line("the lock works again MFE_EVENT=restored");
-    assert_eq!(
-        status(&till.runtime_dir(), &[]).code(),
-        0,
-        "it is known to live"
+    let (exit, lines) = run(&till).wait();
+    assert_eq!(exit.code(), Some(1));
+    let begin = format!(
+        "mfe-watchdog: {} can't be locked against a second watchdog, so nothing is watched: ",
+        till.runtime_dir().display()
     );
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with(&begin), "{lines:#?}");
+    assert_eq!(fs::read_to_string(till.runtime_dir()).unwrap(), "a file");
+    assert_eq!(program.starts().len(), 0);
+
+    fs::remove_file(till.runtime_dir()).unwrap();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let lock = fs::metadata(till.runtime_dir().join("lock")).unwrap();
+    assert_eq!(lock.permissions().mode() & 0o777, 0o600, "nobody else's");
+}
+
+/// Another service on the same till, with the same state directory if it has one of its own.
+fn second(till: &Till, state_dir: &Path) -> (i32, Vec<String>) {
+    let mut command = mfe_watchdog();
+    command.arg("--state-dir").arg(state_dir);
+    let (exit, lines) = Service::start(till, &mut command).wait();
+    (exit.code().unwrap(), lines)
+}
+
+#[test]
+fn a_directory_that_is_removed_is_made_again_and_meanwhile_nobody_is_told_a_lie() {
+    let (till, program) = Till::with_program_every("1h");
+    let state_dir = till.path().join("state");
+    let mut command = mfe_watchdog();
+    command.arg("--state-dir").arg(&state_dir);
+    let service = Service::start(&till, &mut command);
+    service.wait_for_state("comunicador", "up");
+    let ask = |arguments: &[&str]| {
+        let state_dir = state_dir.to_str().unwrap();
+        let ran = status(
+            &till.runtime_dir(),
+            &[arguments, &["--state-dir", state_dir]].concat(),
+        );
+        (ran.code(), ran.stderr)
+    };
+    let again = format!("somebody has removed {}", till.runtime_dir().display());
+    for (round, what) in [
+        (1, "all"),
+        (2, "all"),
+        (3, "lock"),
+        (4, "control"),
+        (5, "status.json"),
+    ] {
+        if what == "all" {
+            // It must not be put back before it was looked at.
+            service.signal(Signal::SIGSTOP);
+            fs::remove_dir_all(till.runtime_dir()).unwrap();
+            let said = format!(
+                "mfe-watchdog: the service runs (pid {}), but somebody has removed {}; ",
+                service.pid(),
+                till.runtime_dir().display()
+            );
+            for arguments in [&[][..], &["--json"]] {
+                let (code, stderr) = ask(arguments);
+                assert_eq!(code, 1);
+                assert!(stderr.starts_with(&said), "{stderr}");
+            }
+            let (code, lines) = second(&till, &state_dir);
+            let refused = format!("another mfe-watchdog (pid {})", service.pid());
+            assert!(code == 1 && lines[0].contains(&refused), "{lines:#?}");
+            let mut resume = mfe_watchdog();
+            resume
+                .args(["resume", "--runtime-dir"])
+                .arg(till.runtime_dir());
+            let refused = output(resume.arg("--state-dir").arg(&state_dir));
+            assert_eq!(refused.code(), 1, "{}", refused.stderr);
+            assert!(
+                refused.stderr.contains("can't be asked at this moment"),
+                "{refused:?}"
+            );
+            service.signal(Signal::SIGCONT);
+        } else {
+            fs::remove_file(till.runtime_dir().join(what)).unwrap();
+        }
+        eventually(("put back", what), || {
+            (count(&service, &again) == round).then_some(())
+        });
+        eventually(("published", what), || (ask(&[]).0 == 0).then_some(()));
+        for name in ["lock", "control", "status.json", "in-force.toml"] {
+            assert!(till.runtime_dir().join(name).exists(), "{name}");
+        }
+        let (code, _) = second(&till, &state_dir);
+        assert_eq!(code, 1, "there is one");
+    }
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    assert_eq!(program.starts().len(), 2);
+    let (exit, _) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    assert_eq!(ask(&[]).0, 3);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_again_ends_the_service() {
+    let (till, program) = Till::with_program_every("1h");
+    let parent = till.path().join("parent");
+    fs::create_dir(&parent).unwrap();
+    let runtime_dir = parent.join("run");
+    let mut command = mfe_watchdog();
+    let mut service = Guard(
+        command
+            .args(["run", "--config"])
+            .arg(till.config())
+            .arg("--runtime-dir")
+            .arg(&runtime_dir)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    eventually("up", || {
+        (status(&runtime_dir, &[]).code() == 0).then_some(())
+    });
+    let signal = |signal: Signal| {
+        let pid = i32::try_from(service.0.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    };
+    // It must not be made again before nobody can.
+    signal(Signal::SIGSTOP);
+    fs::remove_dir_all(&parent).unwrap();
+    fs::write(&parent, "").unwrap();
+    signal(Signal::SIGCONT);
+    let exit = eventually("the end", || service.0.try_wait().unwrap());
+    assert_eq!(exit.code(), Some(1));
+    assert_eq!(program.pids().len(), 1, "left running");
+}
+
+#[test]
+fn another_users_handle_on_the_lock_is_worth_nothing() {
+    let (till, _program) = Till::with_program_every("100ms");
+    fs::create_dir(till.runtime_dir()).unwrap();
+    // An earlier version's lock, which everybody could read, and so hold.
+    let lock = till.runtime_dir().join("lock");
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    let held = File::open(&lock).unwrap();
+    let reader = nix::libc::flock {
+        l_type: nix::libc::F_RDLCK.try_into().unwrap(),
+        l_whence: nix::libc::SEEK_SET.try_into().unwrap(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(&held, nix::fcntl::FcntlArg::F_SETLK(&reader)).unwrap();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let (exit, _) = run(&till).wait();
+    assert_eq!(exit.code(), Some(1), "there is one");
+    let mode = fs::metadata(&lock).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
@@ -494,6 +640,7 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
     let setup = "mount -t tmpfs -o size=64k,mode=755 none \"$RUN\"";
     let mut command = in_mount_namespace(setup, BINARY);
     command.env("RUN", till.runtime_dir());
+    command.arg("--state-dir").arg(till.path().join("state"));
     let service = Service::start(&till, &mut command);
     let own = PathBuf::from(format!("/proc/{}/root", service.pid()));
     let disk = own.join(till.runtime_dir().strip_prefix("/").unwrap());

@@ -1033,7 +1033,7 @@ struct Confirmed {
 }
 
 impl Confirmed {
-    /// Process 100 is up, and has been confirmed once.
+    /// Process 100 is up, and has been confirmed until it is known who is young.
     fn new() -> Self {
         let tree = Tree::new();
         tree.add(100, &Entry::new("Monitor"));
@@ -1046,7 +1046,9 @@ impl Confirmed {
         confirmed.last_pid(1000);
         let alive = confirmed.table.look(&confirmed.target).unwrap().alive;
         confirmed.known = alive.iter().map(|alive| alive.id).collect();
-        assert_eq!(confirmed.confirm().unwrap(), [100]);
+        for _ in 0..3 {
+            assert_eq!(confirmed.confirm().unwrap(), [100]);
+        }
         confirmed
     }
 
@@ -1087,6 +1089,27 @@ fn a_confirmation_reads_what_is_known_and_what_is_young() {
         [100],
         "no longer young, and not known"
     );
+}
+
+#[test]
+fn who_takes_the_name_just_after_the_first_confirmation_is_met_by_the_next() {
+    let tree = Tree::new();
+    tree.add(100, &Entry::new("Monitor"));
+    let mut confirmed = Confirmed {
+        table: ProcessTable::new(tree.root()),
+        target: monitor(),
+        known: Vec::new(),
+        tree,
+    };
+    confirmed.last_pid(1000);
+    let alive = confirmed.table.look(&confirmed.target).unwrap().alive;
+    confirmed.known = alive.iter().map(|alive| alive.id).collect();
+    // Born since the look, and still with its parent's name (between fork(2) and execve(2)).
+    confirmed.tree.add(1001, &Entry::new("sh"));
+    confirmed.last_pid(1001);
+    assert_eq!(confirmed.confirm().unwrap(), [100]);
+    confirmed.tree.add(1001, &Entry::new("Monitor"));
+    assert_eq!(confirmed.confirm().unwrap(), [100, 1001]);
 }
 
 #[test]

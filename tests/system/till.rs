@@ -23,6 +23,9 @@ pub(crate) const VENDOR: &str = "cco-ser.service";
 pub(crate) const CONFIG: &str = "/etc/mfe-watchdog/config.toml";
 const STATUS: &str = "/run/mfe-watchdog/status.json";
 
+/// What outlives the service.
+pub(crate) const STATE_DIR: &str = "/var/lib/mfe-watchdog";
+
 /// Patience with what takes a moment, on two cores that four machines share.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -127,6 +130,8 @@ impl Till {
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
             rm -rf /etc/systemd/system/rc-local.service
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
+            umount {STATE_DIR} 2>/dev/null
+            rm -rf {STATE_DIR}/*
             true"
         ))?;
         self.kill_programs()?;

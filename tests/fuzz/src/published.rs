@@ -1,11 +1,11 @@
-//! Any bytes as one of the files in the runtime directory. The first line of the input names the
-//! file.
+//! Any bytes as one of the files of the service's own. The first line of the input names the file.
 
 use std::fs;
 use std::path::Path;
 
 use mfe_watchdog::daemon::effective_config;
 use mfe_watchdog::daemon::state;
+use mfe_watchdog::status::service::Record;
 use mfe_watchdog::status::{FILE_NAME, Status};
 
 /// Puts the bytes into a runtime directory and reads it.
@@ -28,9 +28,20 @@ pub fn run(data: &[u8]) {
                 write("in-force.toml");
                 let _ = effective_config::published(directory);
             }
-            b"state.json" => {
-                fs::write(directory.join("state.json"), of_this_boot(content))
+            b"last-in-force.toml" => {
+                let content = filled_in(content, b"@machine@", "/etc/machine-id");
+                fs::write(directory.join("last-in-force.toml"), content)
                     .expect("the input is written");
+                let _ = effective_config::kept(directory);
+            }
+            b"service.json" => {
+                write("service.json");
+                let _ = Record::read(directory).is_some_and(|record| record.lives());
+            }
+            b"state.json" => {
+                let boot = "/proc/sys/kernel/random/boot_id";
+                let content = filled_in(content, b"@boot@", boot);
+                fs::write(directory.join("state.json"), content).expect("the input is written");
                 remembered(directory);
             }
             _ => {
@@ -46,7 +57,7 @@ fn status(directory: &Path) {
     let Ok(Some(status)) = Status::read(directory) else {
         return;
     };
-    let _ = (status.line(), status.is_all_up());
+    let _ = (status.line(), status.is_all_well());
     for phrase in status.processes.iter().flat_map(|process| &process.wording) {
         let _ = phrase.translated();
     }
@@ -59,18 +70,16 @@ fn status(directory: &Path) {
     assert_eq!(twice, Some(once));
 }
 
-/// What is remembered counts in the boot it was written in only: the input has `@boot@` for that.
-fn of_this_boot(content: &[u8]) -> Vec<u8> {
-    const PLACE: &[u8] = b"@boot@";
-    let Some(at) = content
-        .windows(PLACE.len())
-        .position(|window| window == PLACE)
-    else {
+/// What was kept counts in the boot, or on the machine, that it is of: the input has a `place` for that,
+/// into which the text of a file is put.
+fn filled_in(content: &[u8], place: &[u8], file: &str) -> Vec<u8> {
+    let mut windows = content.windows(place.len());
+    let Some(at) = windows.position(|window| window == place) else {
         return content.to_vec();
     };
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the boot's id");
-    let (before, after) = (&content[..at], &content[at + PLACE.len()..]);
-    [before, boot.trim().as_bytes(), after].concat()
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let (before, after) = (&content[..at], &content[at + place.len()..]);
+    [before, text.trim().as_bytes(), after].concat()
 }
 
 /// What was remembered can be remembered again; what can't be used is out of the way.
@@ -81,7 +90,7 @@ fn remembered(directory: &Path) {
         assert_eq!(again.len(), 0, "{again:?}");
         return;
     };
-    state::write(directory, &remembered).expect("a state can be written");
+    state::write(directory, &remembered, false).expect("a state can be written");
     let again = state::read(directory).expect("it was written");
     assert_eq!(again.len(), remembered.len(), "{remembered:?}");
 }

@@ -28,6 +28,7 @@ pub fn clean(mut command: Command) -> Command {
         "JOURNAL_STREAM",
         "RUST_LOG",
         "RUNTIME_DIRECTORY",
+        "STATE_DIRECTORY",
     ] {
         command.env_remove(name);
     }
@@ -45,13 +46,18 @@ pub struct Service {
 impl Service {
     /// Starts it on a till by a prepared command, to which `run` and its options are appended.
     pub fn start(till: &Till, command: &mut Command) -> Self {
+        command.arg("run");
+        let config = till.config();
+        Self::start_by_default(
+            till,
+            command.args([OsStr::new("--config"), config.as_os_str()]),
+        )
+    }
+
+    /// The same without naming the configuration: the command has `run` already.
+    pub fn start_by_default(till: &Till, command: &mut Command) -> Self {
         let runtime_dir = till.runtime_dir();
         let mut child = command
-            .args([
-                OsStr::new("run"),
-                OsStr::new("--config"),
-                till.config().as_os_str(),
-            ])
             .args([OsStr::new("--runtime-dir"), runtime_dir.as_os_str()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mfe_kit::wait_for;
 
 use crate::till::{COMUNICADOR, PROGRAMS, SERVICE, SOON, Script, Till, by_command, config};
+use mfe_kit::wait_for;
 
 const RC_LOCAL_UNIT: &str = "rc-local.service";
 

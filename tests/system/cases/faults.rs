@@ -10,16 +10,8 @@ use crate::till::{
 };
 use mfe_kit::wait_for;
 
-/// A start that systemctl waits for.
+/// A start that takes its time.
 const SLOW_UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 4\n";
-
-/// A systemctl that stands still at a restart, once it was asked to.
-const HANGS_ONCE: &str = "#!/bin/sh
-case \"$*\" in
-    *' restart '*) rm /run/mfe-watchdog/hang 2>/dev/null && kill -STOP $$ ;;
-esac
-exec /usr/bin/systemctl \"$@\"
-";
 
 /// WatchdogSec, and what systemd needs to end and start the service on a busy machine.
 const WATCHDOG_PATIENCE: Duration = Duration::from_secs(70);
@@ -106,84 +98,47 @@ pub(super) fn systemd_hangs(till: &Till) -> Result<()> {
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// systemctl stands still in the midst of a start: the other program is looked after, systemd is
-/// told that all is well, and the start goes through once.
-pub(super) fn systemctl_hangs(till: &Till) -> Result<()> {
-    let before = all_day_by_unit(till, "")?;
-    let (service, systemctl) = systemctl_at_work(till, before[0])?;
-    till.signal("STOP", systemctl)?;
-    till.kill_and_wait(&MONITOR, before[1])?;
-    till.wait_up(&COMUNICADOR)?;
-    started_once_more(till)?;
-    ensure!(till.main_pid()? == service, "the service was restarted");
-    wait_until_gone(till, systemctl)
-}
-
-/// The service is killed while a systemctl of its stands still: the next run ends that one, which
-/// would else restart a program that is up again, once somebody lets it go on.
-pub(super) fn killed_while_systemctl_hangs(till: &Till) -> Result<()> {
-    let before = all_day_by_unit(till, "")?;
-    let (service, systemctl) = systemctl_at_work(till, before[0])?;
-    till.signal("STOP", systemctl)?;
+/// The service is killed while systemd is at a start for it: the next run waits for that one.
+pub(super) fn service_killed_in_a_start(till: &Till) -> Result<()> {
+    let before = all_day_by_unit(till)?;
+    let service = start_under_way(till, before[0])?;
     till.signal("KILL", service)?;
     till.wait_for_another(service, SOON)?;
-    wait_until_gone(till, systemctl)?;
     let comunicador = till.wait_up(&COMUNICADOR)?;
     started_once_more(till)?;
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// systemctl stands still before it has asked systemd for anything: the start fails in its time, and
-/// the next one does what it was to do.
-pub(super) fn systemctl_hangs_before_it_asks(till: &Till) -> Result<()> {
-    till.write("/opt/sefaz/hangs-once/systemctl", HANGS_ONCE, 0o755)?;
-    till.drop_in(
-        SERVICE,
-        "[Service]\nEnvironment=PATH=/opt/sefaz/hangs-once:/usr/bin:/bin\n",
-    )?;
-    let timeouts = "start_timeout = \"2s\"\nstop_timeout = \"1s\"\n";
-    let before = all_day_by_unit(till, timeouts)?;
-    let service = till.main_pid()?;
-    till.sh("touch /run/mfe-watchdog/hang")?;
-    let comunicador = till.kill_and_wait(&COMUNICADOR, before[0])?;
-    till.wait_event(&COMUNICADOR, "start_failed")?;
-    started_once_more(till)?;
-    ensure!(till.main_pid()? == service, "the service was restarted");
-    till.unharmed(&[comunicador, before[1]])
-}
-
-/// The service stands still while systemctl is at work for it.
-pub(super) fn service_hangs_in_systemctl(till: &Till) -> Result<()> {
+/// The service stands still while systemd is at a start for it.
+pub(super) fn service_hangs_in_a_start(till: &Till) -> Result<()> {
     till.drop_in(SERVICE, "[Service]\nWatchdogSec=3s\n")?;
-    let before = all_day_by_unit(till, "")?;
-    let (service, _) = systemctl_at_work(till, before[0])?;
+    let before = all_day_by_unit(till)?;
+    let service = start_under_way(till, before[0])?;
     till.signal("STOP", service)?;
     till.wait_for_another(service, WATCHDOG_PATIENCE)?;
     let comunicador = till.wait_up(&COMUNICADOR)?;
     till.unharmed(&[comunicador, before[1]])
 }
 
-/// As they run all day, but that Comunicador has a unit of the vendor's, and so is started by
-/// systemctl.
-fn all_day_by_unit(till: &Till, settings: &str) -> Result<[Process; 2]> {
+/// As they run all day, but that Comunicador has a unit of the vendor's.
+fn all_day_by_unit(till: &Till) -> Result<[Process; 2]> {
     till.install_unit(&COMUNICADOR, "")?;
     let processes = [by_unit(&COMUNICADOR, VENDOR), by_command(&MONITOR)].concat();
-    till.configure(&format!("{settings}{}", config("200ms", &processes)))?;
+    till.configure(&config("200ms", &processes))?;
     till.all_day()
 }
 
 /// Kills Comunicador and has the service start it by its unit, which is [`SLOW_UNIT`]. Gives the
-/// service and its systemctl, once that has asked systemd: from then on the start goes through,
-/// whatever becomes of systemctl.
-fn systemctl_at_work(till: &Till, comunicador: Process) -> Result<(i32, i32)> {
+/// service, once systemd is at it.
+fn start_under_way(till: &Till, comunicador: Process) -> Result<i32> {
     let service = till.main_pid()?;
     till.drop_in(VENDOR, SLOW_UNIT)?;
     till.signal("KILL", comunicador.pid)?;
-    wait_for("systemctl has asked systemd", SOON, || {
+    wait_for("systemd is at the start", SOON, || {
         let state = till.property(VENDOR, "ActiveState")?;
         Ok((state == "activating").then_some(()))
     })?;
-    Ok((service, find_systemctl(till, service)?))
+    Ok(service)
 }
 
 /// Comunicador was started when all began, and once since.
@@ -191,26 +146,6 @@ fn started_once_more(till: &Till) -> Result<()> {
     let starts = till.starts(&COMUNICADOR);
     ensure!(starts == 2, "{starts} starts");
     Ok(())
-}
-
-fn wait_until_gone(till: &Till, systemctl: i32) -> Result<()> {
-    wait_for("the systemctl that stands still is gone", SOON, || {
-        Ok((!till.exists(&format!("/proc/{systemctl}/exe"))).then_some(()))
-    })
-}
-
-/// Waits for the systemctl that the service has started.
-fn find_systemctl(till: &Till, service: i32) -> Result<i32> {
-    wait_for("the service has started systemctl", SOON, || {
-        let children = till.read(&format!("/proc/{service}/task/{service}/children"));
-        let children = children.unwrap_or_default();
-        Ok(children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .find(|pid: &i32| {
-                till.read(&format!("/proc/{pid}/comm")).as_deref() == Some("systemctl\n")
-            }))
-    })
 }
 
 /// The journal is stopped, sockets and all, and comes back. Programs that write to their standard

@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod beside;
 mod boot;
 mod doctor;
 mod documentation;
@@ -8,10 +9,12 @@ mod health;
 mod hooks;
 mod identity;
 mod installation;
+mod lineage;
 mod operation;
 mod package;
 mod report;
 mod starts;
+mod state;
 mod units;
 
 use anyhow::Result;
@@ -76,13 +79,29 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     documentation::removed,
     faults::service_killed,
     faults::children_outlive_the_service,
-    operation::pause_over_a_restart,
+    state::config_fallback,
+    state::config_built_in,
+    state::folder_removed,
+    state::remembered,
+    state::start_in_flight,
+    state::disk_read_only_and_full,
     faults::service_hangs,
     faults::systemd_hangs,
-    faults::systemctl_hangs,
-    faults::systemctl_hangs_before_it_asks,
-    faults::killed_while_systemctl_hangs,
-    faults::service_hangs_in_systemctl,
+    faults::service_killed_in_a_start,
+    faults::service_hangs_in_a_start,
+    beside::restart_by_hand_of_what_forks,
+    beside::start_beside_an_adopted_one,
+    beside::restart_by_hand_of_what_stays,
+    beside::restart_by_hand_of_a_start_in_flight,
+    beside::restart_by_hand_as_another_user,
+    beside::systemd_executes_itself_anew,
+    beside::private_socket_is_away,
+    lineage::exit_status_lies,
+    lineage::late_in_the_background,
+    lineage::renamed,
+    lineage::nearly_the_program,
+    lineage::the_child_goes_on,
+    lineage::forks_twice,
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
@@ -97,7 +116,9 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     installation::old_init_system_helpers,
     boot::rc_local_that_stays,
     boot::rc_local_goes_first,
+    state::pause_over_a_reboot,
     operation::reboot,
+    beside::power_off_waits_for_nobody,
 ];
 
 /// Run on a machine of its own, beside all others.

@@ -233,9 +233,10 @@ pub(super) fn reload_bad(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// It ends with EX_CONFIG, once; nothing is gained by trying the same mistake again.
+/// Nothing can stand in for it: it ends with EX_CONFIG, once; nothing is gained by trying the same
+/// mistake again.
 pub(super) fn bad_config_at_start(till: &Till) -> Result<()> {
-    till.configure("interval = \"soon\"\n")?;
+    till.configure("[process.mine]\nname = 3\n")?;
     let start = till.run(&["systemctl", "start", SERVICE])?;
     ensure!(!start.status.success(), "started with a bad configuration");
     ensure!(
@@ -265,22 +266,4 @@ pub(super) fn reboot(till: &Till) -> Result<()> {
     ensure!(till.is_active()?, "the service is not active");
     till.status_exits(0)?;
     Ok(())
-}
-
-/// A pause holds over a restart of the service, and until somebody ends it.
-pub(super) fn pause_over_a_restart(till: &Till) -> Result<()> {
-    let before = till.all_day()?;
-    let paused = till.ok(&["mfe-watchdog", "pause", "--for", "1h", "--reason", "driver"])?;
-    ensure!(paused.contains("comunicador, monitor"), "{paused}");
-    till.ok(&["systemctl", "restart", SERVICE])?;
-    till.signal("KILL", before[0].pid)?;
-    till.wait_event(&COMUNICADOR, "down")?;
-    till.wait_cycles(2)?;
-    let shown = till.status_exits(1)?;
-    ensure!(shown.contains("left alone until "), "{shown}");
-    let starts = till.starts(&COMUNICADOR);
-    ensure!(starts == 1, "{starts} starts while it is paused");
-    till.ok(&["mfe-watchdog", "resume"])?;
-    let comunicador = till.wait_up(&COMUNICADOR)?;
-    till.unharmed(&[comunicador, before[1]])
 }

@@ -29,7 +29,11 @@ const CONFFILES: [&str; 2] = [
     "/etc/needrestart/conf.d/mfe-watchdog.conf",
 ];
 
-const UNITS: [&str; 2] = ["mfe-watchdog.service", "mfe@.service"];
+const UNITS: [&str; 3] = [
+    "mfe-watchdog.service",
+    "mfe-watchdog-shutdown.service",
+    "mfe@.service",
+];
 
 /// One static binary, the units where old machines look for them, the settings as they are
 /// compiled in; compressed so that old machines can read it.
@@ -160,7 +164,10 @@ pub(super) fn units_for_old_systemd(_: &Scene, _: &Trees, packages: &Packages) -
             }
             let (name, value) = line.split_once('=').unwrap_or_default();
             match name {
-                "Type" => ensure!(["simple", "notify"].contains(&value), "{unit}: {line}"),
+                "Type" => ensure!(
+                    ["simple", "notify", "oneshot"].contains(&value),
+                    "{unit}: {line}"
+                ),
                 "Restart" => ensure!(["always", "no"].contains(&value), "{unit}: {line}"),
                 "SystemCallFilter" => ensure!(value.starts_with('~'), "{unit}: {line}"),
                 "StartLimitInterval" => unlimited = section == "[Unit]" && value == "0",

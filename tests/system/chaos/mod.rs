@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
-use mfe_kit::chaos::{Blow, Plan, Step, Trouble, Which};
+use mfe_kit::chaos::{Blow, Plan, Step, Which};
 use mfe_kit::random;
 use mfe_kit::wait_for;
-use stage::BY_SYSTEMCTL;
 
 type Oracle = mfe_kit::chaos::Oracle<Process>;
 
@@ -104,7 +103,6 @@ fn storm(
 ) -> Result<usize> {
     let mut plan = Plan::new(seed);
     let mut steps = 0;
-    let mut is_frozen = false;
     let mut history = Vec::new();
     let done = (|| {
         while begin.elapsed() < length {
@@ -115,13 +113,7 @@ fn storm(
             match step {
                 Step::Begin(trouble) => stage::begin(till, trouble)?,
                 Step::End(trouble) => stage::end(till, trouble)?,
-                Step::Blow(blow) => strike(till, oracle, blow, is_frozen)?,
-            }
-            if let Step::Begin(Trouble::SystemctlFrozen) | Step::End(Trouble::SystemctlFrozen) =
-                step
-            {
-                is_frozen = matches!(step, Step::Begin(_));
-                lock(oracle)?.excuse(BY_SYSTEMCTL, begin.elapsed(), is_frozen);
+                Step::Blow(blow) => strike(till, oracle, blow)?,
             }
             let oracle = lock(oracle)?;
             ensure!(
@@ -138,44 +130,33 @@ fn storm(
         .map(|trouble| stage::end(till, trouble))
         .collect();
     let done = done.and_then(|steps| ended.map(|_| steps));
-    lock(oracle)?.excuse(BY_SYSTEMCTL, begin.elapsed(), false);
     done.map_err(|error: anyhow::Error| {
         let last = &history[history.len().saturating_sub(15)..];
         error.context(format!("the last steps:\n{}", last.join("\n")))
     })
 }
 
-fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow, is_frozen: bool) -> Result<()> {
-    let can_come_back = |which| !is_frozen || which != BY_SYSTEMCTL;
+fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
     match blow {
         Blow::Kill(which) => {
-            // There may be nobody to kill.
-            if !can_come_back(which) && stage::copies(till)?[which].is_empty() {
-                return Ok(());
-            }
             let process = stage::the_copy(till, which)?;
             lock(oracle)?.will_be_absent(which);
             stage::kill(till, process)
         }
-        Blow::Rename(which) if can_come_back(which) => {
+        Blow::Rename(which) => {
             stage::the_copy(till, which)?;
             lock(oracle)?.will_be_absent(which);
             let stray = stage::rename(till, which)?;
             stage::the_copy(till, which)?;
             stage::kill_stray(till, stray)
         }
-        Blow::Stop(which) if can_come_back(which) => {
+        Blow::Stop(which) => {
             let process = stage::the_copy(till, which)?;
             stage::stop_for_a_moment(till, process)
         }
-        Blow::Duplicate(which) if can_come_back(which) => second_copy(till, oracle, which, false),
-        Blow::Zombie(which) if can_come_back(which) => second_copy(till, oracle, which, true),
-        Blow::Surplus(which) if can_come_back(which) => surplus_copy(till, oracle, which),
-        Blow::Rename(_)
-        | Blow::Stop(_)
-        | Blow::Duplicate(_)
-        | Blow::Surplus(_)
-        | Blow::Zombie(_) => Ok(()),
+        Blow::Duplicate(which) => second_copy(till, oracle, which, false),
+        Blow::Zombie(which) => second_copy(till, oracle, which, true),
+        Blow::Surplus(which) => surplus_copy(till, oracle, which),
         service => stage::strike_service(till, service),
     }
 }

@@ -16,8 +16,8 @@ use mfe_kit::wait_for;
 /// Where things of the test are inside the machine.
 const FOLDER: &str = "/opt/chaos";
 
-/// The one that has a unit of the vendor's, and so is restarted by systemctl.
-pub(super) const BY_SYSTEMCTL: Which = 1;
+/// The one that has a unit of the vendor's.
+const BY_UNIT: Which = 1;
 
 /// How long anything may take that is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=8
 /// the service's own.
 pub(super) fn prepare(till: &Till) -> Result<()> {
     till.install_driver(Script::Renames)?;
-    till.install_unit(&PROGRAMS[BY_SYSTEMCTL], "")?;
+    till.install_unit(&PROGRAMS[BY_UNIT], "")?;
     // The shipped program is static and takes no library; the same code, linked dynamically, takes
     // libfaketime, which shows it another wall clock. The machine's own can't be set: all
     // containers share it.
@@ -57,11 +57,6 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
     till.write_bytes(&format!("{FOLDER}/mfe-watchdog"), &binary, 0o755)?;
     let library = std::fs::read(faketime()?).context("libfaketime")?;
     till.write_bytes(&format!("{FOLDER}/libfaketime.so.1"), &library, 0o644)?;
-    till.write(
-        &format!("{FOLDER}/systemctl"),
-        "#!/bin/sh\nexec sleep 600\n",
-        0o755,
-    )?;
     till.write(&format!("{FOLDER}/hook"), HOOK, 0o755)?;
     set_clock(till, 0)?;
     till.drop_in(
@@ -89,7 +84,7 @@ fn faketime() -> Result<PathBuf> {
 fn configure(till: &Till, interval: &str) -> Result<()> {
     let mut programs = String::new();
     for (which, program) in PROGRAMS.iter().enumerate() {
-        programs += &if which == BY_SYSTEMCTL {
+        programs += &if which == BY_UNIT {
             by_unit(program, VENDOR)
         } else {
             by_command(program)
@@ -227,12 +222,12 @@ pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
     Ok(())
 }
 
-/// As a person does, but without systemctl, which may be frozen.
+/// As a person does, but without systemctl, which says nothing of a reload that is refused.
 fn reload(till: &Till) -> Result<()> {
     till.signal("HUP", service(till)?)
 }
 
-/// The service's pid, read from where systemd has put it: systemctl may be frozen.
+/// The service's pid, read from where systemd has put it.
 fn main_pid(till: &Till) -> Result<Option<i32>> {
     let pids = till.sh(&format!(
         "cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs \
@@ -278,11 +273,6 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
                 mount -o remount,size=$((used + 64))k /run
                 dd if=/dev/zero of=/run/chaos bs=1k 2>/dev/null || true")?;
         }
-        Trouble::SystemctlFrozen => {
-            till.sh(&format!(
-                "mount --bind {FOLDER}/systemctl /usr/bin/systemctl"
-            ))?;
-        }
         Trouble::ForkBomb => {
             // Where /run is full, systemd can't take a new unit.
             till.sh(&format!("{FORK_BOMB} || test -e /run/chaos"))?;
@@ -295,8 +285,7 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     let line = match trouble {
         Trouble::JournalStopped => return till.thaw_journal(),
         Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
-        Trouble::SystemctlFrozen => "umount /usr/bin/systemctl",
-        // It may have ended by itself; without systemctl, which may be frozen.
+        // It may have ended by itself.
         Trouble::ForkBomb => {
             "for procs in /sys/fs/cgroup/system.slice/bomb.service \
                  /sys/fs/cgroup/unified/system.slice/bomb.service; do
@@ -312,7 +301,7 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
 pub(super) fn left_behind(till: &Till) -> Result<String> {
     till.sh(
         "for stat in /proc/[0-9]*/stat; do cat $stat; done 2>/dev/null |
-        grep -E '^[0-9]+ \\((.*\\) Z|systemctl\\))' || true",
+        grep -E '^[0-9]+ \\(.*\\) Z' || true",
     )
 }
 

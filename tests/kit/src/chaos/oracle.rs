@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::plan::Which;
 
-/// How long a program may be away while nothing lasts that keeps it away.
+/// How long a program may be away.
 const ABSENCE_MAX: Duration = Duration::from_secs(45);
 
 /// What is known of one program, whose copies are told apart by `C`.
@@ -22,9 +22,6 @@ struct Program<C> {
     before: BTreeSet<C>,
     /// When it was last seen, in the run's own time.
     last_seen: Duration,
-    /// Until when it can't be started, and so can't be missed.
-    excused_until: Duration,
-    is_excused: bool,
 }
 
 impl<C> Default for Program<C> {
@@ -35,8 +32,6 @@ impl<C> Default for Program<C> {
             most_extra: [0; 2],
             before: BTreeSet::new(),
             last_seen: Duration::ZERO,
-            excused_until: Duration::ZERO,
-            is_excused: false,
         }
     }
 }
@@ -76,13 +71,6 @@ impl<C: Ord + Debug> Oracle<C> {
         program.most_extra[0] = program.most_extra[0].max(extra);
     }
 
-    /// From now on, or no longer, starts of a program can't succeed.
-    pub fn excuse(&mut self, which: Which, now: Duration, is_excused: bool) {
-        let program = &mut self.programs[which];
-        program.is_excused = is_excused;
-        program.excused_until = now;
-    }
-
     /// A sample of the process table. One sample is no snapshot: who dies and who is born while it
     /// is taken may be in it together. Who is in two samples in a row lived all the time between
     /// them, and so do all that are in both.
@@ -101,8 +89,7 @@ impl<C: Ord + Debug> Oracle<C> {
                 ));
             }
             if copies.is_empty() {
-                let since = program.last_seen.max(program.excused_until);
-                if !program.is_excused && now > since + ABSENCE_MAX {
+                if now > program.last_seen + ABSENCE_MAX {
                     self.violations.push(format!(
                         "program {which} was gone from {:.1?} to {now:.1?}",
                         program.last_seen

@@ -45,8 +45,6 @@ pub enum Trouble {
     JournalStopped,
     /// Nothing more can be written to /run.
     RunFull,
-    /// systemctl does nothing and doesn't end.
-    SystemctlFrozen,
     /// Another unit starts processes as fast as it can.
     ForkBomb,
 }
@@ -80,12 +78,7 @@ const BLOWS: [(usize, Blow); 15] = [
     (2, Blow::ReloadBad),
 ];
 
-const TROUBLES: [Trouble; 4] = [
-    Trouble::JournalStopped,
-    Trouble::RunFull,
-    Trouble::SystemctlFrozen,
-    Trouble::ForkBomb,
-];
+const TROUBLES: [Trouble; 3] = [Trouble::JournalStopped, Trouble::RunFull, Trouble::ForkBomb];
 
 /// Out of so many steps one begins a trouble, one sets the clock.
 const PER_TROUBLE: usize = 6;

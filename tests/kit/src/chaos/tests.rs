@@ -37,7 +37,7 @@ fn what_lasts_begins_once_and_ends() {
         }
     }
     assert_eq!(lasts, plan.left().collect());
-    assert_eq!(seen.len(), 4, "{seen:?}");
+    assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
 #[test]
@@ -68,21 +68,11 @@ fn a_copy_that_chaos_has_started_is_allowed_and_no_other() {
 }
 
 #[test]
-fn who_stays_away_is_missed_unless_nobody_can_come() {
+fn who_stays_away_is_missed() {
     let mut oracle = Oracle::new();
     assert_eq!(seen(&mut oracle, 0, 1, &[1]), 0);
     assert_eq!(seen(&mut oracle, 1, 40, &[]), 0);
     assert_eq!(seen(&mut oracle, 41, 10, &[]), 1);
-    let mut oracle = Oracle::new();
-    oracle.excuse(0, Duration::ZERO, true);
-    assert_eq!(seen(&mut oracle, 0, 200, &[]), 0);
-    oracle.excuse(0, Duration::from_secs(200), false);
-    assert_eq!(seen(&mut oracle, 200, 40, &[]), 0);
-    assert_eq!(seen(&mut oracle, 240, 10, &[]), 1);
-    // What keeps one away is no excuse for the other.
-    let mut oracle = Oracle::new();
-    oracle.excuse(1, Duration::ZERO, true);
-    assert_eq!(seen(&mut oracle, 0, 50, &[]), 1);
 }
 
 #[test]

@@ -1,0 +1,430 @@
+//! Says whether a start inside `mfe@KEY.service` would make a second copy: somebody other than the
+//! service may have asked systemd for it (`systemctl restart`, needrestart). What
+//! the service itself looks at before it asks for a start is decided in [`crate::machine`].
+//!
+//! Here a process counts that only nearly is the program, if it came with a start of ours: it is in the
+//! unit's control group, and has its name, whatever its exe, its user or its PID namespace.
+//!
+//! This may run as the unit's `User=`, which may not be let look at everything. The service may: where
+//! it has just asked for this very start, and so has just looked, what can't be seen from here is left to
+//! it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::ProcessSettings;
+use crate::proc::{LeftOver, ProcessId, ProcessName, ProcessTable, Target, kin};
+use crate::sys::host::Moment;
+use crate::sys::small_file;
+use crate::systemd::control_group::{ControlGroups, MOUNTED};
+use crate::systemd::names::unit_of;
+use crate::text::phrase::{Phrase, phrase};
+
+/// How long after the service has asked for a start its look counts.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// What stands against a start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing.
+    Go,
+    /// The program runs, as this process.
+    Runs(LeftOver),
+    /// It is being started, by this process among others.
+    IsStarting(LeftOver),
+    /// It can't be told.
+    Unknown(Phrase),
+}
+
+/// What the service says of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Whether the service runs.
+    pub(crate) is_running: bool,
+    /// The pids of the program, as it has published them.
+    pub(crate) pids: Vec<i32>,
+    /// Whether it has seen the program since that was last started.
+    pub(crate) is_up: bool,
+    /// When it last asked systemd for a start, in clock ticks since the boot.
+    pub(crate) asked: Option<u64>,
+}
+
+/// The name of the file in the runtime directory that says when the service last asked for a start.
+fn file_name(key: &str) -> String {
+    format!("asked-{key}")
+}
+
+/// Notes in `directory` that a start is asked for, on the ground of a look at `looked`. Where that can't be
+/// written, nothing is to be found there, rather than an older one.
+pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
+    let name = file_name(key);
+    let content = format!("{}\n", looked.ticks);
+    if small_file::replace(directory, &name, content.as_bytes()).is_err() {
+        // It may never have been there.
+        let _ = fs::remove_file(directory.join(name));
+    }
+}
+
+/// When a start was last asked for, as was noted in `directory`.
+pub(crate) fn asked(directory: &Path, key: &str) -> Option<u64> {
+    let text = small_file::read(directory, &file_name(key)).ok()??;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+/// Looks whether the program of `process` runs already, or is being started.
+pub(crate) fn look(process: &ProcessSettings, known: &Known) -> Verdict {
+    Look::new(Path::new("/"), process, known, Moment::now()).verdict()
+}
+
+struct Look<'a> {
+    proc: PathBuf,
+    groups: ControlGroups,
+    process: &'a ProcessSettings,
+    known: &'a Known,
+    now: Moment,
+    /// This process and its ancestors.
+    ours: BTreeSet<i32>,
+}
+
+impl<'a> Look<'a> {
+    fn new(root: &Path, process: &'a ProcessSettings, known: &'a Known, now: Moment) -> Self {
+        let proc = root.join("proc");
+        let mut ours = BTreeSet::new();
+        let mut pid = i32::try_from(std::process::id()).unwrap_or_default();
+        while ours.insert(pid) {
+            let kin = kin(&proc, pid).ok().flatten();
+            pid = kin.map_or(0, |kin| kin.parent);
+        }
+        Self {
+            groups: ControlGroups::new(root.join(MOUNTED.trim_start_matches('/')), &proc),
+            proc,
+            process,
+            known,
+            now,
+            ours,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let group = self.in_group();
+        let table = self.in_table();
+        let mut found = Vec::new();
+        let mut unknown = None;
+        for looked in [group, table, self.known_to_service()] {
+            match looked {
+                Ok(verdict) => found.push(verdict),
+                Err(why) => unknown = Some(why),
+            }
+        }
+        if let Some(runs) = found.iter().position(|it| matches!(it, Verdict::Runs(_))) {
+            return found.swap_remove(runs);
+        }
+        if let Some(other) = found.iter().position(|it| *it != Verdict::Go) {
+            return found.swap_remove(other);
+        }
+        match unknown {
+            Some(why) if !self.has_service_looked() => Verdict::Unknown(why),
+            _ => Verdict::Go,
+        }
+    }
+
+    /// Whether the service has just asked for this start.
+    fn has_service_looked(&self) -> bool {
+        let since = self.now.before(RECENT).ticks;
+        self.known.is_running && self.known.asked.is_some_and(|asked| asked >= since)
+    }
+
+    /// Looks at who is in the unit's control group.
+    fn in_group(&self) -> Result<Verdict, Phrase> {
+        let unit = unit_of(&self.process.key);
+        let in_words = |error: &io::Error| {
+            phrase!(
+                "the control group of %{unit} can't be read: %{error}",
+                unit = unit.as_str(),
+                error = error.to_string()
+            )
+        };
+        let members = self.groups.members(&|name| name == unit);
+        let members = members.map_err(|error| in_words(&error))?;
+        let mut verdict = Verdict::Go;
+        for pid in members.into_iter().filter(|pid| !self.ours.contains(pid)) {
+            let member = self.read(pid).map_err(|error| in_words(&error))?;
+            let Some(member) = member else {
+                continue;
+            };
+            let comm = self.process.name().comm();
+            if member.comm.as_bytes().eq_ignore_ascii_case(comm) {
+                return Ok(Verdict::Runs(member));
+            }
+            if self
+                .start_in_flight()
+                .is_some_and(|since| member.id.start_time >= since)
+            {
+                verdict = Verdict::IsStarting(member);
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Since when what was born in the unit's group may belong to a start in flight, in clock ticks since
+    /// the boot; `None` where none is in flight. The service waits for it as long as it takes; without
+    /// the service nobody waits longer than `start_timeout`.
+    fn start_in_flight(&self) -> Option<u64> {
+        if self.known.is_running && self.known.is_up {
+            return None;
+        }
+        let asked = self.known.asked.filter(|_| self.known.is_running);
+        let timeout = self.process.policy.start_timeout;
+        Some(asked.unwrap_or_else(|| self.now.before(timeout).ticks))
+    }
+
+    /// Looks at everything that runs, as the service does; and for the name in other letters.
+    fn in_table(&self) -> Result<Verdict, Phrase> {
+        let mut table = ProcessTable::new(&self.proc);
+        let target = &self.process.target;
+        let variants = self.variants().into_iter().map(|name| Target {
+            name,
+            ..target.clone()
+        });
+        for target in std::iter::once(target.clone()).chain(variants) {
+            let sighting = table.look(&target).map_err(|error| error.phrase())?;
+            for alive in sighting.alive {
+                if !self.ours.contains(&alive.id.pid) {
+                    if let Ok(Some(runs)) = self.read_id(alive.id) {
+                        return Ok(Verdict::Runs(runs));
+                    }
+                }
+            }
+        }
+        Ok(Verdict::Go)
+    }
+
+    /// The names of what runs that are the program's but for upper and lower case. What can't be read
+    /// isn't met by the table either, which says so.
+    fn variants(&self) -> Vec<ProcessName> {
+        let name = self.process.name();
+        let mut variants = BTreeSet::new();
+        for entry in fs::read_dir(&self.proc).into_iter().flatten().flatten() {
+            let comm = fs::read(entry.path().join("comm")).unwrap_or_default();
+            let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+            if comm == name.comm() || !comm.eq_ignore_ascii_case(name.comm()) {
+                continue;
+            }
+            if !name.is_longer_than_comm() {
+                variants.insert(String::from_utf8_lossy(comm).into_owned());
+                continue;
+            }
+            let cmdline = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let base_names = cmdline.split(|byte| *byte == 0).take(3).filter_map(|word| {
+                let base_name = word.rsplit(|byte| *byte == b'/').next()?;
+                std::str::from_utf8(base_name).ok()
+            });
+            let whole = |base_name: &&str| base_name.eq_ignore_ascii_case(name.as_str());
+            variants.extend(base_names.filter(whole).map(str::to_owned));
+        }
+        variants.into_iter().map(ProcessName::new).collect()
+    }
+
+    /// Looks whether one of those lives that the service takes for the program, under whatever name. If
+    /// it asks for the start itself, it knows that none does.
+    fn known_to_service(&self) -> Result<Verdict, Phrase> {
+        let is_asked_by_others = self.known.is_running && !self.has_service_looked();
+        let known = self.known.pids.iter().filter(|_| is_asked_by_others);
+        for pid in known.filter(|pid| !self.ours.contains(pid)) {
+            let runs = self.read(*pid).map_err(|error| {
+                phrase!(
+                    "%{file} can't be read: %{error}",
+                    file = format!("/proc/{pid}"),
+                    error = error.to_string()
+                )
+            })?;
+            if let Some(runs) = runs {
+                return Ok(Verdict::Runs(runs));
+            }
+        }
+        Ok(Verdict::Go)
+    }
+
+    fn read(&self, pid: i32) -> io::Result<Option<LeftOver>> {
+        match kin(&self.proc, pid)? {
+            Some(kin) => self.read_id(kin.id),
+            None => Ok(None),
+        }
+    }
+
+    fn read_id(&self, id: ProcessId) -> io::Result<Option<LeftOver>> {
+        LeftOver::read(&self.proc, id, &|_| false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine_for_tests::{BASE, Machine, Process, UNIT_GROUP, process};
+    use super::*;
+
+    const PROGRAM: &str = "/opt/sefaz/cco/bin/Comunicador";
+    const ELSEWHERE: &str = "/user.slice/user-1000.slice/session-1.scope";
+
+    /// 100 s after the machine has started, by clocks of 100 ticks a second.
+    const NOW: u64 = 10_000;
+
+    fn verdict(machine: &Machine, process: &ProcessSettings, known: &Known) -> Verdict {
+        let now = Moment {
+            monotonic: Duration::from_secs(100),
+            ticks: NOW,
+        };
+        Look::new(machine.root(), process, known, now).verdict()
+    }
+
+    fn in_words(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Go => "go".to_owned(),
+            Verdict::Runs(process) => format!("runs: {}", process.id.pid),
+            Verdict::IsStarting(process) => format!("is starting: {}", process.id.pid),
+            Verdict::Unknown(why) => format!("unknown: {why}"),
+        }
+    }
+
+    fn says(machine: &Machine, known: &Known) -> String {
+        in_words(verdict(machine, &process(), known))
+    }
+
+    fn program(pid: i32) -> Process {
+        Process {
+            pid,
+            group: ELSEWHERE,
+            exe: PROGRAM,
+            arguments: &[PROGRAM],
+            ..BASE
+        }
+    }
+
+    #[test]
+    fn what_runs_is_not_started_again() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            arguments: &["/opt/other"],
+            ..program(19)
+        });
+        assert_eq!(says(&machine, &Known::default()), "go");
+        machine.runs(&program(20));
+        assert_eq!(says(&machine, &Known::default()), "runs: 20");
+    }
+
+    #[test]
+    fn the_name_in_other_letters_is_nearly_the_program() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            arguments: &["/opt/sefaz/cco/bin/comunicador"],
+            ..program(20)
+        });
+        assert_eq!(says(&machine, &Known::default()), "runs: 20");
+        let mut process = process();
+        process.target.exe = Some(crate::proc::ExePattern::new("/usr/bin/x").unwrap());
+        let verdict = verdict(&machine, &process, &Known::default());
+        assert_eq!(in_words(verdict), "go", "a stranger's");
+    }
+
+    #[test]
+    fn what_came_with_a_start_need_only_have_the_name() {
+        let machine = Machine::new();
+        let mut process = process();
+        process.target.exe = Some(crate::proc::ExePattern::new("/usr/bin/x").unwrap());
+        let known = Known::default();
+        machine.runs(&program(20));
+        assert_eq!(in_words(verdict(&machine, &process, &known)), "go");
+        machine.runs(&Process {
+            group: UNIT_GROUP,
+            ..program(21)
+        });
+        assert_eq!(in_words(verdict(&machine, &process, &known)), "runs: 21");
+    }
+
+    #[test]
+    fn a_start_on_its_way_is_let_finish() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            pid: 20,
+            started: NOW - 4000,
+            ..BASE
+        });
+        let by_hand = Known::default();
+        assert_eq!(says(&machine, &by_hand), "go", "longer than start_timeout");
+        let waited_for = Known {
+            is_running: true,
+            asked: Some(NOW - 4001),
+            ..Known::default()
+        };
+        assert_eq!(says(&machine, &waited_for), "is starting: 20");
+        let outlives_its_program = Known {
+            asked: Some(NOW - 10),
+            ..waited_for
+        };
+        assert_eq!(says(&machine, &outlives_its_program), "go");
+        let is_up = Known {
+            is_running: true,
+            is_up: true,
+            asked: Some(NOW - 4001),
+            ..Known::default()
+        };
+        assert_eq!(says(&machine, &is_up), "go");
+        machine.runs(&Process {
+            pid: 21,
+            started: NOW - 2000,
+            ..BASE
+        });
+        assert_eq!(says(&machine, &by_hand), "is starting: 21");
+    }
+
+    #[test]
+    fn what_the_service_takes_for_the_program_is_it() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            arguments: &["/opt/renamed"],
+            ..program(20)
+        });
+        let mut known = Known {
+            pids: vec![19, 20],
+            ..Known::default()
+        };
+        assert_eq!(says(&machine, &known), "go", "that is long ago");
+        known.is_running = true;
+        assert_eq!(says(&machine, &known), "runs: 20");
+        known.asked = Some(NOW - 1);
+        assert_eq!(says(&machine, &known), "go", "it knows better");
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_left_to_the_service() {
+        let machine = Machine::new();
+        fs::remove_dir_all(machine.path("proc/1")).unwrap();
+        let mut known = Known {
+            asked: Some(NOW - 1),
+            ..Known::default()
+        };
+        assert!(says(&machine, &known).starts_with("unknown: "));
+        known.is_running = true;
+        assert_eq!(says(&machine, &known), "go");
+        known.asked = Some(NOW - 2000);
+        assert!(says(&machine, &known).starts_with("unknown: "));
+        machine.runs(&program(20));
+        known.pids = vec![20];
+        assert_eq!(says(&machine, &known), "runs: 20");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_noted() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(asked(directory.path(), "monitor"), None);
+        let looked = Moment::now();
+        note(directory.path(), "monitor", looked);
+        assert_eq!(asked(directory.path(), "monitor"), Some(looked.ticks));
+        assert_eq!(asked(directory.path(), "comunicador"), None);
+        fs::create_dir(directory.path().join(".asked-monitor.new")).unwrap();
+        note(directory.path(), "monitor", looked);
+        assert_eq!(asked(directory.path(), "monitor"), None);
+    }
+}
