@@ -104,11 +104,10 @@ pub(super) fn scripts(process: &ProcessSettings) -> impl Iterator<Item = &str> {
         Start::Unit(_) => &[],
     };
     let is_file = |word: &&String| word.starts_with('/');
-    let is_own = |word: &&String| !SYSTEM_FOLDERS.iter().any(|folder| word.starts_with(folder));
-    let has_own = command.iter().filter(is_file).any(|word| is_own(&word));
+    let has_own = command.iter().any(|word| may_be_a_script(word));
     let files = command.iter().filter(is_file);
     files
-        .filter(move |word| !has_own || is_own(word))
+        .filter(move |word| !has_own || may_be_a_script(word))
         .map(String::as_str)
 }
 
