@@ -388,13 +388,13 @@ impl Machine {
         self.start_failure = Some(failure);
     }
 
-    /// A start command that has changed since its start failed is tried at once.
-    pub(super) fn command_is(&mut self, now: Instant, command: Option<CommandId>) {
+    /// A start command that has changed since its start failed is tried at once, and as often as a new one.
+    pub(super) fn command_is(&mut self, command: Option<CommandId>) {
         match self.failed_command {
             None => self.failed_command = Some(command),
             Some(before) if before != command => {
                 self.failed_command = None;
-                self.retry_at = now;
+                self.failed_starts = 0;
             }
             Some(_) => {}
         }

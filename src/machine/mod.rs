@@ -541,6 +541,21 @@ impl Machine {
         is_asked.then_some(since)
     }
 
+    /// Whether the next look, if it finds nothing alive, decides by what is left of the start: not while its
+    /// start program may still do its work, and has the time.
+    #[must_use]
+    pub fn decides_by_what_is_left(&self, now: Instant) -> bool {
+        let has_failed = self
+            .attempt
+            .ended
+            .is_some_and(|status| !status.is_success());
+        let is_awaited = self.phase == Phase::Starting
+            && !self.attempt.is_late
+            && !has_failed
+            && now < self.attempt.deadline;
+        !is_awaited
+    }
+
     /// Whether there is more than one copy of the program.
     #[must_use]
     pub fn has_second_copies(&self) -> bool {
@@ -656,7 +671,7 @@ impl Machine {
             }
             Event::Left(left) => self.left = Some(left),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
-            Event::CommandIs(command) => self.command_is(now, command),
+            Event::CommandIs(command) => self.command_is(command),
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {

@@ -81,6 +81,13 @@ impl Lineage {
         }
     }
 
+    /// Whether the start is a unit's: its control group tells at any time who is left. The descendants of a
+    /// child are to be looked at while the chain of parents stands.
+    #[must_use]
+    pub fn is_of_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
     /// Who of the lineage lives.
     pub fn left(&mut self) -> Left {
         let found = match &self.unit {

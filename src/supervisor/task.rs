@@ -312,7 +312,8 @@ impl Supervisor {
             let earliest = now.saturating_sub(u64::try_from(timeout).unwrap_or(u64::MAX));
             Lineage::new(process, since.unwrap_or(earliest), None)
         });
-        Some(Event::Left(lineage.left()))
+        let is_decisive = self.machine.decides_by_what_is_left(Instant::now());
+        (is_decisive || !lineage.is_of_unit()).then(|| Event::Left(lineage.left()))
     }
 
     fn start_ended(&self, outcome: StartOutcome) -> Vec<Event> {
@@ -340,11 +341,7 @@ impl Supervisor {
             for action in self.machine.handle(Instant::now(), event) {
                 match action {
                     Action::Start => events.push_back(self.start()),
-                    Action::StopStartProgram(stop) => {
-                        if let Some(program) = &self.start_program {
-                            program.stop(stop);
-                        }
-                    }
+                    Action::StopStartProgram(stop) => events.extend(self.stop_program(stop)),
                     Action::StopUnit => events.extend(self.stop_unit()),
                     Action::Signal(stop, ids) => events.extend(self.signal(stop, &ids)),
                     Action::Tell(change) => changes.push(change),
@@ -452,6 +449,29 @@ impl Supervisor {
             }
             Err(failure) => Event::StartEnded(StartOutcome::NotRun(failure)),
         }
+    }
+
+    /// Ends our start program: a child itself, or the one that a unit of ours runs. A unit of somebody
+    /// else's is stopped by systemd.
+    fn stop_program(&mut self, stop: Stop) -> Vec<Event> {
+        let Some(program) = &self.start_program else {
+            return Vec::new();
+        };
+        if matches!(program, StartProgram::Direct(_)) {
+            program.stop(stop);
+            return Vec::new();
+        }
+        let left = self.lineage.as_mut().map(Lineage::left);
+        let left = left.into_iter().flat_map(|left| left.processes);
+        let main: Vec<ProcessId> = left
+            .filter(|left| left.is_start_program)
+            .map(|left| left.id)
+            .collect();
+        if main.is_empty() {
+            program.stop(stop);
+            return self.stop_unit().into_iter().collect();
+        }
+        self.signal(stop, &main)
     }
 
     fn stop_unit(&mut self) -> Option<Event> {

@@ -37,6 +37,12 @@ const CYCLE: Budget = &[
     ("timerfd_settime", 2, "per program the next cycle"),
     ("write", 1, "the publication"),
     ("rename", 1, "the publication"),
+    ("fchmod", 1, "the publication, whatever the umask"),
+    (
+        "statx",
+        3,
+        "whether lock, directory and socket are still in place: else two would watch",
+    ),
     ("getpid", 1, "the publication"),
     ("sendto", 1, "the notification"),
 ];
@@ -57,13 +63,17 @@ const DEATH_TO_START: Budget = &[
     ),
     ("kill", 1, "whether anybody is left in its process group"),
     ("epoll_ctl", 1, "the pidfd is no longer waited for"),
-    ("openat", 4, "comm of four"),
-    ("read", 4, "comm of four"),
+    ("openat", 5, "comm of four; the start script's first line"),
+    ("read", 5, "comm of four; the start script's first line"),
     ("pread64", 2, "loadavg, before and after"),
     ("lseek", 1, "to the begin of /proc"),
     ("getdents64", 2, "the entries of /proc, and their end"),
-    ("close", 5, "what was opened, and the pidfd"),
-    ("statx", 1, "whether the start program is there"),
+    ("close", 6, "what was opened, and the pidfd"),
+    (
+        "statx",
+        5,
+        "whether the start program is there, whole, and nobody is replacing it",
+    ),
     ("prlimit64", 3, "libc, before it spawns"),
     ("rt_sigprocmask", 1, "libc, before it spawns"),
     ("clone3", 1, "the start itself"),
@@ -71,9 +81,10 @@ const DEATH_TO_START: Budget = &[
 
 /// From reading the configuration to READY=1 with both programs already up: the runtime's and the
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
-/// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, a look at
-/// each command's file and the folders above it, a look for each program, its pidfd.
-const START: usize = 168;
+/// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, which
+/// process the service is and the settings in force kept for the next run, systemd asked who else starts
+/// the programs, a look at each command's file and the folders above it, a look for each program, its pidfd.
+const START: usize = 221;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
