@@ -382,7 +382,9 @@ impl Machine {
             }
         };
         self.next_look = self.retry_at.min(cycle);
-        if self.start_failure.as_ref() != Some(&failure) {
+        // That it is being replaced is a matter of moments: the status says so, and nobody else need know.
+        let is_passing = matches!(failure, StartFailure::BeingReplaced(_));
+        if self.start_failure.as_ref() != Some(&failure) && !is_passing {
             actions.push(Action::Tell(Change::StartFailed(failure.clone())));
         }
         self.start_failure = Some(failure);
