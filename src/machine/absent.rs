@@ -215,8 +215,9 @@ impl Machine {
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
         if let StartFailure::BeingReplaced(_) = failure {
-            // It's a matter of moments, and nobody need know.
+            // It's a matter of moments, and the status says so.
             self.next_look = now + LAST_POLL;
+            self.start_failure = Some(failure);
             return;
         }
         self.next_look = self.next_cycle(now);

@@ -64,7 +64,11 @@ const DEATH_TO_START: Budget = &[
     ("lseek", 1, "to the begin of /proc"),
     ("getdents64", 2, "the entries of /proc, and their end"),
     ("close", 5, "what was opened, and the pidfd"),
-    ("statx", 1, "whether the start program is there"),
+    (
+        "statx",
+        4,
+        "whether the start program is there and has settled, and what dpkg may have beside it",
+    ),
     ("prlimit64", 3, "libc, before it spawns"),
     ("rt_sigprocmask", 1, "libc, before it spawns"),
     ("clone3", 1, "the start itself"),

@@ -54,6 +54,7 @@ impl Service {
 
     /// Starts it by a prepared command, to which `run` and its options are appended.
     pub fn start_with(till: &Till, command: &mut Command) -> Self {
+        till.settle();
         let runtime_dir = till.runtime_dir();
         let mut child = command
             .args([
