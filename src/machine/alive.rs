@@ -76,7 +76,11 @@ impl Machine {
         let ours_may_have = self.phase == Phase::Starting
             || !matches!(
                 self.start_failure,
-                None | Some(StartFailure::NotInstalled(_) | StartFailure::NotRun(_))
+                None | Some(
+                    StartFailure::NotInstalled(_)
+                        | StartFailure::BeingReplaced(_)
+                        | StartFailure::NotRun(_)
+                )
             );
         match self.phase {
             Phase::New | Phase::Held | Phase::Misfit => Some(adopted()),

@@ -20,7 +20,7 @@ use crate::proc::{LeftOver, ProcessId, ProcessName, ProcessTable, Target, kin};
 use crate::sys::host::Moment;
 use crate::sys::small_file;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
-use crate::systemd::names::unit_of;
+use crate::systemd::names::{is_booted, unit_of};
 use crate::text::phrase::{Phrase, phrase};
 
 /// How long after the service has asked for a start its look counts.
@@ -76,7 +76,8 @@ pub(crate) fn asked(directory: &Path, key: &str) -> Option<u64> {
 
 /// Looks whether the program of `process` runs already, or is being started.
 pub(crate) fn look(process: &ProcessSettings, known: &Known) -> Verdict {
-    Look::new(Path::new("/"), process, known, Moment::now()).verdict()
+    let look = Look::new(Path::new("/"), process, known, Moment::now());
+    look.verdict(is_booted())
 }
 
 struct Look<'a> {
@@ -108,8 +109,13 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn verdict(&self) -> Verdict {
-        let group = self.in_group();
+    /// Where systemd doesn't run the machine, no unit has a control group.
+    fn verdict(&self, has_units: bool) -> Verdict {
+        let group = if has_units {
+            self.in_group()
+        } else {
+            Ok(Verdict::Go)
+        };
         let table = self.in_table();
         let mut found = Vec::new();
         let mut unknown = None;
@@ -276,7 +282,7 @@ mod tests {
             monotonic: Duration::from_secs(100),
             ticks: NOW,
         };
-        Look::new(machine.root(), process, known, now).verdict()
+        Look::new(machine.root(), process, known, now).verdict(true)
     }
 
     fn in_words(verdict: Verdict) -> String {

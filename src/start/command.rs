@@ -105,14 +105,7 @@ pub(super) fn check_settled(program: &str) -> Result<(), StartFailure> {
 
 fn check_settled_at(program: &str, now: SystemTime) -> Result<(), StartFailure> {
     let has_changed = |path: &str, within: Duration| {
-        let metadata = fs::symlink_metadata(path).and_then(|link| {
-            // What a link leads to is what is run.
-            if link.is_symlink() {
-                fs::metadata(path)
-            } else {
-                Ok(link)
-            }
-        });
+        let metadata = fs::metadata(path);
         metadata.is_ok_and(|metadata| changes(&metadata).any(|time| is_within(time, within, now)))
     };
     let by_dpkg = || {

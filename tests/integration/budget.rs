@@ -72,7 +72,7 @@ const DEATH_TO_START: Budget = &[
     (
         "statx",
         5,
-        "whether the start program is there, whole, and nobody is replacing it",
+        "whether the start program is there and has settled, and what dpkg may have beside it",
     ),
     ("prlimit64", 3, "libc, before it spawns"),
     ("rt_sigprocmask", 1, "libc, before it spawns"),

@@ -93,6 +93,7 @@ fn the_exit_code_tells_how_things_stand() {
     );
 
     till.script("start.sh", "exit 3");
+    till.settle();
     program.kill();
     service.wait_for_state("comunicador", "down");
     let down = status(&runtime_dir, &[]);
@@ -742,6 +743,7 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     let rows: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
     assert!(rows[1].contains("  up "), "{rows:?}");
     till.script("start.sh", "exit 3");
+    till.settle();
     program.kill();
     service.wait_for_state("comunicador", "down");
     // On its way down it may be shown being started.
@@ -781,6 +783,7 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     assert!(shown("pt_BR.UTF-8", &["--json"]).contains("\"state\":\"up\""));
 
     till.script("start.sh", "exit 3");
+    till.settle();
     program.kill();
     service.wait_for_state("comunicador", "down");
     let status = service.status("comunicador");

@@ -56,6 +56,7 @@ impl Service {
 
     /// The same without naming the configuration: the command has `run` already.
     pub fn start_by_default(till: &Till, command: &mut Command) -> Self {
+        till.settle();
         let runtime_dir = till.runtime_dir();
         let mut child = command
             .args([OsStr::new("--runtime-dir"), runtime_dir.as_os_str()])

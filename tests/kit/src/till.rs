@@ -2,10 +2,11 @@
 //! configuration.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -142,6 +143,27 @@ impl Till {
         fs::write(&new, content).unwrap();
         install_program(&new, &path);
         path
+    }
+
+    /// Waits until no script has just changed: none is run before.
+    pub fn settle(&self) {
+        let has_settled = |path: PathBuf| {
+            let metadata = fs::symlink_metadata(path).unwrap();
+            let seconds = Duration::from_secs(metadata.ctime().try_into().unwrap());
+            let rest = Duration::from_nanos(metadata.ctime_nsec().try_into().unwrap());
+            let changed = UNIX_EPOCH + seconds + rest;
+            // A little more than the service waits, for the kernel's clock of files is coarser.
+            let age = SystemTime::now()
+                .duration_since(changed)
+                .unwrap_or_default();
+            !metadata.is_file() || age >= Duration::from_millis(2050)
+        };
+        eventually("the scripts have settled", || {
+            let mut scripts = fs::read_dir(self.path().join("bin")).unwrap();
+            scripts
+                .all(|script| has_settled(script.unwrap().path()))
+                .then_some(())
+        });
     }
 
     /// Writes the configuration.
