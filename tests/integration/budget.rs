@@ -39,6 +39,7 @@ const CYCLE: Budget = &[
     ("rename", 1, "the publication"),
     ("getpid", 1, "the publication"),
     ("sendto", 1, "the notification"),
+    ("statx", 1, "whether the lock is in its place"),
 ];
 
 /// From the news of a death until the start program runs: what stands between a shop and its next
@@ -71,9 +72,10 @@ const DEATH_TO_START: Budget = &[
 
 /// From reading the configuration to READY=1 with both programs already up: the runtime's and the
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
-/// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, a look at
-/// each command's file and the folders above it, a look for each program, its pidfd.
-const START: usize = 168;
+/// there never waits, whether another one runs, the lock and the folder that is watched, the socket where
+/// people ask, which process this is, what an earlier run remembered read and what this one does written,
+/// a look at each command's file and the folders above it, a look for each program, its pidfd.
+const START: usize = 213;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
