@@ -25,7 +25,9 @@ const OTHERS: u32 = 0o077;
 /// The lock, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    _file: File,
+    /// The file's device and inode.
+    identity: (u64, u64),
     path: PathBuf,
 }
 
@@ -67,8 +69,11 @@ impl Lock {
                 Err(errno) => return Err(NotLocked::Failed(errno.into())),
             };
             let metadata = file.metadata().map_err(NotLocked::Failed)?;
-            let path = path.clone();
-            let lock = Self { file, path };
+            let lock = Self {
+                _file: file,
+                identity: identity(&metadata),
+                path: path.clone(),
+            };
             if !lock.is_in_place() {
                 continue;
             }
@@ -85,11 +90,13 @@ impl Lock {
     /// Whether the file that is locked is still the one that others find.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let ours = self.file.metadata().map(identity);
-        let found = fs::symlink_metadata(&self.path).map(identity);
-        matches!((ours, found), (Ok(ours), Ok(found)) if ours == found)
+        let found = fs::symlink_metadata(&self.path);
+        found.is_ok_and(|found| identity(&found) == self.identity)
     }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The pid of the process that has locked `file` for writing, as a service does.

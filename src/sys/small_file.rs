@@ -57,16 +57,20 @@ impl Rights {
         self.mode == other.mode
     }
 
-    /// Gives them to a file that nobody else can read yet. A service without the capability to give a
+    /// The mode of a file that is made for its owner by this process, or is yet to be given to another.
+    fn initial_mode(self) -> u32 {
+        self.owner.map_or(self.mode, |_| 0o600)
+    }
+
+    /// Gives them to a file that was made with the initial mode. A service without the capability to give a
     /// file away (capabilities(7), `CAP_CHOWN`) keeps it, and its group reads it only if everybody may.
     fn give(self, file: &File) -> io::Result<()> {
-        let own = file.metadata()?;
-        let is_given = match self.owner {
-            Some((user, group)) if (user, group) != (own.uid(), own.gid()) => {
-                fchown(file, Some(user), Some(group)).is_ok()
-            }
-            _ => true,
+        let Some((user, group)) = self.owner else {
+            return Ok(());
         };
+        let own = file.metadata()?;
+        let is_given = (user, group) == (own.uid(), own.gid())
+            || fchown(file, Some(user), Some(group)).is_ok();
         let mode = match self.mode {
             mode if is_given || mode & OTHERS != 0 => mode,
             _ => 0o600,
@@ -100,7 +104,7 @@ pub(crate) fn replace_with(
 ) -> io::Result<()> {
     let new = directory.join(format!(".{name}.new"));
     let is_synced = durability == Durability::Synced;
-    let written = create(&new)
+    let written = create(&new, rights.initial_mode())
         .and_then(|mut file| {
             rights.give(&file)?;
             file.write_all(content)?;
@@ -118,10 +122,10 @@ pub(crate) fn replace_with(
 
 /// Creates a file that wasn't there. What an earlier run of the service has left in its place, or
 /// somebody else has put there (a link to another file, a FIFO), is removed and never opened.
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path, mode: u32) -> io::Result<File> {
     let create = || {
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).open(path)
+        options.write(true).create_new(true).mode(mode).open(path)
     };
     match create() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -403,7 +403,7 @@ fn the_service_says_who_is_a_second_copy() {
     let parent = parent.args(["-c", child]).arg(&shell).stdin(Stdio::piped());
     let mut parent = parent.spawn().unwrap();
     let pipe = parent.stdin.take();
-    let service = run(&till);
+    let service = run(till);
     fs::create_dir_all(sound.at("/run")).unwrap();
     symlink(till.runtime_dir(), sound.at("/run/mfe-watchdog")).unwrap();
     let living = |count| {
