@@ -62,6 +62,11 @@ fn ask(
             key = printable(&key),
             known = list(known)
         )),
+        Ok(Answer::CannotStart { key, why }) => refused(t!(
+            "control.cannot_start",
+            key = printable(&key),
+            why = printable(&why.translated())
+        )),
         Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
         Ok(Answer::NotPaused) => print(&(t!("control.nothing_paused").into_owned() + "\n")),
         Ok(Answer::NotAllowed | Answer::NotUnderstood) => refused(t!("control.not_understood")),

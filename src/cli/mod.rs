@@ -14,12 +14,14 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use rust_i18n::t;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, ProcessSettings};
 use crate::daemon::{self, Options};
 use crate::logging;
+use crate::proc::{Impostor, ProcessTable};
 use crate::report;
 use crate::start;
 use crate::status::directories::Directories;
+use crate::supervisor::misfit_wording;
 use crate::systemd::dbus::Trouble;
 use crate::text::escape::printable;
 use crate::text::locale;
@@ -27,6 +29,9 @@ use crate::text::phrase::Phrase;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
+
+/// More processes that are nearly a program aren't told: they say no more.
+const MISFITS_MAX: usize = 3;
 
 /// `status` without a running service, as `systemctl status` has it.
 const EXIT_NOT_RUNNING: u8 = 3;
@@ -213,12 +218,36 @@ fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// What runs and is nearly a program that doesn't run: another name or rule may be what is wanted. What
+/// can't be looked at says nothing.
+fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
+    let sighting = ProcessTable::new("/proc").look(&process.target);
+    let sighting = sighting.unwrap_or_default();
+    if !sighting.alive.is_empty() {
+        return Vec::new();
+    }
+    let nearly = sighting.impostors.into_iter().chain(sighting.near);
+    nearly.take(MISFITS_MAX).collect()
+}
+
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     let source = source.phrase().translated();
     for (key, warning) in settings.unsafe_commands() {
         let warning = t!("errors.warning", warning = warning.translated());
         eprintln!("{source}: {key}: {warning}");
+    }
+    for process in &settings.processes {
+        for misfit in misfits(process) {
+            let (key, misfit) = (&process.key, misfit_wording(&misfit).translated());
+            let warning = t!(
+                "check.misfit",
+                key = key,
+                name = process.name(),
+                misfit = misfit
+            );
+            eprintln!("{source}: {warning}");
+        }
     }
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;

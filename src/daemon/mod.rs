@@ -34,7 +34,7 @@ use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Running, running};
-use crate::start::old_watcher;
+use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
@@ -573,6 +573,12 @@ impl Service {
             (Request::Restart { key }, Some(supervised)) if is_paused(supervised) => {
                 let key = key.clone();
                 return Answer::Paused { key };
+            }
+            (Request::Restart { key }, Some(supervised)) => {
+                if let Err(failure) = can_start(&supervised.settings.borrow()) {
+                    let (key, why) = (key.clone(), failure.phrase());
+                    return Answer::CannotStart { key, why };
+                }
             }
             _ => {}
         }

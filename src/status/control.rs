@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::phrase::Phrase;
+
 /// The longest reason that is kept, in characters.
 pub const REASON_MAX: usize = 200;
 
@@ -58,6 +60,13 @@ pub enum Answer {
     Paused {
         /// Its key.
         key: String,
+    },
+    /// Nothing could be started in its place, so it is not restarted.
+    CannotStart {
+        /// Its key.
+        key: String,
+        /// Why.
+        why: Phrase,
     },
     /// Nothing of it is paused.
     NotPaused,

@@ -5,3 +5,4 @@ mod task;
 mod wording;
 
 pub use task::{Published, Remembered, Slot, supervise};
+pub(crate) use wording::misfit_wording;

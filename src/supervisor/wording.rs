@@ -90,7 +90,7 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
 }
 
 /// What runs instead of the program, what was expected, and which setting says so.
-pub(super) fn misfit_wording(misfit: &Impostor) -> Phrase {
+pub(crate) fn misfit_wording(misfit: &Impostor) -> Phrase {
     let Impostor {
         id,
         user,

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::program::{BINARY, mfe_watchdog};
-use mfe_kit::{Need, Output, in_mount_namespace, needs, output};
+use mfe_kit::{Need, Output, Till, eventually, in_mount_namespace, needs, output, section};
 
 const DURATION: &str = "must be a duration such as \"10s\" or \"1min 30s\", from 100ms to 1h, not";
 const COMMAND: &str = "must be a list of a program's absolute path and its arguments, such as \
@@ -729,4 +729,26 @@ fn the_shipped_configuration_is_good() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let checked = check(&root.join("src/config/default.toml"));
     assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_program_that_is_nearly_the_one_that_is_configured_is_told() {
+    let till = Till::new();
+    let program = till.program('c');
+    let script = till.script("start.sh", "exit 1");
+    till.configure(&section("a", &program.name.to_uppercase(), &script));
+    let quiet = check(&till.config());
+    assert_eq!((quiet.code(), quiet.stderr.as_str()), (0, ""));
+    let child = mfe_kit::Guard(program.start());
+    let told = eventually("it is told", || {
+        let told = check(&till.config());
+        (!told.stderr.is_empty()).then_some(told)
+    });
+    assert_eq!(told.code(), 0);
+    let words = format!(
+        "but {} is running instead (pid {}",
+        program.name,
+        child.0.id()
+    );
+    assert!(told.stderr.contains(&words), "{}", told.stderr);
 }

@@ -205,3 +205,18 @@ fn nonsense_holds_up_nobody() {
         (service.status("comunicador")["state"] == "paused").then_some(())
     });
 }
+
+/// Else the program would be ended, and nothing come in its place.
+#[test]
+fn what_could_not_be_started_again_is_not_restarted() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let pid = program.pid();
+    std::fs::remove_file(till.path().join("bin/start.sh")).unwrap();
+    let refused = "comunicador is not restarted, since nothing could be started in its place: ";
+    assert_refused(&till, &["restart", "comunicador"], 1, refused);
+    service.wait_cycles(2);
+    assert_eq!(program.pids(), [pid]);
+    assert_eq!(program.starts().len(), 1);
+}
