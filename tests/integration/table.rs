@@ -1178,11 +1178,11 @@ fn a_confirmation_that_finds_a_change_looks_at_all_processes() {
             }
             _ => {}
         }
-        // One that has another name now is known all the same.
-        let expected = if ["reused", "renamed"].contains(&change) {
-            vec![50, 100]
-        } else {
-            vec![50]
+        let expected = match change {
+            "reused" => vec![50, 100],
+            // One that has another name now is known all the same: nobody else need be looked for.
+            "renamed" => vec![100],
+            _ => vec![50],
         };
         assert_eq!(confirmed.confirm().unwrap(), expected, "{change}");
     }
