@@ -11,6 +11,9 @@ use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, ki
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
 
+/// Where logind puts sessions, whoever's they are (systemd.special(7)).
+const USERS: &str = "/user.slice/";
+
 /// What a start has brought into the world, for as long as the start is in flight.
 ///
 /// These are the processes born since it was asked for: in the control group of its unit, and, while the
@@ -112,8 +115,8 @@ impl Lineage {
         left
     }
 
-    /// Whether anything was born since the start that is in no service's control group, but in one of
-    /// its own: a session, as `su -` begins one. Nothing can link it with the start, nor say that it
+    /// Whether anything was born since the start in a session of its own, as `su -` begins one
+    /// (pam_systemd(8)). Nothing can link it with the start, nor say that it
     /// has nothing to do with it. It takes a look at every process, so it is to be asked once, when
     /// the start program has ended.
     #[must_use]
@@ -131,7 +134,8 @@ impl Lineage {
         let running = running(&self.proc)?;
         for process in running.iter().filter(|process| process.unit.is_none()) {
             let group = self.groups.of_process(&process.id.pid.to_string())?;
-            if let Some(group) = group.filter(|group| Some(group) != ours.as_ref()) {
+            let is_session = |group: &String| group.contains(USERS) && Some(group) != ours.as_ref();
+            if let Some(group) = group.filter(is_session) {
                 let started = oldest.entry(group).or_insert(process.id.start_time);
                 *started = process.id.start_time.min(*started);
             }
