@@ -130,8 +130,6 @@ impl Till {
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
             rm -rf /etc/systemd/system/rc-local.service
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
-            umount {STATE_DIR} 2>/dev/null
-            rm -rf {STATE_DIR}/*
             true"
         ))?;
         self.kill_programs()?;
@@ -144,6 +142,7 @@ impl Till {
         }
         self.container.sh(&format!(
             "systemctl enable {SERVICE}; systemctl stop {SERVICE} 'mfe@*.service'
+            umount {STATE_DIR} 2>/dev/null; rm -rf {STATE_DIR}/*
             systemctl daemon-reload; systemctl reset-failed"
         ))?;
         self.kill_programs()?;
