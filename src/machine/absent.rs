@@ -371,7 +371,8 @@ impl Machine {
         let cycle = self.next_cycle(now);
         self.retry_at = match self.failed_starts.checked_sub(QUICK_TRIES) {
             _ if matches!(failure, StartFailure::BeingReplaced(_)) => {
-                self.failed_starts -= 1;
+                // What comes is another command.
+                self.failed_starts = 0;
                 cycle.min(now + REPLACED_WITHIN)
             }
             None => cycle,
