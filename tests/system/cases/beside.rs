@@ -222,7 +222,7 @@ fn in_the_background(till: &Till, seconds: u32) -> Result<()> {
     let program = COMUNICADOR.path();
     let script = script.replace(
         &format!("exec {program}"),
-        &format!("( sleep {seconds}; exec {program} 1000000 ) &\nsleep 0.3\nexit\n"),
+        &format!("( sleep {seconds}; exec {program} ) &\nsleep 0.3\nexit\n"),
     );
     till.write(COMUNICADOR.script, &script, 0o755)
 }

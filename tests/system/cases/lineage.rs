@@ -68,7 +68,7 @@ fn wait_state(till: &Till, state: &str) -> Result<()> {
 pub(super) fn exit_status_lies(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     let path = COMUNICADOR.path();
-    let slow = format!("(sleep 6; exec {path} 1000000) >/dev/null 2>&1 &\nexit 1");
+    let slow = format!("(sleep 6; exec {path}) >/dev/null 2>&1 &\nexit 1");
     script(till, &slow)?;
     configure(till, "", &by_command(&COMUNICADOR))?;
     till.start()?;
@@ -91,7 +91,7 @@ pub(super) fn exit_status_lies(till: &Till) -> Result<()> {
 pub(super) fn late_in_the_background(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     let path = COMUNICADOR.path();
-    script(till, &format!("(sleep 5; exec {path} 1000000) &"))?;
+    script(till, &format!("(sleep 5; exec {path}) &"))?;
     configure(till, "start_timeout = \"3s\"\n", &by_command(&COMUNICADOR))?;
     till.start()?;
     let one = till.wait_up(&COMUNICADOR)?;
@@ -167,7 +167,7 @@ pub(super) fn nearly_the_program(till: &Till) -> Result<()> {
     let path = COMUNICADOR.path();
     script(
         till,
-        &format!("exec unshare --pid --fork --kill-child {path} 1000000"),
+        &format!("exec unshare --pid --fork --kill-child {path}"),
     )?;
     configure(till, "start_timeout = \"2s\"\n", &by_command(&COMUNICADOR))?;
     till.ok(&["systemctl", "reload", SERVICE])?;

@@ -194,7 +194,7 @@ pub(super) fn start_in_flight(till: &Till) -> Result<()> {
     let path = COMUNICADOR.path();
     till.write(
         COMUNICADOR.script,
-        &format!("#!/bin/sh\n(sleep 4; exec {path} 1000000) &\nexit 0\n"),
+        &format!("#!/bin/sh\n(sleep 4; exec {path}) &\nexit 0\n"),
         0o755,
     )?;
     till.start()?;
