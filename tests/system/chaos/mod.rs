@@ -146,9 +146,10 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
         Blow::Rename(which) => {
             stage::the_copy(till, which)?;
             lock(oracle)?.will_be_absent(which);
-            let stray = stage::rename(till, which)?;
-            stage::the_copy(till, which)?;
-            stage::kill_stray(till, stray)
+            // It is the program all the same, until it dies.
+            let renamed = stage::rename(till, which)?;
+            stage::kill_stray(till, renamed)?;
+            stage::the_copy(till, which).map(drop)
         }
         Blow::Stop(which) => {
             let process = stage::the_copy(till, which)?;
