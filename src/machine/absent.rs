@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::alive::killed;
 use super::termination::{Next, Termination};
-use super::{Absence, Action, Attempt, CommandId, Machine, Memory, Phase, Started};
+use super::{Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Phase, Started};
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
 use crate::proc::{Impostor, Left, LeftOver, ProcessId, Sighting};
@@ -367,7 +367,7 @@ impl Machine {
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
         self.failed_starts = self.failed_starts.saturating_add(1);
-        self.failed_command = None;
+        self.failed_command = FailedCommand::NotSeen;
         let cycle = self.next_cycle(now);
         self.retry_at = match self.failed_starts.checked_sub(QUICK_TRIES) {
             _ if matches!(failure, StartFailure::BeingReplaced(_)) => {
@@ -394,12 +394,12 @@ impl Machine {
     /// A start command that has changed since its start failed is tried at once, and as often as a new one.
     pub(super) fn command_is(&mut self, command: Option<CommandId>) {
         match self.failed_command {
-            None => self.failed_command = Some(command),
-            Some(before) if before != command => {
-                self.failed_command = None;
+            FailedCommand::NotSeen => self.failed_command = FailedCommand::Seen(command),
+            FailedCommand::Seen(before) if before != command => {
+                self.failed_command = FailedCommand::NotSeen;
                 self.failed_starts = 0;
             }
-            Some(_) => {}
+            FailedCommand::Seen(_) => {}
         }
     }
 

@@ -253,6 +253,15 @@ impl Started {
     }
 }
 
+/// The start command's file, when its start failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailedCommand {
+    /// It hasn't been told since.
+    NotSeen,
+    /// It couldn't be read, or was this.
+    Seen(Option<CommandId>),
+}
+
 /// Others that start the program.
 #[derive(Debug, Clone)]
 struct Hold {
@@ -333,7 +342,7 @@ pub struct Machine {
     /// When the next try comes after a start that has failed.
     retry_at: Instant,
     /// The start command's file, when that start failed.
-    failed_command: Option<Option<CommandId>>,
+    failed_command: FailedCommand,
     /// What an earlier run of the service remembered, until the first look.
     memory: Option<Memory>,
     pause: Option<Pause>,
@@ -404,7 +413,7 @@ impl Machine {
             obstacle: None,
             failed_starts: 0,
             retry_at: now,
-            failed_command: None,
+            failed_command: FailedCommand::NotSeen,
             memory: None,
             pause: None,
             backoff: Backoff::default(),

@@ -651,9 +651,10 @@ impl ProcessTable {
                 id,
                 parent,
                 uid: status.uid,
-                state: match status.is_dumping {
-                    true => RunState::Dumping,
-                    false => run_state(state, status.tracer),
+                state: if status.is_dumping {
+                    RunState::Dumping
+                } else {
+                    run_state(state, status.tracer)
                 },
             })),
             Verdict::Other(difference) => self.impostor(root, id, &program, target, difference),
@@ -731,9 +732,12 @@ impl ProcessTable {
         program: &Program,
         target: &Target,
     ) -> Result<Verdict, LookError> {
-        let other = |read: bool, difference| match read {
-            true => Verdict::Other(difference),
-            false => Verdict::Unsettled,
+        let other = |is_read: bool, difference| {
+            if is_read {
+                Verdict::Other(difference)
+            } else {
+                Verdict::Unsettled
+            }
         };
         if let Some(user) = &target.user {
             if user.uid != self.uid(program)? {
