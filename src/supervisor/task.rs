@@ -40,7 +40,7 @@ pub struct Published {
     pub status: ProcessStatus,
     /// When the task's next look is due; `None` before its first one.
     pub next_look: Option<Instant>,
-    /// What makes the process, as [`Target::rules`] puts it; what an earlier run knew until the first look.
+    /// What makes the process, as [`crate::proc::Target::rules`] puts it; what an earlier run knew until the first look.
     pub rules: String,
     /// What the next run of the service has to know.
     pub memory: Arc<Memory>,
@@ -55,7 +55,7 @@ pub struct Remembered {
     pub key: String,
     /// Its name in /proc.
     pub name: String,
-    /// What made the process, as [`Target::rules`] puts it; empty if that isn't known.
+    /// What made the process, as [`crate::proc::Target::rules`] puts it; empty if that isn't known.
     pub rules: String,
     /// What its machine has to know.
     pub memory: Memory,
