@@ -17,7 +17,7 @@ use rust_i18n::t;
 use crate::config::{self, ConfigError, ProcessSettings};
 use crate::daemon::{self, Options};
 use crate::logging;
-use crate::proc::{Impostor, ProcessTable};
+use crate::proc::{Difference, Impostor, ProcessTable};
 use crate::report;
 use crate::start;
 use crate::status::directories::Directories;
@@ -226,7 +226,10 @@ fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
     if !sighting.alive.is_empty() {
         return Vec::new();
     }
-    let nearly = sighting.impostors.into_iter().chain(sighting.near);
+    // A container has its own programs, whatever they are called.
+    let near = sighting.near.into_iter();
+    let near = near.filter(|near| near.difference != Difference::Namespace);
+    let nearly = sighting.impostors.into_iter().chain(near);
     nearly.take(MISFITS_MAX).collect()
 }
 
