@@ -78,7 +78,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let outages = of(&report, &COMUNICADOR, "outages")?;
     let last = outages.last().context("the outage of the comunicador")?;
     ensure!(
-        last["cause"] == "absent" && last["begin_seen"] == false,
+        last["cause"] == "gone" && last["begin_seen"] == false,
         "{last}"
     );
     ensure!(
