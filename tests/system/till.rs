@@ -142,6 +142,10 @@ impl Till {
         }
         self.container.sh(&format!(
             "systemctl enable {SERVICE}; systemctl stop {SERVICE} 'mfe@*.service'
+            for group in $(grep -ls 'system-mfe.slice/mfe@' /proc/[0-9]*/cgroup); do
+                pid=${{group#/proc/}}
+                kill -KILL ${{pid%/cgroup}} 2>/dev/null
+            done
             umount {STATE_DIR} 2>/dev/null; rm -rf {STATE_DIR}/*
             systemctl daemon-reload; systemctl reset-failed"
         ))?;
