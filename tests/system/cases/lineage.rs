@@ -137,6 +137,8 @@ pub(super) fn renamed(till: &Till) -> Result<()> {
     let monitor = till.wait_up(&MONITOR)?;
     let starts = till.starts(&MONITOR);
     till.sh(&format!("mv {path} {path}.old && cp {path}.old {path}"))?;
+    // All processes are looked at, which else comes every 45 s.
+    till.ok(&["systemctl", "reload", SERVICE])?;
     till.wait_event(&MONITOR, "renamed")?;
     till.wait_cycles(3)?;
     ensure!(till.processes(&MONITOR)? == [monitor], "it was harmed");
