@@ -128,7 +128,6 @@ pub(super) fn renamed(till: &Till) -> Result<()> {
     started(till, 1)?;
     wait_state(till, "up")?;
 
-    till.install_program(&MONITOR, Script::Stays)?;
     let path = MONITOR.path();
     let monitor = by_command(&MONITOR) + &format!("exe = \"{path}\"\n");
     let processes = by_command(&COMUNICADOR) + &monitor;
