@@ -68,6 +68,7 @@ fn ask(
             why = printable(&why.translated())
         )),
         Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
+        Ok(Answer::Busy { key }) => refused(t!("control.busy", key = printable(&key))),
         Ok(Answer::NotPaused) => print(&(t!("control.nothing_paused").into_owned() + "\n")),
         Ok(Answer::NotAllowed | Answer::NotUnderstood) => refused(t!("control.not_understood")),
         Err(NotAsked::NotRunning) => match Service::find(directories).pid() {

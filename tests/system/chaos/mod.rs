@@ -293,7 +293,10 @@ fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
         told(till, program)?;
         for killed in till.events(Some(program), "killed")? {
             let cause = &killed["MFE_CAUSE"];
-            ensure!(cause == "duplicate", "it ended what it was not to: {killed}");
+            ensure!(
+                cause == "duplicate",
+                "it ended what it was not to: {killed}"
+            );
         }
         let unhealthy = till.events(Some(program), "unhealthy")?;
         ensure!(unhealthy.is_empty(), "a false alarm: {unhealthy:?}");

@@ -190,7 +190,10 @@ pub(super) fn heard(till: &Till, program: &Program) -> Vec<String> {
 pub(super) fn copies(till: &Till) -> Result<[Vec<i32>; 2]> {
     let copies = |program: &Program| -> Result<Vec<i32>> {
         let script = program.script.rsplit('/').next().unwrap_or_default();
-        Ok(till.sessions(&[program.name, script])?.into_iter().collect())
+        Ok(till
+            .sessions(&[program.name, script])?
+            .into_iter()
+            .collect())
     };
     let [comunicador, monitor] = &PROGRAMS;
     Ok([copies(comunicador)?, copies(monitor)?])
@@ -277,7 +280,11 @@ pub(super) fn is_misfit(till: &Till, which: Which) -> Result<()> {
 
 /// Has systemd restart the unit of a program, as needrestart does. Only its main process ends with it; says
 /// beforehand, by `ends`, whether the program is that.
-pub(super) fn restart_unit(till: &Till, which: Which, ends: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn restart_unit(
+    till: &Till,
+    which: Which,
+    ends: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let process = the_copy(till, which)?;
     let unit = if which == BY_UNIT {
         VENDOR.to_owned()
@@ -295,7 +302,10 @@ pub(super) fn restart_unit(till: &Till, which: Which, ends: impl FnOnce() -> Res
     till.sh(&format!("systemctl restart {unit} || true"))?;
     if !is_main {
         let left = till.processes(&PROGRAMS[which])?;
-        ensure!(left == [process], "{process:?} was not left alone: {left:?}");
+        ensure!(
+            left == [process],
+            "{process:?} was not left alone: {left:?}"
+        );
     }
     Ok(())
 }
