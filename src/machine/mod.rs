@@ -202,6 +202,8 @@ pub struct Memory {
     pub starting_until: Option<Instant>,
     /// When it was requested, in clock ticks since boot.
     pub starting_since: Option<u64>,
+    /// Whether something of it may be where nothing can link it to it.
+    pub may_have_gone_elsewhere: bool,
     /// The living processes that have another name, program or arguments than when they were recognised.
     pub renamed: Vec<ProcessId>,
     /// The living processes that are nearly the program.
@@ -474,6 +476,7 @@ impl Machine {
                 .started
                 .filter(|started| started.is_in_flight)
                 .and_then(|started| started.since),
+            may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
             renamed: self.renamed.clone(),
             misfits: self
                 .misfit

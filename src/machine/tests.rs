@@ -1112,18 +1112,27 @@ fn nothing_left_is_nothing_to_wait_for() {
 
 #[test]
 fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
-    let mut bench = Bench::starting();
-    bench.event(Event::MayHaveGoneElsewhere);
-    bench.exits(200, ExitStatus::Code(1));
-    for seconds in [1, 20, 40, 59] {
-        bench.now = bench.epoch + seconds * SECOND;
+    let timed_out = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Unknown,
+    };
+    let failed = StartFailure::Failed(ExitStatus::Code(1));
+    for (is_restarted, failure) in [(false, failed), (true, timed_out)] {
+        let mut bench = Bench::starting();
+        bench.event(Event::MayHaveGoneElsewhere);
+        bench.exits(200, ExitStatus::Code(1));
+        for seconds in [1, 20, 40, 59] {
+            bench.now = bench.epoch + seconds * SECOND;
+            if is_restarted {
+                restarted_service(&mut bench);
+            }
+            bench.finds(left(&[], false));
+            assert!(!bench.absent().contains(&Action::Start));
+        }
+        bench.now = bench.epoch + 60 * SECOND;
         bench.finds(left(&[], false));
-        assert_eq!(bench.absent(), []);
+        assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
     }
-    bench.now = bench.epoch + 60 * SECOND;
-    bench.finds(left(&[], false));
-    let failure = StartFailure::Failed(ExitStatus::Code(1));
-    assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 }
 
 #[test]
@@ -1978,6 +1987,10 @@ impl World {
             // Nothing is left of a start of the earlier run.
             self.in_flight = None;
         }
+        if self.machine.phase() == Phase::New && self.is_hands_off() {
+            // Nothing of it is waited for, for nothing is started.
+            self.elsewhere_until = None;
+        }
         let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
         let besides = Besides {
             left: Some(Left {
@@ -2182,7 +2195,6 @@ impl World {
                 self.background
                     .extend(program.filter(|_| !self.has_succeeded));
                 self.held_until = None;
-                self.elsewhere_until = None;
             }
         }
     }

@@ -23,8 +23,8 @@ use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
-pub use lineage::Lineage;
 pub(crate) use lineage::is_command;
+pub use lineage::{Lineage, in_unit};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -44,8 +44,19 @@ pub enum StartProgram {
 /// Why it can't be.
 pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
     match &process.start {
-        Start::Command(command) => command::check(&command[0]),
+        Start::Command(command) => {
+            command::check(&command[0])?;
+            command::check_settled(&command[0])
+        }
         Start::Unit(_) => Ok(()),
+    }
+}
+
+/// Notes that the start that was last asked for is followed to its end: whoever starts the program of
+/// `process` from now on was asked by somebody else.
+pub fn is_over(process: &ProcessSettings) {
+    if instance::is_launcher(process.launcher) {
+        beside::note_begun(&Directories::new(None, None).runtime, &process.key);
     }
 }
 
@@ -60,7 +71,6 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
-                command::check_settled(&command[0])?;
                 beside::note(&Directories::new(None, None).runtime, &process.key, looked);
                 (unit_of(&process.key), true)
             }

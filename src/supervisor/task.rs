@@ -19,7 +19,7 @@ use crate::machine::{
     Action, Besides, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop,
 };
 use crate::proc::{ExitWatches, Left, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{Lineage, StartProgram, UnitStop, can_start, command_id};
+use crate::start::{self, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
@@ -228,6 +228,7 @@ impl Supervisor {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
+                    start::is_over(&self.process);
                     self.start_ended(outcome)
                 }
                 () = self.watches.any_exit() => self.look(),

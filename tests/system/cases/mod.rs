@@ -98,6 +98,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::private_socket_is_away,
     lineage::exit_status_lies,
     lineage::late_in_the_background,
+    lineage::late_second_copy,
     lineage::renamed,
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
@@ -119,6 +120,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     state::pause_over_a_reboot,
     operation::reboot,
     beside::power_off_waits_for_nobody,
+    beside::power_off_is_no_outage,
 ];
 
 /// Run on a machine of its own, beside all others.

@@ -29,8 +29,9 @@ const CONFFILES: [&str; 2] = [
     "/etc/needrestart/conf.d/mfe-watchdog.conf",
 ];
 
-const UNITS: [&str; 3] = [
+const UNITS: [&str; 4] = [
     "mfe-watchdog.service",
+    "mfe-watchdog-order.target",
     "mfe-watchdog-shutdown.service",
     "mfe@.service",
 ];
