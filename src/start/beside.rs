@@ -321,14 +321,14 @@ mod tests {
         }
     }
 
-    fn pending(since: u64) -> Option<Asked> {
+    fn pending(since: u64) -> Asked {
         let is_pending = true;
-        Some(Asked { since, is_pending })
+        Asked { since, is_pending }
     }
 
-    fn begun(since: u64) -> Option<Asked> {
+    fn begun(since: u64) -> Asked {
         let is_pending = false;
-        Some(Asked { since, is_pending })
+        Asked { since, is_pending }
     }
 
     fn says(machine: &Machine, known: &Known) -> String {
@@ -398,19 +398,19 @@ mod tests {
         assert_eq!(says(&machine, &by_hand), "go", "longer than start_timeout");
         let waited_for = Known {
             is_running: true,
-            asked: begun(NOW - 4001),
+            asked: Some(begun(NOW - 4001)),
             ..Known::default()
         };
         assert_eq!(says(&machine, &waited_for), "is starting: 20");
         let outlives_its_program = Known {
-            asked: begun(NOW - 10),
+            asked: Some(begun(NOW - 10)),
             ..waited_for
         };
         assert_eq!(says(&machine, &outlives_its_program), "go");
         let is_up = Known {
             is_running: true,
             is_up: true,
-            asked: begun(NOW - 4001),
+            asked: Some(begun(NOW - 4001)),
             ..Known::default()
         };
         assert_eq!(says(&machine, &is_up), "go");
@@ -436,9 +436,9 @@ mod tests {
         assert_eq!(says(&machine, &known), "go", "that is long ago");
         known.is_running = true;
         assert_eq!(says(&machine, &known), "runs: 20");
-        known.asked = begun(NOW - 1);
+        known.asked = Some(begun(NOW - 1));
         assert_eq!(says(&machine, &known), "runs: 20", "somebody else asks");
-        known.asked = pending(NOW - 1);
+        known.asked = Some(pending(NOW - 1));
         assert_eq!(says(&machine, &known), "go", "it knows better");
     }
 
@@ -447,13 +447,13 @@ mod tests {
         let machine = Machine::new();
         fs::remove_dir_all(machine.path("proc/1")).unwrap();
         let mut known = Known {
-            asked: pending(NOW - 1),
+            asked: Some(pending(NOW - 1)),
             ..Known::default()
         };
         assert!(says(&machine, &known).starts_with("unknown: "));
         known.is_running = true;
         assert_eq!(says(&machine, &known), "go");
-        for asked in [pending(NOW - 2000), begun(NOW - 1)] {
+        for asked in [Some(pending(NOW - 2000)), Some(begun(NOW - 1))] {
             known.asked = asked;
             assert!(says(&machine, &known).starts_with("unknown: "));
         }
@@ -468,10 +468,16 @@ mod tests {
         assert_eq!(asked(directory.path(), "monitor"), None);
         let looked = Moment::now();
         note(directory.path(), "monitor", looked);
-        assert_eq!(asked(directory.path(), "monitor"), pending(looked.ticks));
+        assert_eq!(
+            asked(directory.path(), "monitor"),
+            Some(pending(looked.ticks))
+        );
         for _ in 0..2 {
             note_begun(directory.path(), "monitor");
-            assert_eq!(asked(directory.path(), "monitor"), begun(looked.ticks));
+            assert_eq!(
+                asked(directory.path(), "monitor"),
+                Some(begun(looked.ticks))
+            );
         }
         note_begun(directory.path(), "comunicador");
         assert_eq!(asked(directory.path(), "comunicador"), None);
