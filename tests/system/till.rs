@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -91,6 +91,19 @@ const JOURNAL_SOCKETS: &str = "systemd-journald.socket systemd-journald-dev-log.
 pub(crate) struct Process {
     pub(crate) pid: i32,
     start_time: u64,
+}
+
+impl Process {
+    /// When it began, to the hundredth of a second.
+    pub(crate) fn began(self) -> Result<SystemTime> {
+        let uptime = fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+        let now = SystemTime::now();
+        let uptime = uptime.split_whitespace().next().context("no uptime")?;
+        let uptime = Duration::from_secs_f64(uptime.parse()?);
+        // In hundredths of a second since boot (proc(5)).
+        let began = Duration::from_millis(self.start_time * 10);
+        Ok(now - uptime.saturating_sub(began))
+    }
 }
 
 pub(crate) struct Till {
