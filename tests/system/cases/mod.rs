@@ -106,6 +106,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_stopped,
     faults::journal_frozen,
     old_systems::kernel_of_16_04,
+    old_systems::journal_of_16_04,
+    old_systems::runtime_directory_of_16_04,
     units::other_target,
     units::sysv_script,
     units::start_limit,

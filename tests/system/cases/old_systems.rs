@@ -5,8 +5,12 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config};
+use crate::till::{
+    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, SOON, STARTS, Script, Till, by_command, config,
+};
+use mfe_kit::wait_for;
 
 /// System calls that Linux 4.4 (Ubuntu 16.04) doesn't have, nor does the C library need them.
 const SINCE_4_4: [&str; 25] = [
@@ -48,6 +52,12 @@ const COST: u128 = 500;
 
 /// How often the programs are killed.
 const KILLS: usize = 3;
+
+/// A start that takes its time, on a busy machine.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Longer than an outage may be uncertain without being told so.
+const UNCERTAIN: Duration = Duration::from_millis(1500);
 
 /// How exactly it is known when a process began.
 const EXACT: Duration = Duration::from_millis(50);
@@ -122,4 +132,132 @@ fn cost(till: &Till, pid: i32) -> Result<u128> {
     sleep(IDLE);
     let spent = Duration::from_nanos(spent()? - before);
     Ok(spent.as_micros() / u128::from(IDLE.as_secs()))
+}
+
+/// Where nothing tells that stderr is the journal, as before systemd 231, each message is there once all the
+/// same, in English on a Portuguese till, and all of them are the unit's.
+pub(super) fn journal_of_16_04(till: &Till) -> Result<()> {
+    till.drop_in(
+        SERVICE,
+        "[Service]\nUnsetEnvironment=JOURNAL_STREAM\nEnvironment=LANG=pt_BR.UTF-8\n",
+    )?;
+    let [comunicador, _] = till.all_day()?;
+    till.kill_and_wait(&COMUNICADOR, comunicador)?;
+    till.wait_event(&COMUNICADOR, "restarted")?;
+    till.configure("interval = \"soon\"\n")?;
+    let reload = till.run(&["systemctl", "reload", SERVICE])?;
+    ensure!(!reload.status.success(), "a bad configuration was taken");
+    till.configure_as_usual()?;
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    let entries = till.journal(SERVICE)?;
+    let ours = |entry: &&Value| entry["_SYSTEMD_UNIT"] == SERVICE;
+    let printed: Vec<_> = entries
+        .iter()
+        .filter(ours)
+        .filter(|entry| entry["_TRANSPORT"] == "stdout")
+        .filter_map(|entry| entry["MESSAGE"].as_str())
+        .collect();
+    // What `check` has to say of the reload is all that is printed.
+    ensure!(
+        !printed.is_empty() && printed.iter().all(|line| line.starts_with(CONFIG)),
+        "{printed:?}"
+    );
+    ensure!(
+        printed.iter().any(|line| line.contains("interval")),
+        "{printed:?}"
+    );
+    let portuguese = |line: &&&str| line.contains("não") || line.contains("inválid");
+    let portuguese: Vec<_> = printed.iter().filter(portuguese).collect();
+    ensure!(
+        portuguese.is_empty(),
+        "Portuguese in the journal: {portuguese:?}"
+    );
+    for event in ["startup", "shutdown"] {
+        let told = entries.iter().filter(|entry| entry["MFE_EVENT"] == event);
+        ensure!(told.count() == 1, "{event} isn't there once");
+    }
+    Ok(())
+}
+
+/// Where the runtime directory goes at each end of the service, as before systemd 235, nothing is forgotten: a
+/// start that is in flight is waited for, and a pause goes on.
+pub(super) fn runtime_directory_of_16_04(till: &Till) -> Result<()> {
+    till.drop_in(SERVICE, "[Service]\nRuntimeDirectoryPreserve=no\n")?;
+    till.all_day()?;
+    // It is there 8 s after its start script has ended, and in a session of its own.
+    let body = format!(
+        "#!/bin/sh\necho $$ >> {STARTS}/{}\nsetsid sh -c 'sleep 8; exec {}' &\nexit 0\n",
+        COMUNICADOR.key,
+        COMUNICADOR.path()
+    );
+    till.write(COMUNICADOR.script, &body, 0o755)?;
+    for way in ["kill", "restart", "upgrade"] {
+        let before = till.starts(&COMUNICADOR);
+        let running = till.processes(&COMUNICADOR)?;
+        let process = running.first().context("it runs")?;
+        till.signal("KILL", process.pid)?;
+        wait_for("the start has begun", SOON, || {
+            Ok((till.starts(&COMUNICADOR) > before).then_some(()))
+        })?;
+        end_service(till, way)?;
+        till.wait_up_for(&COMUNICADOR, SLOW)?;
+        // A second start would have been made by now.
+        till.wait_cycles(3)?;
+        ensure!(
+            till.starts(&COMUNICADOR) == before + 1,
+            "{way}: {} starts instead of one",
+            till.starts(&COMUNICADOR) - before
+        );
+        let copies = till.processes(&COMUNICADOR)?;
+        ensure!(copies.len() == 1, "{way}: {copies:?}");
+    }
+    let restarted = till.events(Some(&COMUNICADOR), "restarted")?.len();
+    ensure!(restarted == 3, "{restarted} restarts were told");
+
+    till.ok(&["mfe-watchdog", "pause", COMUNICADOR.key, "--for", "30m"])?;
+    let paused = till.processes(&COMUNICADOR)?;
+    for process in paused {
+        till.signal("KILL", process.pid)?;
+    }
+    for way in ["kill", "restart", "upgrade"] {
+        end_service(till, way)?;
+        wait_for("it is still paused", SOON, || {
+            let status = till.status_of(&COMUNICADOR);
+            Ok(status
+                .filter(|status| status["state"] == "paused")
+                .map(drop))
+        })?;
+        till.wait_cycles(3)?;
+        ensure!(
+            till.processes(&COMUNICADOR)?.is_empty(),
+            "{way}: started in a pause"
+        );
+    }
+    till.ok(&["mfe-watchdog", "resume", COMUNICADOR.key])?;
+    till.wait_up_for(&COMUNICADOR, SLOW)?;
+    // A death in the time without the service is told as what it may have been at most.
+    till.install_program(&COMUNICADOR, Script::Stays)?;
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    let running = till.processes(&COMUNICADOR)?;
+    let process = running.first().context("it runs")?;
+    till.signal("KILL", process.pid)?;
+    sleep(UNCERTAIN);
+    till.start()?;
+    till.wait_up(&COMUNICADOR)?;
+    let told = till.wait_event(&COMUNICADOR, "restarted")?;
+    let text = told["MESSAGE"].as_str().unwrap_or_default();
+    ensure!(text.contains("after an outage of up to "), "{text}");
+    Ok(())
+}
+
+/// Ends the service, and waits for its next run.
+fn end_service(till: &Till, way: &str) -> Result<()> {
+    let before = till.main_pid()?;
+    match way {
+        "kill" => till.signal("KILL", before)?,
+        "restart" => drop(till.ok(&["systemctl", "restart", SERVICE])?),
+        _ => drop(till.apt_install("current", &["--reinstall"])?),
+    }
+    till.wait_for_another(before, SOON)?;
+    Ok(())
 }
