@@ -394,11 +394,22 @@ impl Service {
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins anew.
     fn remembered(&self) -> Vec<Remembered> {
-        self.keeper.read().unwrap_or_else(|error| {
+        let mut remembered = self.keeper.read().unwrap_or_else(|error| {
             let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
-        })
+        });
+        // A run that was killed has published where things stood at the end of its last cycle.
+        let published = Status::read(&self.options.directories.runtime);
+        let published = published.ok().flatten().and_then(|status| {
+            let ago = status.updated_at.age(SystemTime::now())?;
+            Instant::now().checked_sub(ago)
+        });
+        for remembered in &mut remembered {
+            let seen_alive = &mut remembered.memory.seen_alive;
+            *seen_alive = (*seen_alive).max(published);
+        }
+        remembered
     }
 
     /// Says that the configuration can't be used, and what is in force instead.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{Absence, Action, Machine, Phase, Trouble};
-use super::{DUMPING, FIRST_POLL, LAST_POLL, STOPPED};
+use super::{DUMPING, FIRST_POLL, LAST_POLL, STOPPED, UNCERTAIN};
 use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
@@ -89,9 +89,14 @@ impl Machine {
             _ if !ours_may_have => Some(adopted()),
             Phase::Starting | Phase::Stopping | Phase::Clearing | Phase::Backoff | Phase::Down => {
                 match self.absence {
-                    Some(Absence { cause, since }) if cause != Cause::Absent => {
-                        let outage = now.saturating_duration_since(since);
-                        Some(Change::Restarted { pid, cause, outage })
+                    Some(absence) if absence.cause != Cause::Absent => {
+                        let unseen = absence.noticed.saturating_duration_since(absence.since);
+                        Some(Change::Restarted {
+                            pid,
+                            cause: absence.cause,
+                            outage: now.saturating_duration_since(absence.since),
+                            is_at_most: unseen > UNCERTAIN,
+                        })
                     }
                     _ => Some(Change::Up { pid }),
                 }
@@ -354,7 +359,11 @@ impl Machine {
             Termination::by_signal(ids, now, timeout)
         });
         self.phase = Phase::Replacing;
-        self.absence = Some(Absence { since: now, cause });
+        self.absence = Some(Absence {
+            since: now,
+            noticed: now,
+            cause,
+        });
         self.signal_failure = None;
         self.surplus.clear();
         self.attempt.poll = FIRST_POLL;

@@ -148,6 +148,15 @@ impl Cause {
     }
 }
 
+impl From<ExitStatus> for Cause {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Code(code) => Self::Exited(code),
+            ExitStatus::Signal(number) => Self::Killed(number),
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -193,8 +202,10 @@ pub enum Change {
         pid: i32,
         /// Why it had to be restarted.
         cause: Cause,
-        /// From the moment its absence was noticed until it was seen again.
+        /// From the moment it was last known to live until it was seen again.
         outage: Duration,
+        /// Whether its end was noticed late, so that it may have been gone for less.
+        is_at_most: bool,
     },
     /// A start failed, for a reason not yet said.
     StartFailed(StartFailure),

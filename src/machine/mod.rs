@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
+use crate::sys::timer::next_multiple;
 use crate::text::phrase::Phrase;
 use copies::Copies;
 use termination::Termination;
@@ -44,6 +45,9 @@ const LAST_POLL: Duration = Duration::from_millis(500);
 /// The longest time without a look at all processes: a second copy that takes its name long after its
 /// birth is to be told within a minute, of which it has ten seconds to settle.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(45);
+
+/// An outage whose begin isn't known to within this is told as one of at most its length.
+const UNCERTAIN: Duration = Duration::from_secs(1);
 
 /// How many starts may fail before the next one waits for longer than a cycle.
 const QUICK_TRIES: u32 = 6;
@@ -73,6 +77,16 @@ pub enum Event {
     Looked(Sighting, Besides),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
+    /// Of those that were alive one at least was watched, and lived until this time; told before the look
+    /// that may find them gone.
+    Watched(Instant),
+    /// How one has ended that was found gone: systemd knows.
+    HadEnded {
+        /// The pid that it had.
+        pid: i32,
+        /// How it has ended.
+        status: ExitStatus,
+    },
     /// Something was born since the start in a session of its own, which nothing can link to it; told
     /// before the end of its start program.
     MayHaveGoneElsewhere,
@@ -212,6 +226,8 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// When one of them was last known to live.
+    pub seen_alive: Option<Instant>,
     /// The outage that lasted.
     pub absence: Option<Absence>,
     /// The pause, if there is one.
@@ -283,8 +299,10 @@ struct Misfit {
 /// The time since when a process is gone, or is being made to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absence {
-    /// Since when.
+    /// Since when at most: it was last known to live then.
     pub since: Instant,
+    /// When that was noticed.
+    pub noticed: Instant,
     /// Why.
     pub cause: Cause,
 }
@@ -307,6 +325,10 @@ pub struct Machine {
     look_failure: Option<Phrase>,
     /// The processes that were alive at the last successful look.
     alive: Vec<ProcessId>,
+    /// When one of them was last known to live.
+    seen_alive: Option<Instant>,
+    /// Those that were found gone last.
+    gone: Vec<ProcessId>,
     /// What is known of them beyond that.
     seen: Vec<Alive>,
     copies: Copies,
@@ -387,6 +409,8 @@ impl Machine {
             phase: Phase::New,
             look_failure: None,
             alive: Vec::new(),
+            seen_alive: None,
+            gone: Vec::new(),
             seen: Vec::new(),
             copies: Copies::default(),
             renamed: Vec::new(),
@@ -483,6 +507,8 @@ impl Machine {
             late_starts: self.late_starts,
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            // It goes on: when it ended is for whoever reads this to say.
+            seen_alive: None,
             absence: self.absence,
             pause,
         }
@@ -682,6 +708,8 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
+            Event::Watched(until) => self.seen_alive = self.seen_alive.max(Some(until.min(now))),
+            Event::HadEnded { pid, status } => self.had_ended(pid, status),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
@@ -799,6 +827,9 @@ impl Machine {
             self.started = Some(Started::inherited(now, since));
         }
         let alive = self.recognised(sighting, actions);
+        if !sighting.alive.is_empty() {
+            self.seen_alive = Some(now);
+        }
         if !alive.is_empty() {
             self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
@@ -878,11 +909,7 @@ impl Machine {
 
     /// The first multiple of the interval after `now`, counted from the epoch.
     fn next_cycle(&self, now: Instant) -> Instant {
-        let since = now.saturating_duration_since(self.epoch).as_nanos();
-        let interval = self.policy.interval.as_nanos().max(1);
-        let rest = interval - since % interval;
-        // An interval is at most an hour, so the rest fits.
-        now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+        next_multiple(self.epoch, self.policy.interval, now)
     }
 }
 

@@ -131,7 +131,9 @@ impl Bench {
         }))
     }
 
+    /// It was watched until just now.
     fn absent(&mut self) -> Vec<Action> {
+        self.event(Event::Watched(self.now));
         self.event(looked(Sighting::default()))
     }
 
@@ -315,10 +317,84 @@ fn restarts_what_is_gone_and_measures_the_outage() {
         pid: 200,
         cause: Cause::Gone,
         outage: 2 * SECOND,
+        is_at_most: false,
     };
     assert_eq!(bench.after(2 * SECOND).alive(&[200]), [report(back)]);
     assert_eq!(bench.machine.restarts(), 1);
     assert_eq!(bench.next_look(), 10 * SECOND);
+}
+
+#[test]
+fn an_outage_counts_from_when_it_was_last_known_to_live() {
+    let restarted = |bench: &mut Bench, outage, is_at_most| {
+        bench.event(looked(Sighting::default()));
+        bench.event(STARTED);
+        let back = Change::Restarted {
+            pid: 200,
+            cause: Cause::Gone,
+            outage,
+            is_at_most,
+        };
+        assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+    };
+    // Nothing has watched it since the look.
+    restarted(Bench::up().after(9 * SECOND), 10 * SECOND, true);
+    // It was looked at a moment ago.
+    let mut bench = Bench::up();
+    bench.event(Event::Watched(bench.now + 9 * SECOND));
+    restarted(bench.after(SECOND / 4), SECOND * 5 / 4, false);
+    let mut bench = Bench::up();
+    bench.after(8 * SECOND);
+    bench.event(Event::Watched(bench.now));
+    restarted(bench.after(SECOND / 4), SECOND * 5 / 4, false);
+    // What has watched it isn't ahead of the look, nor does it fall behind.
+    let mut bench = Bench::up();
+    bench.after(8 * SECOND).alive(&[100]);
+    bench.event(Event::Watched(bench.epoch));
+    restarted(bench.after(2 * SECOND), 3 * SECOND, true);
+}
+
+#[test]
+fn how_it_ended_may_be_learnt_while_it_is_being_started() {
+    let ended = |pid| Event::HadEnded {
+        pid,
+        status: ExitStatus::Signal(9),
+    };
+    for (pid, cause) in [(100, Cause::Killed(9)), (99, Cause::Gone)] {
+        let mut bench = Bench::starting();
+        assert_eq!(bench.event(ended(pid)), []);
+        let back = Change::Restarted {
+            pid: 200,
+            cause,
+            outage: SECOND,
+            is_at_most: false,
+        };
+        assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
+        assert_eq!(bench.event(ended(200)), [], "it lives");
+    }
+}
+
+#[test]
+fn what_dies_while_the_service_is_away_was_seen_by_the_earlier_run() {
+    let mut bench = Bench::up();
+    bench.after(3 * SECOND).alive(&[100]);
+    let seen_alive = Some(bench.now);
+    let memory = Memory {
+        seen_alive,
+        ..bench.machine.memory()
+    };
+    assert_eq!(bench.machine.memory().seen_alive, None, "it goes on");
+    bench.after(9 * SECOND);
+    bench.machine = Machine::new(policy(), bench.now, bench.now).remembering(memory, false);
+    bench.event(looked(Sighting::default()));
+    bench.event(STARTED);
+    let back = Change::Restarted {
+        pid: 200,
+        cause: Cause::Gone,
+        outage: 10 * SECOND,
+        is_at_most: true,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
 }
 
 #[test]
@@ -512,6 +588,7 @@ fn what_was_gone_when_the_service_died_is_brought_back_all_the_same() {
         pid: 204,
         cause: Cause::Gone,
         outage: 2 * SECOND,
+        is_at_most: false,
     };
     assert_eq!(bench.after(SECOND).alive(&[204])[0], report(back));
     assert_eq!(bench.machine.restarts(), 4);
@@ -532,6 +609,7 @@ fn a_start_in_flight_when_the_service_died_ends_the_outage() {
         pid: 200,
         cause: Cause::Gone,
         outage: 2 * SECOND,
+        is_at_most: false,
     };
     assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
     assert_eq!(bench.machine.restarts(), 1);
@@ -564,6 +642,7 @@ fn a_death_that_nobody_saw_is_a_restart_too() {
         pid: 200,
         cause: Cause::Killed(11),
         outage: SECOND,
+        is_at_most: false,
     };
     assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
 
@@ -744,6 +823,7 @@ fn an_unhealthy_process_is_asked_to_end_then_killed_and_started_once_it_is_gone(
         pid: 200,
         cause: Cause::Unhealthy,
         outage: 13 * SECOND,
+        is_at_most: false,
     });
     let expected = [back, recovered(200, "tcp")];
     assert_eq!(bench.after(SECOND).alive(&[200]), expected);

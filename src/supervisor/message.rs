@@ -49,9 +49,19 @@ pub(super) fn message(
             let text = format!("{name} is being started with {}", process.start);
             new(Kind::Starting, start_program, text)
         }
-        Change::Restarted { pid, cause, outage } => {
+        Change::Restarted {
+            pid,
+            cause,
+            outage,
+            is_at_most,
+        } => {
             let outage_ms = u64::try_from(outage.as_millis()).unwrap_or(u64::MAX);
-            let outage = format_duration(Duration::from_millis(outage_ms));
+            let outage = if *is_at_most {
+                let seconds = Duration::from_secs(outage_ms.div_ceil(1000));
+                format!("up to {}", format_duration(seconds))
+            } else {
+                format_duration(Duration::from_millis(outage_ms)).to_string()
+            };
             let text = format!("{name} is back (pid {pid}) after an outage of {outage}");
             Message {
                 cause: Some(cause.as_str()),

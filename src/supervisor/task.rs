@@ -26,6 +26,9 @@ use crate::sys::timer::Alarm;
 use crate::text::phrase::phrase;
 use crate::text::timestamp::Timestamp;
 
+/// A machine that is merely busy makes a look less late than this.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// For how long a restart is recent.
 const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -206,7 +209,7 @@ impl Supervisor {
             table,
             machine,
             alarm: Alarm::new(),
-            watches: ExitWatches::default(),
+            watches: ExitWatches::new(epoch),
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
@@ -224,13 +227,14 @@ impl Supervisor {
 
     async fn run(mut self) {
         loop {
+            let interval = self.process.policy.interval;
             let events = tokio::select! {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
                     self.start_ended(outcome)
                 }
-                () = self.watches.any_exit() => self.look(),
+                () = self.watches.any_exit(interval) => self.look(),
                 verdict = self.checks.changed() => match self.judged(verdict) {
                     Some(event) => vec![self.obstacle(), event],
                     None => continue,
@@ -289,7 +293,13 @@ impl Supervisor {
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
                     besides.left = self.left();
                 }
-                let mut events = Vec::new();
+                let until = self.watches.seen_alive(self.is_overdue());
+                let mut events: Vec<Event> = until.map(Event::Watched).into_iter().collect();
+                if let Some((pid, status)) =
+                    self.start_program.as_ref().and_then(StartProgram::before)
+                {
+                    events.push(Event::HadEnded { pid, status });
+                }
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }
@@ -303,6 +313,12 @@ impl Supervisor {
                 vec![Event::LookFailed(error.phrase())]
             }
         }
+    }
+
+    /// Whether this look should have been made long ago: the service has stood still, and what the kernel
+    /// had to tell meanwhile is told late.
+    fn is_overdue(&self) -> bool {
+        Instant::now() > self.machine.next_look() + OVERDUE
     }
 
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the

@@ -10,6 +10,7 @@ mod hooks;
 mod identity;
 mod installation;
 mod lineage;
+mod old_systems;
 mod operation;
 mod package;
 mod report;
@@ -104,7 +105,9 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     lineage::forks_twice,
     faults::journal_stopped,
     faults::journal_frozen,
-    faults::old_kernel,
+    old_systems::kernel_of_16_04,
+    old_systems::journal_of_16_04,
+    old_systems::runtime_directory_of_16_04,
     units::other_target,
     units::sysv_script,
     units::start_limit,
