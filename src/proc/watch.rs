@@ -1,5 +1,6 @@
 //! Tells at once when a known process ends, through pidfds (`pidfd_open(2)`, Linux 5.3); it is a
-//! hint to look, never an answer, and everything works without it, one interval later.
+//! hint to look, never an answer, and everything works without it, one interval later. Whom to watch, and
+//! that they aren't many, is up to [`crate::machine`].
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
 use super::{ProcessId, ProcessTable};
+use crate::sys::descriptors::is_of_the_reserve;
 use crate::sys::timer::readable;
 
 /// Watches over the processes that are up.
@@ -70,6 +72,7 @@ impl ExitWatches {
 /// start time is read again behind the open descriptor.
 fn open(id: ProcessId, table: &mut ProcessTable) -> State {
     let pidfd = match Pid::from_raw(id.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        Some(Ok(pidfd)) if is_of_the_reserve(&pidfd) => return State::Silent,
         Some(Ok(pidfd)) => pidfd,
         Some(Err(Errno::SRCH)) => return State::Ended,
         Some(Err(_)) | None => return State::Silent,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
-use crate::text::escape::printable;
+use crate::text::escape::{list, printable};
 
 /// A [`Phrase`]: its English and, in the order in which they stand in it, its parts.
 macro_rules! phrase {
@@ -99,6 +99,24 @@ impl Phrase {
         let mut names = parts.filter_map(|part| part.split('}').next());
         names.position(|known| known == name)
     }
+}
+
+/// More pids aren't listed.
+const PIDS_MAX: usize = 10;
+
+/// Pids for a person, of which there are `more`: the first ten, and how many others there are.
+pub(crate) fn pids(pids: &[i32], more: usize) -> Phrase {
+    let shown = &pids[..pids.len().min(PIDS_MAX)];
+    let more = more + pids.len() - shown.len();
+    let shown = list(shown);
+    if more == 0 {
+        return Phrase::of_words(shown);
+    }
+    phrase!(
+        "%{pids} and %{more} more",
+        pids = shown,
+        more = more.to_string()
+    )
 }
 
 impl fmt::Display for Phrase {
