@@ -135,9 +135,9 @@ impl Unsent {
     fn text(&self, is_status: bool) -> String {
         let assignments = self.0.iter();
         let wanted = assignments.filter(|(name, _)| (*name == STATUS) == is_status);
-        wanted
-            .map(|(name, value)| format!("{name}={value}\n"))
-            .collect()
+        wanted.fold(String::new(), |text, (name, value)| {
+            text + &format!("{name}={value}\n")
+        })
     }
 
     fn was_sent(&mut self, is_status: bool) {

@@ -33,7 +33,10 @@ impl Machine {
         };
         if change.is_some() && !was_unknown {
             let is_start = matches!(change, Some(Change::Up { .. } | Change::Restarted { .. }));
-            self.is_of_our_start = is_start && alive.len() == 1;
+            self.ours = match alive {
+                [only] if is_start => Some(only.id),
+                _ => None,
+            };
         }
         if self.phase != Phase::Up || !is_same {
             let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
@@ -331,7 +334,7 @@ impl Machine {
         else {
             return;
         };
-        let is_ours = self.is_of_our_start
+        let is_ours = self.ours == Some(first)
             || self.copies.is_kin(first)
             || self.copies.is_family(first) && !is_foreign;
         let finding = match &self.program {

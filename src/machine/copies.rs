@@ -31,8 +31,8 @@ pub(super) struct Copies {
     surplus: Vec<Surplus>,
     /// Impostors that were told, or counted.
     impostors: Vec<ProcessId>,
-    crowd_of_copies: Crowd,
-    crowd_of_impostors: Crowd,
+    seconds_crowd: Crowd,
+    impostors_crowd: Crowd,
 }
 
 /// Many of a kind, of which only a few are told one by one.
@@ -222,12 +222,12 @@ impl Copies {
         more: usize,
     ) -> News<Duplicate> {
         let is_news = !due.is_empty();
-        due.truncate(self.crowd_of_copies.admit(now, due.len()));
+        due.truncate(self.seconds_crowd.admit(now, due.len()));
         let all = self.duplicates().count() + more;
-        let others = is_news.then(|| all.saturating_sub(self.crowd_of_copies.told));
+        let others = is_news.then(|| all.saturating_sub(self.seconds_crowd.told));
         News {
             each: due,
-            others: others.and_then(|others| self.crowd_of_copies.count(others)),
+            others: others.and_then(|others| self.seconds_crowd.count(others)),
         }
     }
 
@@ -254,13 +254,13 @@ impl Copies {
         let surplus = self.impostors.len().saturating_sub(2 * IMPOSTORS_MAX);
         self.impostors.drain(..surplus);
         let is_news = !each.is_empty() || more > 0;
-        each.truncate(self.crowd_of_impostors.admit(now, each.len()));
-        let others = (impostors.len() + more).saturating_sub(self.crowd_of_impostors.told);
-        let is_counted = is_news && is_whole && self.crowd_of_impostors.told == TOLD_MAX;
+        each.truncate(self.impostors_crowd.admit(now, each.len()));
+        let others = (impostors.len() + more).saturating_sub(self.impostors_crowd.told);
+        let is_counted = is_news && is_whole && self.impostors_crowd.told == TOLD_MAX;
         News {
             each,
             others: is_counted
-                .then(|| self.crowd_of_impostors.count(others))
+                .then(|| self.impostors_crowd.count(others))
                 .flatten(),
         }
     }

@@ -354,8 +354,8 @@ pub struct Machine {
     copies: Copies,
     /// What the program was when it was last known to be that.
     program: Option<Program>,
-    /// Meaningful in `Up`: whether it has come up alone, with our own start.
-    is_of_our_start: bool,
+    /// The process that has come up alone, with our own start.
+    ours: Option<ProcessId>,
     /// Those of them that were told to have another name, program or arguments by now.
     renamed: Vec<ProcessId>,
     /// Whether what makes the process has changed since all processes were last looked at.
@@ -437,7 +437,7 @@ impl Machine {
             more_alive: 0,
             copies: Copies::default(),
             program: None,
-            is_of_our_start: false,
+            ours: None,
             renamed: Vec::new(),
             is_other_target: false,
             misfit: None,

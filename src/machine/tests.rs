@@ -979,9 +979,9 @@ fn what_only_a_stricter_rule_refuses_is_never_absent() {
             }
             Event::Looked(sighting)
         };
-        let misfit = report(Change::Misfit(refused.clone()));
+        let misfit = [report(Change::Misfit(refused.clone()))];
         let mut bench = Bench::new();
-        assert_eq!(bench.event(look(&[], false)), [misfit.clone()]);
+        assert_eq!(bench.event(look(&[], false)), misfit);
         assert_eq!(bench.after(SECOND).event(look(&[], true)), []);
         assert_eq!(bench.phase(), Phase::Misfit);
         let actions = bench.after(SECOND).absent();
@@ -991,23 +991,20 @@ fn what_only_a_stricter_rule_refuses_is_never_absent() {
         let mut bench = Bench::new();
         bench.alive(&[50]);
         restarted_service(&mut bench);
-        assert_eq!(bench.event(look(&[], true)), [misfit.clone()]);
+        assert_eq!(bench.event(look(&[], true)), misfit);
 
         // Beside the program it is one of those that aren't it, until it is alone.
         let mut bench = Bench::up();
         let told = report(Change::Impostor(refused.clone()));
         assert_eq!(bench.after(SECOND).event(look(&[100], false)), [told]);
-        assert_eq!(
-            bench.after(SECOND).event(look(&[], false)),
-            [misfit.clone()]
-        );
+        assert_eq!(bench.after(SECOND).event(look(&[], false)), misfit);
         assert_eq!(bench.phase(), Phase::Misfit);
 
         let mut bench = Bench::up();
         bench.event(failed("tcp", true));
         assert_eq!(bench.phase(), Phase::Replacing);
         let actions = bench.after(SECOND).event(look(&[], false));
-        assert!(actions.contains(&misfit), "{actions:?}");
+        assert!(actions.contains(&misfit[0]), "{actions:?}");
         assert!(!actions.contains(&Action::Start), "{actions:?}");
     }
 }

@@ -20,7 +20,6 @@ pub(super) struct Executable {
     pub(super) inode: u64,
     pub(super) owner: u32,
     mode: u32,
-    links: u64,
 }
 
 impl Executable {
@@ -37,22 +36,15 @@ impl Executable {
                 inode: file.stx_ino,
                 owner: file.stx_uid,
                 mode: u32::from(file.stx_mode),
-                links: u64::from(file.stx_nlink),
             }),
             // Linux before 4.11.
             Err(Errno::NOSYS) => {
                 let file = statat(root, path, flags)?;
-                #[allow(
-                    clippy::useless_conversion,
-                    reason = "the widths differ between architectures"
-                )]
-                let links = u64::from(file.st_nlink);
                 Ok(Self {
                     device: file.st_dev,
                     inode: file.st_ino,
                     owner: file.st_uid,
                     mode: file.st_mode,
-                    links,
                 })
             }
             Err(errno) => Err(errno),
@@ -64,12 +56,11 @@ impl Executable {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
-    /// Whether this is what lay in the place of `now` before an upgrade: it was removed, and nobody else
+    /// Whether this may be what lay in the place of `now`, or in that folder, before an upgrade: nobody else
     /// could change it than whoever can change `now`.
     fn was_in_the_place_of(&self, now: &Self) -> bool {
         let writable = |file: &Self| file.mode & 0o022;
-        self.links == 0
-            && self.device == now.device
+        self.device == now.device
             && self.owner == now.owner
             && writable(self) & !writable(now) == 0
     }
@@ -97,8 +88,11 @@ pub(super) fn is_the_file(root: BorrowedFd<'_>, link: &str, path: &[u8]) -> bool
     };
     match here {
         Ok(here) => runs.is(&here) || was_at(Ok(here)),
-        // What was removed lay in this folder.
-        Err(Errno::NOENT | Errno::NOTDIR) => path.parent().is_some_and(|folder| was_at(at(folder))),
+        // What was removed lay in the nearest folder that is left.
+        Err(Errno::NOENT | Errno::NOTDIR) => {
+            let folders = path.ancestors().skip(1);
+            was_at(folders.map(at).find(Result::is_ok).unwrap_or(here))
+        }
         Err(_) => true,
     }
 }
@@ -125,11 +119,6 @@ mod tests {
         let path = path.as_os_str().as_bytes();
         assert!(is_the_file(proc.as_fd(), "exe", path));
         assert!(!is_the_file(proc.as_fd(), "others", path));
-        let deleted = [path, DELETED].concat();
-        assert!(
-            !is_the_file(proc.as_fd(), "others", &deleted),
-            "it wasn't removed, whatever its name says"
-        );
         assert!(
             is_the_file(proc.as_fd(), "nothing", path),
             "it can't be told"

@@ -182,8 +182,8 @@ struct Supervisor {
     look_error: Option<LookError>,
     /// Whether a look was begun and has more to judge.
     is_unfinished: bool,
-    /// The first one, when it was last asked whose it is.
-    identified: Option<ProcessId>,
+    /// The first one, when it was last asked whose it is, and the answer.
+    identified: Option<(ProcessId, Option<Identity>)>,
     published: Published,
     slot: Arc<Slot>,
     hooks: Hooks,
@@ -405,7 +405,11 @@ impl Supervisor {
         let alive = self.machine.alive();
         let named = named(change).into_iter();
         let ids = named.filter_map(|pid| alive.iter().find(|id| id.pid == pid));
-        ids.filter_map(|id| self.table.identify(*id)).collect()
+        ids.filter_map(|id| match &self.identified {
+            Some((known, who)) if known == id && who.is_some() => who.clone(),
+            _ => self.table.identify(*id),
+        })
+        .collect()
     }
 
     /// Whose the first process is and what it runs, when it is another one than before; unless the rules say
@@ -413,14 +417,17 @@ impl Supervisor {
     fn identity(&mut self) -> Option<Event> {
         let first = self.machine.first();
         let first = first.filter(|_| self.machine.phase() == Phase::Up);
-        if self.identified == first {
+        let known = self.identified.as_ref().map(|(id, _)| *id);
+        if known == first {
             return None;
         }
-        self.identified = first;
+        self.identified = first.map(|first| (first, None));
         if self.process.target.names_one() {
             return None;
         }
-        let who = self.table.identify(first?)?;
+        let first = first?;
+        let who = self.table.identify(first)?;
+        self.identified = Some((first, Some(who.clone())));
         let is_foreign = is_foreign(&who, &self.process.start);
         Some(Event::Identified { who, is_foreign })
     }
@@ -630,7 +637,7 @@ fn is_foreign(who: &Identity, start: &Start) -> bool {
         return false;
     };
     let ours = geteuid().as_raw();
-    let is_trusted = |uid: Option<u32>| uid.is_some_and(|uid| uid == 0 || uid == ours);
+    let is_trusted = |uid: u32| uid == 0 || uid == ours;
     let folder = command
         .first()
         .and_then(|program| Path::new(program).parent());
@@ -638,7 +645,8 @@ fn is_foreign(who: &Identity, start: &Start) -> bool {
         let is_somewhere = folder.parent().is_some();
         is_somewhere && Path::new(&who.path).starts_with(folder)
     });
-    !is_trusted(who.uid) && !is_trusted(who.owner) && !is_beside
+    // What can't be told is no reason to suspect anybody.
+    !who.uid.is_none_or(is_trusted) && !who.owner.is_some_and(is_trusted) && !is_beside
 }
 
 /// A time to come, by the clock that decides and by the one that people read: worked out once, so

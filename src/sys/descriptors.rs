@@ -20,9 +20,9 @@ pub(crate) fn raise() {
     let inherited = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: Some(raised(inherited.current, inherited.maximum)),
-        ..inherited.clone()
+        ..inherited
     };
-    if raised != inherited && setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+    if raised != inherited && setrlimit(Resource::Nofile, raised).is_ok() {
         // It is called once.
         let _ = LIMITS.set((inherited, raised));
     }
@@ -40,9 +40,9 @@ pub(crate) fn as_inherited<T>(act: impl FnOnce() -> T) -> T {
         return act();
     };
     // To lower the soft limit is never refused, nor to raise it to what it has been.
-    let _ = setrlimit(Resource::Nofile, inherited.clone());
+    let _ = setrlimit(Resource::Nofile, *inherited);
     let done = act();
-    let _ = setrlimit(Resource::Nofile, raised.clone());
+    let _ = setrlimit(Resource::Nofile, *raised);
     done
 }
 

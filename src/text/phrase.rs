@@ -108,13 +108,17 @@ const PIDS_MAX: usize = 10;
 pub(crate) fn pids(pids: &[i32], more: usize) -> Phrase {
     let shown = &pids[..pids.len().min(PIDS_MAX)];
     let more = more + pids.len() - shown.len();
-    let shown = list(shown);
+    and_more(&list(shown), more)
+}
+
+/// A list that has `more` than is shown.
+pub(crate) fn and_more(shown: &str, more: usize) -> Phrase {
     if more == 0 {
         return Phrase::of_words(shown);
     }
     phrase!(
-        "%{pids} and %{more} more",
-        pids = shown,
+        "%{shown} and %{more} more",
+        shown = shown,
         more = more.to_string()
     )
 }
@@ -252,6 +256,17 @@ mod tests {
             assert_eq!(phrase.to_string(), expected);
             assert_eq!(phrase.translated(), expected);
         }
+    }
+
+    #[test]
+    fn of_many_pids_ten_are_shown() {
+        assert_eq!(pids(&[], 0).to_string(), "");
+        assert_eq!(pids(&[5, 6], 0).to_string(), "5, 6");
+        let many: Vec<i32> = (1..=900).collect();
+        let shown = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10";
+        assert_eq!(pids(&many, 0).to_string(), format!("{shown} and 890 more"));
+        let expected = format!("{shown} and 4990 more");
+        assert_eq!(pids(&many[..10], 4990).to_string(), expected);
     }
 
     #[test]

@@ -102,10 +102,8 @@ fn pings_twice_per_watchdog_time_though_cycles_are_long() {
     service.wait_for_state("comunicador", "up");
     systemd.wait_at_most(Duration::from_millis(400));
     for _ in 0..10 {
-        assert!(
-            systemd.hear().contains_key("WATCHDOG"),
-            "within each 400 ms"
-        );
+        let heard = systemd.hear_until("WATCHDOG");
+        assert!(heard.len() <= 2, "within each 400 ms: {heard:#?}");
     }
 }
 

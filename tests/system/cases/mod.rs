@@ -7,6 +7,7 @@ mod documentation;
 mod faults;
 mod health;
 mod hooks;
+mod hostile;
 mod identity;
 mod installation;
 mod lineage;
@@ -102,6 +103,12 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
     lineage::forks_twice,
+    hostile::crowd_of_a_name,
+    hostile::crowd_beside_the_rules,
+    hostile::crowd_with_long_arguments,
+    hostile::what_cannot_be_read,
+    hostile::passes_for_the_program,
+    hostile::refused_by_one_rule,
     faults::journal_stopped,
     faults::journal_frozen,
     faults::old_kernel,
