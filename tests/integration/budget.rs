@@ -84,7 +84,7 @@ const DEATH_TO_START: Budget = &[
 /// process the service is and the settings in force kept for the next run, systemd asked who else starts
 /// the programs, a look at each command's file and the folders above it, a look for each program, its pidfd,
 /// and whose each is and what it runs.
-const START: usize = 246;
+const START: usize = 256;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
