@@ -166,7 +166,7 @@ fn wait_told(till: &Till, program: &Program, event: &str, path: &str) -> Result<
 
 /// Nine hundred of a name, which is all that the configuration asks for: systemd hears that the service is
 /// ready and alive, the other program is restarted at once, and what is told is short.
-pub(super) fn crowd_of_a_name(till: &Till) -> Result<()> {
+pub(super) fn attack_by_a_crowd(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         till.drop_in(SERVICE, "[Service]\nWatchdogSec=6s\n")?;
@@ -210,7 +210,7 @@ pub(super) fn crowd_of_a_name(till: &Till) -> Result<()> {
 
 /// The same where `exe` and `user` are set: the program itself is restarted as fast as without, and three of
 /// the crowd are told, and how many others there are.
-pub(super) fn crowd_beside_the_rules(till: &Till) -> Result<()> {
+pub(super) fn attack_by_a_crowd_beside_the_rules(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let processes = by_rules(&COMUNICADOR) + &by_rules(&MONITOR);
@@ -238,7 +238,7 @@ pub(super) fn crowd_beside_the_rules(till: &Till) -> Result<()> {
 
 /// Long arguments of many, which `cmdline` has to be compared with: the other program is restarted as fast as
 /// without, and the service is ready as soon.
-pub(super) fn crowd_with_long_arguments(till: &Till) -> Result<()> {
+pub(super) fn attack_by_long_arguments(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let java = "\n[process.java]\nname = \"java\"\ncommand = [\"/bin/true\"]\n\
@@ -266,7 +266,7 @@ pub(super) fn crowd_with_long_arguments(till: &Till) -> Result<()> {
 }
 
 /// What can't be read of a process of the user's own, by whatever trick, is no reason not to look.
-pub(super) fn what_cannot_be_read(till: &Till) -> Result<()> {
+pub(super) fn attack_by_what_cannot_be_read(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let path = COMUNICADOR.path();
@@ -328,7 +328,7 @@ pub(super) fn what_cannot_be_read(till: &Till) -> Result<()> {
 /// A link to su, and a file that is mounted over the program's for the user alone, pass for the program by
 /// name: that is told with user and path, and `status` says that not all is well. By `exe` and `user` they
 /// don't, and keep nothing from being restarted.
-pub(super) fn passes_for_the_program(till: &Till) -> Result<()> {
+pub(super) fn attack_by_what_passes_for_the_program(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let path = COMUNICADOR.path();
@@ -372,7 +372,7 @@ pub(super) fn passes_for_the_program(till: &Till) -> Result<()> {
 
 /// What `user` or `exe` alone refuses since it is more exact may be what an earlier version took for the
 /// program: nothing is started beside it, and that is told.
-pub(super) fn refused_by_one_rule(till: &Till) -> Result<()> {
+pub(super) fn attack_by_what_one_rule_refuses(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let exe = format!("exe = \"{}\"\n", COMUNICADOR.path());
