@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
-use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause};
+use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause, Program};
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
@@ -99,6 +99,7 @@ struct OfTheBoot {
     absence: Option<Absence>,
     #[serde(skip)]
     pause: Option<Pause>,
+    program: Option<Program>,
 }
 
 /// The deaths that aren't forgotten.
@@ -572,6 +573,10 @@ mod tests {
                     until: now + 60 * second,
                     reason: Some("driver".into()),
                 }),
+                program: serde_json::from_value(serde_json::json!({
+                    "uids": [1000, 0], "user": "pdv", "path": "/x",
+                }))
+                .unwrap(),
             },
             last_restart: None,
             recent_restarts: Vec::new(),

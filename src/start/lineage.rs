@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::instance;
 use crate::config::{ProcessSettings, Start};
+use crate::proc::running_such;
 use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
@@ -131,7 +132,7 @@ impl Lineage {
     fn unlinked(&self) -> io::Result<bool> {
         let ours = self.groups.of_process("self")?;
         let mut oldest: BTreeMap<String, u64> = BTreeMap::new();
-        let running = running(&self.proc)?;
+        let running = running_such(&self.proc, &|_| false)?;
         for process in running.iter().filter(|process| process.unit.is_none()) {
             let group = self.groups.of_process(&process.id.pid.to_string())?;
             let is_session = |group: &String| group.contains(USERS) && Some(group) != ours.as_ref();

@@ -7,6 +7,7 @@ mod documentation;
 mod faults;
 mod health;
 mod hooks;
+mod hostile;
 mod identity;
 mod installation;
 mod lineage;
@@ -103,6 +104,12 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
     lineage::forks_twice,
+    hostile::attack_by_a_crowd,
+    hostile::attack_by_a_crowd_beside_the_rules,
+    hostile::attack_by_long_arguments,
+    hostile::attack_by_what_cannot_be_read,
+    hostile::attack_by_what_passes_for_the_program,
+    hostile::attack_by_what_one_rule_refuses,
     faults::journal_stopped,
     faults::journal_frozen,
     old_systems::kernel_of_16_04,
