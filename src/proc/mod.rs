@@ -10,6 +10,7 @@ mod stat;
 mod table;
 mod target;
 mod usage;
+mod users;
 mod watch;
 
 pub use left_over::{Kin, Left, LeftOver, all_kin, children, kin};
@@ -21,6 +22,7 @@ pub use stat::Stat;
 pub use table::{Alive, Difference, Impostor, LookError, ProcessTable, RunState, Sighting, Zombie};
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
+pub use users::users;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.
