@@ -236,9 +236,14 @@ fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
 fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (settings, source) = config::load(config)?;
     let source = source.phrase().translated();
-    for (key, warning) in settings.unsafe_commands() {
+    let file = config.unwrap_or(Path::new(config::DEFAULT_PATH));
+    for (key, warning) in config::exposed(file, &settings) {
         let warning = t!("errors.warning", warning = warning.translated());
-        eprintln!("{source}: {key}: {warning}");
+        if key.is_empty() {
+            eprintln!("{source}: {warning}");
+        } else {
+            eprintln!("{source}: {key}: {warning}");
+        }
     }
     for process in &settings.processes {
         for misfit in misfits(process) {

@@ -9,7 +9,9 @@ use rustix::process::geteuid;
 
 use super::instance;
 use crate::config::{ProcessSettings, Start};
-use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running, users};
+use crate::proc::{
+    Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running, users,
+};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
 
