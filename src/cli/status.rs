@@ -257,7 +257,7 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
 }
 
 /// What the service says of the state; a version that tells it in English only is taken at its word.
-fn details(process: &ProcessStatus) -> Vec<String> {
+pub(super) fn details(process: &ProcessStatus) -> Vec<String> {
     if process.wording.is_empty() {
         let detail = process.detail.as_deref();
         return detail.map(printable).into_iter().collect();
@@ -266,7 +266,7 @@ fn details(process: &ProcessStatus) -> Vec<String> {
     sentences.map(|sentence| printable(&sentence)).collect()
 }
 
-fn state(state: State) -> String {
+pub(super) fn state(state: State) -> String {
     match state {
         State::Up => t!("status.up"),
         State::Starting => t!("status.starting"),

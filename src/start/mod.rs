@@ -44,7 +44,10 @@ pub enum StartProgram {
 /// Why it can't be.
 pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
     match &process.start {
-        Start::Command(command) => command::check(&command[0]),
+        Start::Command(command) => {
+            command::check(&command[0])?;
+            command::check_settled(&command[0])
+        }
         Start::Unit(_) => Ok(()),
     }
 }
@@ -60,7 +63,6 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
-                command::check_settled(&command[0])?;
                 beside::note(&Directories::new(None, None).runtime, &process.key, looked);
                 (unit_of(&process.key), true)
             }
