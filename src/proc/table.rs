@@ -51,7 +51,7 @@ const STATUS_MAX: usize = 1024 * 1024;
 
 /// As much is judged in one slice of a look, in bytes: arguments that are matched, and a status that is
 /// longer than any honest one. Others have their turn before the next slice.
-const SLICE: usize = 128 * 1024;
+const SLICE: usize = 64 * 1024;
 
 /// For how long it may stay open what a process is. A program has no arguments for a moment while it
 /// takes another's place (execve(2)).
