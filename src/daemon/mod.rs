@@ -306,14 +306,21 @@ impl Service {
         self.hooks.tell(&message);
     }
 
-    /// Says which commands somebody else could change, unless that was said before.
+    /// Says what of the commands and of the configuration somebody else could change, unless that was said
+    /// before.
     fn say_unsafe_commands(&mut self, settings: &Settings) {
-        let found: Vec<_> = settings.unsafe_commands().collect();
+        let file = self.options.file();
+        let found = config::exposed(file, settings);
         let before = std::mem::replace(&mut self.unsafe_commands, found);
         for news in &self.unsafe_commands {
             if !before.contains(news) {
                 let (key, warning) = news;
-                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+                let file = file.display();
+                let text = match key.as_str() {
+                    "" => format!("{file}: {warning}"),
+                    key => format!("{key}: {warning}"),
+                };
+                self.say(Kind::UnsafeCommand, text);
             }
         }
     }

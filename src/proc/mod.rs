@@ -13,6 +13,7 @@ mod stat;
 mod table;
 mod target;
 mod usage;
+mod users;
 mod verdicts;
 mod watch;
 
@@ -28,6 +29,7 @@ pub use stat::Stat;
 pub use table::{LookError, ProcessTable};
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;
+pub use users::users;
 pub use watch::{ExitWatches, exit_of};
 
 /// One process, for as long as the machine runs: a pid alone may name another one tomorrow.

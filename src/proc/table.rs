@@ -434,10 +434,13 @@ impl ProcessTable {
             ..Sighting::default()
         };
         for id in known {
-            match self.confirm_one(root, *id, &target.name)? {
-                Some((alive, named)) => confirmed.add_known(alive, named),
-                None => return self.look_at_known(opened, target, known),
+            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+                confirmed.add_known(alive, named);
             }
+        }
+        // Where one lives on nobody is absent, and whoever has taken another's place is young.
+        if confirmed.alive.is_empty() {
+            return self.look_at_known(opened, target, known);
         }
         self.examine_all(root, young, known, target, confirmed)
     }

@@ -25,7 +25,7 @@ use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
 pub use lineage::Lineage;
-pub(crate) use lineage::is_command;
+pub(crate) use lineage::{is_command, is_own};
 
 /// A start program that was run and not yet seen to end.
 ///

@@ -7,6 +7,7 @@ pub mod exit_status;
 pub mod host;
 pub mod lock;
 pub mod path_trust;
+pub(crate) mod script;
 pub(crate) mod small_file;
 pub(crate) mod spawn;
 pub mod subprocess;

@@ -73,6 +73,16 @@ impl Phrase {
         self.say(&t!(self.text.as_ref()), Self::translated)
     }
 
+    /// The shell command that it ends with, in every language, if its last part is one: `command` by name.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        let last = self.text.rsplit("%{").next()?.strip_suffix('}')?;
+        match self.values.last()? {
+            Value::Words(command) => (last == "command").then_some(command),
+            Value::Phrase(phrase) => phrase.command(),
+        }
+    }
+
     /// The text with its parts in place, each once, so that nobody's text can grow without bounds; a
     /// name that stands for nothing stays as it is.
     fn say(&self, text: &str, say: fn(&Self) -> String) -> String {
@@ -224,6 +234,19 @@ mod tests {
         let expected = "the start program failed with exit status 3";
         assert_eq!(nested().to_string(), expected);
         assert_eq!(nested().translated(), expected, "nobody wants another");
+    }
+
+    #[test]
+    fn the_command_at_the_end_is_known() {
+        let fix = phrase!("%{name}: %{command}", name = "a", command = "sudo x");
+        assert_eq!(fix.command(), Some("sudo x"));
+        let nested = phrase!("%{name}: %{what}", name = "a", what = fix.clone());
+        assert_eq!(nested.command(), Some("sudo x"));
+        assert!(nested.translated().ends_with("sudo x"));
+        // Whatever somebody calls his file.
+        let named = phrase!("%{what}: %{path}", what = fix, path = "sudo y");
+        assert_eq!(named.command(), None);
+        assert_eq!(super::tests::nested().command(), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod advice;
 mod beside;
 mod boot;
 mod doctor;
@@ -119,6 +120,10 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
+    advice::what_is_printed_makes_safe,
+    advice::nothing_readable_is_a_handle,
+    advice::a_secret_stays_one,
+    advice::forged_leftovers,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
     installation::remove_and_reinstall,
