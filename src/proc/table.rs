@@ -51,7 +51,7 @@ const STATUS_MAX: usize = 1024 * 1024;
 
 /// As much is judged in one slice of a look, in bytes: arguments that are matched, and a status that is
 /// longer than any honest one. Others have their turn before the next slice.
-const SLICE: usize = 128 * 1024;
+const SLICE: usize = 64 * 1024;
 
 /// For how long it may stay open what a process is. A program has no arguments for a moment while it
 /// takes another's place (execve(2)).
@@ -434,10 +434,13 @@ impl ProcessTable {
             ..Sighting::default()
         };
         for id in known {
-            match self.confirm_one(root, *id, &target.name)? {
-                Some((alive, named)) => confirmed.add_known(alive, named),
-                None => return self.look_at_known(opened, target, known),
+            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+                confirmed.add_known(alive, named);
             }
+        }
+        // Where one lives on nobody is absent, and whoever has taken another's place is young.
+        if confirmed.alive.is_empty() {
+            return self.look_at_known(opened, target, known);
         }
         self.examine_all(root, young, known, target, confirmed)
     }
