@@ -246,7 +246,11 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(refused) => {
             complain_of(&refused);
-            eprintln!("{}", counted("check.problem", refused.problems.len()));
+            let text = match refused.problems.len() {
+                1 => t!("check.problem"),
+                count => t!("check.problems", count = count),
+            };
+            eprintln!("{text}");
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -282,7 +286,8 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     }
     let verdict = match warnings.len() {
         0 => format!("OK: {source}"),
-        count => format!("OK, {}: {source}", counted("check.warning", count)),
+        1 => t!("check.ok_with_warning", source = source).into_owned(),
+        count => t!("check.ok_with_warnings", count = count, source = source).into_owned(),
     };
     if !show {
         return print(&(verdict + "\n"));
@@ -290,12 +295,6 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;
     print(&format!("# {source}\n{text}\n# {verdict}\n"))
-}
-
-/// A number of things, by the texts `KEY.one` and `KEY.other`.
-fn counted(key: &str, count: usize) -> String {
-    let form = if count == 1 { "one" } else { "other" };
-    t!(format!("{key}.{form}"), count = count).into_owned()
 }
 
 /// Says what is wrong with a configuration, a line for each problem that begins with the file's name, as

@@ -11,11 +11,10 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::config::{ProcessSettings, Settings, Start};
+use crate::config::Settings;
 use crate::proc::{ProcessTable, Running, signal};
-use crate::start::{is_command, is_exec, is_own};
+use crate::start::{is_command, is_own};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
-use crate::systemd::names::unit_of;
 
 /// Where the processes are (proc(5)).
 const PROC: &str = "/proc";
@@ -45,33 +44,6 @@ pub(super) fn end_programs(settings: &Settings, running: &[Running]) -> Vec<i32>
         }
     }
     ended
-}
-
-/// Whether the start command of `process` is among `running` without a parent: an earlier run has made
-/// that start, and was killed before it could remember it.
-#[must_use]
-pub(super) fn is_being_started(process: &ProcessSettings, running: &[Running]) -> bool {
-    let Start::Command(command) = &process.start else {
-        return false;
-    };
-    let key = &process.key;
-    let unit = unit_of(key);
-    let groups = ControlGroups::new(MOUNTED, PROC);
-    // As whichever user the administrator has the unit run: it is systemd that has put it there.
-    let in_unit = groups.members(&|name| name == unit).unwrap_or_default();
-    let is_start = |process: &Running| {
-        let is_command = is_command(&process.arguments, command);
-        let pid = process.id.pid;
-        if in_unit.contains(&pid) {
-            // `exec` comes first, which becomes the command.
-            is_command || is_exec(&process.arguments, key)
-        } else {
-            is_command && is_own(Path::new(PROC), &groups, pid)
-        }
-    };
-    running
-        .iter()
-        .any(|process| process.parent == 1 && is_start(process))
 }
 
 /// Whether a process of our own is one of the programs, each of which leads a session.

@@ -24,7 +24,7 @@ use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
 pub use lineage::Lineage;
-pub(crate) use lineage::{is_command, is_exec, is_own};
+pub(crate) use lineage::{is_command, is_own};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -76,7 +76,6 @@ impl StartProgram {
             unit,
             is_ours,
             looked,
-            lineage: Lineage::new(process, looked.ticks, None),
         })))
     }
 
