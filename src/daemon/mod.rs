@@ -33,7 +33,7 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, running};
+use crate::proc::ProcessTable;
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
@@ -122,9 +122,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
     if !remembered.is_empty() && has_programs {
-        // What can't be looked at is left alone.
-        let running = running(Path::new("/proc")).unwrap_or_default();
-        let left_over = leftover::end_programs(&settings, &running);
+        let left_over = leftover::end_programs(&settings);
         if !left_over.is_empty() {
             let text = format!(
                 "an earlier run of the service was killed beside checks or hooks (pid {}): they \
@@ -401,11 +399,22 @@ impl Service {
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins anew.
     fn remembered(&self) -> Vec<Remembered> {
-        self.keeper.read().unwrap_or_else(|error| {
+        let mut remembered = self.keeper.read().unwrap_or_else(|error| {
             let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
-        })
+        });
+        // A run that was killed has published where things stood at the end of its last cycle.
+        let published = Status::read(&self.options.directories.runtime);
+        let published = published.ok().flatten().and_then(|status| {
+            let ago = status.updated_at.age(SystemTime::now())?;
+            Instant::now().checked_sub(ago)
+        });
+        for remembered in &mut remembered {
+            let seen_alive = &mut remembered.memory.seen_alive;
+            *seen_alive = (*seen_alive).max(published);
+        }
+        remembered
     }
 
     /// Says that the configuration can't be used, and what is in force instead.

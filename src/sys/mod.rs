@@ -2,6 +2,7 @@
 //! change a path. What lives in /proc about processes is read by [`crate::proc`].
 
 pub(crate) mod child_env;
+pub(crate) mod descriptors;
 pub mod exit_status;
 pub mod host;
 pub mod lock;

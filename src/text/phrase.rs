@@ -8,7 +8,7 @@ use std::time::Duration;
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
-use crate::text::escape::printable;
+use crate::text::escape::{list, printable};
 
 /// A [`Phrase`]: its English and, in the order in which they stand in it, its parts.
 macro_rules! phrase {
@@ -109,6 +109,28 @@ impl Phrase {
         let mut names = parts.filter_map(|part| part.split('}').next());
         names.position(|known| known == name)
     }
+}
+
+/// More pids aren't listed.
+const PIDS_MAX: usize = 10;
+
+/// Pids for a person, of which there are `more`: the first ten, and how many others there are.
+pub(crate) fn pids(pids: &[i32], more: usize) -> Phrase {
+    let shown = &pids[..pids.len().min(PIDS_MAX)];
+    let more = more + pids.len() - shown.len();
+    and_more(&list(shown), more)
+}
+
+/// A list that has `more` than is shown.
+pub(crate) fn and_more(shown: &str, more: usize) -> Phrase {
+    if more == 0 {
+        return Phrase::of_words(shown);
+    }
+    phrase!(
+        "%{shown} and %{more} more",
+        shown = shown,
+        more = more.to_string()
+    )
 }
 
 impl fmt::Display for Phrase {
@@ -257,6 +279,17 @@ mod tests {
             assert_eq!(phrase.to_string(), expected);
             assert_eq!(phrase.translated(), expected);
         }
+    }
+
+    #[test]
+    fn of_many_pids_ten_are_shown() {
+        assert_eq!(pids(&[], 0).to_string(), "");
+        assert_eq!(pids(&[5, 6], 0).to_string(), "5, 6");
+        let many: Vec<i32> = (1..=900).collect();
+        let shown = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10";
+        assert_eq!(pids(&many, 0).to_string(), format!("{shown} and 890 more"));
+        let expected = format!("{shown} and 4990 more");
+        assert_eq!(pids(&many[..10], 4990).to_string(), expected);
     }
 
     #[test]
