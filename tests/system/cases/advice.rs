@@ -168,7 +168,8 @@ fn mended(till: &Till) -> Result<()> {
     ensure!(restart.len() == PROGRAMS.len(), "{commands}");
     for (program, command) in PROGRAMS.iter().zip(restart) {
         let up = till.wait_up(program)?;
-        run(command)?;
+        // Refused for as long as the file is only just there.
+        wait_for("it may be restarted", SOON, || Ok(run(command).ok()))?;
         wait_for("it is restarted", SOON, || {
             Ok((till.wait_up(program)? != up).then_some(()))
         })?;
