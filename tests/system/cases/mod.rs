@@ -70,6 +70,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     report::outages_as_they_were,
+    report::events_in_a_flood,
+    report::a_file_of_the_journal_is_lost,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
