@@ -111,7 +111,7 @@ const FLOOD_SECONDS: u64 = 12;
 
 /// The journal is flooded by a user without any right while a program is killed again and again: the
 /// report has every outage once that is over.
-pub(super) fn events_in_a_flood(till: &Till) -> Result<()> {
+pub(super) fn journal_flooded(till: &Till) -> Result<()> {
     let begin = SystemTime::now();
     let [_, mut monitor] = till.all_day()?;
     till.write("/tmp/flood.pl", FLOOD, 0o644)?;
@@ -158,7 +158,7 @@ pub(super) fn events_in_a_flood(till: &Till) -> Result<()> {
 
 /// A file of the journal is lost in which a program died and came back: that time isn't observed, and that
 /// of another program, which has run all the time, is.
-pub(super) fn a_file_of_the_journal_is_lost(till: &Till) -> Result<()> {
+pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
     let begin = SystemTime::now();
     let [_, monitor] = till.all_day()?;
     let rotate = || till.sh("journalctl --sync && journalctl --rotate");
