@@ -105,6 +105,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
                 id: "not-up",
                 text: text.into_owned(),
                 lines: Vec::new(),
+                later: None,
                 command: None,
             });
         }
@@ -113,6 +114,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         id,
         text: text.into_owned(),
         lines: Vec::new(),
+        later: None,
         command: Some(command),
     })
 }

@@ -22,6 +22,9 @@ const CLOCK_TOLERANCE: u64 = 200_000;
 /// What the watchdog's own measure of an outage may lack, in microseconds: it tells milliseconds.
 const ROUNDING: u64 = 1000;
 
+/// `MFE_CAUSE` where it isn't known how a process ended.
+const UNKNOWN_CAUSE: &str = "gone";
+
 /// A moment as journald stamps it, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -814,6 +817,12 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
         Kind::Restarted => {
             if let Some(outage) = event.outage_micros() {
                 track.measured(at, outage, run, lost, event.cause.as_deref());
+            }
+            if let (Some(outage), Some(cause)) = (track.outage(), &event.cause) {
+                // How it ended may have been learnt since.
+                if outage.cause.as_deref() == Some(UNKNOWN_CAUSE) {
+                    outage.cause = Some(cause.clone());
+                }
             }
             track.come_up(at.axis);
             track.pid = event.process_pid;

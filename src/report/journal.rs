@@ -55,6 +55,10 @@ const CLOCK: [&str; 4] = [
 /// tells (`SD_MESSAGE_UNIT_PROCESS_EXIT`).
 const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
 
+/// The same before systemd 240: the entry has no id, and no `COMMAND` where it is the main process's. What
+/// else ends there, as a reload, has no `EXIT_CODE` there.
+const EXIT_BEFORE_240: &str = "";
+
 /// The unit has stopped, has failed, has deactivated, or waits to be restarted (`sd-messages.h`).
 const ENDS: [&str; 4] = [
     "9d1aaa27d60140bd96365438aad20286",
@@ -135,6 +139,8 @@ impl Journalctl {
             .args(["--system", "--no-pager", "--output=json"])
             .args(arguments)
             .env("LC_ALL", "C")
+            // Some versions, as 245 and 247, colour even what isn't for a terminal.
+            .env("SYSTEMD_LOG_COLOR", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -255,6 +261,10 @@ struct Fields {
     about: Value,
     #[serde(rename = "COMMAND")]
     command: Value,
+    #[serde(rename = "EXIT_CODE")]
+    exit_code: Value,
+    #[serde(rename = "EXIT_STATUS")]
+    exit_status: Value,
     #[serde(rename = "MFE_EVENT")]
     event: Value,
     #[serde(rename = "MFE_PROCESS")]
@@ -321,7 +331,17 @@ fn number_of(fields: &Fields) -> Option<Number> {
 }
 
 fn ends(fields: &Fields) -> bool {
-    fields.id == PROCESS_EXIT && fields.command == "ExecStart" || is_one_of(fields, &ENDS)
+    let id = fields.id.as_str().unwrap_or_default();
+    let is_exit = match id {
+        PROCESS_EXIT => fields.command == "ExecStart",
+        EXIT_BEFORE_240 => {
+            fields.exit_code.is_string()
+                && fields.exit_status.is_string()
+                && fields.command.is_null()
+        }
+        _ => false,
+    };
+    is_exit || ENDS.contains(&id)
 }
 
 fn is_one_of(fields: &Fields, ids: &[&str]) -> bool {
@@ -408,6 +428,13 @@ mod tests {
         assert_eq!(said("1", PROCESS_EXIT, main), Some(Sign::Ended));
         let reload = ",\"COMMAND\":\"ExecReload\"";
         assert_eq!(said("1", PROCESS_EXIT, reload), Some(Sign::Alive));
+        // As systemd had it before 240.
+        let exit = ",\"EXIT_CODE\":\"killed\",\"EXIT_STATUS\":\"9\"";
+        assert_eq!(said("1", EXIT_BEFORE_240, exit), Some(Sign::Ended));
+        assert_eq!(said("2", EXIT_BEFORE_240, exit), Some(Sign::Alive));
+        assert_eq!(said("1", EXIT_BEFORE_240, ""), Some(Sign::Alive));
+        let other = format!("{exit}{reload}");
+        assert_eq!(said("1", EXIT_BEFORE_240, &other), Some(Sign::Alive));
     }
 
     #[test]
