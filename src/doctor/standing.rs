@@ -105,7 +105,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
                 id: "not-up",
                 text: text.into_owned(),
                 lines: Vec::new(),
-                later: None,
+                later: Vec::new(),
                 command: None,
             });
         }
@@ -114,7 +114,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         id,
         text: text.into_owned(),
         lines: Vec::new(),
-        later: None,
+        later: Vec::new(),
         command: Some(command),
     })
 }
