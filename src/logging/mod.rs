@@ -117,11 +117,13 @@ pub fn catch_up() {
 
 /// The same for the last time: waits for a moment, and says on stderr what is lost.
 pub fn finish() {
-    if let Some(Places { journal, stderr }) = PLACES.get() {
-        if let Some(journal) = journal {
-            journal.catch_up_at_the_end();
-            say_lost(journal.unsent(), stderr);
-        }
+    if let Some(Places {
+        journal: Some(journal),
+        stderr,
+    }) = PLACES.get()
+    {
+        journal.catch_up_at_the_end();
+        say_lost(journal.unsent(), stderr);
     }
     settle();
 }

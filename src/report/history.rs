@@ -848,7 +848,10 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
         Kind::Resumed => track.is_paused = false,
         Kind::Unknown => track.set(at.axis, State::NotObserved(Reason::Unknown)),
         // It lives: that is no outage.
-        Kind::Unhealthy => track.unhealthy.push(at.axis),
+        Kind::Unhealthy => {
+            track.unhealthy.push(at.axis);
+            track.pid = event.process_pid.or(track.pid);
+        }
         _ => {}
     }
     if track.state != LOST {
