@@ -9,7 +9,7 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use crate::program::{BINARY, mfe_watchdog};
-use mfe_kit::journal::{Entry, FILLER};
+use mfe_kit::journal::Entry;
 use mfe_kit::{Guard, Journal, Need, Program, Service, Till, eventually, needs, pipe};
 
 /// Starts the service with this journal, after `setup`.
@@ -403,8 +403,7 @@ fn late(text: &str) -> Option<usize> {
 
 /// The service's own messages. None is missing, and they are in their order.
 fn whole(journal: &Journal) -> Vec<Entry> {
-    let mut messages = journal.messages();
-    messages.retain(|message| message["MESSAGE"] != FILLER);
+    let messages = journal.messages();
     let number = |message: &Entry, field: &str| message[field].parse::<usize>().unwrap();
     for (index, message) in messages.iter().enumerate() {
         assert_eq!(number(message, "MFE_SEQ"), index + 1, "{messages:#?}");
@@ -451,6 +450,30 @@ fn a_full_journal_holds_up_nothing_and_has_everything_later() {
         assert_eq!(missing(text), Some(0), "{text}");
     }
     assert_eq!(lines.len(), messages.len(), "{lines:#?} on stderr");
+}
+
+#[test]
+fn a_flood_of_the_journal_loses_nothing() {
+    needs!(Need::Namespaces);
+    let (till, program, journal) = till_with_journal();
+    let service = run_with(&journal, &till, "");
+    service.wait_for("up", "comunicador");
+    let deaths = 5;
+    journal.flooded(|| {
+        for kills in 1..=deaths {
+            program.kill();
+            service.wait_for_restarts("comunicador", kills);
+        }
+    });
+    journal.wait_for("restarted", deaths.try_into().unwrap());
+    service.stop(Signal::SIGTERM);
+    journal.wait_for("shutdown", 1);
+    let messages = whole(&journal);
+    let downs = messages
+        .iter()
+        .filter(|message| message["MFE_EVENT"] == "down");
+    // It wasn't running at first.
+    assert_eq!(downs.count() as u64, deaths + 1, "{messages:#?}");
 }
 
 #[test]
