@@ -222,7 +222,7 @@ fn run(
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
-    logging::settle();
+    logging::finish();
     result.with_context(|| t!("errors.service"))??;
     Ok(ExitCode::SUCCESS)
 }

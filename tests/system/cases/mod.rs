@@ -73,6 +73,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     report::outages_as_they_were,
+    report::journal_flooded,
+    report::journal_file_lost,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
