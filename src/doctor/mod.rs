@@ -120,6 +120,7 @@ pub fn examine(machine: &Machine) -> Examination {
     });
     let config = config::examine(machine, &mut view, &mut found);
     service::examine(&machine.systemd, &mut found);
+    service::examine_sandbox(&machine.systemd, &mut found);
     let lists = lists::lists(&mut view);
     old_watcher::examine(&lists, &running, &mut found);
     if let Some(config) = &config {
