@@ -65,7 +65,7 @@ fn ask(directories: &Directories) -> anyhow::Result<Answer> {
         Service::Published(status) => Answer::Published(status),
         Service::NotRunning(status) => {
             let since = status.map(|status| {
-                let time = status.updated_at;
+                let time = in_words(status.updated_at.into(), SystemTime::now(), &local_zone());
                 t!("errors.not_running_since", time = time, pid = status.pid)
             });
             let text = t!("errors.not_running", since = since.unwrap_or_default());
@@ -176,7 +176,12 @@ fn table(
             let process = index.checked_sub(1).map(|index| &status.processes[index]);
             match process.filter(|_| is_coloured && column == 1) {
                 Some(process) => {
-                    let colour = colour(process.state);
+                    let state = if is_paused_and_down(process) {
+                        State::Down
+                    } else {
+                        process.state
+                    };
+                    let colour = colour(state);
                     line += &format!("\u{1b}[{colour}m{cell}\u{1b}[0m{pad}");
                 }
                 None => line += &format!("{cell}{pad}"),
@@ -227,7 +232,7 @@ fn row(
     });
     [
         name,
-        state(process.state),
+        shown_state(process),
         in_words(process.since.into(), now, zone),
         pid,
         t!("status.today", count = today).into_owned(),
@@ -244,7 +249,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
     }
     if let Some(time) = process.paused_until {
         let time = in_words(time.into(), now, zone);
-        notes.push(t!("status.paused_until", time = time).into_owned());
+        let key = printable(&process.key);
+        notes.push(t!("status.paused_until", time = time, key = key).into_owned());
     }
     if process.pids.len() > 1 {
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
@@ -257,7 +263,7 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
 }
 
 /// What the service says of the state; a version that tells it in English only is taken at its word.
-fn details(process: &ProcessStatus) -> Vec<String> {
+pub(super) fn details(process: &ProcessStatus) -> Vec<String> {
     if process.wording.is_empty() {
         let detail = process.detail.as_deref();
         return detail.map(printable).into_iter().collect();
@@ -266,7 +272,20 @@ fn details(process: &ProcessStatus) -> Vec<String> {
     sentences.map(|sentence| printable(&sentence)).collect()
 }
 
-fn state(state: State) -> String {
+/// The state as it matters to a cashier: what is paused and doesn't run is down all the same.
+fn shown_state(process: &ProcessStatus) -> String {
+    if is_paused_and_down(process) {
+        t!("status.paused_down").into_owned()
+    } else {
+        state(process.state)
+    }
+}
+
+fn is_paused_and_down(process: &ProcessStatus) -> bool {
+    process.state == State::Paused && process.pids.is_empty()
+}
+
+pub(super) fn state(state: State) -> String {
     match state {
         State::Up => t!("status.up"),
         State::Starting => t!("status.starting"),
@@ -393,7 +412,7 @@ Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
   it dies again and again, so its next start waits
-mfe-watchdog runs (pid 77) since 03-01 09:00
+mfe-watchdog runs (pid 77) since 01/03 09:00
 ";
         assert_eq!(shown(vec![first, second], &[remembered], false), expected);
     }

@@ -33,7 +33,7 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, Running, running};
+use crate::proc::{ProcessTable, running};
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
@@ -43,7 +43,7 @@ use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
-use crate::text::phrase::Phrase;
+use crate::text::phrase::{Phrase, phrase};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
@@ -117,14 +117,13 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let mut remembered = service.remembered();
+    let remembered = service.remembered();
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
-    if !remembered.is_empty() && has_programs || remembered.iter().any(is_gone) {
+    if !remembered.is_empty() && has_programs {
         // What can't be looked at is left alone.
         let running = running(Path::new("/proc")).unwrap_or_default();
-        await_starts(&mut remembered, &settings, &running);
         let left_over = leftover::end_programs(&settings, &running);
         if !left_over.is_empty() {
             let text = format!(
@@ -193,28 +192,6 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
         never = service.wait_for_hooks(busy_for) => match never {},
     }
     Ok(())
-}
-
-/// Whether nothing that is remembered keeps a program from being started.
-fn is_gone(remembered: &Remembered) -> bool {
-    let mut table = ProcessTable::new("/proc");
-    let memory = &remembered.memory;
-    let mut alive = memory.alive.iter();
-    memory.starting_until.is_none() && alive.all(|id| matches!(table.lives(*id), Ok(false)))
-}
-
-/// Has those starts waited for that the earlier run has made and not remembered. Without that a program
-/// that needs a moment to appear would be started twice.
-fn await_starts(remembered: &mut [Remembered], settings: &Settings, running: &[Running]) {
-    let now = Instant::now();
-    for remembered in remembered {
-        let mut processes = settings.processes.iter();
-        let process = processes.find(|process| process.key == remembered.key);
-        let process = process.filter(|process| leftover::is_being_started(process, running));
-        let until = process.map(|process| now + process.policy.start_timeout);
-        let starting_until = &mut remembered.memory.starting_until;
-        *starting_until = starting_until.or(until);
-    }
 }
 
 async fn asked(listener: &mut Option<Listener>) -> Incoming {
@@ -560,18 +537,22 @@ impl Service {
 
     /// Does what a person asks for.
     fn answer(&self, request: &Request) -> Answer {
-        let (keys, is_all) = match request {
-            Request::Pause { keys, .. } | Request::Resume { keys } => {
-                (keys.clone(), keys.is_empty())
-            }
-            Request::Restart { key } => (vec![key.clone()], false),
+        let words = match request {
+            Request::Pause { keys, .. } | Request::Resume { keys } => keys.as_slice(),
+            Request::Restart { key } => std::slice::from_ref(key),
         };
         let key_of = |supervised: &Supervised| supervised.settings.borrow().key.clone();
-        let known: Vec<String> = self.processes.iter().map(key_of).collect();
-        if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
-            let key = key.clone();
-            return Answer::UnknownKey { key, known };
+        let mut keys = Vec::new();
+        for word in words {
+            match self.key_meant_by(word) {
+                Some(key) => keys.push(key),
+                None => {
+                    let (key, known) = (word.clone(), self.processes.iter().map(key_of).collect());
+                    return Answer::UnknownKey { key, known };
+                }
+            }
         }
+        let is_all = words.is_empty();
         let is_meant = |supervised: &&Supervised| is_all || keys.contains(&key_of(supervised));
         let is_paused = |supervised: &&Supervised| supervised.slot.get().memory.pause.is_some();
         let meant = self.processes.iter().filter(is_meant);
@@ -581,20 +562,39 @@ impl Service {
         };
         match (request, meant.first()) {
             (Request::Resume { .. }, None) => return Answer::NotPaused,
-            (Request::Restart { key }, Some(supervised)) if is_paused(supervised) => {
-                let key = key.clone();
+            (Request::Restart { .. }, Some(supervised)) if is_paused(supervised) => {
+                let key = key_of(supervised);
                 return Answer::Paused { key };
             }
-            (Request::Restart { key }, Some(supervised)) => {
-                if let Err(failure) = can_start(&supervised.settings.borrow()) {
-                    let (key, why) = (key.clone(), failure.phrase());
+            (Request::Restart { .. }, Some(supervised)) => {
+                let settings = supervised.settings.borrow();
+                let obstacle = if settings.policy.dry_run {
+                    Some(phrase!(
+                        "dry_run = true in the configuration, so nothing is started"
+                    ))
+                } else {
+                    can_start(&settings).err().map(|failure| failure.phrase())
+                };
+                if let Some(why) = obstacle {
+                    let key = settings.key.clone();
                     return Answer::CannotStart { key, why };
                 }
             }
             _ => {}
         }
-        let now = Instant::now();
+        // Either all of them are told, or none.
+        let mut ways = Vec::new();
         for supervised in &meant {
+            match supervised.commands.try_reserve() {
+                Ok(way) => ways.push(way),
+                Err(_) => {
+                    let key = key_of(supervised);
+                    return Answer::Busy { key };
+                }
+            }
+        }
+        let now = Instant::now();
+        for way in ways {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
@@ -605,11 +605,37 @@ impl Service {
                 Request::Resume { .. } => machine::Event::Resume,
                 Request::Restart { .. } => machine::Event::RestartAsked,
             };
-            // A task that has so much to do already is told again by whoever asks again.
-            let _ = supervised.commands.try_send(command);
+            way.send(command);
+        }
+        if let (Request::Restart { .. }, Some(supervised)) = (request, meant.first()) {
+            let settings = supervised.settings.borrow();
+            let within = settings.policy.stop_timeout + settings.policy.start_timeout;
+            return Answer::Restarting {
+                key: settings.key.clone(),
+                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            };
         }
         let keys = meant.into_iter().map(key_of).collect();
         Answer::Done { keys }
+    }
+
+    /// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
+    /// lower case; none if two could be meant.
+    fn key_meant_by(&self, word: &str) -> Option<String> {
+        let settings = || {
+            self.processes
+                .iter()
+                .map(|process| process.settings.borrow())
+        };
+        if settings().any(|settings| settings.key == word) {
+            return Some(word.to_owned());
+        }
+        let word = word.to_lowercase();
+        let is_meant = |text: &str| text.to_lowercase() == word;
+        let mut meant = settings()
+            .filter(|settings| is_meant(&settings.key) || is_meant(settings.name().as_str()));
+        let key = meant.next()?.key.clone();
+        meant.next().is_none().then_some(key)
     }
 
     /// Publishes where things stand: first to the file, then to systemd.

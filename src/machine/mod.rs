@@ -73,27 +73,13 @@ pub const STOPPED: &str = "stopped";
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A look at the process table succeeded.
-    Looked(Sighting),
+    /// A look at the process table succeeded, and at what else had been asked for.
+    Looked(Sighting, Besides),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
-    /// Of those that were alive one at least was watched, and lived until this time; told before the look
-    /// that may find them gone.
-    Watched(Instant),
-    /// How one has ended that was found gone: systemd knows.
-    HadEnded {
-        /// The pid that it had.
-        pid: i32,
-        /// How it has ended.
-        status: ExitStatus,
-    },
-    /// What is left of the start in flight, as of the look that is told next.
-    Left(Left),
     /// Something was born since the start in a session of its own, which nothing can link to it; told
     /// before the end of its start program.
     MayHaveGoneElsewhere,
-    /// The start command's file, as of the look that is told next; `None` where it can't be read.
-    CommandIs(Option<CommandId>),
     /// Why nothing could be started now; `None` if something could.
     Obstacle(Option<StartFailure>),
     /// Others that start the program are on their way, until this time at the latest.
@@ -147,6 +133,19 @@ pub enum Event {
         /// Whether what makes the process has changed too (name, exe, cmdline, user).
         is_other_target: bool,
     },
+}
+
+/// What a look has found besides the processes of the name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// What is left of the start in flight ([`Machine::asks_what_is_left`]).
+    pub left: Option<Left>,
+    /// The start command's file ([`Machine::asks_for_command`]); the inner `None` where it can't be read.
+    pub command: Option<Option<CommandId>>,
+    /// Until when one of those that were alive is known to have lived: what watches them says so.
+    pub watched: Option<Instant>,
+    /// The pid of one that was found gone, and how it has ended: systemd knows.
+    pub had_ended: Option<(i32, ExitStatus)>,
 }
 
 /// What a machine wants done, in this order.
@@ -237,8 +236,6 @@ struct Attempt {
     poll: Duration,
     /// How its start program ended.
     ended: Option<ExitStatus>,
-    /// Whether the start program left others in its process group, when it ended.
-    left_running: bool,
     /// Whether only what it has left in the background is waited for.
     is_late: bool,
     /// Whether something may belong to it that nothing can link to it.
@@ -351,7 +348,7 @@ pub struct Machine {
     /// Meaningful in `Starting`.
     attempt: Attempt,
     started: Option<Started>,
-    /// What is left of it, as of the look that is told next.
+    /// What is left of it, as the look has found that is just told.
     left: Option<Left>,
     /// The end of what it has left: there in `Clearing`, and nowhere else.
     clearing: Option<Termination>,
@@ -425,7 +422,6 @@ impl Machine {
                 deadline: now,
                 poll: FIRST_POLL,
                 ended: None,
-                left_running: false,
                 is_late: false,
                 may_have_gone_elsewhere: false,
             },
@@ -563,7 +559,7 @@ impl Machine {
         }
     }
 
-    /// Since when what is left of a start is to be told before the next look, in clock ticks since boot;
+    /// Since when what is left of a start is to be told with the next look, in clock ticks since boot;
     /// the outer `None` if it isn't to be told, the inner if only an earlier run of the service knew.
     #[must_use]
     pub fn asks_what_is_left(&self) -> Option<Option<u64>> {
@@ -597,7 +593,7 @@ impl Machine {
         self.copies.has_surplus()
     }
 
-    /// Whether the start command's file is to be told before the next look.
+    /// Whether the start command's file is to be told with the next look.
     #[must_use]
     pub fn asks_for_command(&self) -> bool {
         self.phase == Phase::Down && self.failed_starts > 0
@@ -696,7 +692,9 @@ impl Machine {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Looked(sighting) => self.looked(now, &sighting, &mut actions),
+            Event::Looked(sighting, besides) => {
+                self.looked(now, &sighting, besides, &mut actions);
+            }
             Event::LookFailed(why) => {
                 self.next_look = self.next_cycle(now);
                 if self.look_failure.as_ref() != Some(&why) {
@@ -704,11 +702,7 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::Watched(until) => self.seen_alive = self.seen_alive.max(Some(until.min(now))),
-            Event::HadEnded { pid, status } => self.had_ended(pid, status),
-            Event::Left(left) => self.left = Some(left),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
-            Event::CommandIs(command) => self.command_is(command),
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {
@@ -796,7 +790,22 @@ impl Machine {
         }
     }
 
-    fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+    fn looked(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        besides: Besides,
+        actions: &mut Vec<Action>,
+    ) {
+        self.left = besides.left;
+        let watched = besides.watched.map(|until| until.min(now));
+        self.seen_alive = self.seen_alive.max(watched);
+        if let Some((pid, status)) = besides.had_ended {
+            self.had_ended(pid, status);
+        }
+        if let Some(command) = besides.command {
+            self.command_is(command);
+        }
         if self.pause.as_ref().is_some_and(|pause| now >= pause.until) {
             self.resume(now, true, actions);
         }

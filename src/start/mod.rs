@@ -25,7 +25,7 @@ use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
 pub use lineage::Lineage;
-pub(crate) use lineage::{is_command, is_exec};
+pub(crate) use lineage::is_command;
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -45,7 +45,10 @@ pub enum StartProgram {
 /// Why it can't be.
 pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
     match &process.start {
-        Start::Command(command) => command::check(&command[0]),
+        Start::Command(command) => {
+            command::check(&command[0])?;
+            command::check_settled(&command[0])
+        }
         Start::Unit(_) => Ok(()),
     }
 }
@@ -61,7 +64,6 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
-                command::check_settled(&command[0])?;
                 beside::note(&Directories::new(None, None).runtime, &process.key, looked);
                 (unit_of(&process.key), true)
             }
@@ -75,7 +77,6 @@ impl StartProgram {
             unit,
             is_ours,
             looked,
-            lineage: Lineage::new(process, looked.ticks, None),
         })))
     }
 
