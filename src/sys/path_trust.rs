@@ -8,10 +8,10 @@
 mod chain;
 mod remedy;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Component, Path, PathBuf};
 
@@ -294,6 +294,8 @@ struct Judge {
     tells_unseen: bool,
     findings: Vec<Finding>,
     known: BTreeSet<PathBuf>,
+    /// What was looked at: many paths lead through the same folders.
+    entries: BTreeMap<PathBuf, Entry>,
 }
 
 impl Judge {
@@ -303,7 +305,18 @@ impl Judge {
             tells_unseen: true,
             findings: Vec::new(),
             known: BTreeSet::new(),
+            entries: BTreeMap::new(),
         }
+    }
+
+    /// What is at a path, links not followed.
+    fn entry(&mut self, path: &Path) -> io::Result<Entry> {
+        if let Some(entry) = self.entries.get(path) {
+            return Ok(*entry);
+        }
+        let entry = Entry::of(path, &fs::symlink_metadata(path)?);
+        self.entries.insert(path.to_owned(), entry);
+        Ok(entry)
     }
 
     fn exposure(self) -> Option<Exposure> {
@@ -334,8 +347,8 @@ impl Judge {
         let mut links = 0;
         let mut path = PathBuf::from("/");
         loop {
-            let entry = match fs::symlink_metadata(&path) {
-                Ok(metadata) => Entry::of(&path, &metadata),
+            let entry = match self.entry(&path) {
+                Ok(entry) => entry,
                 Err(error)
                     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
                 {

@@ -150,6 +150,7 @@ fn system_calls() {
         })
         .collect();
     assert_eq!(deaths.len(), RESTARTS);
+    println!("at the start: {:?}", count(&calls[configured..=ready]));
     let quiet = &calls[ready + 1..deaths[0]];
     let to_start = deaths.iter().map(|death| {
         let length = position(&calls[*death..], Call::starts_a_program);

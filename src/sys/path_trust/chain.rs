@@ -13,7 +13,10 @@ use nix::libc;
 use crate::sys::script::{Form, Named, SEARCHED};
 
 /// More of a script than this isn't read, in bytes.
-const SCRIPT_MAX: u64 = 64 * 1024;
+const SCRIPT_MAX: usize = 64 * 1024;
+
+/// What a script begins with (execve(2)).
+const SCRIPT_MARK: &[u8] = b"#!";
 
 /// So many scripts are read.
 const SCRIPTS_MAX: usize = 32;
@@ -78,6 +81,11 @@ impl Chain<'_> {
     /// A program, and what it runs in turn.
     fn program(&mut self, program: &Path) {
         if !self.add(program, Link::File) {
+            return;
+        }
+        // What is no script isn't read any further.
+        let head = read(&self.at(program), SCRIPT_MARK.len());
+        if head.is_none_or(|head| head != SCRIPT_MARK) {
             return;
         }
         let Some(bytes) = read(&self.at(program), SCRIPT_MAX) else {
@@ -178,19 +186,21 @@ fn is_run(path: &Path) -> bool {
 }
 
 /// The beginning of a regular file.
-fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
+fn read(path: &Path, max: usize) -> Option<Vec<u8>> {
     // To open a FIFO would be to wait, and to open a device may do something.
-    if !fs::metadata(path).ok()?.is_file() {
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.is_file() {
         return None;
     }
+    let length = usize::try_from(metadata.len()).map_or(max, |length| length.min(max));
     let mut options = OpenOptions::new();
     let file: File = options
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .ok()?;
-    let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes).ok()?;
+    let mut bytes = Vec::with_capacity(length);
+    file.take(length as u64).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
