@@ -37,7 +37,7 @@ pub(super) fn go_first(settings: &Settings, tasks: Tasks) {
             // One that has ended meanwhile waits for nothing.
             let _ = events.send(Event::OthersDone).await;
         }
-        if let Err(trouble) = shutdown::end_before_others().await {
+        if let Err(trouble) = shutdown::end_before(&starters.units()).await {
             let why = trouble.phrase();
             debug!("the end of a program at power-off may be told as an outage: {why}");
         }

@@ -33,14 +33,18 @@ const DYING: Duration = Duration::from_millis(500);
 /// The pause between two looks who is left.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Has the service end before whatever else starts the programs, once the machine goes down: then it takes
-/// the end of none of them for an outage.
+/// Has the service end before `others` that start the programs, once the machine goes down: then it takes
+/// the end of none of them for an outage. One that is still at its start would be waited for, by the
+/// service's own next start too, so then it is done without.
 ///
 /// # Errors
 /// When systemd can't be asked for it, or doesn't know how. It is done without, then.
-pub(crate) async fn end_before_others() -> Result<(), Trouble> {
+pub(crate) async fn end_before(others: &[&str]) -> Result<(), Trouble> {
     let mut manager = Manager::connect(&Sockets::default())?;
-    manager.start(ORDER).await.map(drop)
+    if !manager.has_job(others).await? {
+        manager.start(ORDER).await?;
+    }
+    Ok(())
 }
 
 /// Ends everything in the control groups of this service and of `mfe@KEY.service`, if the machine is

@@ -94,6 +94,13 @@ impl Starters {
         }
     }
 
+    /// The units among them, and rc.local's whatever that one starts.
+    #[must_use]
+    pub fn units(&self) -> Vec<&str> {
+        let units = self.units.iter().map(String::as_str);
+        units.chain([RC_LOCAL_UNIT]).collect()
+    }
+
     /// Waits until nobody is on the way any more, but no longer than `within`. `tell` hears who is,
     /// whenever that changes: printable names, and never none.
     ///

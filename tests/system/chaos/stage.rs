@@ -153,7 +153,8 @@ fn configure(till: &Till, interval: &str) -> Result<()> {
     programs += &format!("[[hook]]\non = [\"up\", \"restarted\"]\ncommand = [\"{FOLDER}/hook\"]\n");
     // A global setting, so before the first section. As no restart waits, every death is followed by
     // a start at once, and all can be counted.
-    let settings = format!("start_timeout = \"{STARTS_WITHIN}\"\n");
+    // What a start leaves in the background has ever more time, until a program has lived for so long.
+    let settings = format!("start_timeout = \"{STARTS_WITHIN}\"\nstable_after = \"1s\"\n");
     till.configure(&config(interval, &format!("{settings}{programs}")))
 }
 
@@ -271,7 +272,8 @@ pub(super) fn left_by(till: &Till, which: Which, process: Process) -> Result<Vec
 /// nothing can be written to /run.
 pub(super) fn is_misfit(till: &Till, which: Which) -> Result<()> {
     let program = &PROGRAMS[which];
-    wait_for(&format!("{} is a misfit", program.name), PATIENCE, || {
+    let what = format!("{} is a misfit", program.name);
+    wait_for(&what, 2 * PATIENCE, || {
         let status = till.status_of(program).unwrap_or_default();
         let is_told = status["state"] == "misfit" || till.exists(FILLER);
         Ok(is_told.then_some(()))
