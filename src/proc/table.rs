@@ -464,16 +464,16 @@ impl ProcessTable {
         if stat.start_time != id.start_time || stat.is_dead() {
             return Ok(None);
         }
-        let (parent, state) = (stat.parent, stat.state);
+        let (parent, state, is_ending) = (stat.parent, stat.state, stat.is_ending);
         let other_name = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
-        let tracer = match state {
-            b'T' => match self.status(root, id)? {
-                Some(status) => status.tracer,
+        let state = if state == b'T' || is_ending {
+            match self.status(root, id)? {
+                Some(status) => run_state(state, &status),
                 None => return Ok(None),
-            },
-            _ => None,
+            }
+        } else {
+            RunState::Running
         };
-        let state = run_state(state, tracer);
         let uid = None;
         let alive = Alive {
             id,
@@ -679,11 +679,7 @@ impl ProcessTable {
                     id,
                     parent,
                     uid: status.uid,
-                    state: if status.is_dumping {
-                        RunState::Dumping
-                    } else {
-                        run_state(state, status.tracer)
-                    },
+                    state: run_state(state, &status),
                 },
                 known,
             ),
@@ -1183,11 +1179,12 @@ fn is_inside(status: &Status) -> bool {
     status.namespaces.is_some_and(|count| count > 1)
 }
 
-/// What a state of proc(5) means for the work of a process, and of its debugger, if it has one.
-fn run_state(state: u8, tracer: Option<i32>) -> RunState {
+/// What a state of proc(5) means for the work of a process, by what its status says of it besides.
+fn run_state(state: u8, status: &Status) -> RunState {
     match state {
+        _ if status.is_dumping => RunState::Dumping,
         // A debugger that holds it has its reasons.
-        b'T' if tracer.unwrap_or(0) == 0 => RunState::Stopped,
+        b'T' if status.tracer.unwrap_or(0) == 0 => RunState::Stopped,
         _ => RunState::Running,
     }
 }
