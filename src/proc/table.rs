@@ -210,6 +210,12 @@ impl Program {
         }
     }
 
+    /// Whether it is nobody's who can become another user without another program (credentials(7)).
+    fn is_strangers(&self) -> bool {
+        let is_stranger = |uid: Option<u32>| uid.is_some_and(|uid| uid != 0);
+        is_stranger(self.uid) && self.real_uid == self.uid && self.directory.is_empty()
+    }
+
     /// Its user as a person is told: the one who has started it, and another one whose rights it has.
     fn user(&self) -> String {
         let name = |uid: u32| user_name(uid).unwrap_or_else(|| uid.to_string());
@@ -607,6 +613,9 @@ impl ProcessTable {
         sighting: &mut Sighting,
     ) -> Result<(), LookError> {
         let name = &target.name;
+        if self.is_known_stranger(root, pid, target, known, sighting)? {
+            return Ok(());
+        }
         let Some(comm) = self.read(root, pid, "comm")? else {
             return Ok(());
         };
@@ -680,6 +689,43 @@ impl ProcessTable {
         Ok(())
     }
 
+    /// Whether a process is one of a stranger's that was judged before and is still the same; takes it in. Of
+    /// a crowd this is all that is read.
+    fn is_known_stranger(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        target: &Target,
+        known: &[ProcessId],
+        sighting: &mut Sighting,
+    ) -> Result<bool, LookError> {
+        let Some((key, difference)) = self.verdicts.stranger(pid) else {
+            return Ok(false);
+        };
+        let is_same = self.stat(root, pid)?.is_some_and(|stat| {
+            stat.comm == target.name.comm()
+                && stat.start_time == key.id.start_time
+                && stat.arg_start == key.arg_start
+                && !stat.main_thread_is_dead()
+        });
+        let exe = || Executable::of(root, &format!("{pid}/exe")).ok();
+        if !is_same || exe().map(|exe| (exe.device, exe.inode)) != key.exe {
+            return Ok(false);
+        }
+        let (real_uid, uid) = key.uids;
+        if known.contains(&key.id) || sighting.wants(uid, false) {
+            let program = Program {
+                pid,
+                directory: String::new(),
+                uid,
+                real_uid,
+            };
+            let comm = target.name.comm();
+            sighting.add_impostor(self.lookalike(root, key.id, &program, comm, difference));
+        }
+        Ok(true)
+    }
+
     /// What a living process of the name is: as it was found out before, where that was dear and nothing
     /// has changed about it.
     fn verdict(
@@ -690,7 +736,9 @@ impl ProcessTable {
         program: &Program,
         target: &Target,
     ) -> Result<Verdict, LookError> {
-        let key = needs_arguments(target).then(|| {
+        let is_dear = needs_arguments(target);
+        let is_stranger = program.is_strangers() && arg_start != 0 && target.has_rules();
+        let key = (is_dear || is_stranger).then(|| {
             let exe = Executable::of(root, &program.file("exe")).ok();
             Key {
                 id,
@@ -699,7 +747,8 @@ impl ProcessTable {
                 exe: exe.map(|exe| (exe.device, exe.inode)),
             }
         });
-        if let Some(verdict) = key.as_ref().and_then(|key| self.verdicts.get(key)) {
+        let before = key.as_ref().filter(|_| is_dear);
+        if let Some(verdict) = before.and_then(|key| self.verdicts.get(key)) {
             return Ok(verdict);
         }
         let doubt = match self.judge(root, id, program, target)? {

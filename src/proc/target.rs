@@ -47,6 +47,11 @@ impl Target {
         format!("exe={exe:?} cmdline={cmdline:?} user={user:?}")
     }
 
+    /// Whether there are rules beside the name.
+    pub(super) fn has_rules(&self) -> bool {
+        self.exe.is_some() || self.cmdline.is_some() || self.user.is_some()
+    }
+
     /// Whether the rules say whose the process has to be and what it runs, which nobody else can be and do.
     #[must_use]
     pub fn names_one(&self) -> bool {

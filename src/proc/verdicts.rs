@@ -55,6 +55,20 @@ impl Verdicts {
         (remembered == key).then_some(*verdict)
     }
 
+    /// What is known of a process that belongs to neither root nor to anybody who may become another user, and
+    /// isn't the one that is meant.
+    pub(super) fn stranger(&self, pid: i32) -> Option<(Key, Difference)> {
+        let (key, verdict) = self.remembered.get(&pid)?;
+        let (real, effective) = key.uids;
+        let is_stranger = real == effective && real.is_some_and(|uid| uid != 0);
+        match verdict {
+            Verdict::Other(difference) if is_stranger && key.arg_start != 0 => {
+                Some((*key, *difference))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn remember(&mut self, key: Key, verdict: Verdict) {
         if self.remembered.len() >= REMEMBERED_MAX {
             self.remembered.clear();
@@ -123,6 +137,22 @@ mod tests {
         }
         verdicts.are_for(&Target::named(ProcessName::new("b")));
         assert_eq!(verdicts.get(&key(5)), None);
+    }
+
+    #[test]
+    fn who_may_become_another_user_is_no_stranger() {
+        let mut verdicts = Verdicts::default();
+        let mut stranger = |uids, verdict| {
+            verdicts.remember(Key { uids, ..key(5) }, verdict);
+            verdicts.stranger(5).map(|(_, difference)| difference)
+        };
+        let other = Verdict::Other(Difference::Exe);
+        let of = |uid| (Some(uid), Some(uid));
+        assert_eq!(stranger(of(1000), other), Some(Difference::Exe));
+        assert_eq!(stranger(of(1000), Verdict::Meant), None);
+        assert_eq!(stranger(of(0), other), None);
+        assert_eq!(stranger((Some(1000), Some(0)), other), None);
+        assert_eq!(stranger((None, None), other), None);
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::text::phrase::{Phrase, phrase};
 /// How long after the service has asked for a start its look counts.
 const RECENT: Duration = Duration::from_secs(10);
 
+/// More ways to write a name in other letters aren't looked for: anybody can run one of each.
+const VARIANTS_MAX: usize = 8;
+
 /// What stands against a start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -258,7 +261,8 @@ impl<'a> Look<'a> {
             let whole = |base_name: &&str| base_name.eq_ignore_ascii_case(name.as_str());
             variants.extend(base_names.filter(whole).map(str::to_owned));
         }
-        variants.into_iter().map(ProcessName::new).collect()
+        let variants = variants.into_iter().take(VARIANTS_MAX);
+        variants.map(ProcessName::new).collect()
     }
 
     /// Looks whether one of those lives that the service takes for the program, under whatever name. If

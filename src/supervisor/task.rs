@@ -36,6 +36,12 @@ const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
 const MILLISECONDS_PER_TICK: u128 = 10;
 
+/// A look that takes so long has many processes of the name to look at.
+const LONG_LOOK: Duration = Duration::from_millis(5);
+
+/// How many times as long as such a look took it is until the next end of a process is looked at.
+const REST: u32 = 4;
+
 /// A look that takes longer is told as one that has failed, and goes on.
 const UNFINISHED_MAX: Duration = Duration::from_secs(10);
 
@@ -186,6 +192,8 @@ struct Supervisor {
     paused_until: Told,
     /// When the last look began.
     looked: Moment,
+    /// When it ended and how long it took.
+    look_took: (Instant, Duration),
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
     /// Since when a look has had more to judge than was judged at once, and whether that was told.
@@ -230,6 +238,7 @@ impl Supervisor {
             next_start: Told::default(),
             paused_until: Told::default(),
             looked: Moment::now(),
+            look_took: (Instant::now(), Duration::ZERO),
             look_error: None,
             unfinished: None,
             identified: None,
@@ -249,7 +258,7 @@ impl Supervisor {
                     start::is_over(&self.process);
                     self.start_ended(outcome)
                 }
-                () = self.watches.any_exit(interval) => self.look(),
+                () = any_exit(&mut self.watches, interval, self.look_took) => self.look(),
                 verdict = self.checks.changed() => match self.judged(verdict) {
                     Some(event) => vec![self.obstacle(), event],
                     None => continue,
@@ -275,11 +284,14 @@ impl Supervisor {
             };
             if self.unfinished.is_some() {
                 self.go_on_looking();
-                // The others have their turn.
-                tokio::task::yield_now().await;
             }
             if !events.is_empty() {
                 self.handle(events);
+            }
+            let (ended, took) = self.look_took;
+            if took >= LONG_LOOK && ended.elapsed() < took {
+                // The others have their turn, whatever is due here already.
+                tokio::task::yield_now().await;
             }
         }
         if let Some(program) = self.start_program {
@@ -299,11 +311,14 @@ impl Supervisor {
             return self.start_ended(outcome);
         }
         self.looked = Moment::now();
+        let begin = Instant::now();
         let target = &self.process.target;
         let sighting = match self.machine.look() {
             Look::Whole => self.table.look_for(target, self.machine.known()),
             Look::Confirm => self.table.confirm(target, self.machine.known()),
         };
+        let ended = Instant::now();
+        self.look_took = (ended, ended.duration_since(begin));
         let unfinished = self.unfinished.take();
         match sighting {
             Err(error) if error.is_unfinished() => {
@@ -694,6 +709,20 @@ fn recent(restarts: &[Timestamp], now: SystemTime) -> Vec<Timestamp> {
     let recent: Vec<Timestamp> = restarts.iter().filter(is_recent).copied().collect();
     let older = recent.len().saturating_sub(RECENT_MAX - 1);
     recent[older..].to_vec()
+}
+
+/// The end of a process that is watched. Those of a crowd end without pause, and each look at a crowd takes
+/// its time: the other programs need theirs.
+async fn any_exit(
+    watches: &mut ExitWatches,
+    interval: Duration,
+    (ended, took): (Instant, Duration),
+) {
+    let rested = ended + took * REST;
+    if took >= LONG_LOOK && Instant::now() < rested {
+        tokio::time::sleep_until(rested.into()).await;
+    }
+    watches.any_exit(interval).await;
 }
 
 async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {

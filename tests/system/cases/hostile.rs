@@ -136,10 +136,12 @@ fn shortest_outage(till: &Till, program: &Program) -> Result<Duration> {
     Ok(shortest)
 }
 
-/// With what the user runs a restart takes no more than twice as long as without, and what the clock of a
-/// busy machine is unsure of.
+/// What a restart may take longer on a machine with so much more to do, which other tests share.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// With what the user runs a restart takes no more than twice as long as without.
 fn as_fast(before: Duration, now: Duration) -> Result<()> {
-    let allowed = 2 * before + Duration::from_millis(30);
+    let allowed = 2 * before + BUSY;
     ensure!(now <= allowed, "{now:?}, and {before:?} without the attack");
     Ok(())
 }
@@ -296,9 +298,7 @@ pub(super) fn attack_by_what_cannot_be_read(till: &Till) -> Result<()> {
         ] {
             let what = format!("{rule:?} against {line}");
             till.ok(&["systemctl", "stop", SERVICE])?;
-            till.sh(&format!(
-                "pkill -KILL -x Comunicador; rm -f {STARTS}/*.starts"
-            ))?;
+            end_all(till)?;
             till.configure(&config("200ms", &rules(&rule)))?;
             till.start()?;
             let up = till.wait_up(&COMUNICADOR)?;
@@ -318,7 +318,6 @@ pub(super) fn attack_by_what_cannot_be_read(till: &Till) -> Result<()> {
                 as_fast(before, now).with_context(|| what.clone())?;
             }
             stop_attack(till)?;
-            till.sh("pkill -KILL unshare; true")?;
             ensure!(up.pid > 0);
         }
         Ok(())
@@ -358,7 +357,8 @@ pub(super) fn attack_by_what_passes_for_the_program(till: &Till) -> Result<()> {
         }
         // Where the service has never seen the program, what anybody can have started is told as that.
         till.ok(&["systemctl", "stop", SERVICE])?;
-        till.sh("pkill -KILL -x Comunicador; rm -rf /var/lib/mfe-watchdog/*")?;
+        end_all(till)?;
+        till.sh("rm -rf /var/lib/mfe-watchdog/*")?;
         attack(till, &format!("exec ./Comunicador {HOME}"))?;
         wait_for("it runs", SOON, || Ok(till.processes(&COMUNICADOR)?.pop()))?;
         till.start()?;
@@ -412,13 +412,24 @@ fn mounted() -> String {
     )
 }
 
+/// Ends whatever is called Comunicador, and forgets its starts.
+fn end_all(till: &Till) -> Result<()> {
+    wait_for("nothing is called Comunicador", SOON, || {
+        let left = till.processes(&COMUNICADOR)?;
+        for process in &left {
+            till.sh(&format!("kill -KILL {} 2>/dev/null; true", process.pid))?;
+        }
+        Ok(left.is_empty().then_some(()))
+    })?;
+    till.sh(&format!("rm -f {STARTS}/{}.starts", COMUNICADOR.name))?;
+    Ok(())
+}
+
 /// Has the service run with a configuration and the program up, whatever was before.
 fn restart_with(till: &Till, config: &str) -> Result<Process> {
     till.ok(&["systemctl", "stop", SERVICE])?;
     till.configure(config)?;
-    till.sh(&format!(
-        "pkill -KILL -x Comunicador; rm -f {STARTS}/*.starts"
-    ))?;
+    end_all(till)?;
     till.remember_journal()?;
     till.start()?;
     till.wait_up(&COMUNICADOR)
