@@ -317,21 +317,18 @@ impl Supervisor {
             Ok(sighting) => {
                 self.look_error = None;
                 let asks_for_command = self.machine.asks_for_command();
+                let program = self.start_program.as_ref();
                 let mut besides = Besides {
+                    left: None,
                     command: asks_for_command.then(|| command_id(&self.process)),
-                    ..Besides::default()
+                    watched: self.watches.seen_alive(self.is_overdue()),
+                    had_ended: program.and_then(StartProgram::before),
                 };
                 // One that lives says that nothing is in flight.
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
                     besides.left = self.left();
                 }
-                let until = self.watches.seen_alive(self.is_overdue());
-                let mut events: Vec<Event> = until.map(Event::Watched).into_iter().collect();
-                if let Some((pid, status)) =
-                    self.start_program.as_ref().and_then(StartProgram::before)
-                {
-                    events.push(Event::HadEnded { pid, status });
-                }
+                let mut events = Vec::new();
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }

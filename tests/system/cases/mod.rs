@@ -118,7 +118,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_frozen,
     old_systems::kernel_of_16_04,
     old_systems::journal_of_16_04,
-    old_systems::runtime_directory_of_16_04,
+    old_systems::settings_by_version,
     units::other_target,
     units::sysv_script,
     units::start_limit,

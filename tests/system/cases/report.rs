@@ -13,6 +13,9 @@ use mfe_kit::wait_for;
 /// "To the second": the host's clock is the machine's, but looks at it come a moment late.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
+/// Longer than it may be uncertain when a program has died without that being said.
+const UNCERTAIN: Duration = Duration::from_millis(1500);
+
 pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let begin = SystemTime::now();
     let [_, monitor] = till.all_day()?;
@@ -40,10 +43,16 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let unseen = till.processes(&COMUNICADOR)?;
     let unseen = unseen.first().context("the comunicador runs")?;
     till.signal("KILL", unseen.pid)?;
+    wait_for("nobody has watched for a while", SOON, || {
+        Ok((stopped.elapsed()? > UNCERTAIN).then_some(()))
+    })?;
     till.start()?;
     let started = SystemTime::now();
     till.wait_up(&COMUNICADOR)?;
     let up = SystemTime::now();
+    let told = till.wait_event(&COMUNICADOR, "restarted")?;
+    let text = told["MESSAGE"].as_str().unwrap_or_default();
+    ensure!(text.contains("after an outage of up to "), "{text}");
 
     let report = report(till, begin)?;
     let after = |list: &[Value]| -> Vec<Value> {
@@ -78,7 +87,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let outages = of(&report, &COMUNICADOR, "outages")?;
     let last = outages.last().context("the outage of the comunicador")?;
     ensure!(
-        last["cause"] == "gone" && last["begin_seen"] == false,
+        ["gone", "killed"].map(Value::from).contains(&last["cause"]) && last["begin_seen"] == false,
         "{last}"
     );
     ensure!(
