@@ -367,6 +367,19 @@ fn a_page_goes_to_what_is_no_file_without_replacing_it() {
     assert!(std::path::Path::new("/dev/stdout").is_symlink());
 }
 
+#[test]
+fn a_link_of_somebody_else_is_not_followed() {
+    needs!(Need::Root("it makes a link that belongs to somebody else"));
+    let till = Till::new();
+    let (file, link) = (till.path().join("file"), till.path().join("link"));
+    fs::write(&file, "precious").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(65534), Some(65534)).unwrap();
+    assert!(mfe_watchdog::report::write(&link, "page").is_err());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert!(link.is_symlink());
+}
+
 /// A message that the watchdog has numbered, by whose number is known what is missing.
 fn numbered(seq: u64, mut fields: Value) -> Value {
     fields["MFE_RUN"] = "0123456789abcdef0123456789abcdef".into();
