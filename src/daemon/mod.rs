@@ -38,7 +38,7 @@ use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, Status};
+use crate::status::{ConfigFallback, LatestMessage, Status};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -656,6 +656,10 @@ impl Service {
             start_time: self.record.as_ref().map(|record| record.id().start_time),
             started_at: self.started_at.into(),
             updated_at: SystemTime::now().into(),
+            latest_message: logging::latest().map(|(run, seq)| LatestMessage {
+                run: run.to_owned(),
+                seq,
+            }),
             config_fallback: self.fallback.clone(),
             processes: published
                 .iter()

@@ -194,6 +194,19 @@ impl Lineage {
     }
 }
 
+/// Who is in the control group of the unit in which `process` is started when systemd does it. Where that
+/// can't be read, nobody is known to be.
+#[must_use]
+pub fn in_unit(process: &ProcessSettings) -> BTreeSet<i32> {
+    let root = Path::new("/");
+    let unit = match &process.start {
+        Start::Unit(unit) => name_of(root, unit),
+        Start::Command(_) => unit_of(&process.key),
+    };
+    let members = ControlGroups::new(MOUNTED, root.join("proc")).members(&|name| name == unit);
+    members.unwrap_or_default().into_iter().collect()
+}
+
 /// The session of a start program that an earlier run of the service has made its child, and that it has
 /// left an orphan.
 fn inherited_session(

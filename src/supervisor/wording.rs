@@ -58,6 +58,10 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
         _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
         _ => match machine.start_failure() {
             None => return Vec::new(),
+            // It has come to its end.
+            Some(StartFailure::BeingReplaced(_)) if machine.phase() == Phase::Starting => {
+                return Vec::new();
+            }
             Some(failure @ StartFailure::NotInstalled(_)) => {
                 phrase!("waiting: %{why}", why = failure.phrase())
             }

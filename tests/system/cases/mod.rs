@@ -73,6 +73,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     report::outages_as_they_were,
+    report::journal_flooded,
+    report::journal_file_lost,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
@@ -101,6 +103,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::private_socket_is_away,
     lineage::exit_status_lies,
     lineage::late_in_the_background,
+    lineage::late_second_copy,
     lineage::renamed,
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
@@ -115,7 +118,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     faults::journal_frozen,
     old_systems::kernel_of_16_04,
     old_systems::journal_of_16_04,
-    old_systems::runtime_directory_of_16_04,
+    old_systems::settings_by_version,
     units::other_target,
     units::sysv_script,
     units::start_limit,
@@ -134,6 +137,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     state::pause_over_a_reboot,
     operation::reboot,
     beside::power_off_waits_for_nobody,
+    beside::power_off_is_no_outage,
 ];
 
 /// Run on a machine of its own, beside all others.
