@@ -38,8 +38,12 @@ impl Paragraph {
     pub(crate) fn of_command(command: &str) -> Self {
         let mut words = vec![String::new()];
         let mut quote = None;
+        let mut is_escaped = false;
         for c in command.chars() {
+            // Within quotes a backslash is one, as far as the commands here go.
+            let is_literal = std::mem::replace(&mut is_escaped, quote.is_none() && c == '\\');
             match quote {
+                _ if is_literal => is_escaped = false,
                 None if c == ' ' => {
                     words.push(String::new());
                     continue;
@@ -114,5 +118,11 @@ mod tests {
         let quoted = format!("'{}'", "a ".repeat(50));
         let text = Paragraph::of_command(&format!("sudo sed {quoted} /x")).to_string();
         assert!(text.contains(&quoted), "{text}");
+        // As `shell_word` quotes a quote.
+        let name = "'it'\\''s a name of its own'";
+        let text = Paragraph::of_command(&format!("sudo {}{name} {name}", "word ".repeat(12)));
+        let text = text.to_string();
+        assert_eq!(text.matches(name).count(), 2, "{text}");
+        assert!(text.lines().count() > 1, "{text}");
     }
 }

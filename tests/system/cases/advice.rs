@@ -25,6 +25,9 @@ const LIBRARY: &str = "/opt/sefaz/drs/libmfe.so";
 /// What the cashier's Monitor writes, beside the programs.
 const DATA: &str = "/opt/sefaz/cco/bin/it's data.db";
 
+/// A script beside the others, of a name that a shell has to be told with care.
+const ODD: &str = "/opt/sefaz/cco/bin/it's $(odd) & new.sh";
+
 /// A hook of which an attacker knows the command.
 const HOOK: &str = "/usr/local/bin/case-hook";
 
@@ -35,8 +38,12 @@ my ($desk, $pwned, @files) = @ARGV;
 my @open = map { open(my $file, "+<", $_) or die "$_: $!"; $file } @files;
 sub note { open(my $note, ">", "$desk/$_[0]") or die; print $note "$_[1]\n"; close($note); }
 my $evil = "#!/bin/sh\nid > $pwned\n#";
+my %evil = map { $_ => /\.db$/ ? "sold: $pwned" : $evil } @files;
 $SIG{USR1} = sub {
-    for my $file (@open) { seek($file, 0, 0); syswrite($file, $evil) or die; }
+    for my $at (0 .. $#files) {
+        seek($open[$at], 0, 0);
+        syswrite($open[$at], $evil{$files[$at]}) or die;
+    }
     my @by_name = grep { open(my $file, "+<", $_) } @files;
     note("wrote", "by name: @by_name");
 };
@@ -83,6 +90,7 @@ pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
     let before = till.all_day()?;
     till.write(LIBRARY, "\u{7f}ELF", 0o644)?;
     till.write(DATA, "sales", 0o644)?;
+    till.write(ODD, "#!/bin/sh\n", 0o755)?;
     finds(till, &[])?;
     till.sh("chmod 777 -R /opt/sefaz")?;
     till.sh(&format!(
@@ -102,7 +110,7 @@ pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
 
 fn mended(till: &Till) -> Result<()> {
     let scripts = [COMUNICADOR.script, MONITOR.script];
-    let held = [&scripts[..], &[LIBRARY, CONFIG, DATA]].concat();
+    let held = [&scripts[..], &[LIBRARY, CONFIG, ODD, DATA]].concat();
     let attacker = keep_open(till, &held)?;
 
     let warned = till.sh("mfe-watchdog check 2>&1 >/dev/null")?;
@@ -140,7 +148,7 @@ fn mended(till: &Till) -> Result<()> {
         data.contains(PWNED),
         "the data of others was replaced: {data}"
     );
-    for file in [&scripts[..], &[LIBRARY, CONFIG]].concat() {
+    for file in [&scripts[..], &[LIBRARY, CONFIG, ODD]].concat() {
         let text = till.read(file).with_context(|| file.to_owned())?;
         ensure!(!text.contains(PWNED), "{file} was changed: {text}");
     }
