@@ -19,7 +19,7 @@ use crate::daemon::{self, Options};
 use crate::logging;
 use crate::proc::{Difference, Impostor, ProcessTable};
 use crate::report;
-use crate::start;
+use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
 use crate::systemd::dbus::Trouble;
@@ -240,7 +240,20 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
         let warning = t!("errors.warning", warning = warning.translated());
         eprintln!("{source}: {key}: {warning}");
     }
+    let mut is_impossible = false;
+    let mut places = String::new();
     for process in &settings.processes {
+        let placement = Placement::of(Path::new("/"), process);
+        if let Some(place) = placement.phrase() {
+            places += &format!("# process.{}: {}\n", process.key, place.translated());
+        }
+        let user = unit_user(Path::new("/"), &process.key);
+        if let (true, Some((file, user))) = (placement.is_graphical(), user) {
+            let (key, file) = (&process.key, printable(&file.display().to_string()));
+            let text = t!("check.unit_user", key = key, file = file, user = user);
+            eprintln!("{source}: {text}");
+            is_impossible = true;
+        }
         for misfit in misfits(process) {
             let (key, misfit) = (&process.key, misfit_wording(&misfit).translated());
             let warning = t!(
@@ -254,7 +267,10 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;
-    print(&format!("# {source}\n{text}"))
+    if is_impossible {
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    print(&format!("# {source}\n{places}{text}"))
 }
 
 fn report(

@@ -15,7 +15,7 @@ use super::{EXIT_NOT_RUNNING, error_in_words, print};
 use crate::daemon::state;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
-use crate::status::{ProcessStatus, State, Status};
+use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
@@ -176,7 +176,7 @@ fn table(
             let process = index.checked_sub(1).map(|index| &status.processes[index]);
             match process.filter(|_| is_coloured && column == 1) {
                 Some(process) => {
-                    let colour = colour(process.state);
+                    let colour = colour(process);
                     line += &format!("\u{1b}[{colour}m{cell}\u{1b}[0m{pad}");
                 }
                 None => line += &format!("{cell}{pad}"),
@@ -271,6 +271,7 @@ fn state(state: State) -> String {
         State::Up => t!("status.up"),
         State::Starting => t!("status.starting"),
         State::Down => t!("status.down"),
+        State::Waiting => t!("status.waiting"),
         State::Backoff => t!("status.backoff"),
         State::Unhealthy => t!("status.unhealthy"),
         State::Stuck => t!("status.stuck"),
@@ -282,10 +283,11 @@ fn state(state: State) -> String {
 }
 
 /// Green, yellow or red (console_codes(4)).
-fn colour(state: State) -> u8 {
-    match state {
+fn colour(process: &ProcessStatus) -> u8 {
+    match process.state {
+        State::Waiting if process.waiting_for == Some(WaitingFor::Login) => 32,
         State::Up => 32,
-        State::Starting | State::Backoff | State::Paused => 33,
+        State::Starting | State::Waiting | State::Backoff | State::Paused => 33,
         State::Down | State::Unhealthy | State::Stuck | State::Misfit | State::Unknown => 31,
     }
 }
@@ -335,6 +337,8 @@ mod tests {
             duplicates: Vec::new(),
             since: at("2026-03-02T11:00:00Z"),
             restarts: 7,
+            waiting_for: None,
+            session: None,
             next_start: None,
             paused_until: None,
             last_restart: None,

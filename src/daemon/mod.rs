@@ -38,7 +38,7 @@ use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, Status};
+use crate::status::{ConfigFallback, ProcessStatus, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -229,6 +229,13 @@ async fn ping_due(alarm: &mut Alarm, liveness: &Liveness) {
         Some(time) => alarm.at(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// Why a program that belongs on the screen can't be started now: there is nobody.
+fn nobody_to_start_it_for(status: &ProcessStatus) -> Option<Phrase> {
+    let is_nobody = |why: &WaitingFor| matches!(why, WaitingFor::Login | WaitingFor::Display);
+    status.waiting_for.as_ref().filter(|why| is_nobody(why))?;
+    status.wording.first().cloned()
 }
 
 /// A reason as it is told: printable, and no longer than a line.
@@ -489,7 +496,8 @@ impl Service {
                 let table = ProcessTable::new("/proc");
                 let hooks = self.hooks.clone();
                 let (commands, asked) = mpsc::channel(COMMANDS);
-                let task = supervise(receiver, asked, table, slot.clone(), hooks, epoch);
+                let place = (epoch, self.options.directories.runtime.clone());
+                let task = supervise(receiver, asked, table, slot.clone(), hooks, place);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,
@@ -575,8 +583,10 @@ impl Service {
                 return Answer::Paused { key };
             }
             (Request::Restart { key }, Some(supervised)) => {
-                if let Err(failure) = can_start(&supervised.settings.borrow()) {
-                    let (key, why) = (key.clone(), failure.phrase());
+                let nobody = nobody_to_start_it_for(&supervised.slot.get().status);
+                let failure = can_start(&supervised.settings.borrow()).err();
+                if let Some(why) = nobody.or(failure.map(|failure| failure.phrase())) {
+                    let key = key.clone();
                     return Answer::CannotStart { key, why };
                 }
             }

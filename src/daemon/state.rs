@@ -95,6 +95,7 @@ struct OfTheBoot {
     up_since: Option<Instant>,
     #[serde(with = "absence")]
     absence: Option<Absence>,
+    session_uid: Option<u32>,
     #[serde(skip)]
     pause: Option<Pause>,
 }
@@ -553,6 +554,7 @@ mod tests {
                     since: before,
                     cause: Cause::Killed(9),
                 }),
+                session_uid: Some(1000),
                 pause: Some(Pause {
                     until: now + 60 * second,
                     reason: Some("driver".into()),

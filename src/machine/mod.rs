@@ -16,6 +16,8 @@ mod change;
 mod command;
 mod copies;
 mod policy;
+mod screen;
+mod seat;
 mod termination;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 use crate::text::phrase::Phrase;
 use copies::Copies;
+use screen::Screen;
 use termination::Termination;
 
 pub use backoff::Backoff;
@@ -33,6 +36,8 @@ pub(crate) use copies::second_copies;
 pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
 pub use command::CommandId;
 pub use policy::{Duplicates, Policy};
+pub use screen::{NOT_YET, Stray};
+pub use seat::{Seat, Sitting, Wait};
 
 /// The first pause before looking whether a start has succeeded, or an end; it doubles up to
 /// [`LAST_POLL`].
@@ -82,6 +87,10 @@ pub enum Event {
     CommandIs(Option<CommandId>),
     /// Why nothing could be started now; `None` if something could.
     Obstacle(Option<StartFailure>),
+    /// Who is at the screen, if the program belongs there: as of the look that is told next.
+    AtScreen(Seat),
+    /// Which processes our own starts have left where they are nobody's, as of the look that is told next.
+    Strays(Vec<Stray>),
     /// Others that start the program are on their way, until this time at the latest.
     OthersStarting {
         /// Who, as a person knows them.
@@ -169,6 +178,8 @@ pub enum Phase {
     Held,
     /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
     Misfit,
+    /// It waits for somebody at the screen, or for his session.
+    Waiting,
     /// It has died again and again: the next start waits.
     Backoff,
     /// The last start failed; the next try comes in the next cycle.
@@ -209,6 +220,8 @@ pub struct Memory {
     pub up_since: Option<Instant>,
     /// The outage that lasted.
     pub absence: Option<Absence>,
+    /// The user in whose session it was, if it was in one.
+    pub session_uid: Option<u32>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
 }
@@ -335,6 +348,8 @@ pub struct Machine {
     clearing: Option<Termination>,
     late_starts: u32,
     hold: Option<Hold>,
+    /// Who is at the screen, and what that means for a program that belongs there.
+    screen: Screen,
     /// Why nothing could be started, when that was last asked.
     obstacle: Option<StartFailure>,
     /// How many starts in a row have failed.
@@ -410,6 +425,7 @@ impl Machine {
             clearing: None,
             late_starts: 0,
             hold: None,
+            screen: Screen::new(now),
             obstacle: None,
             failed_starts: 0,
             retry_at: now,
@@ -482,6 +498,7 @@ impl Machine {
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
             absence: self.absence,
+            session_uid: self.screen.uid(),
             pause,
         }
     }
@@ -682,6 +699,8 @@ impl Machine {
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::CommandIs(command) => self.command_is(command),
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
+            Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
+            Event::Strays(strays) => self.strays_are(now, &strays),
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {
                 if self.hold.take().is_some() && self.phase == Phase::Held {
@@ -777,7 +796,11 @@ impl Machine {
             self.whole_look_at = now + WHOLE_LOOK_MAX;
         }
         let was_unknown = self.look_failure.take().is_some();
-        let impostors = self.copies.impostors(&sighting.impostors, is_whole);
+        let impostors = if self.screen.is_empty() {
+            Vec::new()
+        } else {
+            self.copies.impostors(&sighting.impostors, is_whole)
+        };
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
             let since = self
@@ -786,8 +809,14 @@ impl Machine {
                 .and_then(|memory| memory.starting_since);
             self.started = Some(Started::inherited(now, since));
         }
-        let alive = self.recognised(sighting, actions);
-        if !alive.is_empty() {
+        let alive = if self.screen.is_empty() {
+            Vec::new()
+        } else {
+            self.recognised(sighting, actions)
+        };
+        if self.screen.is_empty() {
+            self.wait_for_somebody(now, actions);
+        } else if !alive.is_empty() {
             self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
         } else if self.misfit.is_some() {
@@ -803,6 +832,7 @@ impl Machine {
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }
+        self.end_strays(now, actions);
         let told = impostors.into_iter().map(Change::Impostor);
         actions.extend(told.map(Action::Tell));
     }

@@ -57,11 +57,12 @@ fn file_name(key: &str) -> String {
     format!("asked-{key}")
 }
 
-/// Notes in `directory` that a start is asked for, on the ground of a look at `looked`. Where that can't be
-/// written, nothing is to be found there, rather than an older one.
-pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
+/// Notes in `directory` that a start is asked for, on the ground of a look at `looked`, and in which session
+/// if the program belongs in one. Where that can't be written, nothing is to be found there, rather than
+/// an older one.
+pub(super) fn note(directory: &Path, key: &str, looked: Moment, session: Option<&str>) {
     let name = file_name(key);
-    let content = format!("{}\n", looked.ticks);
+    let content = format!("{}\n{}\n", looked.ticks, session.unwrap_or_default());
     if small_file::replace(directory, &name, content.as_bytes()).is_err() {
         // It may never have been there.
         let _ = fs::remove_file(directory.join(name));
@@ -70,13 +71,26 @@ pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
 
 /// When a start was last asked for, as was noted in `directory`.
 pub(crate) fn asked(directory: &Path, key: &str) -> Option<u64> {
-    let text = small_file::read(directory, &file_name(key)).ok()??;
-    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+    noted(directory, key)?.lines().next()?.parse().ok()
 }
 
-/// Looks whether the program of `process` runs already, or is being started.
-pub(crate) fn look(process: &ProcessSettings, known: &Known) -> Verdict {
-    let look = Look::new(Path::new("/"), process, known, Moment::now());
+/// The session in which a start was last asked for, likewise.
+pub(crate) fn asked_session(directory: &Path, key: &str) -> Option<String> {
+    let noted = noted(directory, key)?;
+    let session = noted.lines().nth(1)?;
+    (!session.is_empty()).then(|| session.to_owned())
+}
+
+fn noted(directory: &Path, key: &str) -> Option<String> {
+    let text = small_file::read(directory, &file_name(key)).ok()??;
+    String::from_utf8(text).ok()
+}
+
+/// Looks whether the program of `process` runs already, or is being started. If it is to run as the user
+/// `only`, another user's is none of its copies; root's is in its way.
+pub(crate) fn look(process: &ProcessSettings, known: &Known, only: Option<u32>) -> Verdict {
+    let mut look = Look::new(Path::new("/"), process, known, Moment::now());
+    look.only = only;
     look.verdict(is_booted())
 }
 
@@ -86,6 +100,8 @@ struct Look<'a> {
     process: &'a ProcessSettings,
     known: &'a Known,
     now: Moment,
+    /// The user whose processes count, besides root's; `None` for all.
+    only: Option<u32>,
     /// This process and its ancestors.
     ours: BTreeSet<i32>,
 }
@@ -105,6 +121,7 @@ impl<'a> Look<'a> {
             process,
             known,
             now,
+            only: None,
             ours,
         }
     }
@@ -158,7 +175,11 @@ impl<'a> Look<'a> {
         let mut verdict = Verdict::Go;
         for pid in members.into_iter().filter(|pid| !self.ours.contains(pid)) {
             let member = self.read(pid).map_err(|error| in_words(&error))?;
-            let Some(member) = member else {
+            let counts = |member: &LeftOver| match (self.only, member.uid) {
+                (Some(only), Some(uid)) => uid == only || uid == 0,
+                _ => true,
+            };
+            let Some(member) = member.filter(counts) else {
                 continue;
             };
             let comm = self.process.name().comm();
@@ -350,6 +371,42 @@ mod tests {
     }
 
     #[test]
+    fn another_users_is_no_copy_of_a_sessions() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            group: UNIT_GROUP,
+            ..program(21)
+        });
+        let process = process();
+        let known = Known::default();
+        let now = Moment {
+            monotonic: Duration::from_secs(100),
+            ticks: NOW,
+        };
+        let group = |only| {
+            let mut look = Look::new(machine.root(), &process, &known, now);
+            look.only = only;
+            in_words(look.in_group().unwrap())
+        };
+        let uid = LeftOver::read(
+            &machine.path("proc"),
+            ProcessId {
+                pid: 21,
+                start_time: BASE.started,
+            },
+            &|_| false,
+        );
+        let uid = uid.unwrap().unwrap().uid.unwrap();
+        assert_eq!(group(Some(uid)), "runs: 21");
+        let other = group(Some(uid + 1));
+        assert_eq!(
+            other,
+            if uid == 0 { "runs: 21" } else { "go" },
+            "root's is in the way"
+        );
+    }
+
+    #[test]
     fn a_start_on_its_way_is_let_finish() {
         let machine = Machine::new();
         machine.runs(&Process {
@@ -426,11 +483,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(asked(directory.path(), "monitor"), None);
         let looked = Moment::now();
-        note(directory.path(), "monitor", looked);
+        note(directory.path(), "monitor", looked, Some("c2"));
         assert_eq!(asked(directory.path(), "monitor"), Some(looked.ticks));
         assert_eq!(asked(directory.path(), "comunicador"), None);
+        let session = || asked_session(directory.path(), "monitor");
+        assert_eq!(session().as_deref(), Some("c2"));
+        note(directory.path(), "monitor", looked, None);
+        assert_eq!(session(), None);
         fs::create_dir(directory.path().join(".asked-monitor.new")).unwrap();
-        note(directory.path(), "monitor", looked);
+        note(directory.path(), "monitor", looked, None);
         assert_eq!(asked(directory.path(), "monitor"), None);
     }
 }

@@ -72,6 +72,12 @@ pub struct ProcessStatus {
     pub since: Timestamp,
     /// How often it was brought back since the machine was booted.
     pub restarts: u64,
+    /// What it waits for in `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Whether it belongs on the screen, and why, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Phrase>,
     /// When the next start comes, if it has to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Timestamp>,
@@ -87,6 +93,22 @@ pub struct ProcessStatus {
     pub wording: Vec<Phrase>,
 }
 
+/// What a process waits for that belongs on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitingFor {
+    /// That somebody logs in: all is as it should be.
+    Login,
+    /// That it can be told whose the display is.
+    Display,
+    /// That the session itself starts it.
+    Autostart,
+    /// That the session is ready for it, or goes on.
+    Session,
+    /// That one which runs as root has ended.
+    Outside,
+}
+
 /// Where a process stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,6 +119,8 @@ pub enum State {
     Starting,
     /// It is gone, and the last start failed.
     Down,
+    /// It belongs on the screen, and waits for somebody there or for his session.
+    Waiting,
     /// It dies again and again: the next start waits.
     Backoff,
     /// It lives, but isn't well.
@@ -117,6 +141,7 @@ impl fmt::Display for State {
             Self::Up => "up",
             Self::Starting => "starting",
             Self::Down => "down",
+            Self::Waiting => "waiting",
             Self::Backoff => "backoff",
             Self::Unhealthy => "unhealthy",
             Self::Stuck => "stuck",
@@ -174,11 +199,16 @@ impl Status {
         })
     }
 
-    /// Whether every process runs, and the configuration is the one in the file.
+    /// Whether every process runs that can, and the configuration is the one in the file.
     #[must_use]
     pub fn is_all_well(&self) -> bool {
         let mut processes = self.processes.iter();
-        self.config_fallback.is_none() && processes.all(|process| process.state == State::Up)
+        let is_well = |process: &ProcessStatus| match process.state {
+            State::Up => true,
+            State::Waiting => process.waiting_for == Some(WaitingFor::Login),
+            _ => false,
+        };
+        self.config_fallback.is_none() && processes.all(is_well)
     }
 
     /// The line for `systemctl status`: it holds until the next change.
@@ -205,10 +235,6 @@ impl fmt::Display for ProcessStatus {
         match (&self.state, &detail) {
             (State::Up, _) => {
                 write!(f, "up (pid {})", list(&self.pids))
-            }
-            // "waiting: …" says it better than the state.
-            (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {
-                f.write_str(detail)
             }
             (state, Some(detail)) => write!(f, "{state}: {detail}"),
             (state, None) => write!(f, "{state}"),

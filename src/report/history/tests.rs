@@ -469,3 +469,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn while_nobody_is_logged_in_it_is_neither_up_nor_down() {
+    let waiting = |at: Moment, cause: &str| {
+        let event = Event {
+            cause: Some(cause.into()),
+            ..of(Kind::Waiting, Some("a"))
+        };
+        let sign = Sign::Event(event);
+        Entry { at, sign }
+    };
+    let entries = [
+        said(at(0), Kind::Startup),
+        waiting(at(0), "login"),
+        waiting(at(10), "autostart"),
+        told(at(12), Kind::Adopted),
+        down(at(20), "killed"),
+        waiting(at(21), "session"),
+        restarted(at(25), 5000),
+        waiting(at(30), "login"),
+        waiting(at(40), "display"),
+        waiting(at(50), "login"),
+    ];
+    let past = past(&entries, at(60), 60, Some(&running()));
+    let expected = [
+        (0, State::NobodyLoggedIn),
+        (12, State::Up),
+        (20, State::Down(0)),
+        (25, State::Up),
+        (30, State::NobodyLoggedIn),
+        (40, State::Down(1)),
+        (50, State::NobodyLoggedIn),
+    ];
+    assert_eq!(intervals(&past), expected);
+    let outages = &past.processes["a"].outages;
+    assert_eq!(
+        outages.len(),
+        2,
+        "a display that nobody can be found for is a problem"
+    );
+}
