@@ -24,69 +24,71 @@ function __fish_mfe_watchdog_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -s V -l version -d 'Print version'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "run" -d 'Run the service in the foreground'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "check" -d 'Validate the configuration: says OK, or every problem with its line; exits 78 if it is bad'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "resume" -d 'End a pause'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "restart" -d 'End a process and start it anew'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "restart" -d 'Restart a program, or start one at once that waits for its next try (a paused one isn\'t); exits 0 once it is up, 1 if it was refused, has failed or isn\'t up yet'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "doctor" -d 'Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1 if something is'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "report" -d 'Report how the processes were, from the journal; exits 1 if that can\'t be read'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "exec" -d 'Become the command configured for a process, unless it runs already; mfe@KEY.service runs this'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "at-shutdown" -d 'End what is left of the programs, at power-off only; mfe-watchdog-shutdown.service runs this'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -l alone -d 'Run even if the service of /run/mfe-watchdog watches programs of the same names'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand run" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -l show -d 'Show every setting, the defaults included, as a configuration'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l json -d 'The published status itself, as JSON'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l watch -d 'Show it again whenever it changes, until interrupted'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h, at most 24h' -r
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l reason -d 'Why, for the status and the journal' -r
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h, at most 24h' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l reason -d 'Why, for the status and the journal' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand resume" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -l no-wait -d 'Ask for it only, and don\'t wait until it is up'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand restart" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year' -r
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year' -r -f
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l html -d 'Write it to a file, as a page that a browser shows' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l json -d 'The report as JSON'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l config -d 'The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand exec" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand at-shutdown" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -F
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand at-shutdown" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -F
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand at-shutdown" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand at-shutdown" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand at-shutdown" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "run" -d 'Run the service in the foreground'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "check" -d 'Validate the configuration and show what is in force; exits 78 if it is bad'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "check" -d 'Validate the configuration: says OK, or every problem with its line; exits 78 if it is bad'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "status" -d 'Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn\'t running'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "pause" -d 'Leave processes alone for a while, as for a driver update; ends by itself'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "resume" -d 'End a pause'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "restart" -d 'End a process and start it anew'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "restart" -d 'Restart a program, or start one at once that waits for its next try (a paused one isn\'t); exits 0 once it is up, 1 if it was refused, has failed or isn\'t up yet'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "doctor" -d 'Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1 if something is'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "report" -d 'Report how the processes were, from the journal; exits 1 if that can\'t be read'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand help; and not __fish_seen_subcommand_from run check status pause resume restart doctor report exec at-shutdown help" -f -a "exec" -d 'Become the command configured for a process, unless it runs already; mfe@KEY.service runs this'

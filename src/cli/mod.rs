@@ -5,13 +5,13 @@ mod doctor;
 mod exec;
 mod status;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, ProcessSettings};
@@ -26,6 +26,7 @@ use crate::systemd::dbus::Trouble;
 use crate::text::escape::printable;
 use crate::text::locale;
 use crate::text::phrase::Phrase;
+use crate::text::wrap::Paragraph;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -42,12 +43,12 @@ const EXIT_NOT_RUNNING: u8 = 3;
 struct Arguments {
     /// Where the service keeps its status and its lock
     /// [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     runtime_dir: Option<PathBuf>,
 
     /// Where the service keeps what it remembers [default: $STATE_DIRECTORY, else
     /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     state_dir: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -64,10 +65,20 @@ enum Command {
         #[arg(long)]
         alone: bool,
     },
-    /// Validate the configuration and show what is in force; exits 78 if it is bad
-    Check(ConfigArgument),
+    /// Validate the configuration: says OK, or every problem with its line; exits 78 if it is bad
+    Check {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Show every setting, the defaults included, as a configuration
+        #[arg(long)]
+        show: bool,
+    },
     /// Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn't running
     Status {
+        /// Only this program, by its key in the configuration or its name, and whether it belongs on the
+        /// screen
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
         /// The published status itself, as JSON
         #[arg(long)]
         json: bool,
@@ -77,26 +88,30 @@ enum Command {
     },
     /// Leave processes alone for a while, as for a driver update; ends by itself
     Pause {
-        /// The processes' keys in the configuration [default: all]
+        /// The programs, by key or by name [default: all]
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
         /// For how long, such as 30m or 2h, at most 24h
-        #[arg(long = "for", value_name = "TIME", value_parser = control::pause_time)]
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = control::pause_time, value_hint = ValueHint::Other)]
         time: Duration,
         /// Why, for the status and the journal
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
         reason: Option<String>,
     },
     /// End a pause
     Resume {
-        /// The processes' keys in the configuration [default: all]
+        /// The programs, by key or by name [default: all]
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
     },
-    /// End a process and start it anew
+    /// Restart a program, or start one at once that waits for its next try (a paused one isn't); exits 0
+    /// once it is up, 1 if it was refused, has failed or isn't up yet
     Restart {
-        /// The process's key in the configuration
+        /// The program, by key or by name
         key: String,
+        /// Ask for it only, and don't wait until it is up
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
     /// if something is
@@ -104,13 +119,13 @@ enum Command {
     /// Report how the processes were, from the journal; exits 1 if that can't be read
     Report {
         /// How far to look back, such as 24h, 7d or 2weeks; at most a year
-        #[arg(long, value_name = "TIME", default_value = "7d")]
+        #[arg(long, value_name = "TIME", default_value = "7d", value_hint = ValueHint::Other)]
         since: String,
         /// The report as JSON
         #[arg(long, conflicts_with = "html")]
         json: bool,
         /// Write it to a file, as a page that a browser shows
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         html: Option<PathBuf>,
     },
     /// Become the command configured for a process, unless it runs already; mfe@KEY.service runs this
@@ -127,7 +142,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ConfigArgument {
     /// The configuration [default: /etc/mfe-watchdog/config.toml, else the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
@@ -146,11 +161,13 @@ pub fn main() -> ExitCode {
     let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
     let result = match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
-        Command::Check(ConfigArgument { config }) => check(config.as_deref()),
-        Command::Status { json, watch } => status::status(&directories, json, watch),
+        Command::Check { config, show } => check(config.config.as_deref(), show),
+        Command::Status { key, json, watch } => {
+            status::status(&directories, key.as_deref(), json, watch)
+        }
         Command::Pause { keys, time, reason } => control::pause(&directories, keys, time, reason),
         Command::Resume { keys } => control::resume(&directories, keys),
-        Command::Restart { key } => control::restart(&directories, key),
+        Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Report { since, json, html } => {
             report(&since, json, html.as_deref(), &directories)
@@ -160,10 +177,7 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<ConfigError>() {
-            // Each line begins with the file's name, as compilers do it.
-            for line in refused.translated_lines() {
-                eprintln!("{line}");
-            }
+            complain_of(refused);
             ExitCode::from(EXIT_CONFIG)
         } else {
             eprintln!("mfe-watchdog: {}", error_in_words(&error));
@@ -233,26 +247,37 @@ fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
     nearly.take(MISFITS_MAX).collect()
 }
 
-fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (settings, source) = config::load(config)?;
+fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
+    let (settings, source) = match config::load(config) {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            complain_of(&refused);
+            eprintln!("{}", counted("check.problem", refused.problems.len()));
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
     let source = source.phrase().translated();
-    for (key, warning) in settings.unsafe_commands() {
-        let warning = t!("errors.warning", warning = warning.translated());
-        eprintln!("{source}: {key}: {warning}");
-    }
-    let mut is_impossible = false;
-    let mut places = String::new();
+    let mut impossible = 0;
+    let mut places = Vec::new();
+    let mut warnings: Vec<String> = settings
+        .unsafe_commands()
+        .chain(settings.commands_in_one_item())
+        .map(|(key, warning)| {
+            let warning = t!("errors.warning", warning = warning.translated());
+            format!("{source}: {key}: {warning}")
+        })
+        .collect();
     for process in &settings.processes {
         let placement = Placement::of(Path::new("/"), process);
         if let Some(place) = placement.phrase() {
-            places += &format!("# process.{}: {}\n", process.key, place.translated());
+            places.push(format!("process.{}: {}", process.key, place.translated()));
         }
         let user = unit_user(Path::new("/"), &process.key);
         if let (true, Some((file, user))) = (placement.is_graphical(), user) {
             let (key, file) = (&process.key, printable(&file.display().to_string()));
             let text = t!("check.unit_user", key = key, file = file, user = user);
-            eprintln!("{source}: {text}");
-            is_impossible = true;
+            complain(&format!("{source}: {text}"));
+            impossible += 1;
         }
         for misfit in misfits(process) {
             let (key, misfit) = (&process.key, misfit_wording(&misfit).translated());
@@ -262,15 +287,51 @@ fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
                 name = process.name(),
                 misfit = misfit
             );
-            eprintln!("{source}: {warning}");
+            warnings.push(format!("{source}: {warning}"));
         }
+    }
+    for warning in &warnings {
+        complain(warning);
+    }
+    if impossible > 0 {
+        eprintln!("{}", counted("check.problem", impossible));
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    let verdict = match warnings.len() {
+        0 => format!("OK: {source}"),
+        count => format!("OK, {}: {source}", counted("check.warning", count)),
+    };
+    if !show {
+        let lines = places.into_iter().chain([verdict]);
+        return print(&lines.map(|line| line + "\n").collect::<String>());
     }
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;
-    if is_impossible {
-        return Ok(ExitCode::from(EXIT_CONFIG));
+    let places: String = places.iter().map(|place| format!("# {place}\n")).collect();
+    print(&format!("# {source}\n{places}{text}\n# {verdict}\n"))
+}
+
+/// A number of things, by the texts `KEY.one` and `KEY.other`.
+fn counted(key: &str, count: usize) -> String {
+    let form = if count == 1 { "one" } else { "other" };
+    t!(format!("{key}.{form}"), count = count).into_owned()
+}
+
+/// Says what is wrong with a configuration, a line for each problem that begins with the file's name, as
+/// compilers do it.
+fn complain_of(refused: &ConfigError) {
+    for line in refused.translated_lines() {
+        complain(&line);
     }
-    print(&format!("# {source}\n{places}{text}"))
+}
+
+/// A line on stderr, in several where that is a terminal; a program that reads it gets one.
+fn complain(line: &str) {
+    if io::stderr().is_terminal() {
+        eprintln!("{}", Paragraph::of_text(line));
+    } else {
+        eprintln!("{line}");
+    }
 }
 
 fn report(

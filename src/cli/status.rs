@@ -41,16 +41,22 @@ enum Answer {
 /// interrupted.
 pub(super) fn status(
     directories: &Directories,
+    key: Option<&str>,
     json: bool,
     watch: bool,
 ) -> anyhow::Result<ExitCode> {
     let zone = local_zone();
     if watch {
-        return self::watch(directories, json, &zone);
+        return self::watch(directories, key, json, &zone);
     }
-    match ask(directories)? {
+    match ask(directories, key)? {
         Answer::Published(status) => {
-            print(&shown(&status, &directories.state, json, &zone)?)?;
+            print(&shown(
+                &status,
+                &directories.state,
+                (json, key.is_some()),
+                &zone,
+            )?)?;
             Ok(exit_code(&status))
         }
         Answer::Not(code, text) => {
@@ -60,9 +66,10 @@ pub(super) fn status(
     }
 }
 
-fn ask(directories: &Directories) -> anyhow::Result<Answer> {
+/// Asks for all, or for the one program that `key` names.
+fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
     Ok(match Service::find(directories) {
-        Service::Published(status) => Answer::Published(status),
+        Service::Published(status) => Answer::Published(of_key(status, key)?),
         Service::NotRunning(status) => {
             let since = status.map(|status| {
                 let time = status.updated_at;
@@ -84,6 +91,23 @@ fn ask(directories: &Directories) -> anyhow::Result<Answer> {
     })
 }
 
+/// What is published of the program that `key` names.
+fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
+    let Some(key) = key else {
+        return Ok(status);
+    };
+    let is_meant = |process: &ProcessStatus| {
+        process.key.eq_ignore_ascii_case(key) || process.name.eq_ignore_ascii_case(key)
+    };
+    let known = list(status.processes.iter().map(|process| &process.key));
+    status.processes.retain(is_meant);
+    if status.processes.is_empty() {
+        let text = t!("control.unknown_key", key = printable(key), known = known);
+        anyhow::bail!("{text}");
+    }
+    Ok(status)
+}
+
 fn exit_code(status: &Status) -> ExitCode {
     if status.is_all_well() {
         ExitCode::SUCCESS
@@ -92,7 +116,12 @@ fn exit_code(status: &Status) -> ExitCode {
     }
 }
 
-fn shown(status: &Status, state_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<String> {
+fn shown(
+    status: &Status,
+    state_dir: &Path,
+    (json, is_one): (bool, bool),
+    zone: &TimeZone,
+) -> anyhow::Result<String> {
     if json {
         let json = serde_json::to_string(status).with_context(|| t!("errors.json"))?;
         return Ok(json + "\n");
@@ -100,17 +129,33 @@ fn shown(status: &Status, state_dir: &Path, json: bool, zone: &TimeZone) -> anyh
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // What can't be read is missing from the table; the service says why in the journal.
     let remembered = state::read(state_dir).unwrap_or_default();
+    // Where a program belongs is told of one that was asked for only.
+    let mut status = status.clone();
+    if !is_one {
+        status
+            .processes
+            .iter_mut()
+            .for_each(|process| process.session = None);
+    }
+    let status = &status;
     let now = SystemTime::now();
     Ok(table(status, &remembered, now, zone, is_coloured))
 }
 
 /// Shows the status whenever it has changed. Ends when it is interrupted, or nobody reads any more.
-fn watch(directories: &Directories, json: bool, zone: &TimeZone) -> anyhow::Result<ExitCode> {
+fn watch(
+    directories: &Directories,
+    key: Option<&str>,
+    json: bool,
+    zone: &TimeZone,
+) -> anyhow::Result<ExitCode> {
     let is_terminal = io::stdout().is_terminal();
     let mut before = String::new();
     loop {
-        let text = match ask(directories) {
-            Ok(Answer::Published(status)) => shown(&status, &directories.state, json, zone)?,
+        let text = match ask(directories, key) {
+            Ok(Answer::Published(status)) => {
+                shown(&status, &directories.state, (json, key.is_some()), zone)?
+            }
             Ok(Answer::Not(_, text)) => text + "\n",
             Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
@@ -250,6 +295,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
     }
     notes.extend(details(process));
+    let session = process.session.as_ref().map(Phrase::translated);
+    notes.extend(session.map(|session| printable(&session)));
     if process.state == State::Stuck {
         notes.push(t!("status.reboot").into_owned());
     }
@@ -257,7 +304,7 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
 }
 
 /// What the service says of the state; a version that tells it in English only is taken at its word.
-fn details(process: &ProcessStatus) -> Vec<String> {
+pub(super) fn details(process: &ProcessStatus) -> Vec<String> {
     if process.wording.is_empty() {
         let detail = process.detail.as_deref();
         return detail.map(printable).into_iter().collect();
@@ -266,7 +313,7 @@ fn details(process: &ProcessStatus) -> Vec<String> {
     sentences.map(|sentence| printable(&sentence)).collect()
 }
 
-fn state(state: State) -> String {
+pub(super) fn state(state: State) -> String {
     match state {
         State::Up => t!("status.up"),
         State::Starting => t!("status.starting"),

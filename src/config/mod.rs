@@ -10,6 +10,7 @@ mod problem;
 mod salvage;
 mod section;
 mod settings;
+mod syntax;
 mod values;
 
 use std::collections::HashMap;
@@ -218,19 +219,12 @@ fn parse_with_lines(
 
 fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        let offset = span.start;
-        let excerpt = problems.excerpt(span);
-        match error.message() {
-            "duplicate key" if !excerpt.is_empty() => {
-                problems.add(offset, excerpt, phrase!("is given twice; keep one of them"));
-            }
-            message => {
-                let message = phrase!("TOML syntax: %{what}", what = syntax(message));
-                problems.add(offset, "", message);
-            }
-        }
+    let complaints = errors
+        .iter()
+        .map(|error| (error.span().unwrap_or_default(), error.message().to_owned()));
+    for mistake in syntax::mistakes(text, complaints) {
+        let subject = mistake.subject.map(|span| problems.excerpt(span));
+        problems.add(mistake.offset, subject.unwrap_or_default(), mistake.message);
     }
     if !errors.is_empty() {
         // What recovery made of broken text would only raise false problems.
@@ -275,19 +269,6 @@ fn parse_text(text: &str, problems: &mut Problems<'_>) -> Option<Settings> {
         processes,
         hooks,
     })
-}
-
-/// The parser's words for the commonest mistakes, in words for those who never read about TOML.
-fn syntax(message: &str) -> Phrase {
-    if message.starts_with("string values must be quoted") {
-        phrase!(
-            "the value is missing or lacks its quotes; right is, for example, interval = \"10s\""
-        )
-    } else if message.starts_with("invalid basic string") {
-        phrase!("the quote that ends the text is missing on this line")
-    } else {
-        Phrase::of_words(message)
-    }
 }
 
 /// Tells each target of the others that a process of its name may be.

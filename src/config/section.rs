@@ -16,6 +16,9 @@ use crate::text::phrase::{Phrase, Value, phrase};
 /// More of a value than this isn't shown in a message, in characters.
 const EXCERPT: usize = 60;
 
+/// Between more slips than these nobody sees a likeness.
+const SLIPS_MAX: usize = 2;
+
 /// The problems found so far in one text.
 pub(super) struct Problems<'i> {
     text: &'i str,
@@ -294,10 +297,22 @@ impl<'i> Section<'i> {
     /// Ends the section: what nobody took is unknown.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
         for (key, offset, _) in &self.entries {
-            let known = self.known.join(", ");
-            let message = phrase!("unknown key; known here: %{known}", known = known);
+            let message = match self.nearest(key) {
+                Some(near) => phrase!("unknown key; did you mean %{near}?", near = near),
+                None => phrase!(
+                    "unknown key; known here: %{known}",
+                    known = self.known.join(", ")
+                ),
+            };
             problems.add(*offset, self.path(key), message);
         }
+    }
+
+    /// The setting that somebody may have meant by `key`: it differs by a slip or two of the keyboard.
+    fn nearest(&self, key: &str) -> Option<&'static str> {
+        let slips = |known: &&str| strsim::osa_distance(&key.to_lowercase(), known);
+        let near = self.known.iter().copied().min_by_key(slips)?;
+        (slips(&near) <= SLIPS_MAX && slips(&near) * 2 < near.len()).then_some(near)
     }
 
     fn take_value(&mut self, key: &'static str) -> Option<(usize, Spanned<DeValue<'i>>)> {

@@ -2,18 +2,20 @@
 //! in the parent module.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::{self, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
+use super::section::quoted;
 use super::values::as_duration;
 use crate::machine::{Duplicates, Policy};
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::text::escape::printable;
-use crate::text::phrase::Phrase;
+use crate::text::phrase::{Phrase, phrase};
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +142,23 @@ impl Settings {
     pub fn unsafe_commands(&self) -> impl Iterator<Item = (String, Phrase)> {
         self.commands()
             .filter_map(|(key, program)| Some((key, path_trust::warning(program)?)))
+    }
+
+    /// Those of them that are a program and its arguments in one item, where each should have its own: the
+    /// setting's full name, and how it should be written.
+    pub fn commands_in_one_item(&self) -> impl Iterator<Item = (String, Phrase)> {
+        let is_one =
+            |program: &str| program.contains(char::is_whitespace) && !Path::new(program).exists();
+        let found = self.commands().filter(move |(_, program)| is_one(program));
+        found.map(|(key, program)| {
+            let items: Vec<_> = program.split_whitespace().map(quoted).collect();
+            let message = phrase!(
+                "there is no file %{program}; write each argument as an item of its own: [%{items}]",
+                program = quoted(program),
+                items = items.join(", ")
+            );
+            (key, message)
+        })
     }
 
     /// Has nothing run that somebody else could change, at this moment: a program that such a command

@@ -43,7 +43,7 @@ use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
-use crate::text::phrase::Phrase;
+use crate::text::phrase::{Phrase, phrase};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
@@ -557,18 +557,22 @@ impl Service {
 
     /// Does what a person asks for.
     fn answer(&self, request: &Request) -> Answer {
-        let (keys, is_all) = match request {
-            Request::Pause { keys, .. } | Request::Resume { keys } => {
-                (keys.clone(), keys.is_empty())
-            }
-            Request::Restart { key } => (vec![key.clone()], false),
+        let words = match request {
+            Request::Pause { keys, .. } | Request::Resume { keys } => keys.as_slice(),
+            Request::Restart { key } => std::slice::from_ref(key),
         };
         let key_of = |supervised: &Supervised| supervised.settings.borrow().key.clone();
-        let known: Vec<String> = self.processes.iter().map(key_of).collect();
-        if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
-            let key = key.clone();
-            return Answer::UnknownKey { key, known };
+        let mut keys = Vec::new();
+        for word in words {
+            match self.key_meant_by(word) {
+                Some(key) => keys.push(key),
+                None => {
+                    let (key, known) = (word.clone(), self.processes.iter().map(key_of).collect());
+                    return Answer::UnknownKey { key, known };
+                }
+            }
         }
+        let is_all = words.is_empty();
         let is_meant = |supervised: &&Supervised| is_all || keys.contains(&key_of(supervised));
         let is_paused = |supervised: &&Supervised| supervised.slot.get().memory.pause.is_some();
         let meant = self.processes.iter().filter(is_meant);
@@ -578,15 +582,24 @@ impl Service {
         };
         match (request, meant.first()) {
             (Request::Resume { .. }, None) => return Answer::NotPaused,
-            (Request::Restart { key }, Some(supervised)) if is_paused(supervised) => {
-                let key = key.clone();
+            (Request::Restart { .. }, Some(supervised)) if is_paused(supervised) => {
+                let key = key_of(supervised);
                 return Answer::Paused { key };
             }
-            (Request::Restart { key }, Some(supervised)) => {
+            (Request::Restart { .. }, Some(supervised)) => {
+                let settings = supervised.settings.borrow();
                 let nobody = nobody_to_start_it_for(&supervised.slot.get().status);
-                let failure = can_start(&supervised.settings.borrow()).err();
-                if let Some(why) = nobody.or(failure.map(|failure| failure.phrase())) {
-                    let key = key.clone();
+                let obstacle = if nobody.is_some() {
+                    nobody
+                } else if settings.policy.dry_run {
+                    Some(phrase!(
+                        "dry_run = true in the configuration, so nothing is started"
+                    ))
+                } else {
+                    can_start(&settings).err().map(|failure| failure.phrase())
+                };
+                if let Some(why) = obstacle {
+                    let key = settings.key.clone();
                     return Answer::CannotStart { key, why };
                 }
             }
@@ -607,8 +620,35 @@ impl Service {
             // A task that has so much to do already is told again by whoever asks again.
             let _ = supervised.commands.try_send(command);
         }
+        if let (Request::Restart { .. }, Some(supervised)) = (request, meant.first()) {
+            let settings = supervised.settings.borrow();
+            let within = settings.policy.stop_timeout + settings.policy.start_timeout;
+            return Answer::Restarting {
+                key: settings.key.clone(),
+                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            };
+        }
         let keys = meant.into_iter().map(key_of).collect();
         Answer::Done { keys }
+    }
+
+    /// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
+    /// lower case; none if two could be meant.
+    fn key_meant_by(&self, word: &str) -> Option<String> {
+        let settings = || {
+            self.processes
+                .iter()
+                .map(|process| process.settings.borrow())
+        };
+        if settings().any(|settings| settings.key == word) {
+            return Some(word.to_owned());
+        }
+        let word = word.to_lowercase();
+        let is_meant = |text: &str| text.to_lowercase() == word;
+        let mut meant = settings()
+            .filter(|settings| is_meant(&settings.key) || is_meant(settings.name().as_str()));
+        let key = meant.next()?.key.clone();
+        meant.next().is_none().then_some(key)
     }
 
     /// Publishes where things stand: first to the file, then to systemd.

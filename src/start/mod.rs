@@ -68,7 +68,10 @@ impl InSession<'_> {
 /// Why it can't be.
 pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
     match &process.start {
-        Start::Command(command) => command::check(&command[0]),
+        Start::Command(command) => {
+            command::check(&command[0])?;
+            command::check_settled(&command[0])
+        }
         Start::Unit(_) => Ok(()),
     }
 }
@@ -90,7 +93,6 @@ impl StartProgram {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
-                command::check_settled(&command[0])?;
                 let directory = Directories::new(None, None).runtime;
                 beside::note(&directory, &process.key, looked, session);
                 (unit_of(&process.key), true)

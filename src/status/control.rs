@@ -21,7 +21,7 @@ pub(crate) const LINE_MAX: u64 = 16 * 1024;
 pub enum Request {
     /// To start and signal nothing for a while.
     Pause {
-        /// The keys of the processes; none means all.
+        /// The keys of the processes, or their names; none means all.
         keys: Vec<String>,
         /// For how long, in seconds.
         seconds: u64,
@@ -30,12 +30,12 @@ pub enum Request {
     },
     /// To end a pause.
     Resume {
-        /// The keys of the processes; none means all.
+        /// The keys of the processes, or their names; none means all.
         keys: Vec<String>,
     },
     /// To end a process and start it anew.
     Restart {
-        /// Its key.
+        /// Its key, or its name.
         key: String,
     },
 }
@@ -49,9 +49,16 @@ pub enum Answer {
         /// The keys.
         keys: Vec<String>,
     },
-    /// There is no process of this key.
+    /// It is being restarted.
+    Restarting {
+        /// Its key.
+        key: String,
+        /// How long that takes at most, in milliseconds: by then it is up, or that has failed.
+        within_ms: u64,
+    },
+    /// There is no process of this key or name.
     UnknownKey {
-        /// The key that was asked for.
+        /// What was asked for.
         key: String,
         /// Those that there are.
         known: Vec<String>,

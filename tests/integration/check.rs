@@ -43,6 +43,15 @@ fn check(file: &Path) -> Output {
     ]))
 }
 
+/// What is in force by a file, in full.
+fn show(file: &Path) -> Output {
+    output(
+        mfe_watchdog()
+            .args(["check", "--show", "--config"])
+            .arg(file),
+    )
+}
+
 /// Asserts that `check` and `run` refuse a file with exactly these lines, of which each stands
 /// behind the file's name.
 fn assert_refused(file: &Path, expected: &[impl AsRef<str>]) {
@@ -52,7 +61,8 @@ fn assert_refused(file: &Path, expected: &[impl AsRef<str>]) {
     }
     let expected = text;
     let checked = check(file);
-    assert_eq!(checked.stderr, expected);
+    let count = text_of_count(expected.lines().count());
+    assert_eq!(checked.stderr, format!("{expected}{count}\n"));
     assert_eq!(checked.code(), 78, "{expected}");
     assert_eq!(checked.stdout, "");
 
@@ -66,6 +76,11 @@ fn assert_refused(file: &Path, expected: &[impl AsRef<str>]) {
     assert_eq!(ran.stderr, expected, "run's words");
     assert_eq!(ran.code(), 78, "run's code");
     assert!(!runtime_dir.exists(), "refused before anything is done");
+}
+
+fn text_of_count(problems: usize) -> String {
+    let plural = if problems == 1 { "" } else { "s" };
+    format!("{problems} problem{plural}")
 }
 
 /// The same for a configuration's text; each line is `LINE: KEY: MESSAGE`.
@@ -416,32 +431,31 @@ fn unknown_keys_at_every_level() {
     let text = "intervall = \"1s\"\n\
                 [process.x]\nname = \"x\"\ncommand = [\"/x\"]\nnmae = \"y\"\n\
                 [process.x.health]\ncommand = [\"/y\"]\n\
-                [\"launch\\ner\"]\nx = 1\n";
+                [\"rock\\net\"]\nx = 1\n";
     assert_text_refused(
         text,
         &[
-            format!("1: intervall: {KNOWN}"),
-            format!("5: process.x.nmae: {KNOWN_OF_PROCESS}"),
+            "1: intervall: unknown key; did you mean interval?".to_owned(),
+            "5: process.x.nmae: unknown key; did you mean name?".to_owned(),
             format!("6: process.x.health: {KNOWN_OF_PROCESS}"),
-            format!("8: launch\\ner: {KNOWN}"),
+            format!("8: rock\\net: {KNOWN}"),
         ],
     );
 }
 
 #[test]
 fn broken_toml_with_the_right_line() {
-    let missing = "TOML syntax: the value is missing or lacks its quotes; right is, for example, \
-                   interval = \"10s\"";
+    let missing = "the value is missing or isn't in quotes; for example: interval = \"10s\"";
     for (text, expected) in [
         ("\ninterval = 10s\n", vec![format!("2: {missing}")]),
         ("\ninterval =\n", vec![format!("2: {missing}")]),
         (
             "# a\n\ninterval = \"10s\n[process.x]\n",
-            vec!["3: TOML syntax: the quote that ends the text is missing on this line".into()],
+            vec!["3: the quote that ends the text is missing on this line".into()],
         ),
         (
             "interval = \"1s\"\n[process.x\nname = \"x\"\n",
-            vec!["2: TOML syntax: unclosed table, expected `]`".into()],
+            vec!["2: the ] that closes the section's name is missing".into()],
         ),
         (
             "interval \"1s\"\n",
@@ -458,6 +472,34 @@ fn broken_toml_with_the_right_line() {
     ] {
         assert_text_refused(text, &expected);
     }
+}
+
+#[test]
+fn a_program_and_its_arguments_in_one_item_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let start = directory.path().join("start it.sh");
+    let started = start.display().to_string();
+    let command = format!("command = [\"{started} -d\"]");
+    fs::write(&file, process("a", "\"A\"", &command)).unwrap();
+    let told = check(&file);
+    let (shown, first) = (file.display(), started.split_once(' ').unwrap().0);
+    assert_eq!(
+        told.stderr,
+        format!(
+            "{shown}: process.a.command: warning: there is no file \"{started} -d\"; write each \
+             argument as an item of its own: [\"{first}\", \"it.sh\", \"-d\"]\n"
+        )
+    );
+    assert_eq!(
+        (told.code(), told.stdout),
+        (0, format!("OK, 1 warning: {shown}\n"))
+    );
+    // There is such a file.
+    fs::write(&start, "#!/bin/sh\n").unwrap();
+    let command = format!("command = [\"{started}\"]");
+    fs::write(&file, process("a", "\"A\"", &command)).unwrap();
+    assert!(!check(&file).stderr.contains("an item of its own"));
 }
 
 #[test]
@@ -484,7 +526,7 @@ fn many_problems_are_all_said_in_the_order_of_the_file() {
             format!("6: process.m.start_timeout: {DURATION} \"0s\""),
             format!("10: process.a.retries: {KNOWN_OF_PROCESS}"),
             format!("12: process.b.name: {SAME_NAME}"),
-            format!("14: proces: {KNOWN}"),
+            "14: proces: unknown key; did you mean process?".to_owned(),
         ],
     );
     // Nobody reads more than a screenful.
@@ -496,11 +538,10 @@ fn many_problems_are_all_said_in_the_order_of_the_file() {
     let file = directory.path().join("config.toml");
     fs::write(&file, text).unwrap();
     let stderr = check(&file).stderr;
-    assert_eq!(stderr.lines().count(), 26);
-    assert_eq!(
-        stderr.lines().last().unwrap(),
-        format!("{}: 976 more problems", file.display())
-    );
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 27);
+    let more = format!("{}: 976 more problems", file.display());
+    assert_eq!(lines[25..], [&more, "1001 problems"]);
 }
 
 #[test]
@@ -515,6 +556,9 @@ fn every_default_is_filled_in() {
     )
     .unwrap();
     let checked = check(&file);
+    assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
+    assert_eq!(checked.stdout, format!("OK: {}\n", file.display()));
+    let checked = show(&file);
     assert_eq!((checked.code(), checked.stderr.as_str()), (0, ""));
     let expected = format!(
         "# {}\n\
@@ -535,7 +579,9 @@ fn every_default_is_filled_in() {
          user = \"root\"\n\
          unit = \"a.service\"\n\
          interval = \"1m 30s\"\n\
-         {RULES}",
+         {RULES}\n\
+         # OK: {}\n",
+        file.display(),
         file.display()
     );
     assert_eq!(checked.stdout, expected);
@@ -559,7 +605,7 @@ fn the_output_is_a_configuration_with_the_same_output() {
     ] {
         let command = format!("command = [\"/x\", {name}]\nstart_timeout = \"1h\"");
         fs::write(&file, process("x-1", name, &command)).unwrap();
-        let first = check(&file);
+        let first = show(&file);
         assert_eq!((first.code(), first.stderr.as_str()), (0, ""), "{name}");
         let parse = |text: &str| text.parse::<toml::Table>().unwrap();
         let given = parse(&fs::read_to_string(&file).unwrap());
@@ -573,7 +619,7 @@ fn the_output_is_a_configuration_with_the_same_output() {
             given["process"]["x-1"]["command"]
         );
         fs::write(&file, &first.stdout).unwrap();
-        assert_eq!(check(&file).stdout, first.stdout, "{name}");
+        assert_eq!(show(&file).stdout, first.stdout, "{name}");
     }
 }
 
@@ -584,7 +630,7 @@ fn check_default(setup: &str, directory: &Path) -> Output {
     output(
         in_mount_namespace(&setup, BINARY)
             .env("DIRECTORY", directory)
-            .arg("check"),
+            .args(["check", "--show"]),
     )
 }
 
@@ -603,8 +649,10 @@ fn without_a_default_file_the_shipped_one_is_in_force() {
             "# built-in defaults, /etc/mfe-watchdog/config.toml doesn't exist"
         );
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/default.toml");
-        let of_shipped = check(&shipped).stdout;
-        assert_eq!(settings, of_shipped.split_once('\n').unwrap().1);
+        let of_shipped = show(&shipped).stdout;
+        let settings_of = |shown: &str| shown.rsplit_once("\n\n# OK: ").unwrap().0.to_owned();
+        let (_, of_shipped) = of_shipped.split_once('\n').unwrap();
+        assert_eq!(settings_of(settings), settings_of(of_shipped));
     }
 }
 
@@ -720,7 +768,12 @@ fn a_file_is_named_as_the_user_named_it() {
                 .args([command, "--config", "c.toml", "--runtime-dir", "run"])
                 .current_dir(&directory),
         );
-        assert_eq!(refused.stderr, format!("c.toml:{NO_PROCESS}\n"));
+        let count = if command == "check" {
+            "1 problem\n"
+        } else {
+            ""
+        };
+        assert_eq!(refused.stderr, format!("c.toml:{NO_PROCESS}\n{count}"));
     }
 }
 

@@ -332,7 +332,7 @@ fn roots_program_of_ours_is_ended_once_and_the_users_started() {
         id: id(50),
         is_roots: true,
     };
-    let mut look = |bench: &mut Bench| {
+    let look = |bench: &mut Bench| {
         bench.event(Event::Strays(vec![stray]));
         bench.beside(of_another(50, 0))
     };
@@ -399,7 +399,7 @@ fn ours_that_outlives_its_session_is_ended_after_a_while() {
         id: id(100),
         is_roots: false,
     };
-    let mut look = |bench: &mut Bench| {
+    let look = |bench: &mut Bench| {
         bench.event(Event::Strays(vec![stray]));
         bench.beside(of_another(100, PDV))
     };

@@ -106,6 +106,7 @@ fn intervals(past: &Past) -> Vec<(i64, char)> {
             let letter = match interval.state {
                 State::Up => 'u',
                 State::Down(_) => 'd',
+                State::NobodyLoggedIn => 'l',
                 State::NotObserved(Reason::NoRecord) => '-',
                 State::NotObserved(Reason::NotRunning) => 'n',
                 State::NotObserved(Reason::Unknown) => '?',
@@ -494,13 +495,13 @@ fn while_nobody_is_logged_in_it_is_neither_up_nor_down() {
     ];
     let past = past(&entries, at(60), 60, Some(&running()));
     let expected = [
-        (0, State::NobodyLoggedIn),
-        (12, State::Up),
-        (20, State::Down(0)),
-        (25, State::Up),
-        (30, State::NobodyLoggedIn),
-        (40, State::Down(1)),
-        (50, State::NobodyLoggedIn),
+        (0, 'l'),
+        (12, 'u'),
+        (20, 'd'),
+        (25, 'u'),
+        (30, 'l'),
+        (40, 'd'),
+        (50, 'l'),
     ];
     assert_eq!(intervals(&past), expected);
     let outages = &past.processes["a"].outages;
