@@ -307,8 +307,9 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     }
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;
-    let places: String = places.iter().map(|place| format!("# {place}\n")).collect();
-    print(&format!("# {source}\n{places}{text}\n# {verdict}\n"))
+    let head: Vec<String> = std::iter::once(source).chain(places).collect();
+    let head = head.join("\n# ");
+    print(&format!("# {head}\n{text}\n# {verdict}\n"))
 }
 
 /// A number of things, by the texts `KEY.one` and `KEY.other`.

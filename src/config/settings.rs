@@ -105,10 +105,13 @@ pub enum SessionMode {
     Auto,
 }
 
-impl SessionMode {
-    fn is_none(&self) -> bool {
-        *self == Self::None
-    }
+/// Whether it is as without the setting, which is then not written.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to what it may leave out"
+)]
+fn is_nowhere(mode: &SessionMode) -> bool {
+    *mode == SessionMode::None
 }
 
 impl Settings {
@@ -270,7 +273,7 @@ struct ProcessSection<'a> {
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'a str>,
-    #[serde(skip_serializing_if = "SessionMode::is_none")]
+    #[serde(skip_serializing_if = "is_nowhere")]
     session: SessionMode,
     #[serde(flatten)]
     policy: PolicySection,

@@ -95,8 +95,7 @@ impl Session {
                 _ => Kind::Other,
             },
             class: match value("CLASS").as_deref() {
-                // `user-early` and the like are users' too.
-                Some(class) if class == "user" => Class::User,
+                Some("user") => Class::User,
                 Some("greeter" | "lock-screen") => Class::Greeter,
                 _ => Class::Other,
             },

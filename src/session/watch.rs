@@ -33,20 +33,9 @@ impl Watch {
 
     /// Watches the folder, if it isn't watched: logind may not have made it before.
     pub fn renew(&mut self) {
-        if self.events.is_some() {
-            return;
+        if self.events.is_none() {
+            self.events = watched(&self.folder);
         }
-        let watch = || {
-            let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
-            // Each is put in place of the one before by rename.
-            let what = WatchFlags::MOVED_TO
-                | WatchFlags::DELETE
-                | WatchFlags::DELETE_SELF
-                | WatchFlags::MOVE_SELF;
-            inotify::add_watch(&events, &self.folder, what | WatchFlags::ONLYDIR).ok()?;
-            readable(events)
-        };
-        self.events = watch();
     }
 
     /// Waits until something has changed. May be dropped and called again.
@@ -66,6 +55,15 @@ impl Watch {
             self.events = None;
         }
     }
+}
+
+fn watched(folder: &Path) -> Option<AsyncFd<OwnedFd>> {
+    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+    // Each is put in place of the one before by rename.
+    let what =
+        WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    inotify::add_watch(&events, folder, what | WatchFlags::ONLYDIR).ok()?;
+    readable(events)
 }
 
 /// Takes all events there are, and tells whether the folder still is what is watched.

@@ -75,7 +75,7 @@ impl Bench {
             id: id.into(),
             uid,
             user: if uid == PDV { "pdv" } else { "ana" }.into(),
-            began: Some(self.now - since),
+            began: self.now.checked_sub(since),
             is_autostarted,
         };
         self.seat(Seat::Taken(sitting))
@@ -421,7 +421,7 @@ fn what_was_remembered_of_another_session_is_forgotten() {
     };
     let machine = |uid| {
         let mut bench = Bench::new();
-        let begin = bench.now - 1000 * SECOND;
+        let begin = bench.now.checked_sub(1000 * SECOND).unwrap();
         bench.machine =
             Machine::new(Policy::default(), begin, begin).remembering(memory.clone(), false);
         bench.sits(uid, "2", 600 * SECOND, true);

@@ -13,6 +13,7 @@ mod lineage;
 mod operation;
 mod package;
 mod report;
+mod screen;
 mod starts;
 mod state;
 mod units;
@@ -62,6 +63,15 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::program_is_outside_the_sandbox,
     starts::settings_of_the_administrator,
     starts::exec_of_an_unknown_key,
+    screen::killed_twenty_times,
+    screen::login_and_logout,
+    screen::two_users,
+    screen::roots_copy,
+    screen::display_is_gone,
+    screen::poisoned_environment,
+    screen::without_logind,
+    screen::started_directly,
+    screen::user_of_the_unit,
     identity::pids_reused_within_a_second,
     health::unhealthy_unit,
     health::another_users_program,
