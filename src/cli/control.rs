@@ -161,6 +161,7 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
             why = printable(&why.translated())
         )),
         Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
+        Ok(Answer::Busy { key }) => refused(t!("control.busy", key = printable(&key))),
         Ok(Answer::NotUnderstood) => refused(t!("control.not_understood")),
         Ok(answer) => Ok(Some(answer)),
         Err(NotAsked::NotRunning) => match Service::find(directories).pid() {

@@ -252,7 +252,7 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(refused) => {
             complain_of(&refused);
-            eprintln!("{}", counted("check.problem", refused.problems.len()));
+            eprintln!("{}", problems(refused.problems.len()));
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -294,12 +294,13 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         complain(warning);
     }
     if impossible > 0 {
-        eprintln!("{}", counted("check.problem", impossible));
+        eprintln!("{}", problems(impossible));
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
     let verdict = match warnings.len() {
         0 => format!("OK: {source}"),
-        count => format!("OK, {}: {source}", counted("check.warning", count)),
+        1 => t!("check.ok_with_warning", source = source).into_owned(),
+        count => t!("check.ok_with_warnings", count = count, source = source).into_owned(),
     };
     if !show {
         let lines = places.into_iter().chain([verdict]);
@@ -312,10 +313,13 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     print(&format!("# {head}\n{text}\n# {verdict}\n"))
 }
 
-/// A number of things, by the texts `KEY.one` and `KEY.other`.
-fn counted(key: &str, count: usize) -> String {
-    let form = if count == 1 { "one" } else { "other" };
-    t!(format!("{key}.{form}"), count = count).into_owned()
+/// How many problems a configuration has.
+fn problems(count: usize) -> String {
+    match count {
+        1 => t!("check.problem"),
+        count => t!("check.problems", count = count),
+    }
+    .into_owned()
 }
 
 /// Says what is wrong with a configuration, a line for each problem that begins with the file's name, as

@@ -72,7 +72,7 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
         Service::Published(status) => Answer::Published(of_key(status, key)?),
         Service::NotRunning(status) => {
             let since = status.map(|status| {
-                let time = status.updated_at;
+                let time = in_words(status.updated_at.into(), SystemTime::now(), &local_zone());
                 t!("errors.not_running_since", time = time, pid = status.pid)
             });
             let text = t!("errors.not_running", since = since.unwrap_or_default());
@@ -221,7 +221,12 @@ fn table(
             let process = index.checked_sub(1).map(|index| &status.processes[index]);
             match process.filter(|_| is_coloured && column == 1) {
                 Some(process) => {
-                    let colour = colour(process);
+                    let state = if is_paused_and_down(process) {
+                        State::Down
+                    } else {
+                        process.state
+                    };
+                    let colour = colour(process, state);
                     line += &format!("\u{1b}[{colour}m{cell}\u{1b}[0m{pad}");
                 }
                 None => line += &format!("{cell}{pad}"),
@@ -272,7 +277,7 @@ fn row(
     });
     [
         name,
-        state(process.state),
+        shown_state(process),
         in_words(process.since.into(), now, zone),
         pid,
         t!("status.today", count = today).into_owned(),
@@ -289,7 +294,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
     }
     if let Some(time) = process.paused_until {
         let time = in_words(time.into(), now, zone);
-        notes.push(t!("status.paused_until", time = time).into_owned());
+        let key = printable(&process.key);
+        notes.push(t!("status.paused_until", time = time, key = key).into_owned());
     }
     if process.pids.len() > 1 {
         notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
@@ -313,6 +319,19 @@ pub(super) fn details(process: &ProcessStatus) -> Vec<String> {
     sentences.map(|sentence| printable(&sentence)).collect()
 }
 
+/// The state as it matters to a cashier: what is paused and doesn't run is down all the same.
+fn shown_state(process: &ProcessStatus) -> String {
+    if is_paused_and_down(process) {
+        t!("status.paused_down").into_owned()
+    } else {
+        state(process.state)
+    }
+}
+
+fn is_paused_and_down(process: &ProcessStatus) -> bool {
+    process.state == State::Paused && process.pids.is_empty()
+}
+
 pub(super) fn state(state: State) -> String {
     match state {
         State::Up => t!("status.up"),
@@ -330,9 +349,10 @@ pub(super) fn state(state: State) -> String {
 }
 
 /// Green, yellow or red (console_codes(4)).
-fn colour(process: &ProcessStatus) -> u8 {
-    match process.state {
-        State::Waiting if process.waiting_for == Some(WaitingFor::Login) => 32,
+fn colour(process: &ProcessStatus, state: State) -> u8 {
+    let is_well = process.waiting_for == Some(WaitingFor::Login);
+    match state {
+        State::Waiting if is_well => 32,
         State::Up => 32,
         State::Starting | State::Waiting | State::Backoff | State::Paused => 33,
         State::Down | State::Unhealthy | State::Stuck | State::Misfit | State::Unknown => 31,
@@ -444,7 +464,7 @@ Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
   it dies again and again, so its next start waits
-mfe-watchdog runs (pid 77) since 03-01 09:00
+mfe-watchdog runs (pid 77) since 01/03 09:00
 ";
         assert_eq!(shown(vec![first, second], &[remembered], false), expected);
     }

@@ -6,10 +6,9 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::config::{ProcessSettings, Settings, Start};
+use crate::config::Settings;
 use crate::proc::{ProcessTable, Running, signal};
-use crate::start::{is_command, is_exec};
-use crate::systemd::names::unit_of;
+use crate::start::is_command;
 
 /// What only the checks and hooks of this service have in their environment.
 const OUR_VARIABLES: [&[u8]; 2] = [b"MFE_EVENT=", b"MFE_PROCESS="];
@@ -33,25 +32,6 @@ pub(super) fn end_programs(settings: &Settings, running: &[Running]) -> Vec<i32>
         }
     }
     ended
-}
-
-/// Whether the start command of `process` is among `running` without a parent: an earlier run has made
-/// that start, and was killed before it could remember it.
-#[must_use]
-pub(super) fn is_being_started(process: &ProcessSettings, running: &[Running]) -> bool {
-    let Start::Command(command) = &process.start else {
-        return false;
-    };
-    let key = &process.key;
-    let unit = unit_of(key);
-    let is_start = |process: &Running| {
-        // In a unit `exec` comes first, which becomes the command.
-        is_command(&process.arguments, command)
-            || process.unit.as_ref() == Some(&unit) && is_exec(&process.arguments, key)
-    };
-    running
-        .iter()
-        .any(|process| process.parent == 1 && is_start(process))
 }
 
 /// Whether a process is one of the programs, each of which leads a session, and has lost its parent.

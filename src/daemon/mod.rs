@@ -33,7 +33,7 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, Running, running};
+use crate::proc::{ProcessTable, running};
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
@@ -117,14 +117,13 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let mut remembered = service.remembered();
+    let remembered = service.remembered();
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
-    if !remembered.is_empty() && has_programs || remembered.iter().any(is_gone) {
+    if !remembered.is_empty() && has_programs {
         // What can't be looked at is left alone.
         let running = running(Path::new("/proc")).unwrap_or_default();
-        await_starts(&mut remembered, &settings, &running);
         let left_over = leftover::end_programs(&settings, &running);
         if !left_over.is_empty() {
             let text = format!(
@@ -193,28 +192,6 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
         never = service.wait_for_hooks(busy_for) => match never {},
     }
     Ok(())
-}
-
-/// Whether nothing that is remembered keeps a program from being started.
-fn is_gone(remembered: &Remembered) -> bool {
-    let mut table = ProcessTable::new("/proc");
-    let memory = &remembered.memory;
-    let mut alive = memory.alive.iter();
-    memory.starting_until.is_none() && alive.all(|id| matches!(table.lives(*id), Ok(false)))
-}
-
-/// Has those starts waited for that the earlier run has made and not remembered. Without that a program
-/// that needs a moment to appear would be started twice.
-fn await_starts(remembered: &mut [Remembered], settings: &Settings, running: &[Running]) {
-    let now = Instant::now();
-    for remembered in remembered {
-        let mut processes = settings.processes.iter();
-        let process = processes.find(|process| process.key == remembered.key);
-        let process = process.filter(|process| leftover::is_being_started(process, running));
-        let until = process.map(|process| now + process.policy.start_timeout);
-        let starting_until = &mut remembered.memory.starting_until;
-        *starting_until = starting_until.or(until);
-    }
 }
 
 async fn asked(listener: &mut Option<Listener>) -> Incoming {
@@ -605,8 +582,19 @@ impl Service {
             }
             _ => {}
         }
-        let now = Instant::now();
+        // Either all of them are told, or none.
+        let mut ways = Vec::new();
         for supervised in &meant {
+            match supervised.commands.try_reserve() {
+                Ok(way) => ways.push(way),
+                Err(_) => {
+                    let key = key_of(supervised);
+                    return Answer::Busy { key };
+                }
+            }
+        }
+        let now = Instant::now();
+        for way in ways {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
@@ -617,8 +605,7 @@ impl Service {
                 Request::Resume { .. } => machine::Event::Resume,
                 Request::Restart { .. } => machine::Event::RestartAsked,
             };
-            // A task that has so much to do already is told again by whoever asks again.
-            let _ = supervised.commands.try_send(command);
+            way.send(command);
         }
         if let (Request::Restart { .. }, Some(supervised)) = (request, meant.first()) {
             let settings = supervised.settings.borrow();

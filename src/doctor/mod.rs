@@ -19,6 +19,7 @@ mod root;
 mod screen;
 mod second_watchdog;
 mod service;
+mod standing;
 mod systemd;
 
 use std::fmt;
@@ -73,6 +74,8 @@ pub struct Finding {
     pub id: &'static str,
     /// What is wrong, in the user's language, fit for a terminal.
     pub text: String,
+    /// Somebody else's words about it, fit for a terminal.
+    pub lines: Vec<String>,
     /// The shell command that mends it, where a command does.
     pub command: Option<String>,
 }
@@ -84,6 +87,8 @@ pub struct Examination {
     pub findings: Vec<Finding>,
     /// What couldn't be looked at and what is good to know, in the user's language.
     pub notes: Vec<String>,
+    /// Whether the running service says that every program is up.
+    pub is_all_up: bool,
 }
 
 impl Examination {
@@ -91,6 +96,7 @@ impl Examination {
         self.findings.push(Finding {
             id,
             text: text.into(),
+            lines: Vec::new(),
             command: Some(command.into()),
         });
     }
@@ -100,6 +106,7 @@ impl Examination {
         self.findings.push(Finding {
             id,
             text: text.into(),
+            lines: Vec::new(),
             command: None,
         });
     }
@@ -121,6 +128,7 @@ pub fn examine(machine: &Machine) -> Examination {
     });
     let config = config::examine(machine, &mut view, &mut found);
     service::examine(&machine.systemd, &mut found);
+    standing::examine(config.as_ref(), machine.now, &view, &mut found);
     let lists = lists::lists(&mut view);
     old_watcher::examine(&lists, &running, &mut found);
     if let Some(config) = &config {
@@ -153,6 +161,9 @@ impl fmt::Display for Examination {
         for finding in &self.findings {
             let text = format!("{} [{}]", finding.text, finding.id);
             writeln!(f, "{}", Paragraph::of_text(&text))?;
+            for line in &finding.lines {
+                writeln!(f, "{}", Paragraph::of_detail(&format!("> {line}")))?;
+            }
             if let Some(command) = &finding.command {
                 writeln!(f, "{}", Paragraph::of_command(command))?;
             }
@@ -162,7 +173,9 @@ impl fmt::Display for Examination {
             writeln!(f, "{}", Paragraph::of_text(&note))?;
         }
         let summary = match self.findings.len() {
-            0 => t!("doctor.clean"),
+            0 if self.is_all_up => t!("doctor.clean"),
+            0 => t!("doctor.clean_as_far_as_seen"),
+            1 => t!("doctor.count_one"),
             count => t!("doctor.count", count = count),
         };
         writeln!(f, "{}", Paragraph::of_text(&summary))

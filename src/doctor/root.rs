@@ -33,6 +33,11 @@ impl<'a> View<'a> {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// Whether it is this machine, which can be asked too.
+    pub(super) fn is_of_this_machine(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     /// Notes what couldn't be looked at, and why.
     pub(super) fn cannot_see(&mut self, what: &Path, error: &dyn std::fmt::Display) {
         let what = printable(&what.display().to_string());

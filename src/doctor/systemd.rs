@@ -9,9 +9,13 @@ use rust_i18n::t;
 
 use crate::sys::subprocess::{End, Subprocess};
 use crate::systemd::names::SERVICE;
+use crate::text::escape::printable;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More isn't shown of a line, in characters.
+const LINE_MAX: usize = 200;
 
 /// Where systemd's programs are: in /bin where that is a folder of its own.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
@@ -51,6 +55,25 @@ impl Systemd {
             }
         }))
     }
+}
+
+/// The last lines that the processes of a unit have written, as far as the journal has them and whoever asks may
+/// read them; fit for a terminal.
+pub(super) fn last_lines(unit: &str, count: usize) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (unit, count) = (format!("_SYSTEMD_UNIT={unit}"), format!("--lines={count}"));
+    let words = ["--quiet", "--no-pager", "--output=cat", &count, &unit];
+    let said = runtime
+        .ok()
+        .and_then(|runtime| runtime.block_on(answer("journalctl", &words)));
+    let said = said.unwrap_or_default();
+    let lines = said.lines().map(|line| {
+        let line: String = line.chars().take(LINE_MAX).collect();
+        printable(line.trim_end())
+    });
+    lines.filter(|line| !line.is_empty()).collect()
 }
 
 /// What a program of systemd's says, however it ends; `None` if it isn't there or doesn't end.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::alive::killed;
 use super::screen::NOT_YET;
-use super::termination::{Next, Termination};
+use super::termination::Termination;
 use super::{Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Phase, Started};
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
@@ -99,17 +99,16 @@ impl Machine {
         let remembered = memory.and_then(|memory| memory.starting_until);
         let remembered = remembered.filter(|until| *until > now);
         match &self.left {
-            Some(left) if !left.processes.is_empty() => {
-                Some(remembered.unwrap_or(now + self.policy.start_timeout))
-            }
-            Some(left) if left.can_tell => None,
-            _ => remembered,
+            Some(left) if left.can_tell && left.processes.is_empty() => None,
+            Some(_) => Some(remembered.unwrap_or(now + self.policy.start_timeout)),
+            None => remembered,
         }
     }
 
     /// Nothing of the name lives yet, and a start is in flight.
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        let is_left = self.is_left().unwrap_or(self.attempt.left_running);
+        // Before it decides, it is looked at.
+        let is_left = self.is_left().unwrap_or(true);
         let is_over = now >= self.attempt.deadline;
         match self.attempt.ended {
             Some(ExitStatus::Code(code))
@@ -231,35 +230,16 @@ impl Machine {
             self.want_start(now, Vec::new(), actions);
             return;
         }
-        let timeout = self.policy.stop_timeout;
-        let Some(mut clearing) = self.clearing.take() else {
-            self.phase = Phase::Clearing;
-            self.attempt.poll = FIRST_POLL;
-            self.next_look = now + FIRST_POLL;
-            actions.push(Action::Signal(Stop::Terminate, left.clone()));
-            self.clearing = Some(Termination::by_signal(left, now, timeout));
-            return;
-        };
-        clearing.include(&left);
-        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
-        let poll = now + self.attempt.poll;
-        self.next_look = match clearing.next(now, left, timeout) {
-            Next::Wait(until) => poll.min(until),
-            Next::Signal(stop, ids, until) => {
-                self.signal_failure = None;
-                actions.push(Action::Signal(stop, ids));
-                poll.min(until)
+        self.clearing = Some(match self.clearing.take() {
+            Some(clearing) => self.goes_on(clearing, now, left, actions),
+            None => {
+                self.phase = Phase::Clearing;
+                self.attempt.poll = FIRST_POLL;
+                self.next_look = now + FIRST_POLL;
+                actions.push(Action::Signal(Stop::Terminate, left.clone()));
+                Termination::by_signal(left, now, self.policy.stop_timeout)
             }
-            Next::Stuck(ids) => {
-                actions.push(Action::Tell(Change::Stuck {
-                    pids: ids.iter().map(|id| id.pid).collect(),
-                    why: self.signal_failure.take(),
-                }));
-                self.next_cycle(now)
-            }
-            Next::StillStuck => self.next_cycle(now),
-        };
-        self.clearing = Some(clearing);
+        });
     }
 
     /// Nothing of the name lives: starts it, once nothing stands against that. `news` is told after
@@ -332,7 +312,6 @@ impl Machine {
             deadline,
             poll: FIRST_POLL * 2,
             ended: None,
-            left_running: false,
             is_late: false,
             may_have_gone_elsewhere: false,
         };
@@ -348,19 +327,18 @@ impl Machine {
         self.start_program_runs = false;
         match outcome {
             StartOutcome::NotRun(failure) => {
+                // Of what was never run nothing can be left; of a unit's start much may be.
+                if !matches!(failure, StartFailure::Unit(_)) {
+                    self.nothing_is_left();
+                }
                 if self.phase == Phase::Starting {
                     self.start_failed(now, failure, actions);
                 }
             }
-            StartOutcome::Exited {
-                pid,
-                status,
-                left_running,
-            } => {
+            StartOutcome::Exited { pid, status } => {
                 self.last_exit = pid.map(|pid| (pid, status));
                 if self.phase == Phase::Starting {
                     self.attempt.ended = Some(status);
-                    self.attempt.left_running = left_running;
                 }
                 let was_program = pid.is_some_and(|pid| self.alive.iter().any(|id| id.pid == pid));
                 // It may have brought the process up just before.

@@ -368,7 +368,7 @@ impl Machine {
 
     /// Some of the name still live while the process is made to end. Says whether that goes on.
     fn ending_goes_on(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) -> bool {
-        let Some(mut ending) = self.ending.take() else {
+        let Some(ending) = self.ending.take() else {
             return false;
         };
         let living = living(ending.ids(), alive);
@@ -383,6 +383,19 @@ impl Machine {
             return false;
         }
         self.alive.clone_from(&living);
+        self.ending = Some(self.goes_on(ending, now, living, actions));
+        true
+    }
+
+    /// Takes the next step of an end that nothing is to be started before, while those `living` of it
+    /// still do; and says when to look again.
+    pub(super) fn goes_on(
+        &mut self,
+        mut ending: Termination,
+        now: Instant,
+        living: Vec<ProcessId>,
+        actions: &mut Vec<Action>,
+    ) -> Termination {
         ending.include(&living);
         self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
         let poll = now + self.attempt.poll;
@@ -402,8 +415,7 @@ impl Machine {
             }
             Next::StillStuck => self.next_cycle(now),
         };
-        self.ending = Some(ending);
-        true
+        ending
     }
 }
 

@@ -22,9 +22,6 @@ pub enum StartOutcome {
         pid: Option<i32>,
         /// How it ended.
         status: ExitStatus,
-        /// Whether it left other processes behind in its process group: they may still be busy
-        /// bringing the program up, even though the start program itself reported a failure.
-        left_running: bool,
     },
     /// systemd accepted the start; how its program fared couldn't be learnt.
     LostSight,

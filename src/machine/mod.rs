@@ -74,17 +74,13 @@ pub const STOPPED: &str = "stopped";
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A look at the process table succeeded.
-    Looked(Sighting),
+    /// A look at the process table succeeded, and at what else had been asked for.
+    Looked(Sighting, Besides),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
-    /// What is left of the start in flight, as of the look that is told next.
-    Left(Left),
     /// Something was born since the start in a session of its own, which nothing can link to it; told
     /// before the end of its start program.
     MayHaveGoneElsewhere,
-    /// The start command's file, as of the look that is told next; `None` where it can't be read.
-    CommandIs(Option<CommandId>),
     /// Why nothing could be started now; `None` if something could.
     Obstacle(Option<StartFailure>),
     /// Who is at the screen, if the program belongs there: as of the look that is told next.
@@ -142,6 +138,15 @@ pub enum Event {
         /// Whether what makes the process has changed too (name, exe, cmdline, user).
         is_other_target: bool,
     },
+}
+
+/// What a look has found besides the processes of the name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// What is left of the start in flight ([`Machine::asks_what_is_left`]).
+    pub left: Option<Left>,
+    /// The start command's file ([`Machine::asks_for_command`]); the inner `None` where it can't be read.
+    pub command: Option<Option<CommandId>>,
 }
 
 /// What a machine wants done, in this order.
@@ -234,8 +239,6 @@ struct Attempt {
     poll: Duration,
     /// How its start program ended.
     ended: Option<ExitStatus>,
-    /// Whether the start program left others in its process group, when it ended.
-    left_running: bool,
     /// Whether only what it has left in the background is waited for.
     is_late: bool,
     /// Whether something may belong to it that nothing can link to it.
@@ -342,7 +345,7 @@ pub struct Machine {
     /// Meaningful in `Starting`.
     attempt: Attempt,
     started: Option<Started>,
-    /// What is left of it, as of the look that is told next.
+    /// What is left of it, as the look has found that is just told.
     left: Option<Left>,
     /// The end of what it has left: there in `Clearing`, and nowhere else.
     clearing: Option<Termination>,
@@ -416,7 +419,6 @@ impl Machine {
                 deadline: now,
                 poll: FIRST_POLL,
                 ended: None,
-                left_running: false,
                 is_late: false,
                 may_have_gone_elsewhere: false,
             },
@@ -554,7 +556,7 @@ impl Machine {
         }
     }
 
-    /// Since when what is left of a start is to be told before the next look, in clock ticks since boot;
+    /// Since when what is left of a start is to be told with the next look, in clock ticks since boot;
     /// the outer `None` if it isn't to be told, the inner if only an earlier run of the service knew.
     #[must_use]
     pub fn asks_what_is_left(&self) -> Option<Option<u64>> {
@@ -588,7 +590,7 @@ impl Machine {
         self.copies.has_surplus()
     }
 
-    /// Whether the start command's file is to be told before the next look.
+    /// Whether the start command's file is to be told with the next look.
     #[must_use]
     pub fn asks_for_command(&self) -> bool {
         self.phase == Phase::Down && self.failed_starts > 0
@@ -687,7 +689,9 @@ impl Machine {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Looked(sighting) => self.looked(now, &sighting, &mut actions),
+            Event::Looked(sighting, besides) => {
+                self.looked(now, &sighting, besides, &mut actions);
+            }
             Event::LookFailed(why) => {
                 self.next_look = self.next_cycle(now);
                 if self.look_failure.as_ref() != Some(&why) {
@@ -695,9 +699,7 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::Left(left) => self.left = Some(left),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
-            Event::CommandIs(command) => self.command_is(command),
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
             Event::Strays(strays) => self.strays_are(now, &strays),
@@ -787,7 +789,17 @@ impl Machine {
         }
     }
 
-    fn looked(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+    fn looked(
+        &mut self,
+        now: Instant,
+        sighting: &Sighting,
+        besides: Besides,
+        actions: &mut Vec<Action>,
+    ) {
+        self.left = besides.left;
+        if let Some(command) = besides.command {
+            self.command_is(command);
+        }
         if self.pause.as_ref().is_some_and(|pause| now >= pause.until) {
             self.resume(now, true, actions);
         }

@@ -145,7 +145,6 @@ impl Machine {
             deadline: now,
             poll: self.attempt.poll,
             ended: None,
-            left_running: false,
             is_late: false,
             may_have_gone_elsewhere: false,
         };

@@ -37,7 +37,7 @@ fn lookalike(pid: i32, difference: Difference) -> Impostor {
 }
 
 /// What is left of a start: shells, or programs.
-fn left(pids: &[i32], is_program: bool) -> Event {
+fn left(pids: &[i32], is_program: bool) -> Left {
     let left_over = |pid: &i32| LeftOver {
         id: id(*pid),
         comm: "slow".into(),
@@ -46,10 +46,15 @@ fn left(pids: &[i32], is_program: bool) -> Event {
         is_script: !is_program,
         uid: Some(0),
     };
-    Event::Left(Left {
+    Left {
         processes: pids.iter().map(left_over).collect(),
         can_tell: true,
-    })
+    }
+}
+
+/// A look that has found nothing besides.
+fn looked(sighting: Sighting) -> Event {
+    Event::Looked(sighting, Besides::default())
 }
 
 /// A machine with a clock of its own.
@@ -57,6 +62,8 @@ struct Bench {
     machine: Machine,
     epoch: Instant,
     now: Instant,
+    /// What the next look finds besides.
+    besides: Besides,
 }
 
 impl Bench {
@@ -66,6 +73,7 @@ impl Bench {
             machine: Machine::new(policy(), now, now),
             epoch: now,
             now,
+            besides: Besides::default(),
         }
     }
 
@@ -99,27 +107,38 @@ impl Bench {
         self
     }
 
-    fn event(&mut self, event: Event) -> Vec<Action> {
+    /// Once a start is in flight, nothing is left of it unless a test says so.
+    fn event(&mut self, mut event: Event) -> Vec<Action> {
+        if let Event::Looked(_, besides) = &mut event {
+            let is_starting = self.phase() == Phase::Starting;
+            let nobody = is_starting.then(|| left(&[], false));
+            *besides = std::mem::take(&mut self.besides);
+            besides.left = besides.left.take().or(nobody);
+        }
         self.machine.handle(self.now, event)
+    }
+
+    /// What the next look finds to be left of a start.
+    fn finds(&mut self, left: Left) {
+        self.besides.left = Some(left);
     }
 
     fn alive(&mut self, pids: &[i32]) -> Vec<Action> {
         let alive = pids.iter().map(|pid| running(id(*pid))).collect();
-        self.event(Event::Looked(Sighting {
+        self.event(looked(Sighting {
             alive,
             ..Sighting::default()
         }))
     }
 
     fn absent(&mut self) -> Vec<Action> {
-        self.event(Event::Looked(Sighting::default()))
+        self.event(looked(Sighting::default()))
     }
 
-    fn exits(&mut self, pid: i32, status: ExitStatus, left_running: bool) -> Vec<Action> {
+    fn exits(&mut self, pid: i32, status: ExitStatus) -> Vec<Action> {
         self.event(Event::StartEnded(StartOutcome::Exited {
             pid: Some(pid),
             status,
-            left_running,
         }))
     }
 
@@ -276,7 +295,7 @@ fn notices_when_another_one_took_its_place() {
     };
     let expected = report(Change::Adopted { pids: vec![300] });
     assert_eq!(
-        bench.event(Event::Looked(sighting)),
+        bench.event(looked(sighting)),
         [expected],
         "same pid, another process"
     );
@@ -539,7 +558,7 @@ fn a_death_that_nobody_saw_is_a_restart_too() {
         zombies,
         ..Sighting::default()
     };
-    let actions = bench.event(Event::Looked(sighting));
+    let actions = bench.event(looked(sighting));
     assert_eq!(actions[1], down(100, Cause::Killed(11)));
     let back = Change::Restarted {
         pid: 200,
@@ -785,7 +804,7 @@ fn a_child_that_is_born_while_its_parent_is_ended_is_ended_too() {
     bench.event(failed("tcp", true));
     let mut family = sighting([id(100), id(101)]);
     family.alive[1].parent = 100;
-    assert_eq!(bench.after(SECOND).event(Event::Looked(family)), []);
+    assert_eq!(bench.after(SECOND).event(looked(family)), []);
     assert_eq!(bench.after(SECOND).alive(&[101]), [], "an orphan now");
     assert_eq!(bench.phase(), Phase::Replacing);
     let kill = Action::Signal(Stop::Kill, vec![id(101)]);
@@ -811,7 +830,7 @@ fn a_process_that_stays_stopped_is_hung() {
     let stopped = |pid| {
         let mut sighting = sighting([id(pid)]);
         sighting.alive[0].state = RunState::Stopped;
-        Event::Looked(sighting)
+        looked(sighting)
     };
     let mut bench = Bench::up();
     bench.after(5 * SECOND);
@@ -895,12 +914,12 @@ fn what_was_started_and_is_nearly_the_program_is_a_misfit() {
                 Difference::Case | Difference::Namespace => sighting.near = vec![ours.clone()],
                 _ => sighting.impostors = vec![ours.clone()],
             }
-            Event::Looked(sighting)
+            looked(sighting)
         };
         let mut bench = Bench::starting();
         bench.after(SECOND).event(look(false));
         assert_eq!(bench.phase(), Phase::Starting, "it may still become it");
-        bench.event(left(&[200], true));
+        bench.finds(left(&[200], true));
         let actions = bench.after(30 * SECOND).event(look(false));
         assert_eq!(actions, [report(Change::Misfit(ours.clone()))]);
         assert_eq!(bench.phase(), Phase::Misfit);
@@ -924,7 +943,7 @@ fn somebody_elses_lookalike_stands_in_nobodys_way() {
         ..lookalike(50, Difference::Exe)
     };
     let only = || {
-        Event::Looked(Sighting {
+        looked(Sighting {
             impostors: vec![stranger.clone()],
             ..Sighting::default()
         })
@@ -934,7 +953,7 @@ fn somebody_elses_lookalike_stands_in_nobodys_way() {
     assert_eq!(actions[0], Action::Start);
     assert!(actions.contains(&report(Change::Impostor(stranger.clone()))));
     bench.event(STARTED);
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     bench.after(30 * SECOND).event(only());
     assert_eq!(bench.phase(), Phase::Down, "timed out");
     assert_eq!(bench.after(10 * SECOND).event(only()), [Action::Start]);
@@ -948,7 +967,7 @@ fn a_program_takes_over_from_a_misfit() {
         near,
         ..Sighting::default()
     };
-    bench.after(30 * SECOND).event(Event::Looked(sighting));
+    bench.after(30 * SECOND).event(looked(sighting));
     assert_eq!(bench.phase(), Phase::Misfit);
     let both = Sighting {
         alive: vec![running(id(200)), running(id(300))],
@@ -956,12 +975,12 @@ fn a_program_takes_over_from_a_misfit() {
         ..Sighting::default()
     };
     let adopted = report(Change::Adopted { pids: vec![300] });
-    assert_eq!(bench.after(SECOND).event(Event::Looked(both)), [adopted]);
+    assert_eq!(bench.after(SECOND).event(looked(both)), [adopted]);
     assert_eq!(bench.machine.alive(), [id(300)]);
 }
 
 fn changed(pid: i32, difference: Difference) -> Event {
-    Event::Looked(Sighting {
+    looked(Sighting {
         alive: vec![running(id(pid))],
         changed: vec![lookalike(pid, difference)],
         ..Sighting::default()
@@ -1013,10 +1032,10 @@ fn what_only_a_stricter_rule_refuses_is_a_misfit() {
 #[test]
 fn what_a_start_has_left_is_waited_for_then_ended_and_only_then_started_anew() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(1), false);
+    bench.exits(200, ExitStatus::Code(1));
     let absent = |bench: &mut Bench, seconds: u32, pids: &[i32]| {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(left(pids, false));
+        bench.finds(left(pids, false));
         bench.absent()
     };
     assert_eq!(absent(&mut bench, 29, &[201]), [], "its status lies");
@@ -1038,7 +1057,7 @@ fn what_a_start_has_left_is_waited_for_then_ended_and_only_then_started_anew() {
     assert_eq!(actions[1], Action::Start);
 
     bench.event(STARTED);
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     absent(&mut bench, 101, &[203]);
     assert_eq!(absent(&mut bench, 111, &[203]), []);
     let until = bench.machine.background_until().unwrap() - bench.epoch;
@@ -1048,10 +1067,10 @@ fn what_a_start_has_left_is_waited_for_then_ended_and_only_then_started_anew() {
 #[test]
 fn what_is_left_may_become_the_program_at_any_time() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     for seconds in [30, 40, 50] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(left(&[201], false));
+        bench.finds(left(&[201], false));
         bench.absent();
     }
     let actions = bench.after(SECOND).alive(&[201]);
@@ -1065,10 +1084,10 @@ fn what_is_left_may_become_the_program_at_any_time() {
 #[test]
 fn what_outlives_its_wait_as_a_program_of_its_own_is_a_misfit() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     for seconds in [30, 40, 60] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(left(&[201], true));
+        bench.finds(left(&[201], true));
         bench.absent();
     }
     assert_eq!(bench.phase(), Phase::Misfit);
@@ -1078,11 +1097,11 @@ fn what_outlives_its_wait_as_a_program_of_its_own_is_a_misfit() {
 fn nothing_left_is_nothing_to_wait_for() {
     let mut bench = Bench::starting();
     restarted_service(&mut bench);
-    bench.event(left(&[], false));
+    bench.finds(left(&[], false));
     assert!(bench.after(SECOND).absent().contains(&Action::Start));
 
     let mut bench = Bench::new();
-    bench.event(left(&[150], false));
+    bench.finds(left(&[150], false));
     let actions = bench.absent();
     assert!(
         !actions.contains(&Action::Start),
@@ -1095,14 +1114,14 @@ fn nothing_left_is_nothing_to_wait_for() {
 fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
     let mut bench = Bench::starting();
     bench.event(Event::MayHaveGoneElsewhere);
-    bench.exits(200, ExitStatus::Code(1), false);
+    bench.exits(200, ExitStatus::Code(1));
     for seconds in [1, 20, 40, 59] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(left(&[], false));
+        bench.finds(left(&[], false));
         assert_eq!(bench.absent(), []);
     }
     bench.now = bench.epoch + 60 * SECOND;
-    bench.event(left(&[], false));
+    bench.finds(left(&[], false));
     let failure = StartFailure::Failed(ExitStatus::Code(1));
     assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 }
@@ -1110,24 +1129,22 @@ fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_
 #[test]
 fn what_cannot_be_told_is_not_nothing() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(1), false);
-    let incomplete = || {
-        Event::Left(Left {
-            processes: Vec::new(),
-            can_tell: false,
-        })
+    bench.exits(200, ExitStatus::Code(1));
+    let incomplete = || Left {
+        processes: Vec::new(),
+        can_tell: false,
     };
-    bench.event(incomplete());
+    bench.finds(incomplete());
     assert_eq!(bench.after(29 * SECOND).absent(), []);
-    bench.event(incomplete());
+    bench.finds(incomplete());
     bench.after(SECOND).absent();
     for seconds in [40, 50, 59] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(incomplete());
+        bench.finds(incomplete());
         assert_eq!(bench.absent(), []);
     }
     bench.now = bench.epoch + 60 * SECOND;
-    bench.event(incomplete());
+    bench.finds(incomplete());
     assert_eq!(bench.absent(), [Action::Start], "but it ends");
 }
 
@@ -1160,7 +1177,7 @@ fn starts_that_fail_for_long_come_ever_later() {
 fn a_start_command_that_has_changed_is_tried_at_once() {
     let mut bench = Bench::up();
     let command = |inode| {
-        Event::CommandIs(Some(CommandId {
+        Some(Some(CommandId {
             device: 1,
             inode,
             modified: (0, 0),
@@ -1172,15 +1189,15 @@ fn a_start_command_that_has_changed_is_tried_at_once() {
             .machine
             .next_start()
             .unwrap_or(bench.now + 10 * SECOND);
+        bench.besides.command = command(1);
         bench.absent();
         let failure = StartFailure::NotRun("why".into());
         bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
-        bench.event(command(1));
     }
     assert!(bench.machine.asks_for_command());
-    bench.event(command(1));
+    bench.besides.command = command(1);
     assert_eq!(bench.after(10 * SECOND).absent(), []);
-    bench.event(command(2));
+    bench.besides.command = command(2);
     assert_eq!(bench.after(10 * SECOND).absent(), [Action::Start]);
 }
 
@@ -1243,7 +1260,7 @@ fn when_the_main_process_has_died_its_child_is_judged() {
     let mut bench = Bench::new();
     let mut family = sighting([id(100), id(101)]);
     family.alive[1].parent = 100;
-    bench.event(Event::Looked(family));
+    bench.event(looked(family));
     let ended = Change::MainEnded {
         pid: 100,
         first: 101,
@@ -1262,7 +1279,7 @@ fn another_users_process_is_not_ended_for_what_was_found_about_the_first() {
     });
     fake.uid = Some(1000);
     let both = || {
-        Event::Looked(Sighting {
+        looked(Sighting {
             alive: vec![fake, running(id(100))],
             ..Sighting::default()
         })
@@ -1296,11 +1313,11 @@ fn a_daemon_that_forks_twice_is_no_second_copy_of_its_parent() {
     bench.alive(&[200]);
     for seconds in [5, 10, 15, 20, 25] {
         bench.now = bench.epoch + seconds * SECOND;
-        bench.event(left(&[200, 201], true));
+        bench.finds(left(&[200, 201], true));
         assert_eq!(bench.alive(&[200, 201]), [], "at {seconds} s");
     }
     bench.now = bench.epoch + 40 * SECOND;
-    bench.event(left(&[200, 201], true));
+    bench.finds(left(&[200, 201], true));
     let told = Change::Duplicate {
         pid: 201,
         first: 200,
@@ -1313,7 +1330,7 @@ fn a_core_dump_is_told_and_what_writes_it_is_not_doubled() {
     let mut bench = Bench::up();
     let mut dying = sighting([id(100)]);
     dying.alive[0].state = RunState::Dumping;
-    let actions = bench.event(Event::Looked(dying));
+    let actions = bench.event(looked(dying));
     let is_told = |action: &Action| matches!(action, Action::Tell(Change::Unhealthy { check, .. }) if check == DUMPING);
     assert!(
         matches!(&actions[..], [action] if is_told(action)),
@@ -1332,7 +1349,7 @@ fn knows_how_its_own_child_died() {
     ] {
         let mut bench = Bench::starting();
         bench.alive(&[200]);
-        bench.exits(200, status, false);
+        bench.exits(200, status);
         assert_eq!(bench.machine.next_look(), bench.now, "looks at once");
         assert_eq!(bench.absent()[1], down(200, cause));
     }
@@ -1354,7 +1371,7 @@ fn knows_how_a_zombie_died_if_the_kernel_tells() {
             zombies,
             ..Sighting::default()
         };
-        assert_eq!(bench.event(Event::Looked(sighting))[1], down(100, cause));
+        assert_eq!(bench.event(looked(sighting))[1], down(100, cause));
     }
 }
 
@@ -1369,16 +1386,13 @@ fn anothers_zombie_tells_nothing() {
         zombies,
         ..Sighting::default()
     };
-    assert_eq!(
-        bench.event(Event::Looked(sighting))[1],
-        down(100, Cause::Gone)
-    );
+    assert_eq!(bench.event(looked(sighting))[1], down(100, Cause::Gone));
 }
 
 #[test]
 fn a_slow_start_is_started_once() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     while bench.now < bench.epoch + 25 * SECOND {
         assert_eq!(bench.absent(), [], "at {:?}", bench.now - bench.epoch);
         assert!(bench.machine.next_look() > bench.now);
@@ -1394,7 +1408,7 @@ fn a_slow_start_is_started_once() {
 #[test]
 fn a_start_that_is_not_there_in_time_has_failed_and_is_tried_again_in_the_next_cycle() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     assert_eq!(bench.after(29 * SECOND).absent(), []);
     let failure = StartFailure::TimedOut {
         after: policy().start_timeout,
@@ -1449,7 +1463,7 @@ fn what_appears_though_nothing_of_ours_ran_was_started_by_somebody_else() {
 #[test]
 fn what_appears_after_its_time_was_still_restarted() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(0), false);
+    bench.exits(200, ExitStatus::Code(0));
     bench.after(30 * SECOND).absent();
     let actions = bench.after(10 * SECOND).alive(&[201]);
     assert!(matches!(
@@ -1462,13 +1476,13 @@ fn what_appears_after_its_time_was_still_restarted() {
 #[test]
 fn a_start_program_that_reports_failure_has_failed_once_a_look_confirms_it() {
     let mut bench = Bench::starting();
-    assert_eq!(bench.exits(200, ExitStatus::Code(3), false), []);
+    assert_eq!(bench.exits(200, ExitStatus::Code(3)), []);
     assert_eq!(bench.machine.next_look(), bench.now);
     let failure = StartFailure::Failed(ExitStatus::Code(3));
     assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(3), false);
+    bench.exits(200, ExitStatus::Code(3));
     let actions = bench.alive(&[201]);
     assert!(
         matches!(actions[..], [Action::Tell(Change::Restarted { .. })]),
@@ -1479,8 +1493,10 @@ fn a_start_program_that_reports_failure_has_failed_once_a_look_confirms_it() {
 #[test]
 fn a_start_program_that_leaves_somebody_behind_gets_its_whole_time() {
     let mut bench = Bench::starting();
-    bench.exits(200, ExitStatus::Code(1), true);
+    bench.exits(200, ExitStatus::Code(1));
+    bench.finds(left(&[201], false));
     assert_eq!(bench.after(29 * SECOND).absent(), []);
+    bench.finds(left(&[201], false));
     let failure = StartFailure::TimedOut {
         after: policy().start_timeout,
         start_program: Fate::Ended(ExitStatus::Code(1)),
@@ -1506,7 +1522,7 @@ fn a_start_program_that_hangs_is_stopped_before_the_next_one_runs() {
     assert_eq!(bench.after(9 * SECOND).absent(), [], "patience");
     let kill = Action::StopStartProgram(Stop::Kill);
     assert_eq!(bench.after(SECOND).absent(), [kill]);
-    bench.exits(200, ExitStatus::Signal(9), false);
+    bench.exits(200, ExitStatus::Signal(9));
     assert_eq!(bench.machine.next_look(), bench.now);
     assert_eq!(bench.absent(), [Action::Start]);
 }
@@ -1594,8 +1610,8 @@ enum Chance {
     Forks,
     /// The start program brings a copy up.
     ProgramSucceeds,
-    /// The start program brings something up that has only the name.
-    ProgramMistakes,
+    /// The start program brings something up that is nearly the program.
+    ProgramMistakes(Difference),
     /// The start program leaves something in the background.
     ProgramLeaves,
     /// What it has left ends by itself.
@@ -1608,8 +1624,16 @@ enum Chance {
     Others(u64),
     /// They have done so, or won't.
     OthersDone,
-    /// The start program ends.
-    ProgramEnds(i32, bool),
+    /// The start program ends, with a status that says nothing of what comes of it.
+    ProgramEnds(i32),
+    /// It fails, and something of it may be where nothing can link it to it.
+    ProgramGoesElsewhere,
+    /// systemd doesn't say how the start fares, which goes on.
+    SightIsLost,
+    /// From now on it can or can't be told who is left of a start.
+    CanTell(bool),
+    /// Somebody else restarts the program.
+    SomebodyRestarts,
     /// Those that were signalled heed it, SIGKILL before SIGTERM.
     Heed,
     /// A check fails, or passes.
@@ -1675,15 +1699,23 @@ fn chance() -> impl Strategy<Value = Chance> {
         2 => Just(Chance::SomebodyStarts),
         2 => Just(Chance::Forks),
         6 => Just(Chance::ProgramSucceeds),
-        1 => Just(Chance::ProgramMistakes),
+        1 => prop_oneof![
+            Just(Difference::Exe),
+            Just(Difference::User),
+            Just(Difference::Case),
+            Just(Difference::Namespace),
+        ].prop_map(Chance::ProgramMistakes),
         3 => Just(Chance::ProgramLeaves),
         2 => Just(Chance::LeftEnds),
         2 => Just(Chance::LeftSucceeds),
         1 => Just(Chance::Renames),
         1 => (0..20_000_u64).prop_map(Chance::Others),
         1 => Just(Chance::OthersDone),
-        6 => (prop_oneof![Just(0), Just(1)], any::<bool>())
-            .prop_map(|(code, left)| Chance::ProgramEnds(code, left)),
+        6 => prop_oneof![Just(0), Just(1)].prop_map(Chance::ProgramEnds),
+        1 => Just(Chance::ProgramGoesElsewhere),
+        1 => Just(Chance::SightIsLost),
+        1 => prop_oneof![2 => Just(true), 1 => Just(false)].prop_map(Chance::CanTell),
+        2 => Just(Chance::SomebodyRestarts),
         4 => Just(Chance::Heed),
         3 => (any::<bool>(), any::<bool>())
             .prop_map(|(fails, restart)| Chance::Check { fails, restart }),
@@ -1702,6 +1734,10 @@ fn chance() -> impl Strategy<Value = Chance> {
 const MOST_COPIES: usize = 5;
 
 /// The world around a machine, and the rules it is held to.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts of a world that have nothing to do with each other"
+)]
 struct World {
     machine: Machine,
     epoch: Instant,
@@ -1711,6 +1747,11 @@ struct World {
     mistakes: Vec<Impostor>,
     /// What start programs have left in the background.
     background: Vec<ProcessId>,
+    can_tell: bool,
+    /// Before when nothing may be started, for something may have gone elsewhere.
+    elsewhere_until: Option<Instant>,
+    /// Whether anything has happened for which the living may be ended.
+    may_be_ended: bool,
     /// Those of the copies that have another name by now.
     renamed: Vec<ProcessId>,
     held_until: Option<Instant>,
@@ -1745,6 +1786,9 @@ impl World {
             copies: Vec::new(),
             mistakes: Vec::new(),
             background: Vec::new(),
+            can_tell: true,
+            elsewhere_until: None,
+            may_be_ended: false,
             renamed: Vec::new(),
             held_until: None,
             has_succeeded: false,
@@ -1772,9 +1816,9 @@ impl World {
     }
 
     fn take(&mut self, event: Event) {
-        let may_start = matches!(&event, Event::Looked(sighting) if sighting.alive.is_empty());
+        let may_start = matches!(&event, Event::Looked(sighting, _) if sighting.alive.is_empty());
         let phase = self.machine.phase();
-        let has_looked = matches!(event, Event::Looked(_));
+        let has_looked = matches!(event, Event::Looked(..));
         self.paused_until = match &event {
             Event::Pause(pause) => Some(pause.until),
             Event::Resume => None,
@@ -1792,7 +1836,7 @@ impl World {
                     assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
                     assert!(self.program.is_some(), "a signal to nobody");
                     if stop == Stop::Kill {
-                        self.program_ends(ExitStatus::Signal(9), false);
+                        self.program_ends(ExitStatus::Signal(9));
                     }
                 }
                 Action::StopUnit => {
@@ -1837,6 +1881,8 @@ impl World {
         );
         let is_held = self.held_until.is_some_and(|until| self.now < until);
         assert!(!is_held, "a start before others have had their time");
+        let is_elsewhere = self.elsewhere_until.is_some_and(|until| self.now < until);
+        assert!(!is_elsewhere, "a start beside what may have gone elsewhere");
         assert!(!self.is_hands_off(), "a start in a dry run or a pause");
         let is_early = self.not_before.is_some_and(|time| self.now < time);
         assert!(!is_early, "a start before the time that was told");
@@ -1862,6 +1908,12 @@ impl World {
         self.signalled.retain(|(_, id)| lives(id));
         assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
         assert!(!ids.is_empty(), "a signal to nobody");
+        let is_copy = |id: &ProcessId| self.copies.iter().any(|copy| copy.id == *id);
+        let is_reason = self.may_be_ended || self.policy.duplicates == Duplicates::StopNewest;
+        assert!(
+            is_reason || !ids.iter().any(is_copy),
+            "a healthy one is ended"
+        );
         for id in ids {
             let asked = self.signalled.contains(&(Stop::Terminate, id));
             let parent = self.copies.iter().find(|copy| copy.id == id);
@@ -1911,12 +1963,11 @@ impl World {
         }
     }
 
-    fn program_ends(&mut self, status: ExitStatus, left_running: bool) {
+    fn program_ends(&mut self, status: ExitStatus) {
         if let Some(pid) = self.program.take() {
             self.take(Event::StartEnded(StartOutcome::Exited {
                 pid: Some(pid),
                 status,
-                left_running,
             }));
         }
     }
@@ -1928,23 +1979,37 @@ impl World {
             self.in_flight = None;
         }
         let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
-        self.take(left(&pids, false));
+        let besides = Besides {
+            left: Some(Left {
+                can_tell: self.can_tell,
+                ..left(&pids, false)
+            }),
+            command: None,
+        };
         let known = self.machine.known().to_vec();
         let is_known = |mistake: &Impostor| known.contains(&mistake.id);
         let mistakes = self.mistakes.iter().cloned();
-        let (misfits, impostors): (Vec<_>, Vec<_>) = mistakes.partition(is_known);
+        let (misfits, mistakes): (Vec<_>, Vec<_>) = mistakes.partition(is_known);
+        let is_near = |mistake: &Impostor| {
+            matches!(mistake.difference, Difference::Case | Difference::Namespace)
+        };
+        let (near, impostors) = mistakes.into_iter().partition(is_near);
         let renamed = self.renamed.iter().filter(|id| known.contains(id));
         let renamed = renamed.map(|id| lookalike(id.pid, Difference::Name));
         let misfit = misfits.iter().map(|misfit| running(misfit.id));
-        self.take(Event::Looked(Sighting {
+        let sighting = Sighting {
             alive: self.copies.iter().copied().chain(misfit).collect(),
             changed: misfits.iter().cloned().chain(renamed).collect(),
             impostors,
+            near,
             ..Sighting::default()
-        }));
+        };
+        self.take(Event::Looked(sighting, besides));
         let is_up = matches!(self.machine.phase(), Phase::Up | Phase::Replacing);
         assert_eq!(is_up, !self.copies.is_empty());
+        self.may_be_ended &= is_up;
         if is_up {
+            self.elsewhere_until = None;
             // What came with a program that was up delays no restart.
             self.background.clear();
             self.has_succeeded = true;
@@ -1995,9 +2060,9 @@ impl World {
             }
             Chance::ProgramSucceeds if self.in_flight.is_some() => self.add_copy(1),
             Chance::ProgramSucceeds => {}
-            Chance::ProgramMistakes => {
+            Chance::ProgramMistakes(difference) => {
                 let pid = self.new_pid();
-                self.mistakes = vec![lookalike(pid, Difference::Exe)];
+                self.mistakes = vec![lookalike(pid, difference)];
             }
             Chance::ProgramLeaves => {
                 let may_leave = self.program.is_some() && !self.has_succeeded;
@@ -2030,7 +2095,29 @@ impl World {
                 self.held_until = None;
                 self.take(Event::OthersDone);
             }
-            Chance::ProgramEnds(code, left) => self.program_ends(ExitStatus::Code(code), left),
+            Chance::ProgramEnds(code) => self.program_ends(ExitStatus::Code(code)),
+            Chance::ProgramGoesElsewhere => {
+                if self.machine.phase() == Phase::Starting && self.program.is_some() {
+                    let began = self.machine.attempt.begin;
+                    let twice = began + 2 * self.policy.start_timeout;
+                    self.elsewhere_until = Some(twice);
+                    self.take(Event::MayHaveGoneElsewhere);
+                    self.program_ends(ExitStatus::Code(1));
+                }
+            }
+            Chance::SightIsLost => {
+                if let Some(pid) = self.program.take() {
+                    if !self.has_succeeded {
+                        self.background.push(id(pid));
+                    }
+                    self.take(Event::StartEnded(StartOutcome::LostSight));
+                }
+            }
+            Chance::CanTell(can_tell) => self.can_tell = can_tell,
+            Chance::SomebodyRestarts => {
+                self.copies.clear();
+                self.add_copy(1);
+            }
             Chance::Heed => {
                 let signalled = std::mem::take(&mut self.signalled);
                 self.copies
@@ -2044,11 +2131,15 @@ impl World {
             Chance::Check {
                 fails: true,
                 restart,
-            } => self.take(failed("tcp", restart)),
+            } => {
+                self.may_be_ended |= restart;
+                self.take(failed("tcp", restart));
+            }
             Chance::Check { .. } => self.take(Event::CheckPassed {
                 check: "tcp".into(),
             }),
             Chance::Stopped(stopped) => {
+                self.may_be_ended |= stopped;
                 let state = if stopped {
                     RunState::Stopped
                 } else {
@@ -2066,6 +2157,7 @@ impl World {
                 self.policy = policy;
                 self.last_death = None;
                 self.not_before = None;
+                self.elsewhere_until = None;
                 self.take(reconfigured(policy));
             }
             Chance::Installed(installed) => self.installed = installed,
@@ -2077,6 +2169,8 @@ impl World {
             Chance::RestartAsked => {
                 self.not_before = None;
                 self.held_until = None;
+                self.elsewhere_until = None;
+                self.may_be_ended = true;
                 self.take(Event::RestartAsked);
             }
             Chance::ServiceRestarts => {
@@ -2088,6 +2182,7 @@ impl World {
                 self.background
                     .extend(program.filter(|_| !self.has_succeeded));
                 self.held_until = None;
+                self.elsewhere_until = None;
             }
         }
     }
@@ -2097,6 +2192,7 @@ impl World {
         self.copies.clear();
         self.mistakes.clear();
         self.background.clear();
+        self.can_tell = true;
         self.take(Event::OthersDone);
         self.held_until = None;
         self.policy.dry_run = false;

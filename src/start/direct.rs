@@ -4,7 +4,7 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -68,8 +68,6 @@ impl Child {
         Some(StartOutcome::Exited {
             pid: Some(self.pid()),
             status,
-            // It led its process group; signal 0 only asks whether anybody is left in it.
-            left_running: killpg(self.pid, None).is_ok(),
         })
     }
 

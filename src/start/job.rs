@@ -28,7 +28,7 @@ impl Job {
         let outcome = tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = released.notified() => exited(None, ExitStatus::Code(0), true),
+                () = released.notified() => exited(None, ExitStatus::Code(0)),
                 outcome = work => outcome,
             }
         });
@@ -51,12 +51,8 @@ impl Job {
     }
 }
 
-pub(super) fn exited(pid: Option<i32>, status: ExitStatus, left_running: bool) -> StartOutcome {
-    StartOutcome::Exited {
-        pid,
-        status,
-        left_running,
-    }
+pub(super) fn exited(pid: Option<i32>, status: ExitStatus) -> StartOutcome {
+    StartOutcome::Exited { pid, status }
 }
 
 pub(super) fn failure(why: Phrase) -> StartOutcome {

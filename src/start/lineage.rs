@@ -207,7 +207,7 @@ pub(crate) fn is_command(arguments: &[String], command: &[String]) -> bool {
 }
 
 /// Whether these are the arguments of `mfe-watchdog exec KEY`, which becomes the command for the key.
-pub(crate) fn is_exec(arguments: &[String], key: &str) -> bool {
+fn is_exec(arguments: &[String], key: &str) -> bool {
     matches!(arguments, [_, exec, rest @ ..] if exec == "exec" && rest.iter().any(|word| word == key))
 }
 

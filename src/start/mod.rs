@@ -28,7 +28,7 @@ use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
 pub use lineage::Lineage;
-pub(crate) use lineage::{is_command, is_exec};
+pub(crate) use lineage::is_command;
 pub use placement::{Placement, autostart_entry, unit_user};
 
 /// A start program that was run and not yet seen to end.
@@ -113,7 +113,6 @@ impl StartProgram {
             unit,
             is_ours,
             looked,
-            lineage: Lineage::new(process, looked.ticks, None),
         })))
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::job::{Job, exited, failure};
-use super::lineage::Lineage;
 use crate::machine::StartOutcome;
 use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
@@ -53,8 +52,6 @@ pub(super) struct Request {
     pub(super) is_ours: bool,
     /// When the look began that has found the process gone.
     pub(super) looked: Moment,
-    /// What the start brings into the world.
-    pub(super) lineage: Lineage,
 }
 
 /// Begins to restart a unit. `start` wouldn't do: systemd believes that a unit whose start script has
@@ -87,7 +84,7 @@ pub(super) fn stop(unit: &str) -> Job {
             manager.done(&unit, &job).await
         };
         match stop.await {
-            Ok(_) => exited(None, ExitStatus::Code(0), false),
+            Ok(_) => exited(None, ExitStatus::Code(0)),
             Err(trouble) => failure(trouble.phrase()),
         }
     }))
@@ -156,7 +153,7 @@ impl Restart {
                 // Ours, of which we have lost sight, or somebody else's, which is let finish.
             } else if let Some(main) = unit.main.filter(|_| self.is_there(&unit)) {
                 if !self.request.is_ours {
-                    return Ok(exited(None, ExitStatus::Code(0), false));
+                    return Ok(exited(None, ExitStatus::Code(0)));
                 }
                 manager.listen_until(exit_of(main)).await;
                 // systemd may not have heard of it yet.
@@ -181,17 +178,15 @@ impl Restart {
     }
 
     /// How a start has ended that is over.
-    fn outcome(&mut self, unit: &Unit) -> StartOutcome {
+    fn outcome(&self, unit: &Unit) -> StartOutcome {
         let has_run = unit.main_started > self.request.looked.monotonic;
         if self.request.is_ours && has_run {
-            let left = self.request.lineage.left();
-            let is_left = !left.can_tell || !left.processes.is_empty();
-            return exited(unit.last_main, unit.exit_status(), is_left);
+            return exited(unit.last_main, unit.exit_status());
         }
         if unit.state == State::Failed {
             return self.failed(result("failed"));
         }
-        exited(None, ExitStatus::Code(0), false)
+        exited(None, ExitStatus::Code(0))
     }
 
     /// Asks for the restart, now that nothing stands against it.

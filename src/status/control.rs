@@ -75,6 +75,11 @@ pub enum Answer {
         /// Why.
         why: Phrase,
     },
+    /// Its task hasn't taken in yet what was asked of it before, so nothing is done.
+    Busy {
+        /// Its key.
+        key: String,
+    },
     /// Nothing of it is paused.
     NotPaused,
     /// Only root, or whoever runs the service, may ask.

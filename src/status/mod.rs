@@ -163,6 +163,18 @@ pub struct LastRestart {
     pub outage_ms: u64,
 }
 
+impl ProcessStatus {
+    /// Whether it runs, or can't yet, since nobody is logged in at the screen on which it belongs.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match self.state {
+            State::Up => true,
+            State::Waiting => self.waiting_for == Some(WaitingFor::Login),
+            _ => false,
+        }
+    }
+}
+
 impl Status {
     /// Puts this in place of what was published in `directory` before; a reader sees the one or
     /// the other, whole.
@@ -203,12 +215,7 @@ impl Status {
     #[must_use]
     pub fn is_all_well(&self) -> bool {
         let mut processes = self.processes.iter();
-        let is_well = |process: &ProcessStatus| match process.state {
-            State::Up => true,
-            State::Waiting => process.waiting_for == Some(WaitingFor::Login),
-            _ => false,
-        };
-        self.config_fallback.is_none() && processes.all(is_well)
+        self.config_fallback.is_none() && processes.all(ProcessStatus::is_well)
     }
 
     /// The line for `systemctl status`: it holds until the next change.

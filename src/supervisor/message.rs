@@ -199,7 +199,7 @@ pub(super) fn message(
             let time = format_duration(Duration::from_secs(rounded));
             let reason = reason.as_deref().map(|reason| format!(": {reason}"));
             let reason = reason.unwrap_or_default();
-            let text = format!("{name} is left alone for {time}, then watched over again{reason}");
+            let text = format!("{name} is paused for {time}{reason}");
             new(Kind::Paused, None, text)
         }
         Change::Resumed { is_over } => {
@@ -208,11 +208,7 @@ pub(super) fn message(
             } else {
                 "somebody has ended the pause"
             };
-            new(
-                Kind::Resumed,
-                None,
-                format!("{name} is watched over again: {why}"),
-            )
+            new(Kind::Resumed, None, format!("{name} is resumed: {why}"))
         }
         Change::DryRun(intention) => {
             let what = match intention {

@@ -17,9 +17,11 @@ use crate::config::{CheckAction, ProcessSettings};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
-use crate::machine::{Action, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop};
-use crate::machine::{Seat, StartFailure};
-use crate::proc::{ExitWatches, LookError, ProcessId, ProcessTable, signal};
+use crate::machine::{
+    Action, Besides, Change, Event, Look, Machine, Memory, Phase, Seat, StartFailure, StartOutcome,
+    Stop,
+};
+use crate::proc::{ExitWatches, Left, LookError, ProcessId, ProcessTable, signal};
 use crate::start::{InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
@@ -297,20 +299,22 @@ impl Supervisor {
         match sighting {
             Ok(sighting) => {
                 self.look_error = None;
-                let mut events = Vec::new();
-                if self.machine.asks_for_command() {
-                    events.push(self.command());
-                }
+                let asks_for_command = self.machine.asks_for_command();
+                let mut besides = Besides {
+                    command: asks_for_command.then(|| command_id(&self.process)),
+                    ..Besides::default()
+                };
                 // One that lives says that nothing is in flight.
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
-                    events.extend(self.left());
+                    besides.left = self.left();
                 }
+                let mut events = Vec::new();
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }
                 let strays = self.screen.strays(&self.process, &sighting);
                 events.extend(strays.map(Event::Strays));
-                events.push(Event::Looked(sighting));
+                events.push(Event::Looked(sighting, besides));
                 events
             }
             Err(error) => {
@@ -330,7 +334,7 @@ impl Supervisor {
 
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
     /// service may have made.
-    fn left(&mut self) -> Option<Event> {
+    fn left(&mut self) -> Option<Left> {
         let since = self.machine.asks_what_is_left()?;
         let process = &self.process;
         let lineage = self.lineage.get_or_insert_with(|| {
@@ -340,7 +344,7 @@ impl Supervisor {
             Lineage::new(process, since.unwrap_or(earliest), None)
         });
         let is_decisive = self.machine.decides_by_what_is_left(Instant::now());
-        (is_decisive || !lineage.is_of_unit()).then(|| Event::Left(lineage.left()))
+        (is_decisive || !lineage.is_of_unit()).then(|| lineage.left())
     }
 
     fn start_ended(&self, outcome: StartOutcome) -> Vec<Event> {
@@ -359,7 +363,7 @@ impl Supervisor {
     }
 
     fn handle(&mut self, events: Vec<Event>) {
-        let is_look = |event: &Event| matches!(event, Event::Looked(_) | Event::LookFailed(_));
+        let is_look = |event: &Event| matches!(event, Event::Looked(..) | Event::LookFailed(_));
         let has_looked = events.iter().any(is_look);
         let mut events = VecDeque::from(events);
         let mut changes = Vec::new();
@@ -460,10 +464,6 @@ impl Supervisor {
             _ => can_start(&self.process).err(),
         };
         Event::Obstacle(obstacle)
-    }
-
-    fn command(&self) -> Event {
-        Event::CommandIs(command_id(&self.process))
     }
 
     fn start(&mut self) -> Event {

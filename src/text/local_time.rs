@@ -36,7 +36,7 @@ pub(crate) fn in_words(time: SystemTime, now: SystemTime, zone: &TimeZone) -> St
     } else {
         let (month, day) = (time.month(), time.month_day());
         format!(
-            "{month:02}-{day:02} {:02}:{:02}",
+            "{day:02}/{month:02} {:02}:{:02}",
             time.hour(),
             time.minute()
         )
@@ -61,9 +61,9 @@ mod tests {
     fn today_needs_no_date() {
         let now = "2026-03-02T12:00:00Z";
         assert_eq!(shown("2026-03-02T03:00:01Z", now, "<-03>3"), "00:00:01");
-        assert_eq!(shown("2026-03-02T02:59:59Z", now, "<-03>3"), "03-01 23:59");
+        assert_eq!(shown("2026-03-02T02:59:59Z", now, "<-03>3"), "01/03 23:59");
         assert_eq!(shown("2026-03-02T02:59:59Z", now, "UTC0"), "02:59:59");
-        assert_eq!(shown("2025-03-02T12:00:00Z", now, "UTC0"), "03-02 12:00");
+        assert_eq!(shown("2025-03-02T12:00:00Z", now, "UTC0"), "02/03 12:00");
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn what_is_paused_is_left_alone_until_it_is_resumed() {
     let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let pause = ["pause", "--for", "30m", "--reason", "driver update"];
-    assert_done(&till, &pause, "left alone until ", ": comunicador");
+    assert_done(&till, &pause, "paused until ", ": comunicador");
     wait_until_paused(&service);
     let line = service.wait_for("paused", "comunicador");
     assert!(line.contains("for 30m"), "{line}");
@@ -55,16 +55,12 @@ fn what_is_paused_is_left_alone_until_it_is_resumed() {
     assert_valid(STATUS_SCHEMA, &json);
     let shown = ask(&till, &["status"]);
     assert_eq!(shown.code(), 1);
-    assert!(
-        shown.stdout.contains("  left alone until "),
-        "{}",
-        shown.stdout
-    );
+    assert!(shown.stdout.contains("  paused until "), "{}", shown.stdout);
     assert_eq!(program.starts().len(), 1, "nothing is started");
     let paused = "comunicador is paused; end that first";
     assert_refused(&till, &["restart", "comunicador"], 1, paused);
 
-    assert_done(&till, &["resume"], "watched over again: comunicador", "");
+    assert_done(&till, &["resume"], "resumed: comunicador", "");
     service.wait_for("resumed", "comunicador");
     service.wait_for_restarts("comunicador", 1);
     assert_done(&till, &["resume", "comunicador"], "nothing was paused", "");
@@ -78,7 +74,7 @@ fn a_pause_ends_by_itself() {
     assert_done(
         &till,
         &["pause", "comunicador", "--for", "1s"],
-        "left alone",
+        "paused until",
         "comunicador",
     );
     wait_until_paused(&service);
@@ -93,7 +89,7 @@ fn a_pause_outlives_the_service() {
     let (till, program) = Till::with_program();
     let service = run(&till);
     service.wait_for_state("comunicador", "up");
-    assert_done(&till, &["pause", "--for", "1h"], "left alone", "");
+    assert_done(&till, &["pause", "--for", "1h"], "paused until", "");
     wait_until_paused(&service);
     service.stop(Signal::SIGKILL);
     program.kill();
@@ -101,7 +97,7 @@ fn a_pause_outlives_the_service() {
     service.wait_for("down", "comunicador");
     wait_until_paused(&service);
     assert_eq!(program.starts().len(), 1);
-    assert_done(&till, &["resume"], "watched over again", "");
+    assert_done(&till, &["resume"], "resumed", "");
     service.wait_for_state("comunicador", "up");
 }
 
@@ -174,19 +170,14 @@ fn a_program_may_be_named_as_the_status_names_it() {
     service.wait_for_state("comunicador", "up");
     // Without a time it is an hour.
     let name = program.name.to_uppercase();
-    assert_done(
-        &till,
-        &["pause", &name],
-        "left alone until ",
-        ": comunicador",
-    );
+    assert_done(&till, &["pause", &name], "paused until ", ": comunicador");
     wait_until_paused(&service);
     let line = service.wait_for("paused", "comunicador");
     assert!(line.contains("for 1h"), "{line}");
     assert_done(
         &till,
         &["resume", "Comunicador"],
-        "watched over again: comunicador",
+        "resumed: comunicador",
         "",
     );
 }
@@ -262,7 +253,7 @@ fn nonsense_holds_up_nobody() {
     let _ = chatty.write_all(&vec![b'x'; 1 << 20]);
     program.kill();
     service.wait_for_restarts("comunicador", 1);
-    assert_done(&till, &["pause", "--for", "1m"], "left alone", "");
+    assert_done(&till, &["pause", "--for", "1m"], "paused until", "");
     eventually("paused", || {
         (service.status("comunicador")["state"] == "paused").then_some(())
     });

@@ -134,7 +134,7 @@ fn a_sound_machine_is_clean() {
     let examination = sound.examine();
     assert_eq!(examination.findings, []);
     let text = examination.to_string();
-    assert!(text.contains("Nothing found"), "{text}");
+    assert!(text.contains("No problems found"), "{text}");
 }
 
 #[test]
@@ -714,8 +714,8 @@ fn doctor(language: &str, config: &str) -> Output {
 #[test]
 fn the_command_speaks_the_users_language_and_exits_1() {
     for (language, words) in [
-        ("C", "Findings: "),
-        ("pt_BR.UTF-8", "Problemas encontrados: "),
+        ("C", " problems found. After fixing them"),
+        ("pt_BR.UTF-8", " problemas encontrados. Depois de corrigir"),
     ] {
         let ran = doctor(language, "interval = 1\n");
         assert_eq!(ran.code(), 1, "{}", ran.stderr);
@@ -772,7 +772,7 @@ fn the_command_exits_0_where_nothing_is_wrong() {
     ));
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, "");
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Nothing found"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("No problems found"), "{}", ran.stdout);
 }
 
 #[test]
@@ -793,7 +793,7 @@ fn a_full_disk_is_found() {
     let ran = doctor_on_a_sound_machine(SYNCHRONIZED, full);
     assert_eq!((ran.code(), ran.stderr.as_str()), (1, ""), "{}", ran.stdout);
     assert!(ran.stdout.contains("[disk-full]"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Findings: 1."), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 problem found."), "{}", ran.stdout);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn the_exit_code_tells_how_things_stand() {
     let never = status(&runtime_dir, &[]);
     assert_eq!((never.code(), never.stdout.as_str()), (3, ""));
     let expected = "mfe-watchdog: the service is not running; nobody restarts the programs.\n\
-                    Start it with: systemctl start mfe-watchdog\n";
+                    Start it with: sudo systemctl start mfe-watchdog\n";
     assert_eq!(never.stderr, expected);
 
     let service = run(&till);
@@ -118,15 +118,24 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
     service.wait_for_state("comunicador", "up");
     let pid = service.pid();
     service.stop(Signal::SIGKILL);
-    let updated_at = published(&runtime_dir)["updated_at"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    // As a clock on the wall of a shop in Ceará shows it.
+    let updated_at = published(&runtime_dir)["updated_at"].to_string();
+    let at = humantime::parse_rfc3339(updated_at.trim_matches('"')).unwrap();
+    let local = humantime::format_rfc3339_seconds(at - std::time::Duration::from_secs(3 * 3600))
+        .to_string();
     for arguments in [&[][..], &["--json"]] {
-        let dead = status(&runtime_dir, arguments);
+        let mut command = mfe_watchdog();
+        command.arg("status").args(arguments);
+        command.arg("--runtime-dir").arg(&runtime_dir);
+        let dead = output(command.env("TZ", "<-03>3"));
         assert_eq!((dead.code(), dead.stdout.as_str()), (3, ""));
-        let since = format!("the service is not running since {updated_at} (it was pid {pid});");
-        assert!(dead.stderr.contains(&since), "{}", dead.stderr);
+        for words in [
+            "the service is not running since ",
+            &local[11..16],
+            &format!("(it was pid {pid});"),
+        ] {
+            assert!(dead.stderr.contains(words), "{words}: {}", dead.stderr);
+        }
     }
     for garbage in ["", "{", "\0\0\0"] {
         fs::write(runtime_dir.join("status.json"), garbage).unwrap();

@@ -80,8 +80,6 @@ pub(crate) enum Script {
     Talks,
     /// Becomes the program, which is a window on the screen.
     Window,
-    /// Becomes the program, which takes another name when it is asked to ([`Till::rename`]).
-    Renames,
 }
 
 /// The journal, and the sockets that start it.
@@ -93,6 +91,13 @@ const JOURNAL_SOCKETS: &str = "systemd-journald.socket systemd-journald-dev-log.
 pub(crate) struct Process {
     pub(crate) pid: i32,
     start_time: u64,
+}
+
+/// A living process, as the kernel's table has it.
+struct Living {
+    name: String,
+    session: i32,
+    process: Process,
 }
 
 pub(crate) struct Till {
@@ -282,7 +287,6 @@ impl Till {
             Script::Fails => "exit 7".to_owned(),
             Script::Talks => format!("exec {path} {STARTS} talk"),
             Script::Window => format!("exec {path} - window"),
-            Script::Renames => format!("exec {path} {STARTS} rename"),
         };
         // The pid is the program's own where the script becomes it.
         let count = format!("echo $$ >> {STARTS}/{}", program.key);
@@ -309,6 +313,23 @@ impl Till {
 
     /// The living processes of a program.
     pub(crate) fn processes(&self, program: &Program) -> Result<Vec<Process>> {
+        let living = self.living()?.into_iter();
+        Ok(living
+            .filter(|living| living.name == program.name)
+            .map(|living| living.process)
+            .collect())
+    }
+
+    /// The sessions in which anything of one of these names lives, each told by its leader's pid.
+    pub(crate) fn sessions(&self, names: &[&str]) -> Result<BTreeSet<i32>> {
+        let living = self.living()?.into_iter();
+        Ok(living
+            .filter(|living| names.contains(&living.name.as_str()))
+            .map(|living| living.session)
+            .collect())
+    }
+
+    fn living(&self) -> Result<Vec<Living>> {
         let proc = self.container.root().join("proc");
         let entries = fs::read_dir(&proc).with_context(|| proc.display().to_string())?;
         let pids = entries
@@ -318,12 +339,17 @@ impl Till {
             .filter_map(|pid: i32| {
                 let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
                 let (before, after) = stat.rsplit_once(')')?;
-                let name = before.split_once('(')?.1;
-                let mut fields = after.split_whitespace();
-                let state = fields.next()?;
-                // Field 22 of proc(5); the second after the name is the 4th.
-                let start_time = fields.nth(18)?.parse().ok()?;
-                (name == program.name && state != "Z").then_some(Process { pid, start_time })
+                // In proc(5) the name is the 2nd field: here the state, the 3rd, is the first.
+                let fields: Vec<&str> = after.split_whitespace().collect();
+                let living = Living {
+                    name: before.split_once('(')?.1.to_owned(),
+                    session: fields.get(3)?.parse().ok()?,
+                    process: Process {
+                        pid,
+                        start_time: fields.get(19)?.parse().ok()?,
+                    },
+                };
+                (fields[0] != "Z").then_some(living)
             })
             .collect())
     }
@@ -377,7 +403,7 @@ impl Till {
         })
     }
 
-    /// Has a program that was installed as [`Script::Renames`] take another name and live on.
+    /// Has a program that was started with the mode `rename` take another name and live on.
     pub(crate) fn rename(&self, program: &Program, process: Process) -> Result<()> {
         let order = format!("{STARTS}/{}.name", process.pid);
         self.write(&order, "somebody else", 0o644)?;

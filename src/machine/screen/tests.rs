@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::machine::{Event, Policy, Sitting, StartOutcome};
-use crate::proc::{Alive, RunState};
+use crate::machine::{Besides, Event, Policy, Sitting, StartOutcome};
+use crate::proc::{Alive, Left, RunState};
 use crate::sys::exit_status::ExitStatus;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +41,19 @@ fn of_another(pid: i32, uid: u32) -> Impostor {
         path: "/opt/Monitor".into(),
         difference: Difference::User,
     }
+}
+
+/// A look that has found nothing of a start.
+fn looked(sighting: Sighting) -> Event {
+    let left = Left {
+        processes: Vec::new(),
+        can_tell: true,
+    };
+    let besides = Besides {
+        left: Some(left),
+        command: None,
+    };
+    Event::Looked(sighting, besides)
 }
 
 impl Bench {
@@ -82,18 +95,18 @@ impl Bench {
     }
 
     fn alive(&mut self, pid: i32, uid: u32) -> Vec<Action> {
-        self.event(Event::Looked(Sighting {
+        self.event(looked(Sighting {
             alive: vec![running(pid, uid)],
             ..Sighting::default()
         }))
     }
 
     fn absent(&mut self) -> Vec<Action> {
-        self.event(Event::Looked(Sighting::default()))
+        self.event(looked(Sighting::default()))
     }
 
     fn beside(&mut self, impostor: Impostor) -> Vec<Action> {
-        self.event(Event::Looked(Sighting {
+        self.event(looked(Sighting {
             impostors: vec![impostor],
             ..Sighting::default()
         }))
@@ -108,7 +121,6 @@ impl Bench {
         self.event(Event::StartEnded(StartOutcome::Exited {
             pid: None,
             status: ExitStatus::Code(code),
-            left_running: false,
         }))
     }
 
@@ -359,7 +371,7 @@ fn roots_program_of_somebody_elses_is_a_misfit() {
         changed: vec![of_another(50, 0)],
         ..Sighting::default()
     };
-    assert_eq!(bench.after(10 * SECOND).event(Event::Looked(again)), []);
+    assert_eq!(bench.after(10 * SECOND).event(looked(again)), []);
     assert_eq!(bench.machine.phase(), Phase::Misfit);
     assert!(is_start(&bench.absent()), "it has ended");
 }
@@ -380,12 +392,12 @@ fn another_users_program_is_told_once_and_left_alone() {
         impostors: vec![of_another(70, ANA)],
         ..Sighting::default()
     };
-    let actions = bench.event(Event::Looked(sighting.clone()));
+    let actions = bench.event(looked(sighting.clone()));
     assert_eq!(
         actions,
         [Action::Tell(Change::Impostor(of_another(70, ANA)))]
     );
-    assert_eq!(bench.event(Event::Looked(sighting)), []);
+    assert_eq!(bench.event(looked(sighting)), []);
     bench.beside(of_another(70, ANA));
     bench.now += SETTLE;
     assert!(is_start(&bench.beside(of_another(70, ANA))));

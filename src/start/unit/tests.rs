@@ -1,6 +1,5 @@
 //! A server on a socket of the test's own plays systemd.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::{self, Launcher};
 use crate::machine::StartFailure;
 use crate::systemd::dbus::Answer;
 
@@ -92,7 +90,7 @@ impl Systemd {
     }
 
     fn restart_with(&self, is_ours: bool, patience: Patience) -> Job {
-        let request = request(self.directory.path(), is_ours);
+        let request = request(is_ours);
         begin_restart(request, self.sockets(), patience)
     }
 
@@ -102,11 +100,7 @@ impl Systemd {
     }
 }
 
-fn request(root: &Path, is_ours: bool) -> Request {
-    let text = "[process.monitor]\nname = \"Monitor\"\ncommand = [\"/opt/x\"]\n";
-    let mut process = config::parse(text, Path::new("config.toml")).unwrap();
-    let mut process = process.processes.remove(0);
-    process.launcher = Launcher::Systemd;
+fn request(is_ours: bool) -> Request {
     Request {
         unit: UNIT.to_owned(),
         is_ours,
@@ -114,7 +108,6 @@ fn request(root: &Path, is_ours: bool) -> Request {
             monotonic: Duration::from_secs(LOOKED),
             ticks: 0,
         },
-        lineage: Lineage::below(root, &process, 0, None),
     }
 }
 
@@ -260,7 +253,7 @@ async fn failure_of(job: Job) -> String {
 
 /// What came of the start in [`AFTER`].
 fn has_failed() -> StartOutcome {
-    exited(Some(42), ExitStatus::Code(7), false)
+    exited(Some(42), ExitStatus::Code(7))
 }
 
 #[tokio::test]
@@ -297,7 +290,7 @@ async fn of_other_peoples_units_the_job_is_followed() {
                 ..AFTER
             })
             .await;
-        let expected = exited(None, ExitStatus::Code(0), false);
+        let expected = exited(None, ExitStatus::Code(0));
         assert_eq!(outcome_of(job).await, expected);
     }
 }
@@ -324,7 +317,7 @@ async fn what_comes_in_pieces_is_understood() {
             ..AFTER
         })
         .await;
-    let expected = exited(Some(42), ExitStatus::Signal(9), false);
+    let expected = exited(Some(42), ExitStatus::Signal(9));
     assert_eq!(outcome_of(job).await, expected);
 }
 
@@ -370,7 +363,7 @@ async fn a_unit_that_awaits_its_restart_is_not_waited_for() {
     client.accepts().await;
     client.is_done("done").await;
     client.tells(AFTER).await;
-    let expected = exited(None, ExitStatus::Code(0), false);
+    let expected = exited(None, ExitStatus::Code(0));
     assert_eq!(outcome_of(job).await, expected);
 }
 
@@ -591,7 +584,7 @@ async fn a_job_that_takes_its_time_is_waited_for() {
     client.accepts().await;
     assert!(timeout(Duration::from_secs(6), job.ended()).await.is_err());
     job.let_go();
-    let expected = exited(None, ExitStatus::Code(0), true);
+    let expected = exited(None, ExitStatus::Code(0));
     assert_eq!(outcome_of(job).await, expected);
     client.ends().await;
 }
@@ -668,7 +661,7 @@ async fn who_is_not_there_is_told() {
         private: directory.path().join("private"),
         bus: directory.path().join("bus"),
     };
-    let job = begin_restart(request(directory.path(), true), sockets, PATIENCE);
+    let job = begin_restart(request(true), sockets, PATIENCE);
     let said = failure_of(job).await;
     assert!(
         said.starts_with("systemd was to restart mfe@monitor.service: systemd can't be asked on /"),

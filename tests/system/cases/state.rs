@@ -180,7 +180,7 @@ fn still_paused(till: &Till) -> Result<()> {
     })?;
     till.wait_cycles(2)?;
     let shown = till.status_exits(1)?;
-    ensure!(shown.contains("left alone until "), "{shown}");
+    ensure!(shown.contains("paused until "), "{shown}");
     ensure!(shown.contains("driver"), "the reason: {shown}");
     let starts = till.starts(&COMUNICADOR);
     ensure!(starts == 1, "{starts} starts while it is paused");

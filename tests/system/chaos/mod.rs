@@ -1,7 +1,8 @@
 //! Chaos: for five minutes everything that can go wrong does, at random and side by side, on a
 //! machine of its own. What is done follows from a seed ([`mfe_kit::chaos::Plan`]), what is seen is judged by rules
-//! ([`mfe_kit::chaos::Oracle`]): never a copy too many, every absence ended by exactly one start, and in the end
-//! everything up and nothing left behind.
+//! ([`mfe_kit::chaos::Oracle`]): never a copy too many, nor a start beside a copy or another start; nobody ended
+//! but by chaos; every absence ended by exactly one start; and in the end everything up and nothing left
+//! behind.
 //!
 //! `MFE_CHAOS_SEED` repeats a run, `MFE_CHAOS_SECONDS` makes it shorter or longer.
 
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::till::{PROGRAMS, Process, Program, SERVICE, Till};
-use mfe_kit::chaos::{Blow, Plan, Step, Which};
+use mfe_kit::chaos::{Blow, Manner, Plan, Step, Which};
 use mfe_kit::random;
 use mfe_kit::wait_for;
 
-type Oracle = mfe_kit::chaos::Oracle<Process>;
+/// A copy is a session here, in which a program lives or is being started.
+type Oracle = mfe_kit::chaos::Oracle<i32>;
 
 /// Repeats a run.
 const SEED: &str = "MFE_CHAOS_SEED";
@@ -138,10 +140,23 @@ fn storm(
 
 fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
     match blow {
-        Blow::Kill(which) => {
-            let process = stage::the_copy(till, which)?;
+        Blow::Kill(which) => end_copy(till, oracle, which),
+        Blow::StartBadly(which, manner) => {
+            stage::the_copy(till, which)?;
+            stage::will_start(till, which, manner)?;
+            start_badly(till, oracle, which, manner)
+        }
+        Blow::Restart(which) => stage::restart_unit(till, which, || {
             lock(oracle)?.will_be_absent(which);
-            stage::kill(till, process)
+            Ok(())
+        }),
+        Blow::Reexec(which) => {
+            end_copy(till, oracle, which)?;
+            stage::reexecute_systemd(till)
+        }
+        Blow::FreezeSystemd(which, seconds) => {
+            let time = Duration::from_secs(seconds);
+            stage::freeze_systemd(till, time, || end_copy(till, oracle, which))
         }
         Blow::Rename(which) => {
             stage::the_copy(till, which)?;
@@ -159,6 +174,38 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
         Blow::Zombie(which) => second_copy(till, oracle, which, true),
         Blow::Surplus(which) => surplus_copy(till, oracle, which),
         service => stage::strike_service(till, service),
+    }
+}
+
+/// Kills the one copy of a program.
+fn end_copy(till: &Till, oracle: &Mutex<Oracle>, which: Which) -> Result<()> {
+    let process = stage::the_copy(till, which)?;
+    lock(oracle)?.will_be_absent(which);
+    stage::kill(till, process)
+}
+
+/// Kills a program whose next start goes in a special way, and sees to what doesn't end by itself.
+fn start_badly(till: &Till, oracle: &Mutex<Oracle>, which: Which, manner: Manner) -> Result<()> {
+    if manner == Manner::Vain {
+        lock(oracle)?.will_be_in_vain(which);
+    }
+    let before = stage::the_copy(till, which)?;
+    end_copy(till, oracle, which)?;
+    stage::left_by(till, which, before)?;
+    match manner {
+        Manner::Hidden => {
+            stage::the_copy(till, which)?;
+            stage::is_misfit(till, which)?;
+            end_copy(till, oracle, which)
+        }
+        Manner::Forks => {
+            let [parent, child] = stage::family(till, which)?;
+            stage::kill(till, parent)?;
+            let left = stage::left_by(till, which, parent)?;
+            ensure!(left == [child], "the child was not left alone: {left:?}");
+            end_copy(till, oracle, which)
+        }
+        Manner::Lies | Manner::Vain | Manner::Late | Manner::Later => Ok(()),
     }
 }
 
@@ -230,6 +277,8 @@ fn told(till: &Till, program: &Program) -> Result<()> {
 
 /// After it all: everything up, every start accounted for, nothing left behind.
 fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
+    // What is published until then may be the words of one that was killed by the last step.
+    stage::ready(till)?;
     for program in &PROGRAMS {
         till.wait_up_for(program, stage::PATIENCE)?;
     }
@@ -242,6 +291,13 @@ fn aftermath(till: &Till, oracle: &Oracle, fresh: &stage::Held) -> Result<()> {
             program.name
         );
         told(till, program)?;
+        for killed in till.events(Some(program), "killed")? {
+            let cause = &killed["MFE_CAUSE"];
+            ensure!(
+                cause == "duplicate",
+                "it ended what it was not to: {killed}"
+            );
+        }
         let unhealthy = till.events(Some(program), "unhealthy")?;
         ensure!(unhealthy.is_empty(), "a false alarm: {unhealthy:?}");
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::till::{
     PROGRAMS, Process, Program, SERVICE, STARTS, Script, Till, VENDOR, by_command, by_unit, config,
 };
-use mfe_kit::chaos::{Blow, STOPS_NEWEST, Trouble, Which};
+use mfe_kit::chaos::{Blow, Manner, STOPS_NEWEST, Trouble, Which};
 use mfe_kit::host;
 use mfe_kit::wait_for;
 
@@ -41,6 +41,35 @@ const SETTLES: &str = "3s";
 /// again, and is one too many. Short against the time between two deaths, for checks begin only then.
 const STARTS_WITHIN: &str = "6s";
 
+/// A start script, of which `MANNER` says how the next start goes. What it leaves in the background stays
+/// in its session, as the program does.
+const SCRIPT: &str = "#!/bin/sh
+echo $$ >> COUNT
+become() {
+    # The pid of the shell that this is run by; $$ is that of the first one.
+    read pid rest < /proc/self/stat
+    echo $pid >> PIDS
+    exec PROGRAM $1
+}
+manner=$(cat MANNER 2>/dev/null)
+rm -f MANNER
+case $manner in
+    Lies) (sleep 1; become rename) & exit 1 ;;
+    Vain) ;;
+    Late) (sleep 2; become rename) & ;;
+    Later) (sleep 8; become rename) & ;;
+    Hidden) unshare --pid --fork --kill-child PROGRAM ;;
+    Forks) become prefork ;;
+    *) become rename ;;
+esac
+";
+
+/// The vendor's unit: what its script has left is let go on.
+const UNIT: &str = "[Service]\nKillMode=process\n";
+
+/// Takes all the room in /run.
+const FILLER: &str = "/run/chaos";
+
 /// Starts processes as fast as it can, bounded by its control group.
 const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
     -p CPUQuota=40% -p RuntimeMaxSec=20 sh -c 'while :; do (sleep 0.01; true) & done'";
@@ -48,8 +77,16 @@ const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=8
 /// The chaos till: service and programs as the package has them, but for the wall clock, which is
 /// the service's own.
 pub(super) fn prepare(till: &Till) -> Result<()> {
-    till.install_driver(Script::Renames)?;
-    till.install_unit(&PROGRAMS[BY_UNIT], "")?;
+    till.install_driver(Script::Stays)?;
+    for program in &PROGRAMS {
+        let script = SCRIPT
+            .replace("COUNT", &format!("{STARTS}/{}", program.key))
+            .replace("PIDS", &pids_file(program))
+            .replace("MANNER", &manner_file(program))
+            .replace("PROGRAM", &format!("{} {STARTS}", program.path()));
+        till.write(program.script, &script, 0o755)?;
+    }
+    till.install_unit(&PROGRAMS[BY_UNIT], UNIT)?;
     // The shipped program is static and takes no library; the same code, linked dynamically, takes
     // libfaketime, which shows it another wall clock. The machine's own can't be set: all
     // containers share it.
@@ -69,6 +106,20 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
         ),
     )?;
     configure(till, "200ms")
+}
+
+fn pids_file(program: &Program) -> String {
+    format!("{STARTS}/{}.pids", program.key)
+}
+
+fn manner_file(program: &Program) -> String {
+    format!("{FOLDER}/{}.manner", program.key)
+}
+
+/// Has the next start of a program go in a special way.
+pub(super) fn will_start(till: &Till, which: Which, manner: Manner) -> Result<()> {
+    let file = manner_file(&PROGRAMS[which]);
+    till.write(&file, &format!("{manner:?}\n"), 0o644)
 }
 
 fn faketime() -> Result<PathBuf> {
@@ -110,14 +161,19 @@ fn set_clock(till: &Till, days: i32) -> Result<()> {
     till.write(&format!("{FOLDER}/clock"), &format!("{days:+}d\n"), 0o644)
 }
 
-/// The pids of all copies of a program that the service had started, in order: the start script
-/// becomes the program.
+/// The pids of all copies of a program that a start has brought up: as its script has noted them, and of
+/// their children as these have themselves.
 pub(super) fn started(till: &Till, program: &Program) -> Vec<String> {
-    let pids = till.read(&format!("{STARTS}/{}", program.key));
-    pids.unwrap_or_default()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    let first_words = |file: String| -> Vec<String> {
+        let notes = till.read(&file).unwrap_or_default();
+        let words = notes.lines().filter_map(|note| note.split(' ').next());
+        words.map(str::to_owned).collect()
+    };
+    let mut started = first_words(pids_file(program));
+    let mut of_children = first_words(format!("{STARTS}/{}.starts", program.name));
+    of_children.retain(|pid| !started.contains(pid));
+    started.append(&mut of_children);
+    started
 }
 
 /// The pids of the copies that the hook was told of.
@@ -129,10 +185,18 @@ pub(super) fn heard(till: &Till, program: &Program) -> Vec<String> {
         .collect()
 }
 
-/// The living copies of both programs.
-pub(super) fn copies(till: &Till) -> Result<[Vec<Process>; 2]> {
+/// The sessions in which a copy of either program lives, or is on its way to be one: every start has a
+/// session of its own.
+pub(super) fn copies(till: &Till) -> Result<[Vec<i32>; 2]> {
+    let copies = |program: &Program| -> Result<Vec<i32>> {
+        let script = program.script.rsplit('/').next().unwrap_or_default();
+        Ok(till
+            .sessions(&[program.name, script])?
+            .into_iter()
+            .collect())
+    };
     let [comunicador, monitor] = &PROGRAMS;
-    Ok([till.processes(comunicador)?, till.processes(monitor)?])
+    Ok([copies(comunicador)?, copies(monitor)?])
 }
 
 /// Waits until there is one copy of a program.
@@ -171,15 +235,105 @@ pub(super) fn start_copy(
 ) -> Result<Process> {
     let path = program.path();
     let line = if zombie {
-        format!("setsid sh -c '{path} {STARTS} rename & exec sleep 8' >/dev/null 2>&1 </dev/null &")
+        format!("setsid sh -c '{path} & exec sleep 8' >/dev/null 2>&1 </dev/null &")
     } else {
-        format!("setsid {path} {STARTS} rename >/dev/null 2>&1 </dev/null &")
+        format!("setsid {path} >/dev/null 2>&1 </dev/null &")
     };
     till.sh(&line)?;
     wait_for(&format!("a second {}", program.name), PATIENCE, || {
         let mut copies = till.processes(program)?.into_iter();
         Ok(copies.find(|copy| !before.contains(copy)))
     })
+}
+
+/// Waits until a program lives beside a child of its name; gives it and the child.
+pub(super) fn family(till: &Till, which: Which) -> Result<[Process; 2]> {
+    let program = &PROGRAMS[which];
+    wait_for(&format!("{} has a child", program.name), PATIENCE, || {
+        let Ok([one, other]) = <[Process; 2]>::try_from(till.processes(program)?) else {
+            return Ok(None);
+        };
+        // The script has become the parent, and leads the session.
+        let leads = till.sessions(&[program.name])?.contains(&one.pid);
+        Ok(Some(if leads { [one, other] } else { [other, one] }))
+    })
+}
+
+/// Waits until a process is gone, and says who of the name is left.
+pub(super) fn left_by(till: &Till, which: Which, process: Process) -> Result<Vec<Process>> {
+    wait_for("it is gone", PATIENCE, || {
+        let left = till.processes(&PROGRAMS[which])?;
+        Ok((!left.contains(&process)).then_some(left))
+    })
+}
+
+/// Waits until the service says that what runs only nearly is the program. It can't say anything while
+/// nothing can be written to /run.
+pub(super) fn is_misfit(till: &Till, which: Which) -> Result<()> {
+    let program = &PROGRAMS[which];
+    wait_for(&format!("{} is a misfit", program.name), PATIENCE, || {
+        let status = till.status_of(program).unwrap_or_default();
+        let is_told = status["state"] == "misfit" || till.exists(FILLER);
+        Ok(is_told.then_some(()))
+    })
+}
+
+/// Has systemd restart the unit of a program, as needrestart does. Only its main process ends with it; says
+/// beforehand, by `ends`, whether the program is that.
+pub(super) fn restart_unit(
+    till: &Till,
+    which: Which,
+    ends: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let process = the_copy(till, which)?;
+    let unit = if which == BY_UNIT {
+        VENDOR.to_owned()
+    } else {
+        PROGRAMS[which].unit()
+    };
+    let is_main = till.property(&unit, "MainPID")? == process.pid.to_string();
+    if is_main {
+        ends()?;
+    } else if which == BY_UNIT {
+        // Its script looks at nothing, and would start a second copy.
+        return Ok(());
+    }
+    // A unit that was started too often is the service's to start again.
+    till.sh(&format!("systemctl restart {unit} || true"))?;
+    if !is_main {
+        let left = till.processes(&PROGRAMS[which])?;
+        ensure!(
+            left == [process],
+            "{process:?} was not left alone: {left:?}"
+        );
+    }
+    Ok(())
+}
+
+/// systemd executes itself anew, and answers again. It is left alone where it can't write to /run.
+pub(super) fn reexecute_systemd(till: &Till) -> Result<()> {
+    if till.exists(FILLER) {
+        return Ok(());
+    }
+    till.sh("systemctl daemon-reexec || true")?;
+    wait_for("systemd answers again", PATIENCE, || {
+        let answer = till.run(&["systemctl", "show", "--property", "Version"])?;
+        Ok(answer.status.success().then_some(()))
+    })
+}
+
+/// systemd stands still while something else is done, and for so long afterwards.
+pub(super) fn freeze_systemd(
+    till: &Till,
+    time: Duration,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    till.freeze_systemd()?;
+    let done = meanwhile();
+    std::thread::sleep(time);
+    // Without it nothing else could be done.
+    till.thaw_systemd()?;
+    done
 }
 
 pub(super) fn stop_for_a_moment(till: &Till, process: Process) -> Result<()> {
@@ -241,6 +395,15 @@ fn main_pid(till: &Till) -> Result<Option<i32>> {
         .find(|pid| name(pid).as_deref() == Some("mfe-watchdog\n")))
 }
 
+/// Waits until the service that runs now has published what it has found.
+pub(super) fn ready(till: &Till) -> Result<()> {
+    wait_for("the service is ready", PATIENCE, || {
+        let pid = main_pid(till)?;
+        let is_ready = |pid| till.status().is_some_and(|status| status["pid"] == pid);
+        Ok(pid.is_some_and(is_ready).then_some(()))
+    })
+}
+
 /// Waits until the service lives and can take signals.
 pub(super) fn service(till: &Till) -> Result<i32> {
     wait_for("the service runs", PATIENCE, || {
@@ -269,22 +432,25 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
         }
         Trouble::RunFull => {
             // As large as what is in it and a little more, then no more at all.
-            till.sh("used=$(df --output=used -k /run | tail -1)
+            till.sh(&format!(
+                "used=$(df --output=used -k /run | tail -1)
                 mount -o remount,size=$((used + 64))k /run
-                dd if=/dev/zero of=/run/chaos bs=1k 2>/dev/null || true")?;
+                dd if=/dev/zero of={FILLER} bs=1k 2>/dev/null || true"
+            ))?;
         }
         Trouble::ForkBomb => {
             // Where /run is full, systemd can't take a new unit.
-            till.sh(&format!("{FORK_BOMB} || test -e /run/chaos"))?;
+            till.sh(&format!("{FORK_BOMB} || test -e {FILLER}"))?;
         }
     }
     Ok(())
 }
 
 pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
+    let free = format!("rm -f {FILLER}; mount -o remount,size=64m /run");
     let line = match trouble {
         Trouble::JournalStopped => return till.thaw_journal(),
-        Trouble::RunFull => "rm -f /run/chaos; mount -o remount,size=64m /run",
+        Trouble::RunFull => free.as_str(),
         // It may have ended by itself.
         Trouble::ForkBomb => {
             "for procs in /sys/fs/cgroup/system.slice/bomb.service \

@@ -7,4 +7,4 @@ mod plan;
 mod tests;
 
 pub use oracle::Oracle;
-pub use plan::{Blow, Plan, STOPS_NEWEST, Step, Trouble, Which};
+pub use plan::{Blow, Manner, Plan, STOPS_NEWEST, Step, Trouble, Which};

@@ -11,11 +11,36 @@ pub type Which = usize;
 /// The one of whose copies the service ends the newest.
 pub const STOPS_NEWEST: Which = 0;
 
+/// How the next start of a program goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Manner {
+    /// Its script ends with failure, and the program comes all the same, a moment later.
+    Lies,
+    /// Its script ends well, and nothing comes of it.
+    Vain,
+    /// Its script leaves the program in the background, where it takes its time.
+    Late,
+    /// The same, and longer than a start may take.
+    Later,
+    /// The program comes in a PID namespace of its own.
+    Hidden,
+    /// The program has a child of its name, which outlives it.
+    Forks,
+}
+
 /// Something that is done at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// Kills a program.
     Kill(Which),
+    /// The same, and its next start goes in a special way.
+    StartBadly(Which, Manner),
+    /// Somebody has systemd restart the unit of a program.
+    Restart(Which),
+    /// systemd executes itself anew in the moment in which a program dies.
+    Reexec(Which),
+    /// A program dies while systemd stands still, for so many seconds.
+    FreezeSystemd(Which, u64),
     /// A program takes another name and lives on.
     Rename(Which),
     /// Stops a program for a moment that is no hang yet.
@@ -60,9 +85,28 @@ pub enum Step {
     End(Trouble),
 }
 
-const BLOWS: [(usize, Blow); 15] = [
+/// How often each is struck, compared with the others.
+pub(super) const BLOWS: [(usize, Blow); 33] = [
     (6, Blow::Kill(0)),
     (6, Blow::Kill(1)),
+    (2, Blow::StartBadly(0, Manner::Lies)),
+    (2, Blow::StartBadly(1, Manner::Lies)),
+    (1, Blow::StartBadly(0, Manner::Vain)),
+    (1, Blow::StartBadly(1, Manner::Vain)),
+    (2, Blow::StartBadly(0, Manner::Late)),
+    (2, Blow::StartBadly(1, Manner::Late)),
+    (1, Blow::StartBadly(0, Manner::Later)),
+    (1, Blow::StartBadly(1, Manner::Later)),
+    (1, Blow::StartBadly(0, Manner::Hidden)),
+    (1, Blow::StartBadly(1, Manner::Hidden)),
+    (1, Blow::StartBadly(0, Manner::Forks)),
+    (1, Blow::StartBadly(1, Manner::Forks)),
+    (2, Blow::Restart(0)),
+    (2, Blow::Restart(1)),
+    (2, Blow::Reexec(0)),
+    (2, Blow::Reexec(1)),
+    (1, Blow::FreezeSystemd(0, 1)),
+    (1, Blow::FreezeSystemd(1, 7)),
     (2, Blow::Rename(0)),
     (2, Blow::Rename(1)),
     (2, Blow::Stop(0)),
@@ -72,7 +116,7 @@ const BLOWS: [(usize, Blow); 15] = [
     (2, Blow::Surplus(STOPS_NEWEST)),
     (2, Blow::Zombie(0)),
     (2, Blow::Zombie(1)),
-    (3, Blow::KillService),
+    (4, Blow::KillService),
     (1, Blow::FreezeService),
     (2, Blow::ReloadGood),
     (2, Blow::ReloadBad),
