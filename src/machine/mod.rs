@@ -811,7 +811,9 @@ impl Machine {
         let impostors = if self.screen.is_empty() {
             Vec::new()
         } else {
-            self.copies.impostors(&sighting.impostors, is_whole)
+            let mut impostors = self.copies.impostors(&sighting.impostors, is_whole);
+            impostors.retain(|impostor| !self.screen.is_stray(impostor.id));
+            impostors
         };
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {

@@ -90,6 +90,11 @@ impl Screen {
     pub(super) fn is_empty(&self) -> bool {
         self.seat.is_empty()
     }
+
+    /// Whether it is one that is ended: then it isn't told to be left alone.
+    pub(super) fn is_stray(&self, id: ProcessId) -> bool {
+        self.strays.iter().any(|ending| ending.stray.id == id)
+    }
 }
 
 impl Machine {

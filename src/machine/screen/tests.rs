@@ -350,6 +350,11 @@ fn roots_program_of_ours_is_ended_once_and_the_users_started() {
     };
     let actions = look(&mut bench);
     assert!(actions.contains(&Action::Signal(Stop::Terminate, vec![id(50)])));
+    let is_impostor = |change: &&Change| matches!(change, Change::Impostor(_));
+    assert!(
+        !told(&actions).iter().any(is_impostor),
+        "it isn't left alone"
+    );
     assert_eq!(bench.waits_for(), Some(Wait::Outside));
     assert_eq!(look(&mut bench), [], "once");
     bench.event(Event::Strays(Vec::new()));

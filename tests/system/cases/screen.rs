@@ -74,7 +74,7 @@ fn nothing_was_told(till: &Till, events: &[&str]) -> Result<()> {
 }
 
 /// Each time it is back on the same display as the same user, as the session itself would have started it.
-pub(super) fn killed_twenty_times(till: &Till) -> Result<()> {
+pub(super) fn session_killed_twenty_times(till: &Till) -> Result<()> {
     prepare(till, "", "auto")?;
     till.log_in("caixa", 7, IN_FRONT, &autostart(0))?;
     till.start()?;
@@ -123,7 +123,7 @@ pub(super) fn killed_twenty_times(till: &Till) -> Result<()> {
 }
 
 /// Nobody, a login with an autostart that takes its time, a logout, and another login.
-pub(super) fn login_and_logout(till: &Till) -> Result<()> {
+pub(super) fn session_login_and_logout(till: &Till) -> Result<()> {
     prepare(till, "", "graphical")?;
     till.start()?;
     till.wait_up(&COMUNICADOR)?;
@@ -192,11 +192,13 @@ pub(super) fn login_and_logout(till: &Till) -> Result<()> {
             .any(|event| event["MFE_CAUSE"] == "outside")
             .then_some(()))
     })?;
-    till.signal("CONT", back.pid)
+    wait_for("it has ended", SOON, || {
+        Ok(till.processes(&MONITOR)?.is_empty().then_some(()))
+    })
 }
 
 /// Whoever is in front has his own.
-pub(super) fn two_users(till: &Till) -> Result<()> {
+pub(super) fn session_of_two_users(till: &Till) -> Result<()> {
     prepare(till, "autostart_timeout = \"0s\"\n", "auto")?;
     till.log_in("ana", 8, "", &autostart(0))?;
     till.start()?;
@@ -231,7 +233,7 @@ pub(super) fn two_users(till: &Till) -> Result<()> {
 }
 
 /// Root's, in the unit's own group as an earlier version left it, is ended once; somebody else's isn't.
-pub(super) fn roots_copy(till: &Till) -> Result<()> {
+pub(super) fn session_roots_copy(till: &Till) -> Result<()> {
     prepare(till, "", "none")?;
     till.install_program(&MONITOR, Script::Stays)?;
     till.start()?;
@@ -296,7 +298,7 @@ fn is_root(till: &Till, process: Process) -> Result<()> {
 }
 
 /// A session whose display doesn't answer is waited for, without a unit that fails.
-pub(super) fn display_is_gone(till: &Till) -> Result<()> {
+pub(super) fn session_display_is_gone(till: &Till) -> Result<()> {
     prepare(till, "autostart_timeout = \"0s\"\n", "graphical")?;
     till.log_in("caixa", 7, IN_FRONT, &autostart(0))?;
     till.start()?;
@@ -321,7 +323,7 @@ pub(super) fn display_is_gone(till: &Till) -> Result<()> {
 }
 
 /// What the user's own processes were given never runs as anybody else.
-pub(super) fn poisoned_environment(till: &Till) -> Result<()> {
+pub(super) fn session_poisoned(till: &Till) -> Result<()> {
     prepare(till, "autostart_timeout = \"0s\"\n", "graphical")?;
     let script = till.read(MONITOR.script).context("no start script")?;
     till.write(
@@ -362,7 +364,7 @@ pub(super) fn poisoned_environment(till: &Till) -> Result<()> {
 }
 
 /// A display that logind knows no session for is the only person's who is there.
-pub(super) fn without_logind(till: &Till) -> Result<()> {
+pub(super) fn session_without_logind(till: &Till) -> Result<()> {
     prepare(till, "", "graphical")?;
     till.start()?;
     till.wait_state(&MONITOR, "waiting")?;
@@ -404,7 +406,7 @@ pub(super) fn without_logind(till: &Till) -> Result<()> {
 }
 
 /// Without systemd the service starts it in the same way.
-pub(super) fn started_directly(till: &Till) -> Result<()> {
+pub(super) fn session_started_directly(till: &Till) -> Result<()> {
     prepare(till, "", "graphical")?;
     let direct = "launcher = \"direct\"\nautostart_timeout = \"0s\"\n".to_owned();
     let direct = direct + &config("500ms", &monitor("graphical"));
@@ -445,7 +447,7 @@ pub(super) fn started_directly(till: &Till) -> Result<()> {
 }
 
 /// A unit that isn't root's can start nothing for somebody else: `check` says so.
-pub(super) fn user_of_the_unit(till: &Till) -> Result<()> {
+pub(super) fn session_user_of_the_unit(till: &Till) -> Result<()> {
     prepare(till, "", "auto")?;
     let checked = till.ok(&["mfe-watchdog", "check"])?;
     ensure!(checked.contains("cco-mon.desktop"), "{checked}");
