@@ -298,7 +298,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
         notes.push(t!("status.paused_until", time = time, key = key).into_owned());
     }
     if process.pids.len() > 1 {
-        notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
+        let pids = phrase::pids(&process.pids, process.more_pids).translated();
+        notes.push(t!("status.pids", pids = pids).into_owned());
     }
     notes.extend(details(process));
     let session = process.session.as_ref().map(Phrase::translated);
@@ -401,6 +402,7 @@ mod tests {
             name: name.to_owned(),
             state,
             pids: vec![1234],
+            more_pids: 0,
             duplicates: Vec::new(),
             since: at("2026-03-02T11:00:00Z"),
             restarts: 7,

@@ -701,3 +701,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_file_has_more_than_anybody_could_compare() {
+    let begin = std::time::Instant::now();
+    let checks = "[[process.a.check]]\nkind = \"age\"\nmax = \"7d\"\n".repeat(20_000);
+    let checks = format!("[process.a]\nname = \"A\"\nunit = \"a.service\"\n{checks}");
+    let processes: Vec<_> = (0..10_000)
+        .map(|number| {
+            let exe = format!("exe = \"/{number}\"\nunit = \"a.service\"");
+            format!("[process.p{number}]\nname = \"A\"\n{exe}\n")
+        })
+        .collect();
+    for (text, place) in [
+        (checks, ":3004: process.a.check: are too many"),
+        (processes.concat(), ":4001: process: are too many"),
+    ] {
+        let refused = parse(&text, Path::new("config.toml")).unwrap_err();
+        let mut lines = refused.lines();
+        assert!(lines.any(|line| line.contains(place)), "{refused}");
+    }
+    let taken = begin.elapsed();
+    assert!(taken < Duration::from_secs(30), "{taken:?}");
+}

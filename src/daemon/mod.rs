@@ -33,7 +33,7 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, running};
+use crate::proc::{ProcessTable, Running, running_such};
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
@@ -123,7 +123,8 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     let has_programs = settings.checks_and_hooks().next().is_some();
     if !remembered.is_empty() && has_programs {
         // What can't be looked at is left alone.
-        let running = running(Path::new("/proc")).unwrap_or_default();
+        let is_orphan = |process: &Running| process.parent == 1;
+        let running = running_such(Path::new("/proc"), &is_orphan).unwrap_or_default();
         let left_over = leftover::end_programs(&settings, &running);
         if !left_over.is_empty() {
             let text = format!(
@@ -312,14 +313,21 @@ impl Service {
         self.hooks.tell(&message);
     }
 
-    /// Says which commands somebody else could change, unless that was said before.
+    /// Says what of the commands and of the configuration somebody else could change, unless that was said
+    /// before.
     fn say_unsafe_commands(&mut self, settings: &Settings) {
-        let found: Vec<_> = settings.unsafe_commands().collect();
+        let file = self.options.file();
+        let found = config::exposed(file, settings);
         let before = std::mem::replace(&mut self.unsafe_commands, found);
         for news in &self.unsafe_commands {
             if !before.contains(news) {
                 let (key, warning) = news;
-                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+                let file = file.display();
+                let text = match key.as_str() {
+                    "" => format!("{file}: {warning}"),
+                    key => format!("{key}: {warning}"),
+                };
+                self.say(Kind::UnsafeCommand, text);
             }
         }
     }
@@ -401,11 +409,22 @@ impl Service {
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins anew.
     fn remembered(&self) -> Vec<Remembered> {
-        self.keeper.read().unwrap_or_else(|error| {
+        let mut remembered = self.keeper.read().unwrap_or_else(|error| {
             let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
-        })
+        });
+        // A run that was killed has published where things stood at the end of its last cycle.
+        let published = Status::read(&self.options.directories.runtime);
+        let published = published.ok().flatten().and_then(|status| {
+            let ago = status.updated_at.age(SystemTime::now())?;
+            Instant::now().checked_sub(ago)
+        });
+        for remembered in &mut remembered {
+            let seen_alive = &mut remembered.memory.seen_alive;
+            *seen_alive = (*seen_alive).max(published);
+        }
+        remembered
     }
 
     /// Says that the configuration can't be used, and what is in force instead.

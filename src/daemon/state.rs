@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
-use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause};
+use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause, Program};
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
@@ -93,11 +93,14 @@ struct OfTheBoot {
     alive: Vec<ProcessId>,
     #[serde(with = "time")]
     up_since: Option<Instant>,
+    #[serde(skip)]
+    seen_alive: Option<Instant>,
     #[serde(with = "absence")]
     absence: Option<Absence>,
     session_uid: Option<u32>,
     #[serde(skip)]
     pause: Option<Pause>,
+    program: Option<Program>,
 }
 
 /// The deaths that aren't forgotten.
@@ -173,6 +176,8 @@ mod absence {
     #[derive(Serialize, Deserialize)]
     struct Form {
         since: u64,
+        /// Earlier versions have noticed every end at once.
+        noticed: Option<u64>,
         cause: Cause,
     }
 
@@ -184,6 +189,7 @@ mod absence {
         let clock = Clock::now();
         let form = absence.map(|absence| Form {
             since: clock.to_milliseconds(absence.since),
+            noticed: Some(clock.to_milliseconds(absence.noticed)),
             cause: absence.cause,
         });
         form.serialize(serializer)
@@ -194,9 +200,14 @@ mod absence {
     ) -> Result<Option<Absence>, D::Error> {
         let form = Option::<Form>::deserialize(deserializer)?;
         Ok(form.and_then(|form| {
-            let since = Clock::now().to_instant(form.since)?;
-            let cause = form.cause;
-            Some(Absence { since, cause })
+            let clock = Clock::now();
+            let since = clock.to_instant(form.since)?;
+            let noticed = form.noticed.and_then(|time| clock.to_instant(time));
+            Some(Absence {
+                since,
+                noticed: noticed.unwrap_or(since),
+                cause: form.cause,
+            })
         }))
     }
 }
@@ -350,6 +361,8 @@ fn understand(text: &[u8]) -> serde_json::Result<Vec<Remembered>> {
             let restarted = restarted.collect();
             Memory {
                 backoff: Backoff::remembered(deaths.deaths, restarted, deaths.is_crash_loop),
+                // Whatever was alive was watched until then.
+                seen_alive: clock.to_instant(file.written),
                 ..OfTheBoot::deserialize(process)?
             }
         } else {
@@ -447,7 +460,8 @@ impl Keeper {
     }
 
     /// Writes what has changed; `None` when there was nothing to write. A pause is written again from time
-    /// to time, and at the end, for only the time in which it was in force counts.
+    /// to time, for only the time in which it was in force counts. At the end all is written once more:
+    /// what was alive was watched until then.
     pub(super) fn remember(
         &mut self,
         published: &[Published],
@@ -479,7 +493,7 @@ impl Keeper {
                 .written
                 .iter()
                 .all(|memory| memories.next() == Some(memory));
-        if is_same && !is_old {
+        if is_same && !is_old && !is_end {
             return None;
         }
         let remembered = published.iter().map(|one| Remembered {
@@ -550,8 +564,10 @@ mod tests {
                     start_time: 4711,
                 }],
                 up_since: Some(before),
+                seen_alive: None,
                 absence: Some(Absence {
                     since: before,
+                    noticed: now,
                     cause: Cause::Killed(9),
                 }),
                 session_uid: Some(1000),
@@ -559,6 +575,10 @@ mod tests {
                     until: now + 60 * second,
                     reason: Some("driver".into()),
                 }),
+                program: serde_json::from_value(serde_json::json!({
+                    "uids": [1000, 0], "user": "pdv", "path": "/x",
+                }))
+                .unwrap(),
             },
             last_restart: None,
             recent_restarts: Vec::new(),
@@ -577,6 +597,7 @@ mod tests {
             since
         };
         let memory = &mut remembered.memory;
+        memory.seen_alive = None;
         let absence = memory.absence.take();
         let cause = absence.map(|absence| absence.cause);
         let times = [
@@ -584,6 +605,7 @@ mod tests {
             seconds(&mut memory.starting_until),
             seconds(&mut memory.up_since),
             seconds(&mut absence.map(|absence| absence.since)),
+            seconds(&mut absence.map(|absence| absence.noticed)),
             seconds(&mut memory.pause.take().map(|pause| pause.until)),
         ];
         format!("{times:?} {cause:?} {remembered:?}")
@@ -717,7 +739,8 @@ mod tests {
         keeper.remember(&[], false).unwrap().unwrap();
         assert!(!old.join(FILE_NAME).exists());
         assert_eq!(keeper.read().unwrap(), []);
-        assert!(keeper.remember(&[], true).is_none(), "nothing has changed");
+        assert!(keeper.remember(&[], false).is_none(), "nothing has changed");
+        assert!(keeper.remember(&[], true).is_some(), "watched until now");
         keeper.forget_written();
     }
 

@@ -107,6 +107,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
                 id: "not-up",
                 text: text.into_owned(),
                 lines: Vec::new(),
+                later: Vec::new(),
                 command: None,
             });
         }
@@ -115,6 +116,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         id,
         text: text.into_owned(),
         lines: Vec::new(),
+        later: Vec::new(),
         command: Some(command),
     })
 }

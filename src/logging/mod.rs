@@ -15,9 +15,10 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SocketAddrUnix, getpeername};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -34,6 +35,15 @@ pub use gate::catch_up;
 use gate::{Catch, Gate, Gated};
 use native::{Native, NativeLayer};
 use stderr::{Stderr, StderrWriter};
+
+/// By which systemd tells since 231 what it has connected stderr to.
+const STREAM: &str = "JOURNAL_STREAM";
+
+/// Where the journal takes in what services print.
+const STDOUT: &[u8] = b"/run/systemd/journal/stdout";
+
+/// How long the journal may take to read the last messages.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Begins to send messages on. `RUST_LOG` says which, such as `debug` or `mfe_watchdog=trace`;
 /// without it, level info and above.
@@ -94,13 +104,29 @@ fn has_room(descriptor: impl AsFd) -> bool {
     matches!(poll(&mut asked, Some(&at_once)), Ok(1..))
 }
 
-/// Whether systemd has connected stderr to the journal (systemd.exec(5), `$JOURNAL_STREAM`).
+/// Whether systemd has connected stderr to the journal: `$JOURNAL_STREAM` says so (systemd.exec(5)), and
+/// before systemd 231, which sets no such variable, the socket itself.
 pub(crate) fn stderr_is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
-        return false;
+    let Ok(stream) = std::env::var(STREAM) else {
+        return is_journals(std::io::stderr());
     };
     std::fs::metadata("/proc/self/fd/2")
         .is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+/// Gives the journal the time to learn which unit the last messages are of: before systemd 231 at least it
+/// asks only once it reads them, and then the process may be gone.
+pub(crate) fn settle() {
+    if std::env::var_os(STREAM).is_none() && is_journals(std::io::stderr()) {
+        std::thread::sleep(SETTLE);
+    }
+}
+
+/// Whether a socket's other end is where the journal takes in what services print (unix(7)).
+fn is_journals(socket: impl AsFd) -> bool {
+    let peer = getpeername(socket).ok().flatten();
+    let peer = peer.and_then(|peer| SocketAddrUnix::try_from(peer).ok());
+    peer.is_some_and(|peer| peer.path_bytes() == Some(STDOUT))
 }
 
 /// One line per message: time, level, words, then the fields as the journal would name them.
@@ -153,5 +179,23 @@ impl Visit for Line {
             "MESSAGE_ID" => {}
             name => self.fields += &format!(" {name}={value:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn only_the_journals_own_socket_is_the_journals() {
+        let (one, other) = UnixStream::pair().unwrap();
+        assert!(!is_journals(&one) && !is_journals(&other), "without a name");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stdout");
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert!(!is_journals(UnixStream::connect(&path).unwrap()));
+        assert!(!is_journals(std::fs::File::open("/dev/null").unwrap()));
     }
 }

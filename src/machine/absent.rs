@@ -48,9 +48,14 @@ impl Machine {
             None => &self.alive,
         };
         let remembered = memory.as_ref().and_then(|memory| memory.absence);
-        let absence = self.absence.or(remembered).unwrap_or_else(|| Absence {
-            since: now,
-            cause: self.cause(known, sighting),
+        let absence = self.absence.or(remembered).unwrap_or_else(|| {
+            let seen = memory.as_ref().and_then(|memory| memory.seen_alive);
+            let seen = seen.max(self.seen_alive).filter(|_| !known.is_empty());
+            Absence {
+                since: seen.map_or(now, |seen| seen.min(now)),
+                noticed: now,
+                cause: self.cause(known, sighting),
+            }
         });
         let cause = absence.cause;
         let pid = known.first().map(|id| id.pid);
@@ -61,6 +66,7 @@ impl Machine {
             .iter()
             .map(|ending| killed(ending, Cause::Duplicate));
         let mut news: Vec<Change> = endings.into_iter().chain(surplus).collect();
+        self.gone = known.clone();
         self.absence = Some(absence);
         self.alive.clear();
         self.copies.lives(now, &[], self.policy.interval);
@@ -407,10 +413,17 @@ impl Machine {
                 .find(|zombie| known.contains(&zombie.id))?
                 .exit_status
         };
-        match as_child.or_else(left_behind) {
-            Some(ExitStatus::Code(code)) => Cause::Exited(code),
-            Some(ExitStatus::Signal(number)) => Cause::Killed(number),
-            None => Cause::Gone,
+        as_child
+            .or_else(left_behind)
+            .map_or(Cause::Gone, Cause::from)
+    }
+
+    /// Whoever has reaped it knows how it has ended, which is told when it is back.
+    pub(super) fn had_ended(&mut self, pid: i32, status: ExitStatus) {
+        let is_it = self.gone.iter().any(|id| id.pid == pid);
+        let absence = self.absence.as_mut().filter(|_| is_it);
+        if let Some(absence) = absence.filter(|absence| absence.cause == Cause::Gone) {
+            absence.cause = status.into();
         }
     }
 }

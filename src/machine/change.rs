@@ -158,6 +158,15 @@ impl Cause {
     }
 }
 
+impl From<ExitStatus> for Cause {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Code(code) => Self::Exited(code),
+            ExitStatus::Signal(number) => Self::Killed(number),
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -186,8 +195,10 @@ pub enum Change {
     },
     /// It runs, and somebody else started it.
     Adopted {
-        /// All its pids.
+        /// Its pids.
         pids: Vec<i32>,
+        /// How many more there are.
+        more: usize,
     },
     /// It is gone.
     Down {
@@ -213,8 +224,10 @@ pub enum Change {
         pid: i32,
         /// Why it had to be restarted.
         cause: Cause,
-        /// From the moment its absence was noticed until it was seen again.
+        /// From the moment it was last known to live until it was seen again.
         outage: Duration,
+        /// Whether its end was noticed late, so that it may have been gone for less.
+        is_at_most: bool,
     },
     /// A start failed, for a reason not yet said.
     StartFailed(StartFailure),
@@ -263,6 +276,8 @@ pub enum Change {
     },
     /// A process has the name without being the program.
     Impostor(Impostor),
+    /// So many others have it too.
+    MoreImpostors(usize),
     /// What runs is nearly the program.
     Misfit(Impostor),
     /// The program has another name, executable or arguments now.
@@ -283,6 +298,8 @@ pub enum Change {
         /// The one that was there before.
         first: i32,
     },
+    /// It runs so many times more.
+    MoreDuplicates(usize),
     /// What would have been done but for `dry_run`.
     DryRun(Intention),
     /// It is left alone for a while.

@@ -23,8 +23,11 @@ mod termination;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
+use serde::{Deserialize, Serialize};
+
+use crate::proc::{Alive, Difference, Identity, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
+use crate::sys::timer::next_multiple;
 use crate::text::phrase::Phrase;
 use copies::Copies;
 use screen::Screen;
@@ -50,6 +53,9 @@ const LAST_POLL: Duration = Duration::from_millis(500);
 /// birth is to be told within a minute, of which it has ten seconds to settle.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(45);
 
+/// An outage whose begin isn't known to within this is told as one of at most its length.
+const UNCERTAIN: Duration = Duration::from_secs(1);
+
 /// How many starts may fail before the next one waits for longer than a cycle.
 const QUICK_TRIES: u32 = 6;
 
@@ -71,6 +77,13 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The name under which it is told that a process is stopped; no check can have it.
 pub const STOPPED: &str = "stopped";
 
+/// The name under which it is told that somebody else's process passes for the program; no check can have
+/// it.
+pub const STRANGER: &str = "identity";
+
+/// More processes of a program aren't watched for their end.
+const WATCHED_MAX: usize = 9;
+
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -78,6 +91,16 @@ pub enum Event {
     Looked(Sighting, Besides),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
+    /// Of those that were alive one at least was watched, and lived until this time; told before the look
+    /// that may find them gone.
+    Watched(Instant),
+    /// How one has ended that was found gone: systemd knows.
+    HadEnded {
+        /// The pid that it had.
+        pid: i32,
+        /// How it has ended.
+        status: ExitStatus,
+    },
     /// Something was born since the start in a session of its own, which nothing can link to it; told
     /// before the end of its start program.
     MayHaveGoneElsewhere,
@@ -87,6 +110,13 @@ pub enum Event {
     AtScreen(Seat),
     /// Which processes our own starts have left where they are nobody's, as of the look that is told next.
     Strays(Vec<Stray>),
+    /// Whose the first one is and what it runs, where no rules say what that has to be.
+    Identified {
+        /// That.
+        who: Identity,
+        /// Whether it has nothing in common with how the program is installed and started.
+        is_foreign: bool,
+    },
     /// Others that start the program are on their way, until this time at the latest.
     OthersStarting {
         /// Who, as a person knows them.
@@ -223,12 +253,41 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// When one of them was last known to live.
+    pub seen_alive: Option<Instant>,
     /// The outage that lasted.
     pub absence: Option<Absence>,
     /// The user in whose session it was, if it was in one.
     pub session_uid: Option<u32>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
+    /// What the program was when it was last known to be that.
+    pub program: Option<Program>,
+}
+
+/// Whose a program is and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    uids: (Option<u32>, Option<u32>),
+    user: String,
+    path: String,
+}
+
+impl Program {
+    /// Whether that is the same.
+    fn is(&self, who: &Identity) -> bool {
+        self.uids == (who.real_uid, who.uid) && self.path == who.path
+    }
+}
+
+impl From<Identity> for Program {
+    fn from(who: Identity) -> Self {
+        Self {
+            uids: (who.real_uid, who.uid),
+            user: who.user,
+            path: who.path,
+        }
+    }
 }
 
 /// A start in flight.
@@ -296,8 +355,10 @@ struct Misfit {
 /// The time since when a process is gone, or is being made to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absence {
-    /// Since when.
+    /// Since when at most: it was last known to live then.
     pub since: Instant,
+    /// When that was noticed.
+    pub noticed: Instant,
     /// Why.
     pub cause: Cause,
 }
@@ -320,9 +381,19 @@ pub struct Machine {
     look_failure: Option<Phrase>,
     /// The processes that were alive at the last successful look.
     alive: Vec<ProcessId>,
+    /// When one of them was last known to live.
+    seen_alive: Option<Instant>,
+    /// Those that were found gone last.
+    gone: Vec<ProcessId>,
     /// What is known of them beyond that.
     seen: Vec<Alive>,
+    /// How many more there were when all were last looked at.
+    more_alive: usize,
     copies: Copies,
+    /// What the program was when it was last known to be that.
+    program: Option<Program>,
+    /// The process that has come up alone, with our own start.
+    ours: Option<ProcessId>,
     /// Those of them that were told to have another name, program or arguments by now.
     renamed: Vec<ProcessId>,
     /// Whether what makes the process has changed since all processes were last looked at.
@@ -402,8 +473,13 @@ impl Machine {
             phase: Phase::New,
             look_failure: None,
             alive: Vec::new(),
+            seen_alive: None,
+            gone: Vec::new(),
             seen: Vec::new(),
+            more_alive: 0,
             copies: Copies::default(),
+            program: None,
+            ours: None,
             renamed: Vec::new(),
             is_other_target: false,
             misfit: None,
@@ -460,6 +536,8 @@ impl Machine {
             backoff: memory.backoff.clone(),
             renamed: memory.renamed.clone(),
             late_starts: memory.late_starts,
+            // What the rules say has changed, and so may have the program.
+            program: memory.program.clone().filter(|_| !is_other_target),
             is_other_target,
             not_before: memory
                 .not_before
@@ -499,9 +577,12 @@ impl Machine {
             late_starts: self.late_starts,
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            // It goes on: when it ended is for whoever reads this to say.
+            seen_alive: None,
             absence: self.absence,
             session_uid: self.screen.uid(),
             pause,
+            program: self.program.clone(),
         }
     }
 
@@ -544,6 +625,21 @@ impl Machine {
     #[must_use]
     pub fn alive(&self) -> &[ProcessId] {
         &self.alive
+    }
+
+    /// How many more there were when all processes were last looked at.
+    #[must_use]
+    pub fn more_alive(&self) -> usize {
+        self.more_alive
+    }
+
+    /// Those whose end is to be noticed at once: the first one before all others, and not many.
+    #[must_use]
+    pub fn watched(&self) -> Vec<ProcessId> {
+        let first = self.copies.first();
+        let first = first.filter(|first| self.alive.contains(first));
+        let others = self.alive.iter().copied().filter(|id| Some(*id) != first);
+        first.into_iter().chain(others).take(WATCHED_MAX).collect()
     }
 
     /// Those that a look has to find, whatever they are called by now: the same, or before the first
@@ -699,10 +795,15 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
+            Event::Watched(until) => self.seen_alive = self.seen_alive.max(Some(until.min(now))),
+            Event::HadEnded { pid, status } => self.had_ended(pid, status),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
             Event::Strays(strays) => self.strays_are(now, &strays),
+            Event::Identified { who, is_foreign } => {
+                self.identified(now, who, is_foreign, &mut actions);
+            }
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {
                 if self.hold.take().is_some() && self.phase == Phase::Held {
@@ -751,6 +852,9 @@ impl Machine {
                 is_other_target,
             } => {
                 self.is_other_target |= is_other_target;
+                if is_other_target {
+                    self.program = None;
+                }
                 self.reconfigured(now, policy);
             }
         }
@@ -808,12 +912,18 @@ impl Machine {
             self.whole_look_at = now + WHOLE_LOOK_MAX;
         }
         let was_unknown = self.look_failure.take().is_some();
+        if is_whole {
+            self.more_alive = sighting.more_alive;
+        }
+        let more = sighting.more_impostors;
         let impostors = if self.screen.is_empty() {
-            Vec::new()
+            copies::News {
+                each: Vec::new(),
+                others: None,
+            }
         } else {
-            let mut impostors = self.copies.impostors(&sighting.impostors, is_whole);
-            impostors.retain(|impostor| !self.screen.is_stray(impostor.id));
-            impostors
+            self.copies
+                .impostors(now, &sighting.impostors, more, is_whole)
         };
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
@@ -828,12 +938,15 @@ impl Machine {
         } else {
             self.recognised(sighting, actions)
         };
+        if !sighting.alive.is_empty() {
+            self.seen_alive = Some(now);
+        }
         if self.screen.is_empty() {
             self.wait_for_somebody(now, actions);
         } else if !alive.is_empty() {
             self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
-        } else if self.misfit.is_some() {
+        } else if self.misfit.is_some() || self.refused_by_stricter_rules(sighting, actions) {
             self.next_look = self.next_cycle(now);
         } else {
             self.found_absent(now, sighting, actions);
@@ -847,8 +960,41 @@ impl Machine {
             self.next_look = self.next_look.min(pause.until);
         }
         self.end_strays(now, actions);
-        let told = impostors.into_iter().map(Change::Impostor);
-        actions.extend(told.map(Action::Tell));
+        // A misfit has been told as that, and one that is ended as that.
+        let misfit = self.misfit.as_ref();
+        let is_misfit = |id: &ProcessId| misfit.is_some_and(|misfit| misfit.ids.contains(id));
+        let each = impostors.each.into_iter();
+        let is_left_alone = |id: ProcessId| !is_misfit(&id) && !self.screen.is_stray(id);
+        let told = each.filter(|impostor| is_left_alone(impostor.id));
+        let told = told.map(Change::Impostor);
+        let others = impostors.others.map(Change::MoreImpostors);
+        actions.extend(told.chain(others).map(Action::Tell));
+    }
+
+    /// Whether one lives that only rules refuse which are stricter than they were: an earlier version has
+    /// taken it for the program, and it may well be that. Says so.
+    fn refused_by_stricter_rules(
+        &mut self,
+        sighting: &Sighting,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let impostors = sighting.impostors.iter();
+        let refused = impostors.filter(|impostor| impostor.difference.is_strict());
+        let refused: Vec<Impostor> = refused.cloned().collect();
+        if refused.is_empty() {
+            return false;
+        }
+        if let Some(ending) = self.ending.take() {
+            let cause = self
+                .absence
+                .map_or(Cause::Unhealthy, |absence| absence.cause);
+            actions.push(Action::Tell(alive::killed(&ending, cause)));
+        }
+        self.clearing = None;
+        self.surplus.clear();
+        self.nothing_is_wrong(actions);
+        self.is_misfit(&refused, actions);
+        true
     }
 
     /// Those of the living that are the program. A known process is that until it dies, whatever it is
@@ -872,7 +1018,8 @@ impl Machine {
                 continue;
             }
             let is_refused = self.is_other_target && changed.difference != Difference::Name;
-            if is_refused || self.memory.as_ref().is_some_and(was_refused) {
+            let is_strictly_refused = self.memory.is_some() && changed.difference.is_strict();
+            if is_refused || is_strictly_refused || self.memory.as_ref().is_some_and(was_refused) {
                 alive.retain(|alive| alive.id != changed.id);
                 refused.push(changed.clone());
             } else {
@@ -910,11 +1057,7 @@ impl Machine {
 
     /// The first multiple of the interval after `now`, counted from the epoch.
     fn next_cycle(&self, now: Instant) -> Instant {
-        let since = now.saturating_duration_since(self.epoch).as_nanos();
-        let interval = self.policy.interval.as_nanos().max(1);
-        let rest = interval - since % interval;
-        // An interval is at most an hour, so the rest fits.
-        now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+        next_multiple(self.epoch, self.policy.interval, now)
     }
 }
 

@@ -160,6 +160,7 @@ impl Machine {
         self.start_failure = None;
         self.is_dry_run_told = false;
         self.last_exit = None;
+        self.program = None;
         self.backoff = Backoff::default();
         self.not_before = self.epoch;
         self.phase = if self.screen.seat == Seat::NotNeeded {
@@ -205,7 +206,10 @@ impl Machine {
         self.screen.told = None;
         self.screen.settling = None;
         self.screen.has_begun = true;
-        (!was_up).then_some(Change::Adopted { pids })
+        (!was_up).then_some(Change::Adopted {
+            pids,
+            more: self.more_alive,
+        })
     }
 
     /// Nothing of the program lives though somebody is at the screen. Says whether that is dealt with:
@@ -248,7 +252,11 @@ impl Machine {
             Phase::Up => {
                 let cause = self.cause(&self.alive, sighting);
                 let known = std::mem::take(&mut self.alive);
-                self.absence = self.absence.or(Some(Absence { since: now, cause }));
+                self.absence = self.absence.or(Some(Absence {
+                    since: self.seen_alive.map_or(now, |seen| seen.min(now)),
+                    noticed: now,
+                    cause,
+                }));
                 let until = now + SETTLE;
                 self.screen.settling = Some(Settling { until, known });
                 self.wait(Wait::Settling, actions);

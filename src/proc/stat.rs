@@ -22,6 +22,9 @@ pub struct Stat<'a> {
     pub start_time: u64,
     /// What it keeps in memory.
     pub resident_pages: u64,
+    /// Where its arguments begin, since Linux 3.5; 0 for whoever may not trace it. Each new program that a
+    /// process becomes has another one, as a rule.
+    pub arg_start: u64,
     /// As wait(2) has it; since Linux 3.5.
     pub exit_code: Option<i32>,
 }
@@ -59,6 +62,10 @@ impl<'a> Stat<'a> {
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             resident_pages: field(24)?.parse().ok()?,
+            arg_start: match field(48) {
+                Some(address) => address.parse().ok()?,
+                None => 0,
+            },
             exit_code: match field(52) {
                 Some(code) => Some(code.parse().ok()?),
                 None => None,
@@ -88,6 +95,8 @@ pub(super) struct Status {
     pub(super) tracer: Option<i32>,
     /// The effective user (`Uid`, the second number).
     pub(super) uid: Option<u32>,
+    /// The user who has started it (`Uid`, the first number).
+    pub(super) real_uid: Option<u32>,
     /// In how many PID namespaces it has a pid, from the reader's inwards (`NSpid`; Linux 4.1,
     /// where there are PID namespaces).
     pub(super) namespaces: Option<usize>,
@@ -106,7 +115,10 @@ impl Status {
             match words.next() {
                 Some(b"Tgid:") => status.process = number(words.next()),
                 Some(b"TracerPid:") => status.tracer = number(words.next()),
-                Some(b"Uid:") => status.uid = number(words.nth(1)),
+                Some(b"Uid:") => {
+                    status.real_uid = number(words.next());
+                    status.uid = number(words.next());
+                }
                 Some(b"NSpid:") => status.namespaces = Some(words.count()),
                 Some(b"CoreDumping:") => status.is_dumping = words.next() == Some(b"1"),
                 _ => {}
@@ -149,6 +161,7 @@ mod tests {
                 threads: 3,
                 start_time: 4711,
                 resident_pages: 210,
+                arg_start: 0,
                 exit_code: None,
             };
             assert_eq!(Stat::parse(&text), Some(expected));
@@ -197,15 +210,17 @@ mod tests {
             process: Some(20),
             tracer: Some(0),
             uid: Some(1001),
+            real_uid: Some(1000),
             is_dumping: false,
             namespaces: Some(2),
         };
         assert_eq!(Status::parse(text), expected);
         assert_eq!(Status::parse(b""), Status::default());
-        assert_eq!(
-            Status::parse(b"Tgid:\nUid:\t1\nTracerPid:\tx"),
-            Status::default()
-        );
+        let half = Status {
+            real_uid: Some(1),
+            ..Status::default()
+        };
+        assert_eq!(Status::parse(b"Tgid:\nUid:\t1\nTracerPid:\tx"), half);
     }
 
     proptest! {

@@ -15,6 +15,9 @@ use crate::events::Kind;
 /// in microseconds: a clock that is kept right by NTP is set by less.
 const CLOCK_TOLERANCE: u64 = 200_000;
 
+/// `MFE_CAUSE` where it isn't known how a process ended.
+const UNKNOWN_CAUSE: &str = "gone";
+
 /// A moment as journald stamps it, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -565,6 +568,12 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
             if let Some(outage) = event.outage {
                 let outage = u64::try_from(outage.as_micros()).unwrap_or(u64::MAX);
                 track.measured(at, outage, run, event.cause.as_deref());
+            }
+            if let (Some(outage), Some(cause)) = (track.outage(), &event.cause) {
+                // How it ended may have been learnt since.
+                if outage.cause.as_deref() == Some(UNKNOWN_CAUSE) {
+                    outage.cause = Some(cause.clone());
+                }
             }
             track.come_up(at.axis);
             track.restarts.push(at.axis);

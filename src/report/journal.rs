@@ -50,6 +50,10 @@ const CLOCK: [&str; 4] = [
 /// tells (`SD_MESSAGE_UNIT_PROCESS_EXIT`).
 const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
 
+/// The same before systemd 240: the entry has no id, and no `COMMAND` where it is the main process's. What
+/// else ends there, as a reload, has no `EXIT_CODE` there.
+const EXIT_BEFORE_240: &str = "";
+
 /// The unit has stopped, has failed, has deactivated, or waits to be restarted (`sd-messages.h`).
 const ENDS: [&str; 4] = [
     "9d1aaa27d60140bd96365438aad20286",
@@ -106,6 +110,8 @@ impl Journalctl {
             .args(["--system", "--no-pager", "--output=json"])
             .args(arguments)
             .env("LC_ALL", "C")
+            // Some versions, as 245 and 247, colour even what isn't for a terminal.
+            .env("SYSTEMD_LOG_COLOR", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -228,6 +234,10 @@ struct Fields {
     about: Value,
     #[serde(rename = "COMMAND")]
     command: Value,
+    #[serde(rename = "EXIT_CODE")]
+    exit_code: Value,
+    #[serde(rename = "EXIT_STATUS")]
+    exit_status: Value,
     #[serde(rename = "MFE_EVENT")]
     event: Value,
     #[serde(rename = "MFE_PROCESS")]
@@ -266,7 +276,16 @@ fn understand(fields: &Fields) -> Option<Entry> {
 
 fn ends(fields: &Fields) -> bool {
     let id = fields.id.as_str().unwrap_or_default();
-    id == PROCESS_EXIT && fields.command == "ExecStart" || ENDS.contains(&id)
+    let is_exit = match id {
+        PROCESS_EXIT => fields.command == "ExecStart",
+        EXIT_BEFORE_240 => {
+            fields.exit_code.is_string()
+                && fields.exit_status.is_string()
+                && fields.command.is_null()
+        }
+        _ => false,
+    };
+    is_exit || ENDS.contains(&id)
 }
 
 /// A boot's id, as journald and the kernel write it (`sd-id128(3)`).
@@ -329,6 +348,13 @@ mod tests {
         assert_eq!(said("1", PROCESS_EXIT, main), Some(Sign::Ended));
         let reload = ",\"COMMAND\":\"ExecReload\"";
         assert_eq!(said("1", PROCESS_EXIT, reload), Some(Sign::Alive));
+        // As systemd had it before 240.
+        let exit = ",\"EXIT_CODE\":\"killed\",\"EXIT_STATUS\":\"9\"";
+        assert_eq!(said("1", EXIT_BEFORE_240, exit), Some(Sign::Ended));
+        assert_eq!(said("2", EXIT_BEFORE_240, exit), Some(Sign::Alive));
+        assert_eq!(said("1", EXIT_BEFORE_240, ""), Some(Sign::Alive));
+        let other = format!("{exit}{reload}");
+        assert_eq!(said("1", EXIT_BEFORE_240, &other), Some(Sign::Alive));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A restart or a stop of a unit while systemd is at it; what it is made of is in [`super::unit`].
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -13,16 +13,20 @@ use crate::text::phrase::{Phrase, phrase};
 /// What a job waits for. Boxed, it needs the code of a task only once, which is of some size.
 pub(super) type Work = Pin<Box<dyn Future<Output = StartOutcome> + Send>>;
 
+/// The pid of the main process that the unit had before, and how that ended; once systemd has told.
+pub(super) type Before = Arc<OnceLock<(i32, ExitStatus)>>;
+
 /// A unit's restart, or stop, under way.
 #[derive(Debug)]
 pub struct Job {
     let_go: Arc<Notify>,
+    before: Before,
     outcome: JoinHandle<StartOutcome>,
 }
 
 impl Job {
-    /// Goes on with `work`, which waits for systemd.
-    pub(super) fn begin(work: Work) -> Self {
+    /// Goes on with `work`, which waits for systemd, and which is who tells `before`.
+    pub(super) fn begin(work: Work, before: Before) -> Self {
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
         let outcome = tokio::spawn(async move {
@@ -32,7 +36,15 @@ impl Job {
                 outcome = work => outcome,
             }
         });
-        Self { let_go, outcome }
+        Self {
+            let_go,
+            before,
+            outcome,
+        }
+    }
+
+    pub(super) fn before(&self) -> Option<(i32, ExitStatus)> {
+        self.before.get().copied()
     }
 
     pub(super) async fn ended(&mut self) -> StartOutcome {

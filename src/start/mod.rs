@@ -23,12 +23,13 @@ use std::path::Path;
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::status::directories::Directories;
+use crate::sys::exit_status::ExitStatus;
 use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
 pub use lineage::Lineage;
-pub(crate) use lineage::is_command;
+pub(crate) use lineage::{is_command, is_own};
 pub use placement::{Placement, autostart_entry, unit_user};
 
 /// A start program that was run and not yet seen to end.
@@ -139,6 +140,16 @@ impl StartProgram {
             Self::Direct(child) => child.try_ended(),
             // Once the process is up the job is let go, so it never tells how the process ended.
             Self::Unit(_) => None,
+        }
+    }
+
+    /// How the main process has ended that the unit had before, and which one that was; as far as systemd
+    /// has told.
+    #[must_use]
+    pub fn before(&self) -> Option<(i32, ExitStatus)> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Unit(job) => job.before(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::job::{Job, exited, failure};
+use super::job::{Before, Job, exited, failure};
 use crate::machine::StartOutcome;
 use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
@@ -62,22 +62,24 @@ pub(super) fn restart(request: Request) -> Job {
 
 fn begin_restart(request: Request, sockets: Sockets, patience: Patience) -> Job {
     let manager = Manager::connect(&sockets);
+    let before = Before::default();
     let restart = Restart {
         request,
+        before: before.clone(),
         sockets,
         patience,
         asked: Asked::No,
         was_reset: false,
         answered: Instant::now(),
     };
-    Job::begin(Box::pin(restart.run(manager)))
+    Job::begin(Box::pin(restart.run(manager)), before)
 }
 
 /// Begins to stop a unit. Whether that helps is seen in the process table.
 pub(super) fn stop(unit: &str) -> Job {
     let manager = Manager::connect(&Sockets::default());
     let unit = unit.to_owned();
-    Job::begin(Box::pin(async move {
+    let work = async move {
         let stop = async {
             let mut manager = manager?;
             let job = manager.stop(&unit).await?;
@@ -87,7 +89,8 @@ pub(super) fn stop(unit: &str) -> Job {
             Ok(_) => exited(None, ExitStatus::Code(0)),
             Err(trouble) => failure(trouble.phrase()),
         }
-    }))
+    };
+    Job::begin(Box::pin(work), Before::default())
 }
 
 /// Whether systemd has the restart.
@@ -102,6 +105,7 @@ enum Asked {
 /// A restart under way.
 struct Restart {
     request: Request,
+    before: Before,
     sockets: Sockets,
     patience: Patience,
     asked: Asked,
@@ -149,6 +153,10 @@ impl Restart {
         loop {
             let unit = manager.unit(&self.request.unit).await?;
             self.answered = Instant::now();
+            if let Some(ended) = unit.ended_main().filter(|_| !self.is_there(&unit)) {
+                // Only the first answer is about the one that was found gone.
+                let _ = self.before.set(ended);
+            }
             if unit.has_job {
                 // Ours, of which we have lost sight, or somebody else's, which is let finish.
             } else if let Some(main) = unit.main.filter(|_| self.is_there(&unit)) {

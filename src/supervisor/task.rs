@@ -2,7 +2,7 @@
 //! publishes where things stand. It decides nothing itself.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,10 +10,10 @@ use rustix::process::{Signal, geteuid};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
-use super::message::message;
+use super::message::{message, named};
 use super::screen::AtScreen;
 use super::wording::{in_english, state, waiting_for, wording};
-use crate::config::{CheckAction, ProcessSettings};
+use crate::config::{CheckAction, ProcessSettings, Start};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
@@ -21,7 +21,7 @@ use crate::machine::{
     Action, Besides, Change, Event, Look, Machine, Memory, Phase, Seat, StartFailure, StartOutcome,
     Stop,
 };
-use crate::proc::{ExitWatches, Left, LookError, ProcessId, ProcessTable, signal};
+use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
 use crate::start::{InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
@@ -29,11 +29,17 @@ use crate::sys::timer::Alarm;
 use crate::text::phrase::phrase;
 use crate::text::timestamp::Timestamp;
 
+/// A machine that is merely busy makes a look less late than this.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// For how long a restart is recent.
 const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
 const MILLISECONDS_PER_TICK: u128 = 10;
+
+/// No more pids are published, but how many there are.
+const PIDS_MAX: usize = 10;
 
 /// No more recent restarts are published.
 const RECENT_MAX: usize = 100;
@@ -104,6 +110,7 @@ impl Slot {
             name: process.name().as_str().to_owned(),
             state: State::Unknown,
             pids: Vec::new(),
+            more_pids: 0,
             duplicates: Vec::new(),
             since: SystemTime::now().into(),
             restarts: memory.restarts,
@@ -185,6 +192,10 @@ struct Supervisor {
     looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
+    /// Whether a look was begun and has more to judge.
+    is_unfinished: bool,
+    /// The first one, when it was last asked whose it is, and the answer.
+    identified: Option<(ProcessId, Option<Identity>)>,
     published: Published,
     slot: Arc<Slot>,
     hooks: Hooks,
@@ -213,7 +224,7 @@ impl Supervisor {
             table,
             machine,
             alarm: Alarm::new(),
-            watches: ExitWatches::default(),
+            watches: ExitWatches::new(epoch),
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
@@ -226,6 +237,8 @@ impl Supervisor {
             paused_until: Told::default(),
             looked: Moment::now(),
             look_error: None,
+            is_unfinished: false,
+            identified: None,
             published,
             slot,
             hooks,
@@ -234,13 +247,14 @@ impl Supervisor {
 
     async fn run(mut self) {
         loop {
+            let interval = self.process.policy.interval;
             let events = tokio::select! {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
                     self.start_ended(outcome)
                 }
-                () = self.watches.any_exit() => self.look(),
+                () = self.watches.any_exit(interval) => self.look(),
                 verdict = self.checks.changed() => match self.judged(verdict) {
                     Some(event) => vec![self.obstacle(), event],
                     None => continue,
@@ -266,9 +280,17 @@ impl Supervisor {
                     None => continue,
                 },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
+                () = std::future::ready(()), if self.is_unfinished => self.look(),
                 () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
-            self.handle(events);
+            if self.is_unfinished {
+                self.go_on_looking();
+                // The others have their turn.
+                tokio::task::yield_now().await;
+            }
+            if !events.is_empty() {
+                self.handle(events);
+            }
         }
         if let Some(program) = self.start_program {
             program.reap();
@@ -296,7 +318,12 @@ impl Supervisor {
             Look::Whole => self.table.look_for(target, self.machine.known()),
             Look::Confirm => self.table.confirm(target, self.machine.known()),
         };
+        self.is_unfinished = false;
         match sighting {
+            Err(error) if error.is_unfinished() => {
+                self.is_unfinished = true;
+                Vec::new()
+            }
             Ok(sighting) => {
                 self.look_error = None;
                 let asks_for_command = self.machine.asks_for_command();
@@ -308,7 +335,13 @@ impl Supervisor {
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
                     besides.left = self.left();
                 }
-                let mut events = Vec::new();
+                let until = self.watches.seen_alive(self.is_overdue());
+                let mut events: Vec<Event> = until.map(Event::Watched).into_iter().collect();
+                if let Some((pid, status)) =
+                    self.start_program.as_ref().and_then(StartProgram::before)
+                {
+                    events.push(Event::HadEnded { pid, status });
+                }
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }
@@ -330,6 +363,20 @@ impl Supervisor {
     fn at_screen(&mut self) -> Option<Event> {
         let seat = self.screen.news(&self.process, self.machine.seat())?;
         Some(Event::AtScreen(seat))
+    }
+
+    /// Whether this look should have been made long ago: the service has stood still, and what the kernel
+    /// had to tell meanwhile is told late.
+    fn is_overdue(&self) -> bool {
+        Instant::now() > self.machine.next_look() + OVERDUE
+    }
+
+    /// Somebody runs so many processes of the name that a look takes several turns: that is no reason for
+    /// systemd to think that the service hangs, or isn't ready.
+    fn go_on_looking(&mut self) {
+        let is_first = self.published.next_look.is_none();
+        self.published.next_look = Some(Instant::now());
+        self.slot.set(self.published.clone(), is_first);
     }
 
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
@@ -382,19 +429,53 @@ impl Supervisor {
         if let (Phase::Up, Some(program)) = (self.machine.phase(), &self.start_program) {
             program.succeeded();
         }
-        self.watches.set(self.machine.alive(), &mut self.table);
+        self.watches.set(&self.machine.watched(), &mut self.table);
+        if let Some(event) = self.identity() {
+            let actions = self.machine.handle(Instant::now(), event);
+            changes.extend(told(actions));
+        }
         if self.set_checks() {
             let actions = self.machine.handle(Instant::now(), Event::ChecksBegin);
-            changes.extend(actions.into_iter().filter_map(|action| match action {
-                Action::Tell(change) => Some(change),
-                _ => None,
-            }));
+            changes.extend(told(actions));
         }
         for change in &changes {
             let start_program = self.start_program.as_ref().and_then(StartProgram::pid);
-            self.tell(&message(&self.process, change, start_program));
+            let who = self.named(change);
+            self.tell(&message(&self.process, change, start_program, &who));
         }
         self.publish(&changes, has_looked);
+    }
+
+    /// Those whom a message names.
+    fn named(&mut self, change: &Change) -> Vec<Identity> {
+        let alive = self.machine.alive();
+        let named = named(change).into_iter();
+        let ids = named.filter_map(|pid| alive.iter().find(|id| id.pid == pid));
+        ids.filter_map(|id| match &self.identified {
+            Some((known, who)) if known == id && who.is_some() => who.clone(),
+            _ => self.table.identify(*id),
+        })
+        .collect()
+    }
+
+    /// Whose the first process is and what it runs, when it is another one than before; unless the rules say
+    /// what it has to be.
+    fn identity(&mut self) -> Option<Event> {
+        let first = self.machine.first();
+        let first = first.filter(|_| self.machine.phase() == Phase::Up);
+        let known = self.identified.as_ref().map(|(id, _)| *id);
+        if known == first {
+            return None;
+        }
+        self.identified = first.map(|first| (first, None));
+        if self.process.target.names_one() {
+            return None;
+        }
+        let first = first?;
+        let who = self.table.identify(first)?;
+        self.identified = Some((first, Some(who.clone())));
+        let is_foreign = is_foreign(&who, &self.process.start);
+        Some(Event::Identified { who, is_foreign })
     }
 
     fn tell(&self, message: &Message) {
@@ -542,10 +623,13 @@ impl Supervisor {
     fn publish(&mut self, changes: &[Change], has_looked: bool) {
         let now = SystemTime::now();
         let wording = wording(&self.machine);
+        let alive = self.machine.alive();
+        let shown = &alive[..alive.len().min(PIDS_MAX)];
         let mut status = ProcessStatus {
             state: state(&self.machine),
-            pids: self.machine.alive().iter().map(|id| id.pid).collect(),
-            duplicates: self.machine.duplicates().collect(),
+            pids: shown.iter().map(|id| id.pid).collect(),
+            more_pids: self.machine.more_alive() + alive.len() - shown.len(),
+            duplicates: self.machine.duplicates().take(PIDS_MAX).collect(),
             restarts: self.machine.restarts(),
             waiting_for: waiting_for(&self.machine),
             session: self.screen.placement(),
@@ -588,6 +672,36 @@ impl Supervisor {
         self.published.next_look = Some(self.machine.next_look());
         self.slot.set(self.published.clone(), is_news);
     }
+}
+
+fn told(actions: Vec<Action>) -> impl Iterator<Item = Change> {
+    actions.into_iter().filter_map(|action| match action {
+        Action::Tell(change) => Some(change),
+        _ => None,
+    })
+}
+
+/// Whether a process has nothing in common with how the program is started and installed: it has another
+/// user's rights than those of whoever has started it, or it is neither ours nor root's file, nor from where
+/// the start command is. A unit's program may be anybody's.
+fn is_foreign(who: &Identity, start: &Start) -> bool {
+    if who.real_uid != who.uid {
+        return true;
+    }
+    let Start::Command(command) = start else {
+        return false;
+    };
+    let ours = geteuid().as_raw();
+    let is_trusted = |uid: u32| uid == 0 || uid == ours;
+    let folder = command
+        .first()
+        .and_then(|program| Path::new(program).parent());
+    let is_beside = folder.is_some_and(|folder| {
+        let is_somewhere = folder.parent().is_some();
+        is_somewhere && Path::new(&who.path).starts_with(folder)
+    });
+    // What can't be told is no reason to suspect anybody.
+    !who.uid.is_none_or(is_trusted) && !who.owner.is_some_and(is_trusted) && !is_beside
 }
 
 /// A time to come, by the clock that decides and by the one that people read: worked out once, so

@@ -27,6 +27,16 @@ pub(crate) fn readable(descriptor: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     watched.ok()
 }
 
+/// The first multiple of `interval` after `now`, counted from `epoch`: whoever waits for the same one is
+/// woken together with the others.
+pub(crate) fn next_multiple(epoch: Instant, interval: Duration, now: Instant) -> Instant {
+    let since = now.saturating_duration_since(epoch).as_nanos();
+    let interval = interval.as_nanos().max(1);
+    let rest = interval - since % interval;
+    // An interval is at most an hour, so the rest fits.
+    now + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+}
+
 /// Rings for one task.
 #[derive(Debug)]
 pub(crate) struct Alarm {

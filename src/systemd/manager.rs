@@ -81,6 +81,14 @@ impl Unit {
         }
     }
 
+    /// Its last main process and how it has ended, if it has: systemd knows no code before (`si_code` in
+    /// sigaction(2)).
+    pub(crate) fn ended_main(&self) -> Option<(i32, ExitStatus)> {
+        let has_ended = self.main.is_none() && self.code != 0;
+        let last = self.last_main.filter(|_| has_ended)?;
+        Some((last, self.exit_status()))
+    }
+
     /// Whether it is being started, or about to be. A job of a unit that doesn't run can only be one that
     /// starts it: systemd drops those that would change nothing.
     pub(crate) fn is_on_the_way(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -497,5 +497,50 @@ fn in_a_browser_the_page_fits_a_phone_and_shows_the_shortest_outage() {
         );
         assert_eq!(found["rows"], page.matches("<tr><td>").count(), "{found}");
         assert_eq!(found["language"], "en");
+    }
+}
+
+/// What journalctl has of a service that was killed and came back 1.1 s later under systemd 229 (Ubuntu 16.04)
+/// and 237 (18.04), which have no id for the end of a process; before that a reload had failed. The journal
+/// has lost whose the very last message was.
+#[test]
+fn the_end_of_the_service_is_seen_under_old_systemd_too() {
+    for version in ["229", "237"] {
+        let fixture = format!("tests/fixtures/journal/systemd-{version}.json");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
+        let text = fs::read_to_string(fixture).unwrap();
+        let entries = text.lines().map(serde_json::from_str::<Value>);
+        let mut entries: Vec<Value> = entries.map(Result::unwrap).collect();
+        let mut journal = Journal::new();
+        let now = journal.now.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let time = |entry: &Value| -> u64 {
+            let text = entry["__REALTIME_TIMESTAMP"].as_str().unwrap();
+            text.parse().unwrap()
+        };
+        let end = time(entries.last().unwrap());
+        let shift = u64::try_from(now.as_micros()).unwrap() - 60_000_000 - end;
+        for entry in &mut entries {
+            entry["__REALTIME_TIMESTAMP"] = (time(entry) + shift).to_string().into();
+            journal.entries += &format!("{entry}\n");
+        }
+        let report = journal.json(&["--since=1h"]);
+        let comunicador = process(&report, "comunicador");
+        assert_eq!(comunicador["outages"], json!([]));
+        let gaps = comunicador["not_observed"].as_array().unwrap();
+        let told: Vec<_> = gaps
+            .iter()
+            .map(|gap| {
+                let time =
+                    |end: &str| humantime::parse_rfc3339(gap[end].as_str().unwrap()).unwrap();
+                let length = time("to").duration_since(time("from")).unwrap();
+                (gap["reason"].as_str().unwrap(), length.as_millis())
+            })
+            .collect();
+        let [before, ("watchdog_not_running", crash), since] = told[..] else {
+            panic!("systemd {version}: {told:?}");
+        };
+        // From the kill until it said that it adopts the program.
+        assert_eq!(crash, 1123, "systemd {version}");
+        assert_eq!((before.0, since.0), ("no_record", "watchdog_not_running"));
     }
 }

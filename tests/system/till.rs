@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -98,6 +98,19 @@ struct Living {
     name: String,
     session: i32,
     process: Process,
+}
+
+impl Process {
+    /// When it began, to the hundredth of a second.
+    pub(crate) fn began(self) -> Result<SystemTime> {
+        let uptime = fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+        let now = SystemTime::now();
+        let uptime = uptime.split_whitespace().next().context("no uptime")?;
+        let uptime = Duration::from_secs_f64(uptime.parse()?);
+        // In hundredths of a second since boot (proc(5)).
+        let began = Duration::from_millis(self.start_time * 10);
+        Ok(now - uptime.saturating_sub(began))
+    }
 }
 
 pub(crate) struct Till {

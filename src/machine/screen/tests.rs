@@ -176,7 +176,10 @@ fn a_session_has_time_to_start_it_by_itself() {
     assert_eq!(bench.absent(), [waiting(Wait::Autostart, Some("pdv"))]);
     assert_eq!(bench.machine.next_look(), bench.now + SECOND);
     assert_eq!(bench.after(9 * SECOND).absent(), []);
-    let adopted = Change::Adopted { pids: vec![100] };
+    let adopted = Change::Adopted {
+        pids: vec![100],
+        more: 0,
+    };
     assert_eq!(bench.alive(100, PDV), [Action::Tell(adopted)]);
 }
 
@@ -239,6 +242,7 @@ fn what_dies_is_back_when_its_session_has_been_seen_to_live() {
         pid: 101,
         cause: Cause::Gone,
         outage: 3 * SECOND,
+        is_at_most: false,
     };
     assert_eq!(actions, [Action::Tell(back)]);
 }
@@ -285,7 +289,13 @@ fn what_somebody_else_brings_back_meanwhile_is_taken_over() {
     let mut bench = Bench::up();
     bench.absent();
     let actions = bench.after(SECOND).alive(101, PDV);
-    assert_eq!(actions, [Action::Tell(Change::Adopted { pids: vec![101] })]);
+    assert_eq!(
+        actions,
+        [Action::Tell(Change::Adopted {
+            pids: vec![101],
+            more: 0
+        })]
+    );
     assert_eq!(bench.machine.restarts(), 0);
 }
 
@@ -385,7 +395,10 @@ fn roots_program_of_somebody_elses_is_a_misfit() {
 fn in_a_kiosk_roots_program_counts() {
     let mut bench = Bench::new();
     bench.sits(0, "1", 600 * SECOND, true);
-    let adopted = Change::Adopted { pids: vec![60] };
+    let adopted = Change::Adopted {
+        pids: vec![60],
+        more: 0,
+    };
     assert_eq!(bench.alive(60, 0), [Action::Tell(adopted)]);
 }
 

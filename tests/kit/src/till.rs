@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::standin::{STANDIN, starts, starts_file};
+use crate::standin::{STANDIN, Start, starts, starts_file};
 use crate::wait::eventually;
 
 /// Copies a file to where it can be run, in place of what is there.
@@ -245,6 +245,12 @@ impl Program {
     pub fn starts(&self) -> Vec<i32> {
         let starts = starts(&starts_file(&self.directory, &self.name));
         starts.into_iter().map(|start| start.pid).collect()
+    }
+
+    /// Its last start.
+    pub fn last_start(&self) -> Start {
+        let starts = starts(&starts_file(&self.directory, &self.name));
+        *starts.last().expect("it was started")
     }
 
     /// The pids of the copies that live now.

@@ -216,37 +216,3 @@ pub(super) fn journal_frozen(till: &Till) -> Result<()> {
     ensure!(till.main_pid()? == service, "the service was restarted");
     Ok(())
 }
-
-/// A kernel without the system calls that came after Linux 4.4: it takes an interval longer to
-/// notice, and works.
-pub(super) fn old_kernel(till: &Till) -> Result<()> {
-    let missing = [
-        "pidfd_open",
-        "pidfd_send_signal",
-        "clone3",
-        "close_range",
-        "openat2",
-        "faccessat2",
-    ];
-    let missing = missing.map(|name| format!("{name}:ENOSYS")).join(" ");
-    till.drop_in(
-        SERVICE,
-        &format!("[Service]\nSystemCallFilter=~{missing}\n"),
-    )?;
-    let [mut comunicador, mut monitor] = till.all_day()?;
-    for _ in 0..3 {
-        comunicador = till.kill_and_wait(&COMUNICADOR, comunicador)?;
-        monitor = till.kill_and_wait(&MONITOR, monitor)?;
-    }
-    ensure!(
-        till.starts(&COMUNICADOR) == 4,
-        "{} starts",
-        till.starts(&COMUNICADOR)
-    );
-    let service = till.main_pid()?;
-    till.install_program(&COMUNICADOR, Script::Fails)?;
-    till.signal("KILL", comunicador.pid)?;
-    till.wait_detail(&COMUNICADOR, "exit status 7")?;
-    ensure!(till.main_pid()? == service, "the service was restarted");
-    Ok(())
-}

@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod advice;
 mod beside;
 mod boot;
 mod doctor;
@@ -7,9 +8,11 @@ mod documentation;
 mod faults;
 mod health;
 mod hooks;
+mod hostile;
 mod identity;
 mod installation;
 mod lineage;
+mod old_systems;
 mod operation;
 mod package;
 mod report;
@@ -112,13 +115,25 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
     lineage::forks_twice,
+    hostile::attack_by_a_crowd,
+    hostile::attack_by_a_crowd_beside_the_rules,
+    hostile::attack_by_long_arguments,
+    hostile::attack_by_what_cannot_be_read,
+    hostile::attack_by_what_passes_for_the_program,
+    hostile::attack_by_what_one_rule_refuses,
     faults::journal_stopped,
     faults::journal_frozen,
-    faults::old_kernel,
+    old_systems::kernel_of_16_04,
+    old_systems::journal_of_16_04,
+    old_systems::runtime_directory_of_16_04,
     units::other_target,
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
+    advice::what_is_printed_makes_safe,
+    advice::nothing_readable_is_a_handle,
+    advice::a_secret_stays_one,
+    advice::forged_leftovers,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
     installation::remove_and_reinstall,
