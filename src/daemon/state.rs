@@ -84,6 +84,7 @@ struct OfTheBoot {
     #[serde(with = "time")]
     starting_until: Option<Instant>,
     starting_since: Option<u64>,
+    may_have_gone_elsewhere: bool,
     #[serde(with = "ids")]
     renamed: Vec<ProcessId>,
     #[serde(with = "ids")]
@@ -553,6 +554,7 @@ mod tests {
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
                 starting_since: Some(4712),
+                may_have_gone_elsewhere: true,
                 renamed: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,

@@ -151,6 +151,7 @@ pub fn examine(machine: &Machine) -> Examination {
     });
     let config = config::examine(machine, &mut view, &mut found);
     service::examine(&machine.systemd, &mut found);
+    service::examine_sandbox(&machine.systemd, &mut found);
     standing::examine(config.as_ref(), machine.now, &view, &mut found);
     let lists = lists::lists(&mut view);
     old_watcher::examine(&lists, &running, &mut found);

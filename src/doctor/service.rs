@@ -12,10 +12,14 @@ use crate::events::Kind;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
 use crate::systemd::names::SERVICE;
-use crate::text::escape::shell_word;
+use crate::text::escape::{list, shell_word};
 
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;
+
+/// The versions since which systemd knows further settings for the service; the package has a file of them for
+/// each, and a generator that puts in force those of the running version and before (systemd.generator(7)).
+const SETTINGS_SINCE: [u32; 9] = [231, 232, 233, 235, 239, 242, 243, 244, 245];
 
 /// Since this one a service that is asked to end may ask for more time (`EXTEND_TIMEOUT_USEC` of
 /// sd_notify(3)).
@@ -50,6 +54,41 @@ pub(super) fn examine(systemd: &Systemd, found: &mut Examination) {
             "sudo systemctl start mfe-watchdog",
         );
     }
+}
+
+/// Whether the service is protected as well as the running systemd can do it.
+pub(super) fn examine_sandbox(systemd: &Systemd, found: &mut Examination) {
+    let is_installed = systemd
+        .enabled
+        .as_deref()
+        .is_some_and(|enabled| enabled != "not-found");
+    let (Some(version), Some(drop_ins), true) = (systemd.version, &systemd.drop_ins, is_installed)
+    else {
+        return;
+    };
+    let in_force: Vec<&str> = drop_ins
+        .split_whitespace()
+        .filter_map(|path| path.rsplit('/').next())
+        .collect();
+    let known = SETTINGS_SINCE.into_iter().filter(|since| *since <= version);
+    let missing = known.filter(|since| !in_force.contains(&settings_file(*since).as_str()));
+    let missing: Vec<u32> = missing.collect();
+    if !missing.is_empty() {
+        found.find(
+            "sandbox-weaker",
+            t!(
+                "doctor.sandbox_weaker",
+                version = version,
+                missing = list(missing)
+            ),
+            "sudo systemctl daemon-reload && sudo systemctl restart mfe-watchdog",
+        );
+    }
+}
+
+/// The name of the settings that there are since a version, as the generator has it.
+fn settings_file(since: u32) -> String {
+    format!("00-systemd-{since}.conf")
 }
 
 pub(super) fn examine_version(systemd: &Systemd, settings: &Settings, found: &mut Examination) {
@@ -120,6 +159,7 @@ mod tests {
             version: Some(version),
             enabled: Some(enabled.into()),
             active: Some(active.into()),
+            drop_ins: None,
             is_clock_synchronized: None,
         }
     }
@@ -144,6 +184,51 @@ mod tests {
         let mut found = Examination::default();
         examine(&Systemd::default(), &mut found);
         assert_eq!((found.findings.len(), found.notes.len()), (0, 1));
+    }
+
+    #[test]
+    fn the_settings_are_those_that_the_package_has() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/since");
+        let versions = std::fs::read_dir(folder).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            assert!(
+                path.join(format!("{SERVICE}.conf")).exists(),
+                "{}",
+                path.display()
+            );
+            path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+        });
+        let mut versions: Vec<u32> = versions.collect();
+        versions.sort_unstable();
+        assert_eq!(versions, SETTINGS_SINCE);
+    }
+
+    #[test]
+    fn a_sandbox_that_could_be_tighter_is_found() {
+        let all = SETTINGS_SINCE.map(|since| {
+            let file = settings_file(since);
+            format!("/run/systemd/generator/mfe-watchdog.service.d/{file}")
+        });
+        let (all, four) = (all.join(" "), all[..4].join(" "));
+        let of = |enabled, version, drop_ins: Option<&str>| {
+            let mut found = Examination::default();
+            let drop_ins = drop_ins.map(str::to_owned);
+            let systemd = Systemd {
+                drop_ins,
+                ..systemd(enabled, "active", version)
+            };
+            examine_sandbox(&systemd, &mut found);
+            found.findings.pop().map(|finding| finding.text)
+        };
+        assert_eq!(of("enabled", 229, Some("")), None, "it knows none");
+        assert_eq!(of("enabled", 237, Some(&four)), None);
+        assert_eq!(of("enabled", 260, Some(&all)), None);
+        assert_eq!(of("enabled", 260, None), None, "it can't be told");
+        assert_eq!(of("not-found", 260, Some("")), None);
+        let text = of("disabled", 252, Some(&four)).unwrap();
+        assert!(text.contains("239, 242, 243, 244, 245"), "{text}");
+        let own = "/etc/systemd/system/mfe-watchdog.service.d/override.conf";
+        assert!(of("enabled", 231, Some(own)).is_some());
     }
 
     #[test]

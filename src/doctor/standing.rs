@@ -99,16 +99,17 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         | State::Stuck
         | State::Misfit
         | State::Unknown => {
-            let text = match why.is_empty() {
-                true => t!("doctor.not_up", name = name, since = since),
-                false => t!("doctor.not_up_for", name = name, since = since, why = why),
+            let text = if why.is_empty() {
+                t!("doctor.not_up", name = name, since = since)
+            } else {
+                t!("doctor.not_up_for", name = name, since = since, why = why)
             };
             return Some(Finding {
                 id: "not-up",
                 text: text.into_owned(),
                 lines: Vec::new(),
-                later: Vec::new(),
                 command: None,
+                later: Vec::new(),
             });
         }
     };
@@ -116,8 +117,8 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         id,
         text: text.into_owned(),
         lines: Vec::new(),
-        later: Vec::new(),
         command: Some(command),
+        later: Vec::new(),
     })
 }
 

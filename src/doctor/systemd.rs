@@ -29,6 +29,9 @@ pub struct Systemd {
     pub enabled: Option<String>,
     /// Whether the service runs, as `systemctl is-active` says it.
     pub active: Option<String>,
+    /// The files that give the service's unit further settings, as systemd has them in force; with spaces
+    /// between them.
+    pub drop_ins: Option<String>,
     /// Whether the clock is set by the network.
     pub is_clock_synchronized: Option<bool>,
 }
@@ -41,16 +44,18 @@ impl Systemd {
             .build()
             .with_context(|| t!("errors.event_loop"))?;
         Ok(runtime.block_on(async {
-            let (version, enabled, active, clock) = tokio::join!(
+            let (version, enabled, active, drop_ins, clock) = tokio::join!(
                 answer("systemctl", &["--version"]),
                 answer("systemctl", &["is-enabled", SERVICE]),
                 answer("systemctl", &["is-active", SERVICE]),
+                answer("systemctl", &["show", "--property=DropInPaths", SERVICE]),
                 answer("timedatectl", &["status"]),
             );
             Self {
                 version: version.as_deref().and_then(version_in),
                 enabled: enabled.as_deref().and_then(word_in),
                 active: active.as_deref().and_then(word_in),
+                drop_ins: drop_ins.as_deref().and_then(value_in),
                 is_clock_synchronized: clock.as_deref().and_then(synchronized_in),
             }
         }))
@@ -114,6 +119,12 @@ fn word_in(answer: &str) -> Option<String> {
     (!line.is_empty() && line.chars().all(is_word)).then(|| line.to_owned())
 }
 
+/// Out of `DropInPaths=/run/a.conf /etc/b.conf`.
+fn value_in(answer: &str) -> Option<String> {
+    let (_, value) = answer.lines().next()?.split_once('=')?;
+    Some(value.to_owned())
+}
+
 /// Out of `System clock synchronized: no`, or `NTP synchronized: no` before 239.
 fn synchronized_in(answer: &str) -> Option<bool> {
     let line = answer.lines().find(|line| line.contains("synchronized:"))?;
@@ -140,6 +151,9 @@ mod tests {
             "not-found"
         );
         assert_eq!(word_in("Failed to connect to bus\n"), None);
+        assert_eq!(value_in("DropInPaths=/a /b\n").unwrap(), "/a /b");
+        assert_eq!(value_in("DropInPaths=\n").unwrap(), "");
+        assert_eq!(value_in("Failed to connect to bus\n"), None);
         assert_eq!(
             synchronized_in("  RTC time: x\n  NTP synchronized: no\n"),
             Some(false)

@@ -91,16 +91,6 @@ pub enum Event {
     Looked(Sighting, Besides),
     /// A look failed; the text says why and is the same for the same kind of failure.
     LookFailed(Phrase),
-    /// Of those that were alive one at least was watched, and lived until this time; told before the look
-    /// that may find them gone.
-    Watched(Instant),
-    /// How one has ended that was found gone: systemd knows.
-    HadEnded {
-        /// The pid that it had.
-        pid: i32,
-        /// How it has ended.
-        status: ExitStatus,
-    },
     /// Something was born since the start in a session of its own, which nothing can link to it; told
     /// before the end of its start program.
     MayHaveGoneElsewhere,
@@ -177,6 +167,10 @@ pub struct Besides {
     pub left: Option<Left>,
     /// The start command's file ([`Machine::asks_for_command`]); the inner `None` where it can't be read.
     pub command: Option<Option<CommandId>>,
+    /// Until when one of those that were alive is known to have lived: what watches them says so.
+    pub watched: Option<Instant>,
+    /// The pid of one that was found gone, and how it has ended: systemd knows.
+    pub had_ended: Option<(i32, ExitStatus)>,
 }
 
 /// What a machine wants done, in this order.
@@ -243,6 +237,8 @@ pub struct Memory {
     pub starting_until: Option<Instant>,
     /// When it was requested, in clock ticks since boot.
     pub starting_since: Option<u64>,
+    /// Whether something of it may be where nothing can link it to it.
+    pub may_have_gone_elsewhere: bool,
     /// The living processes that have another name, program or arguments than when they were recognised.
     pub renamed: Vec<ProcessId>,
     /// The living processes that are nearly the program.
@@ -568,6 +564,7 @@ impl Machine {
                 .started
                 .filter(|started| started.is_in_flight)
                 .and_then(|started| started.since),
+            may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
             renamed: self.renamed.clone(),
             misfits: self
                 .misfit
@@ -795,8 +792,6 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::Watched(until) => self.seen_alive = self.seen_alive.max(Some(until.min(now))),
-            Event::HadEnded { pid, status } => self.had_ended(pid, status),
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
@@ -901,6 +896,11 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         self.left = besides.left;
+        let watched = besides.watched.map(|until| until.min(now));
+        self.seen_alive = self.seen_alive.max(watched);
+        if let Some((pid, status)) = besides.had_ended {
+            self.had_ended(pid, status);
+        }
         if let Some(command) = besides.command {
             self.command_is(command);
         }

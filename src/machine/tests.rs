@@ -133,7 +133,7 @@ impl Bench {
 
     /// It was watched until just now.
     fn absent(&mut self) -> Vec<Action> {
-        self.event(Event::Watched(self.now));
+        self.besides.watched = Some(self.now);
         self.event(looked(Sighting::default()))
     }
 
@@ -350,28 +350,24 @@ fn an_outage_counts_from_when_it_was_last_known_to_live() {
     restarted(Bench::up().after(9 * SECOND), 10 * SECOND, true);
     // It was looked at a moment ago.
     let mut bench = Bench::up();
-    bench.event(Event::Watched(bench.now + 9 * SECOND));
+    bench.besides.watched = Some(bench.now);
     restarted(bench.after(SECOND / 4), SECOND * 5 / 4, false);
     let mut bench = Bench::up();
     bench.after(8 * SECOND);
-    bench.event(Event::Watched(bench.now));
+    bench.besides.watched = Some(bench.now);
     restarted(bench.after(SECOND / 4), SECOND * 5 / 4, false);
     // What has watched it isn't ahead of the look, nor does it fall behind.
     let mut bench = Bench::up();
     bench.after(8 * SECOND).alive(&[100]);
-    bench.event(Event::Watched(bench.epoch));
+    bench.besides.watched = Some(bench.epoch);
     restarted(bench.after(2 * SECOND), 3 * SECOND, true);
 }
 
 #[test]
 fn how_it_ended_may_be_learnt_while_it_is_being_started() {
-    let ended = |pid| Event::HadEnded {
-        pid,
-        status: ExitStatus::Signal(9),
-    };
     for (pid, cause) in [(100, Cause::Killed(9)), (99, Cause::Gone)] {
         let mut bench = Bench::starting();
-        assert_eq!(bench.event(ended(pid)), []);
+        bench.besides.had_ended = Some((pid, ExitStatus::Signal(9)));
         let back = Change::Restarted {
             pid: 200,
             cause,
@@ -379,7 +375,8 @@ fn how_it_ended_may_be_learnt_while_it_is_being_started() {
             is_at_most: false,
         };
         assert_eq!(bench.after(SECOND).alive(&[200]), [report(back)]);
-        assert_eq!(bench.event(ended(200)), [], "it lives");
+        bench.besides.had_ended = Some((200, ExitStatus::Signal(9)));
+        assert_eq!(bench.alive(&[200]), [], "it lives");
     }
 }
 
@@ -1339,18 +1336,27 @@ fn nothing_left_is_nothing_to_wait_for() {
 
 #[test]
 fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
-    let mut bench = Bench::starting();
-    bench.event(Event::MayHaveGoneElsewhere);
-    bench.exits(200, ExitStatus::Code(1));
-    for seconds in [1, 20, 40, 59] {
-        bench.now = bench.epoch + seconds * SECOND;
+    let timed_out = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Unknown,
+    };
+    let failed = StartFailure::Failed(ExitStatus::Code(1));
+    for (is_restarted, failure) in [(false, failed), (true, timed_out)] {
+        let mut bench = Bench::starting();
+        bench.event(Event::MayHaveGoneElsewhere);
+        bench.exits(200, ExitStatus::Code(1));
+        for seconds in [1, 20, 40, 59] {
+            bench.now = bench.epoch + seconds * SECOND;
+            if is_restarted {
+                restarted_service(&mut bench);
+            }
+            bench.finds(left(&[], false));
+            assert!(!bench.absent().contains(&Action::Start));
+        }
+        bench.now = bench.epoch + 60 * SECOND;
         bench.finds(left(&[], false));
-        assert_eq!(bench.absent(), []);
+        assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
     }
-    bench.now = bench.epoch + 60 * SECOND;
-    bench.finds(left(&[], false));
-    let failure = StartFailure::Failed(ExitStatus::Code(1));
-    assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 }
 
 #[test]
@@ -2214,6 +2220,10 @@ impl World {
             // Nothing is left of a start of the earlier run.
             self.in_flight = None;
         }
+        if self.machine.phase() == Phase::New && self.is_hands_off() {
+            // Nothing of it is waited for, for nothing is started.
+            self.elsewhere_until = None;
+        }
         let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
         let besides = Besides {
             left: Some(Left {
@@ -2221,6 +2231,7 @@ impl World {
                 ..left(&pids, false)
             }),
             command: None,
+            ..Besides::default()
         };
         let known = self.machine.known().to_vec();
         let is_known = |mistake: &Impostor| known.contains(&mistake.id);
@@ -2418,7 +2429,6 @@ impl World {
                 self.background
                     .extend(program.filter(|_| !self.has_succeeded));
                 self.held_until = None;
-                self.elsewhere_until = None;
             }
         }
     }

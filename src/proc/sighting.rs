@@ -135,8 +135,7 @@ pub enum RunState {
     Running,
     /// It was stopped by a signal (state T), not by a debugger.
     Stopped,
-    /// The kernel is writing a core dump of it: it is dying (`CoreDumping` of /proc/PID/status). Only a
-    /// look at all processes tells.
+    /// The kernel is writing a core dump of it: it is dying (`CoreDumping` of /proc/PID/status).
     Dumping,
 }
 

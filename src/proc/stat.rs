@@ -3,6 +3,9 @@
 
 use std::str::FromStr;
 
+/// `PF_EXITING`, `PF_DUMPCORE` and `PF_SIGNALED` (linux/sched.h).
+const ENDING: u64 = 0x4 | 0x200 | 0x400;
+
 /// What is needed of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat<'a> {
@@ -14,6 +17,8 @@ pub struct Stat<'a> {
     pub parent: i32,
     /// The pid of the one that began its session.
     pub session: i32,
+    /// Whether its main thread is on its way out.
+    pub is_ending: bool,
     /// In user and kernel mode, in clock ticks.
     pub cpu_time: u64,
     /// How many threads it has.
@@ -55,6 +60,7 @@ impl<'a> Stat<'a> {
             state,
             parent: field(4)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            is_ending: field(9)?.parse::<u64>().ok()? & ENDING != 0,
             cpu_time: {
                 let user: u64 = field(14)?.parse().ok()?;
                 user.checked_add(field(15)?.parse().ok()?)?
@@ -157,6 +163,7 @@ mod tests {
                 state: b'Z',
                 parent: 1,
                 session: 20,
+                is_ending: false,
                 cpu_time: 3,
                 threads: 3,
                 start_time: 4711,

@@ -51,7 +51,7 @@ const STATUS_MAX: usize = 1024 * 1024;
 
 /// As much is judged in one slice of a look, in bytes: arguments that are matched, and a status that is
 /// longer than any honest one. Others have their turn before the next slice.
-const SLICE: usize = 128 * 1024;
+const SLICE: usize = 64 * 1024;
 
 /// For how long it may stay open what a process is. A program has no arguments for a moment while it
 /// takes another's place (execve(2)).
@@ -434,10 +434,13 @@ impl ProcessTable {
             ..Sighting::default()
         };
         for id in known {
-            match self.confirm_one(root, *id, &target.name)? {
-                Some((alive, named)) => confirmed.add_known(alive, named),
-                None => return self.look_at_known(opened, target, known),
+            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+                confirmed.add_known(alive, named);
             }
+        }
+        // Where one lives on nobody is absent, and whoever has taken another's place is young.
+        if confirmed.alive.is_empty() {
+            return self.look_at_known(opened, target, known);
         }
         self.examine_all(root, young, known, target, confirmed)
     }
@@ -455,16 +458,16 @@ impl ProcessTable {
         if stat.start_time != id.start_time || stat.is_dead() {
             return Ok(None);
         }
-        let (parent, state) = (stat.parent, stat.state);
+        let (parent, state, is_ending) = (stat.parent, stat.state, stat.is_ending);
         let other_name = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
-        let tracer = match state {
-            b'T' => match self.status(root, id)? {
-                Some(status) => status.tracer,
+        let state = if state == b'T' || is_ending {
+            match self.status(root, id)? {
+                Some(status) => run_state(state, &status),
                 None => return Ok(None),
-            },
-            _ => None,
+            }
+        } else {
+            RunState::Running
         };
-        let state = run_state(state, tracer);
         let uid = None;
         let alive = Alive {
             id,
@@ -667,11 +670,7 @@ impl ProcessTable {
                     id,
                     parent,
                     uid: status.uid,
-                    state: if status.is_dumping {
-                        RunState::Dumping
-                    } else {
-                        run_state(state, status.tracer)
-                    },
+                    state: run_state(state, &status),
                 },
                 known,
             ),
@@ -1131,11 +1130,12 @@ fn is_inside(status: &Status) -> bool {
     status.namespaces.is_some_and(|count| count > 1)
 }
 
-/// What a state of proc(5) means for the work of a process, and of its debugger, if it has one.
-fn run_state(state: u8, tracer: Option<i32>) -> RunState {
+/// What a state of proc(5) means for the work of a process, by what its status says of it besides.
+fn run_state(state: u8, status: &Status) -> RunState {
     match state {
+        _ if status.is_dumping => RunState::Dumping,
         // A debugger that holds it has its reasons.
-        b'T' if tracer.unwrap_or(0) == 0 => RunState::Stopped,
+        b'T' if status.tracer.unwrap_or(0) == 0 => RunState::Stopped,
         _ => RunState::Running,
     }
 }

@@ -9,9 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use rustix::fd::AsRawFd;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::choice::Chosen;
 use super::display::{RUNTIME_DIRS, X_SOCKETS, number};
@@ -264,25 +263,25 @@ pub fn answers(variables: &Variables) -> bool {
         .and_then(number)
         .map(|number| format!("{X_SOCKETS}{number}"));
     let x11 = x11.is_some_and(|path| {
-        let abstracted = || UnixAddr::new_abstract(path.as_bytes());
-        accepts(UnixAddr::new(path.as_str())) || accepts(abstracted())
+        let abstracted = SocketAddrUnix::new_abstract_name(path.as_bytes());
+        accepts(SocketAddrUnix::new(path.as_str())) || accepts(abstracted)
     });
     let wayland = text(variables, "WAYLAND_DISPLAY").is_some_and(|name| {
         let folder = text(variables, "XDG_RUNTIME_DIR").unwrap_or_default();
-        accepts(UnixAddr::new(&Path::new(folder).join(name)))
+        accepts(SocketAddrUnix::new(Path::new(folder).join(name)))
     });
     is_elsewhere || x11 || wayland
 }
 
 /// Whether somebody listens there, without waiting for him.
-fn accepts(address: nix::Result<UnixAddr>) -> bool {
+fn accepts(address: Result<SocketAddrUnix, Errno>) -> bool {
     let connected = address.and_then(|address| {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        connect(socket.as_raw_fd(), &address)
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &address)
     });
     // A full queue is somebody's who is busy.
-    matches!(connected, Ok(()) | Err(Errno::EAGAIN))
+    matches!(connected, Ok(()) | Err(Errno::AGAIN))
 }
 
 /// The user's processes, by pid, as far as they can be read.

@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 use super::instance;
 use crate::config::{ProcessSettings, Start};
 use crate::proc::{
-    Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running, running_such, users,
+    Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running_such, users,
 };
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
@@ -194,6 +194,19 @@ impl Lineage {
     }
 }
 
+/// Who is in the control group of the unit in which `process` is started when systemd does it. Where that
+/// can't be read, nobody is known to be.
+#[must_use]
+pub fn in_unit(process: &ProcessSettings) -> BTreeSet<i32> {
+    let root = Path::new("/");
+    let unit = match &process.start {
+        Start::Unit(unit) => name_of(root, unit),
+        Start::Command(_) => unit_of(&process.key),
+    };
+    let members = ControlGroups::new(MOUNTED, root.join("proc")).members(&|name| name == unit);
+    members.unwrap_or_default().into_iter().collect()
+}
+
 /// The session of a start program that an earlier run of the service has made its child, and that it has
 /// left an orphan.
 fn inherited_session(
@@ -202,15 +215,14 @@ fn inherited_session(
     command: &[String],
     since: u64,
 ) -> Option<i32> {
-    // What can't be looked at is said by the look at the lineage itself.
-    let running = running(proc).ok()?;
-    let is_it = |process: &&Running| {
-        let is_young = process.id.start_time >= since;
-        is_young
+    let is_left = |process: &Running| {
+        process.id.start_time >= since
             && process.parent == 1
-            && is_command(&process.arguments, command)
             && is_own(proc, groups, process.id.pid)
     };
+    // What can't be looked at is said by the look at the lineage itself.
+    let running = running_such(proc, &is_left).ok()?;
+    let is_it = |process: &&Running| is_left(process) && is_command(&process.arguments, command);
     running.iter().find(is_it).map(|process| process.session)
 }
 

@@ -41,11 +41,24 @@ pub struct Status {
     pub started_at: Timestamp,
     /// When this was published.
     pub updated_at: Timestamp,
+    /// The latest message that the service has sent to the journal or is yet to send; `None` without a
+    /// journal, and from earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_message: Option<LatestMessage>,
     /// Why the configuration in force isn't the one in the file, if that is bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_fallback: Option<ConfigFallback>,
     /// Each process, in the order of the configuration.
     pub processes: Vec<ProcessStatus>,
+}
+
+/// The number of a message in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestMessage {
+    /// Its `MFE_RUN`.
+    pub run: String,
+    /// Its `MFE_SEQ`.
+    pub seq: u64,
 }
 
 /// That the configuration can't be used, and what the service goes by instead.
@@ -298,6 +311,7 @@ mod tests {
             start_time: None,
             started_at: SystemTime::now().into(),
             updated_at: SystemTime::now().into(),
+            latest_message: None,
             config_fallback: None,
             processes,
         }

@@ -22,7 +22,7 @@ use crate::machine::{
     Stop,
 };
 use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
+use crate::start::{self, InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
@@ -37,6 +37,9 @@ const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
 const MILLISECONDS_PER_TICK: u128 = 10;
+
+/// A look that takes longer is told as one that has failed, and goes on.
+const UNFINISHED_MAX: Duration = Duration::from_secs(10);
 
 /// No more pids are published, but how many there are.
 const PIDS_MAX: usize = 10;
@@ -192,8 +195,8 @@ struct Supervisor {
     looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
-    /// Whether a look was begun and has more to judge.
-    is_unfinished: bool,
+    /// Since when a look has had more to judge than was judged at once, and whether that was told.
+    unfinished: Option<(Instant, bool)>,
     /// The first one, when it was last asked whose it is, and the answer.
     identified: Option<(ProcessId, Option<Identity>)>,
     published: Published,
@@ -237,7 +240,7 @@ impl Supervisor {
             paused_until: Told::default(),
             looked: Moment::now(),
             look_error: None,
-            is_unfinished: false,
+            unfinished: None,
             identified: None,
             published,
             slot,
@@ -252,6 +255,7 @@ impl Supervisor {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
+                    start::is_over(&self.process);
                     self.start_ended(outcome)
                 }
                 () = self.watches.any_exit(interval) => self.look(),
@@ -280,10 +284,10 @@ impl Supervisor {
                     None => continue,
                 },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
-                () = std::future::ready(()), if self.is_unfinished => self.look(),
+                () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
                 () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
-            if self.is_unfinished {
+            if self.unfinished.is_some() {
                 self.go_on_looking();
                 // The others have their turn.
                 tokio::task::yield_now().await;
@@ -318,30 +322,31 @@ impl Supervisor {
             Look::Whole => self.table.look_for(target, self.machine.known()),
             Look::Confirm => self.table.confirm(target, self.machine.known()),
         };
-        self.is_unfinished = false;
+        let unfinished = self.unfinished.take();
         match sighting {
             Err(error) if error.is_unfinished() => {
-                self.is_unfinished = true;
-                Vec::new()
+                let (since, was_told) = unfinished.unwrap_or((Instant::now(), false));
+                let is_told = was_told || since.elapsed() >= UNFINISHED_MAX;
+                self.unfinished = Some((since, is_told));
+                let is_news = is_told && !was_told;
+                let failed = is_news.then(|| Event::LookFailed(error.phrase()));
+                failed.into_iter().collect()
             }
             Ok(sighting) => {
                 self.look_error = None;
                 let asks_for_command = self.machine.asks_for_command();
+                let program = self.start_program.as_ref();
                 let mut besides = Besides {
+                    left: None,
                     command: asks_for_command.then(|| command_id(&self.process)),
-                    ..Besides::default()
+                    watched: self.watches.seen_alive(self.is_overdue()),
+                    had_ended: program.and_then(StartProgram::before),
                 };
                 // One that lives says that nothing is in flight.
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
                     besides.left = self.left();
                 }
-                let until = self.watches.seen_alive(self.is_overdue());
-                let mut events: Vec<Event> = until.map(Event::Watched).into_iter().collect();
-                if let Some((pid, status)) =
-                    self.start_program.as_ref().and_then(StartProgram::before)
-                {
-                    events.push(Event::HadEnded { pid, status });
-                }
+                let mut events = Vec::new();
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }

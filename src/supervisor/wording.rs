@@ -1,7 +1,7 @@
 //! Words for the state of a process, as the status publishes them; those for what happens are in
 //! [`super::message`].
 
-use crate::machine::{Machine, Phase, Seat, Wait};
+use crate::machine::{Machine, Phase, Seat, StartFailure, Wait};
 use crate::proc::{Difference, Impostor};
 use crate::status::{State, WaitingFor};
 use crate::text::escape::list;
@@ -107,6 +107,10 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
         _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
         _ => match machine.start_failure() {
             None => return Vec::new(),
+            // It has come to its end.
+            Some(StartFailure::BeingReplaced(_)) if machine.phase() == Phase::Starting => {
+                return Vec::new();
+            }
             Some(failure) => failure.phrase(),
         },
     };

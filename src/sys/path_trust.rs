@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 
 use rustix::fs::lgetxattr;
 use rustix::process::geteuid;
@@ -215,11 +215,13 @@ impl Exposure {
 
     /// That of one file. Where not even its folder is there, nothing has ever been there to be judged.
     pub(crate) fn of_file(file: &Path, trusted: u32) -> Option<Self> {
+        // Somebody may have named it from where he is.
+        let file = path::absolute(file).ok()?;
         if !file.parent().is_some_and(Path::is_dir) {
             return None;
         }
         let mut judge = Judge::new(trusted);
-        judge.follow(file, false);
+        judge.follow(&file, false);
         judge.exposure()
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -96,6 +97,29 @@ fn outage_of(service: &Service, key: &str) -> u64 {
         .split(' ')
         .find_map(|word| word.strip_prefix("MFE_OUTAGE_MS="));
     outage.expect("an outage").parse().unwrap()
+}
+
+/// A service that was stopped, or had no processor, can't know when a death was that it finds.
+#[test]
+fn an_end_while_the_service_stands_still_is_told_as_up_to() {
+    const FOR: Duration = Duration::from_millis(1500);
+    let (till, program) = Till::with_program();
+    let mut somebody = program.start();
+    let service = run(&till);
+    service.wait_for("adopted", "comunicador");
+    service.signal(Signal::SIGSTOP);
+    program.kill();
+    somebody.wait().unwrap();
+    let killed = Instant::now();
+    eventually("some time has passed", || {
+        (killed.elapsed() > FOR).then_some(())
+    });
+    service.signal(Signal::SIGCONT);
+    service.wait_for_restarts("comunicador", 1);
+    let outage = Duration::from_millis(outage_of(&service, "comunicador"));
+    assert!(outage > FOR, "{outage:?}");
+    let line = service.wait_for("restarted", "comunicador");
+    assert!(line.contains("after an outage of up to "), "{line}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ struct Entry {
     uid: u32,
     real_uid: Option<u32>,
     tracer: i32,
+    /// Whether a core dump of it is being written.
+    is_dumping: bool,
     exe: &'static str,
     cmdline: &'static [u8],
 }
@@ -56,6 +58,7 @@ impl Entry {
             uid: 0,
             real_uid: None,
             tracer: 0,
+            is_dumping: false,
             exe: "/opt/x/program",
             cmdline: b"/opt/x/program\0",
         }
@@ -113,8 +116,10 @@ impl Tree {
         fs::create_dir(self.root().join(pid.to_string())).unwrap();
         self.write(&format!("{pid}/comm"), [&entry.comm[..], b"\n"].concat());
         let (state, threads, start) = (entry.state, entry.threads, entry.start_time);
+        // PF_RANDOMIZE and PF_SUPERPRIV, and PF_SIGNALED and PF_DUMPCORE.
+        let flags = 0x0040_0100 | if entry.is_dumping { 0x600 } else { 0 };
         let rest = format!(
-            ") {state} 1 {pid} {pid} 0 -1 4194560 103 0 0 0 1 2 0 0 20 0 {threads} 0 {start} \
+            ") {state} 1 {pid} {pid} 0 -1 {flags} 103 0 0 0 1 2 0 0 20 0 {threads} 0 {start} \
              2990080 210 18446744073709551615 1 2 3 4 5 0 0 0 0 0 0 0 17 1 0 0 0 0 0 1 2 3 4 5 6 \
              7 {}\n",
             entry.exit_code
@@ -123,12 +128,13 @@ impl Tree {
         self.write(&format!("{pid}/stat"), text);
         let status = format!(
             "Name:\tescaped\nTgid:\t{pid}\nPid:\t{pid}\nTracerPid:\t{}\nUid:\t{}\t{}\t9\t9\n\
-             Groups:\t{4} \nNStgid:\t{3}\nNSpid:\t{3}\nThreads:\t{threads}\n",
+             Groups:\t{4} \nNStgid:\t{3}\nNSpid:\t{3}\nCoreDumping:\t{5}\nThreads:\t{threads}\n",
             entry.tracer,
             entry.real_uid.unwrap_or(entry.uid),
             entry.uid,
             entry.namespace_pids,
-            entry.groups
+            entry.groups,
+            u8::from(entry.is_dumping)
         );
         self.write(&format!("{pid}/status"), status);
         self.write(&format!("{pid}/cmdline"), entry.cmdline);
@@ -898,10 +904,13 @@ fn who_can_work_and_who_cannot() {
         (25, 't', 7, RunState::Running),
         (26, 'D', 0, RunState::Running),
         (27, 'D', 7, RunState::Running),
+        (28, 'D', 0, RunState::Dumping),
+        (29, 'S', 0, RunState::Dumping),
     ];
-    for (pid, state, tracer, _) in states {
+    for (pid, state, tracer, can_work) in states {
         let mut entry = Entry::new("Monitor").state(state, 1);
         entry.tracer = tracer;
+        entry.is_dumping = can_work == RunState::Dumping;
         tree.add(pid, &entry);
     }
     let expected = states.map(|(pid, _, _, state)| (pid, state));

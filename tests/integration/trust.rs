@@ -244,6 +244,14 @@ fn the_configuration_counts_too() {
     let ours = check("pt_BR.UTF-8").stderr;
     assert!(ours.contains("alterar este arquivo"), "{ours}");
     assert!(ours.contains("para corrigir: sudo sh -c "), "{ours}");
+    let mut relative = mfe_watchdog();
+    relative.args([
+        "check",
+        "--config",
+        config.file_name().unwrap().to_str().unwrap(),
+    ]);
+    let relative = output(relative.current_dir(config.parent().unwrap())).stderr;
+    assert!(relative.contains("could change this file"), "{relative}");
     let mut open = File::options().append(true).open(&config).unwrap();
     mend(&warned.stderr);
     open.write_all(b"interval = \"1s\"\n").unwrap();

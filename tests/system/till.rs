@@ -93,13 +93,6 @@ pub(crate) struct Process {
     start_time: u64,
 }
 
-/// A living process, as the kernel's table has it.
-struct Living {
-    name: String,
-    session: i32,
-    process: Process,
-}
-
 impl Process {
     /// When it began, to the hundredth of a second.
     pub(crate) fn began(self) -> Result<SystemTime> {
@@ -111,6 +104,13 @@ impl Process {
         let began = Duration::from_millis(self.start_time * 10);
         Ok(now - uptime.saturating_sub(began))
     }
+}
+
+/// A living process, as the kernel's table has it.
+struct Living {
+    name: String,
+    session: i32,
+    process: Process,
 }
 
 pub(crate) struct Till {

@@ -51,7 +51,7 @@ fn looked(sighting: Sighting) -> Event {
     };
     let besides = Besides {
         left: Some(left),
-        command: None,
+        ..Besides::default()
     };
     Event::Looked(sighting, besides)
 }

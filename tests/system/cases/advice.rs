@@ -79,7 +79,7 @@ sleep(1) while 1;
 "#;
 
 /// Everything is open to all after `chmod 777 -R`, and somebody has used it. What is printed mends it.
-pub(super) fn what_is_printed_makes_safe(till: &Till) -> Result<()> {
+pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
     let before = till.all_day()?;
     till.write(LIBRARY, "\u{7f}ELF", 0o644)?;
     till.write(DATA, "sales", 0o644)?;
@@ -168,7 +168,8 @@ fn mended(till: &Till) -> Result<()> {
     ensure!(restart.len() == PROGRAMS.len(), "{commands}");
     for (program, command) in PROGRAMS.iter().zip(restart) {
         let up = till.wait_up(program)?;
-        run(command)?;
+        // Refused for as long as the file is only just there.
+        wait_for("it may be restarted", SOON, || Ok(run(command).ok()))?;
         wait_for("it is restarted", SOON, || {
             Ok((till.wait_up(program)? != up).then_some(()))
         })?;
@@ -208,7 +209,7 @@ fn wrote(till: &Till) -> Option<String> {
 }
 
 /// The service's files are held, and one of an earlier version's that everybody could open.
-pub(super) fn nothing_readable_is_a_handle(till: &Till) -> Result<()> {
+pub(super) fn hostile_locks(till: &Till) -> Result<()> {
     let before = till.all_day()?;
     desk(till)?;
     let shown = held(till);
@@ -250,7 +251,7 @@ fn held(till: &Till) -> Result<()> {
 }
 
 /// A word that only those may know who may read the configuration isn't told by a copy of it.
-pub(super) fn a_secret_stays_one(till: &Till) -> Result<()> {
+pub(super) fn hostile_reader(till: &Till) -> Result<()> {
     const TOKEN: &str = "s3cr3t-of-the-shop";
     till.write(HOOK, "#!/bin/sh\n", 0o755)?;
     let processes = PROGRAMS.map(|program| by_command(&program)).concat();
@@ -294,7 +295,7 @@ pub(super) fn a_secret_stays_one(till: &Till) -> Result<()> {
 
 /// The service is killed beside a hook that hangs, and somebody has made what looks like one, and like a
 /// start: the hook is ended, and nobody else; nor does a start wait.
-pub(super) fn forged_leftovers(till: &Till) -> Result<()> {
+pub(super) fn hostile_leftovers(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     desk(till)?;
     let body = format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > {STATE_DIR}/case-hook\nwait\n");

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::till::{
-    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, SOON, STARTS, Script, Till, by_command, config,
+    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config,
 };
-use mfe_kit::wait_for;
 
 /// System calls that Linux 4.4 (Ubuntu 16.04) doesn't have, nor does the C library need them.
 const SINCE_4_4: [&str; 25] = [
@@ -43,7 +42,7 @@ const SINCE_4_4: [&str; 25] = [
 
 /// How long what nobody uses is watched for what it costs, and how often: whatever else the machine does
 /// can only make it dearer.
-const IDLE: Duration = Duration::from_secs(8);
+const IDLE: Duration = Duration::from_secs(5);
 const WATCHES: usize = 3;
 
 /// What watching two programs may cost without the kernel's help, in microseconds of processor time a
@@ -53,11 +52,9 @@ const COST: u128 = 500;
 /// How often the programs are killed.
 const KILLS: usize = 3;
 
-/// A start that takes its time, on a busy machine.
-const SLOW: Duration = Duration::from_secs(60);
-
-/// Longer than an outage may be uncertain without being told so.
-const UNCERTAIN: Duration = Duration::from_millis(1500);
+/// The settings by version, and what puts them into force.
+const SINCE: &str = "/usr/share/mfe-watchdog/since";
+const GENERATOR: &str = "/lib/systemd/system-generators/mfe-watchdog-generator";
 
 /// How exactly it is known when a process began.
 const EXACT: Duration = Duration::from_millis(50);
@@ -179,85 +176,79 @@ pub(super) fn journal_of_16_04(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// Where the runtime directory goes at each end of the service, as before systemd 235, nothing is forgotten: a
-/// start that is in flight is waited for, and a pause goes on.
-pub(super) fn runtime_directory_of_16_04(till: &Till) -> Result<()> {
-    till.drop_in(SERVICE, "[Service]\nRuntimeDirectoryPreserve=no\n")?;
-    till.all_day()?;
-    // It is there 8 s after its start script has ended, and in a session of its own.
-    let body = format!(
-        "#!/bin/sh\necho $$ >> {STARTS}/{}\nsetsid sh -c 'sleep 8; exec {}' &\nexit 0\n",
-        COMUNICADOR.key,
-        COMUNICADOR.path()
-    );
-    till.write(COMUNICADOR.script, &body, 0o755)?;
-    for way in ["kill", "restart", "upgrade"] {
-        let before = till.starts(&COMUNICADOR);
-        let running = till.processes(&COMUNICADOR)?;
-        let process = running.first().context("it runs")?;
-        till.signal("KILL", process.pid)?;
-        wait_for("the start has begun", SOON, || {
-            Ok((till.starts(&COMUNICADOR) > before).then_some(()))
-        })?;
-        end_service(till, way)?;
-        till.wait_up_for(&COMUNICADOR, SLOW)?;
-        // A second start would have been made by now.
-        till.wait_cycles(3)?;
-        ensure!(
-            till.starts(&COMUNICADOR) == before + 1,
-            "{way}: {} starts instead of one",
-            till.starts(&COMUNICADOR) - before
-        );
-        let copies = till.processes(&COMUNICADOR)?;
-        ensure!(copies.len() == 1, "{way}: {copies:?}");
-    }
-    let restarted = till.events(Some(&COMUNICADOR), "restarted")?.len();
-    ensure!(restarted == 3, "{restarted} restarts were told");
+/// The units have the settings that the running systemd knows, whichever it is, and it complains of none.
+pub(super) fn settings_by_version(till: &Till) -> Result<()> {
+    let said = till.ok(&["systemctl", "--version"])?;
+    let mut digits = said
+        .trim_start_matches("systemd ")
+        .split(|c: char| !c.is_ascii_digit());
+    let version: u32 = digits.next().unwrap_or_default().parse()?;
+    let since = till.ok(&["ls", SINCE])?;
+    let since: Result<Vec<u32>, _> = since.split_whitespace().map(str::parse).collect();
+    let since = since?;
+    let drop_ins = |known: u32| {
+        let known = since.iter().filter(|since| **since <= known);
+        known
+            .map(|since| format!("00-systemd-{since}.conf"))
+            .collect::<Vec<_>>()
+    };
 
-    till.ok(&["mfe-watchdog", "pause", COMUNICADOR.key, "--for", "30m"])?;
-    let paused = till.processes(&COMUNICADOR)?;
-    for process in paused {
-        till.signal("KILL", process.pid)?;
-    }
-    for way in ["kill", "restart", "upgrade"] {
-        end_service(till, way)?;
-        wait_for("it is still paused", SOON, || {
-            let status = till.status_of(&COMUNICADOR);
-            Ok(status
-                .filter(|status| status["state"] == "paused")
-                .map(drop))
-        })?;
-        till.wait_cycles(3)?;
+    till.remember_journal()?;
+    till.ok(&["systemctl", "daemon-reload"])?;
+    let paths = till.property(SERVICE, "DropInPaths")?;
+    let names = paths
+        .split_whitespace()
+        .filter_map(|path| path.rsplit('/').next());
+    let names: Vec<_> = names.collect();
+    ensure!(names == drop_ins(version), "{version}: {paths}");
+    till.ok(&["journalctl", "--sync"])?;
+    let complaints = till.sh(
+        "journalctl -b _PID=1 | grep -F mfe | grep -E 'nknown|nvalid|gnor|ailed to parse' || true",
+    )?;
+    ensure!(complaints.is_empty(), "{complaints}");
+
+    // The generator under others; of what it needs only the version is another one.
+    for (other, service, program) in [
+        (229, 0, 0),
+        (231, 1, 0),
+        (237, 4, 0),
+        (242, 6, 0),
+        (243, 7, 1),
+        (999, 9, 1),
+    ] {
+        till.write(
+            "/tmp/other/systemctl",
+            &format!("#!/bin/sh\necho 'systemd {other}~rc1 (of a kind)'\necho '+PAM +NOTHING'\n"),
+            0o755,
+        )?;
+        till.sh(&format!(
+            "rm -rf /tmp/units; mkdir /tmp/units; PATH=/tmp/other:$PATH {GENERATOR} /tmp/units /tmp /tmp"
+        ))?;
+        let of = |unit: &str| -> Result<Vec<String>> {
+            let names = till.sh(&format!("ls /tmp/units/{unit}.d 2>/dev/null || true"))?;
+            Ok(names.split_whitespace().map(str::to_owned).collect())
+        };
+        let (of_service, of_program) = (of(SERVICE)?, of("mfe@.service")?);
+        ensure!(of_service == drop_ins(other), "{other}: {of_service:?}");
         ensure!(
-            till.processes(&COMUNICADOR)?.is_empty(),
-            "{way}: started in a pause"
+            (of_service.len(), of_program.len()) == (service, program),
+            "{other}: {of_service:?} {of_program:?}"
         );
     }
-    till.ok(&["mfe-watchdog", "resume", COMUNICADOR.key])?;
-    till.wait_up_for(&COMUNICADOR, SLOW)?;
-    // A death in the time without the service is told as what it may have been at most.
-    till.install_program(&COMUNICADOR, Script::Stays)?;
-    till.ok(&["systemctl", "stop", SERVICE])?;
-    let running = till.processes(&COMUNICADOR)?;
-    let process = running.first().context("it runs")?;
-    till.signal("KILL", process.pid)?;
-    sleep(UNCERTAIN);
-    till.start()?;
-    till.wait_up(&COMUNICADOR)?;
-    let told = till.wait_event(&COMUNICADOR, "restarted")?;
-    let text = told["MESSAGE"].as_str().unwrap_or_default();
-    ensure!(text.contains("after an outage of up to "), "{text}");
-    Ok(())
-}
+    till.sh("rm -rf /tmp/other /tmp/units")?;
 
-/// Ends the service, and waits for its next run.
-fn end_service(till: &Till, way: &str) -> Result<()> {
-    let before = till.main_pid()?;
-    match way {
-        "kill" => till.signal("KILL", before)?,
-        "restart" => drop(till.ok(&["systemctl", "restart", SERVICE])?),
-        _ => drop(till.apt_install("current", &["--reinstall"])?),
-    }
-    till.wait_for_another(before, SOON)?;
+    // What isn't in force is found, with the command that puts it there.
+    let finds = || -> Result<bool> {
+        let said = till.run(&["mfe-watchdog", "doctor"])?;
+        Ok(String::from_utf8_lossy(&said.stdout).contains("[sandbox-weaker]"))
+    };
+    ensure!(!finds()?, "a weaker sandbox is found");
+    till.sh(&format!("mv {GENERATOR} /root/ && systemctl daemon-reload"))?;
+    let is_found = finds();
+    till.sh(&format!(
+        "mv /root/mfe-watchdog-generator {GENERATOR} && systemctl daemon-reload"
+    ))?;
+    ensure!(is_found?, "no weaker sandbox is found");
+    ensure!(!finds()?, "a weaker sandbox is still found");
     Ok(())
 }
