@@ -38,6 +38,7 @@ pub mod logging;
 pub mod machine;
 pub mod proc;
 pub mod report;
+pub mod session;
 pub mod start;
 pub mod status;
 pub mod supervisor;

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the top down; those of one floor don't use each other.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["cli"],
     &["daemon", "doctor", "report"],
     &["supervisor"],
     &["start", "health", "hooks"],
+    &["session"],
     &["config"],
     &["machine"],
     &["status", "logging"],

@@ -1,26 +1,35 @@
 //! `mfe-watchdog exec KEY`, by which systemd starts a program: looks whether it runs already, says so if
-//! it does, and else becomes its command. How it is looked for is in
-//! [`crate::start`].
+//! it does, and else becomes its command; one that belongs on the screen it starts there, as whoever is
+//! logged in. How it is looked for is in [`crate::start`], who is there in [`crate::session`].
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use rust_i18n::t;
+use rustix::process::geteuid;
 
 use super::EXIT_CONFIG;
-use crate::config::{self, Settings, Source, Start};
+use crate::config::{self, ProcessSettings, Settings, Source, Start};
 use crate::daemon::effective_config;
+use crate::machine;
 use crate::proc::LeftOver;
+use crate::session::environment::{NotYet, answers, of_session};
+use crate::session::identity::become_user;
+use crate::session::{Found, Screen};
 use crate::start::beside::{self, Known, Verdict};
-use crate::start::exec;
+use crate::start::{Placement, exec, in_session};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{State, Status};
-use crate::sys::user::name_of;
+use crate::sys::exit_status::ExitStatus;
+use crate::sys::spawn::not_run;
+use crate::sys::user::{Account, User, name_of};
 use crate::text::escape::{list, printable};
+use crate::text::phrase::{Phrase, phrase};
 
 /// What may be tried again later: `EX_TEMPFAIL` of sysexits(3).
-const EXIT_TRY_AGAIN: u8 = 75;
+const EXIT_TRY_AGAIN: u8 = machine::NOT_YET;
 
 /// Becomes the command for `key`, unless that would make a second copy.
 pub(super) fn exec(
@@ -45,15 +54,117 @@ pub(super) fn exec(
             return Ok(refused(&source, &text));
         }
     };
-    let name = process.name().to_string();
-    let (text, exit_code) = match beside::look(process, &known(key, runtime_dir, is_running)) {
-        Verdict::Go => match exec::exec(command)? {},
+    let known = known(key, runtime_dir, is_running);
+    if !Placement::of(Path::new("/"), process).is_graphical() {
+        return match beside::look(process, &known, None) {
+            Verdict::Go => match exec::exec(command)? {},
+            verdict => Ok(not_started(process, verdict)),
+        };
+    }
+    if !geteuid().is_root() {
+        let text = t!("exec.not_root", key = key, name = process.name());
+        return Ok(refused(&source, &text));
+    }
+    let last = is_running.then(|| beside::asked_session(runtime_dir, key));
+    in_session(process, command, &known, last.flatten().as_deref())
+}
+
+/// Starts a program on the screen, as whoever is logged in there. `last` is the session that the service
+/// has chosen.
+fn in_session(
+    process: &ProcessSettings,
+    command: &[String],
+    known: &Known,
+    last: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let root = Path::new("/");
+    let not_yet = |why: Phrase| {
+        let text = t!(
+            "exec.not_yet",
+            name = process.name(),
+            why = why.translated()
+        );
+        eprintln!("mfe-watchdog: {text}");
+        Ok(ExitCode::from(EXIT_TRY_AGAIN))
+    };
+    let chosen = match Screen::look(root, process, last).found {
+        Found::Session(chosen) => chosen,
+        Found::Nobody => return not_yet(phrase!("nobody is logged in at the screen")),
+        Found::Unclear => return not_yet(phrase!("nothing tells who uses the display")),
+    };
+    let mut process = process.clone();
+    process.target.user = Some(User {
+        name: chosen.uid.to_string(),
+        uid: chosen.uid,
+    });
+    let process = &process;
+    match beside::look(process, known, Some(chosen.uid)) {
+        Verdict::Go => {}
+        verdict => return Ok(not_started(process, verdict)),
+    }
+    let account = Account::find(chosen.uid).with_context(|| t!("exec.no_users"))?;
+    let Some(account) = account else {
+        let uid = chosen.uid.to_string();
+        return not_yet(phrase!("/etc/passwd has no user %{uid}", uid = uid));
+    };
+    let user = printable(&account.name.to_string_lossy());
+    become_user(&account).with_context(|| t!("exec.not_become", user = user))?;
+    // From here on nothing of root's is left.
+    let variables = match of_session(&chosen, &account) {
+        Ok(variables) => variables,
+        Err(NotYet::NoDonor) => {
+            return not_yet(phrase!(
+                "no process in the session of %{user} has a display yet",
+                user = user
+            ));
+        }
+        Err(NotYet::NoAnswer) => {
+            return not_yet(phrase!(
+                "the display of %{user} doesn't answer",
+                user = user
+            ));
+        }
+    };
+    let ended = in_session::start(command, &variables, &account.home);
+    let ended = ended.map_err(|error| not_run(&command[0], &error))?;
+    match ended {
+        // It may have ended because the session does.
+        Some(_) if !answers(&variables) => not_yet(phrase!(
+            "the display of %{user} doesn't answer",
+            user = user
+        )),
+        Some(ended) => {
+            let status = ended.phrase().translated();
+            let text = t!("exec.failed", name = process.name(), status = status);
+            eprintln!("mfe-watchdog: {text}");
+            Ok(exit_code(ended))
+        }
+        None => {
+            let text = t!("exec.started", name = process.name(), user = user);
+            eprintln!("mfe-watchdog: {text}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// As a shell tells how a program has ended.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal(number) => 128 + number,
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Says why nothing is started beside what runs.
+fn not_started(process: &ProcessSettings, verdict: Verdict) -> ExitCode {
+    let name = process.name();
+    let (text, exit_code) = match verdict {
+        Verdict::Go => return ExitCode::SUCCESS,
         Verdict::Runs(other) => {
             let other = in_words(&other);
-            (
-                t!("exec.runs", name = name, process = other),
-                ExitCode::SUCCESS,
-            )
+            let text = t!("exec.runs", name = name, process = other);
+            (text, ExitCode::SUCCESS)
         }
         Verdict::IsStarting(other) => {
             let other = in_words(&other);
@@ -66,7 +177,7 @@ pub(super) fn exec(
         }
     };
     eprintln!("mfe-watchdog: {text}");
-    Ok(exit_code)
+    exit_code
 }
 
 /// What the running service goes by, not what the file says since it was last edited.

@@ -19,7 +19,7 @@ use crate::daemon::{self, Options};
 use crate::logging;
 use crate::proc::{Difference, Impostor, ProcessTable};
 use crate::report;
-use crate::start;
+use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
 use crate::systemd::dbus::Trouble;
@@ -75,6 +75,10 @@ enum Command {
     },
     /// Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn't running
     Status {
+        /// Only this program, by its key in the configuration or its name, and whether it belongs on the
+        /// screen
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
         /// The published status itself, as JSON
         #[arg(long)]
         json: bool,
@@ -158,7 +162,9 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check { config, show } => check(config.config.as_deref(), show),
-        Command::Status { json, watch } => status::status(&directories, json, watch),
+        Command::Status { key, json, watch } => {
+            status::status(&directories, key.as_deref(), json, watch)
+        }
         Command::Pause { keys, time, reason } => control::pause(&directories, keys, time, reason),
         Command::Resume { keys } => control::resume(&directories, keys),
         Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),
@@ -249,15 +255,13 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(refused) => {
             complain_of(&refused);
-            let text = match refused.problems.len() {
-                1 => t!("check.problem"),
-                count => t!("check.problems", count = count),
-            };
-            eprintln!("{text}");
+            eprintln!("{}", problems(refused.problems.len()));
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
     let source = source.phrase().translated();
+    let mut impossible = 0;
+    let mut places = Vec::new();
     let file = config.unwrap_or(Path::new(config::DEFAULT_PATH));
     let mut warnings: Vec<(String, Option<String>)> = config::exposed(file, &settings)
         .into_iter()
@@ -273,6 +277,17 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         })
         .collect();
     for process in &settings.processes {
+        let placement = Placement::of(Path::new("/"), process);
+        if let Some(place) = placement.phrase() {
+            places.push(format!("process.{}: {}", process.key, place.translated()));
+        }
+        let user = unit_user(Path::new("/"), &process.key);
+        if let (true, Some((file, user))) = (placement.is_graphical(), user) {
+            let (key, file) = (&process.key, printable(&file.display().to_string()));
+            let text = t!("check.unit_user", key = key, file = file, user = user);
+            complain(&format!("{source}: {text}"), None);
+            impossible += 1;
+        }
         for misfit in misfits(process) {
             let (key, misfit) = (&process.key, misfit_wording(&misfit).translated());
             let warning = t!(
@@ -287,17 +302,33 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     for (warning, command) in &warnings {
         complain(warning, command.as_deref());
     }
+    if impossible > 0 {
+        eprintln!("{}", problems(impossible));
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
     let verdict = match warnings.len() {
         0 => format!("OK: {source}"),
         1 => t!("check.ok_with_warning", source = source).into_owned(),
         count => t!("check.ok_with_warnings", count = count, source = source).into_owned(),
     };
     if !show {
-        return print(&(verdict + "\n"));
+        let lines = places.into_iter().chain([verdict]);
+        return print(&lines.map(|line| line + "\n").collect::<String>());
     }
     let text = settings.to_toml();
     let text = text.with_context(|| t!("errors.toml"))?;
-    print(&format!("# {source}\n{text}\n# {verdict}\n"))
+    let head: Vec<String> = std::iter::once(source).chain(places).collect();
+    let head = head.join("\n# ");
+    print(&format!("# {head}\n{text}\n# {verdict}\n"))
+}
+
+/// How many problems a configuration has.
+fn problems(count: usize) -> String {
+    match count {
+        1 => t!("check.problem"),
+        count => t!("check.problems", count = count),
+    }
+    .into_owned()
 }
 
 /// Says what is wrong with a configuration, a line for each problem that begins with the file's name, as

@@ -15,9 +15,9 @@ use super::{EXIT_NOT_RUNNING, error_in_words, print};
 use crate::daemon::state;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
-use crate::status::{ProcessStatus, State, Status};
+use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
-use crate::text::escape::printable;
+use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
 use crate::text::timestamp::Timestamp;
@@ -41,16 +41,22 @@ enum Answer {
 /// interrupted.
 pub(super) fn status(
     directories: &Directories,
+    key: Option<&str>,
     json: bool,
     watch: bool,
 ) -> anyhow::Result<ExitCode> {
     let zone = local_zone();
     if watch {
-        return self::watch(directories, json, &zone);
+        return self::watch(directories, key, json, &zone);
     }
-    match ask(directories)? {
+    match ask(directories, key)? {
         Answer::Published(status) => {
-            print(&shown(&status, &directories.state, json, &zone)?)?;
+            print(&shown(
+                &status,
+                &directories.state,
+                (json, key.is_some()),
+                &zone,
+            )?)?;
             Ok(exit_code(&status))
         }
         Answer::Not(code, text) => {
@@ -60,9 +66,10 @@ pub(super) fn status(
     }
 }
 
-fn ask(directories: &Directories) -> anyhow::Result<Answer> {
+/// Asks for all, or for the one program that `key` names.
+fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
     Ok(match Service::find(directories) {
-        Service::Published(status) => Answer::Published(status),
+        Service::Published(status) => Answer::Published(of_key(status, key)?),
         Service::NotRunning(status) => {
             let since = status.map(|status| {
                 let time = in_words(status.updated_at.into(), SystemTime::now(), &local_zone());
@@ -84,6 +91,23 @@ fn ask(directories: &Directories) -> anyhow::Result<Answer> {
     })
 }
 
+/// What is published of the program that `key` names.
+fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
+    let Some(key) = key else {
+        return Ok(status);
+    };
+    let is_meant = |process: &ProcessStatus| {
+        process.key.eq_ignore_ascii_case(key) || process.name.eq_ignore_ascii_case(key)
+    };
+    let known = list(status.processes.iter().map(|process| &process.key));
+    status.processes.retain(is_meant);
+    if status.processes.is_empty() {
+        let text = t!("control.unknown_key", key = printable(key), known = known);
+        anyhow::bail!("{text}");
+    }
+    Ok(status)
+}
+
 fn exit_code(status: &Status) -> ExitCode {
     if status.is_all_well() {
         ExitCode::SUCCESS
@@ -92,7 +116,12 @@ fn exit_code(status: &Status) -> ExitCode {
     }
 }
 
-fn shown(status: &Status, state_dir: &Path, json: bool, zone: &TimeZone) -> anyhow::Result<String> {
+fn shown(
+    status: &Status,
+    state_dir: &Path,
+    (json, is_one): (bool, bool),
+    zone: &TimeZone,
+) -> anyhow::Result<String> {
     if json {
         let json = serde_json::to_string(status).with_context(|| t!("errors.json"))?;
         return Ok(json + "\n");
@@ -100,17 +129,33 @@ fn shown(status: &Status, state_dir: &Path, json: bool, zone: &TimeZone) -> anyh
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // What can't be read is missing from the table; the service says why in the journal.
     let remembered = state::read(state_dir).unwrap_or_default();
+    // Where a program belongs is told of one that was asked for only.
+    let mut status = status.clone();
+    if !is_one {
+        status
+            .processes
+            .iter_mut()
+            .for_each(|process| process.session = None);
+    }
+    let status = &status;
     let now = SystemTime::now();
     Ok(table(status, &remembered, now, zone, is_coloured))
 }
 
 /// Shows the status whenever it has changed. Ends when it is interrupted, or nobody reads any more.
-fn watch(directories: &Directories, json: bool, zone: &TimeZone) -> anyhow::Result<ExitCode> {
+fn watch(
+    directories: &Directories,
+    key: Option<&str>,
+    json: bool,
+    zone: &TimeZone,
+) -> anyhow::Result<ExitCode> {
     let is_terminal = io::stdout().is_terminal();
     let mut before = String::new();
     loop {
-        let text = match ask(directories) {
-            Ok(Answer::Published(status)) => shown(&status, &directories.state, json, zone)?,
+        let text = match ask(directories, key) {
+            Ok(Answer::Published(status)) => {
+                shown(&status, &directories.state, (json, key.is_some()), zone)?
+            }
             Ok(Answer::Not(_, text)) => text + "\n",
             Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
@@ -181,7 +226,7 @@ fn table(
                     } else {
                         process.state
                     };
-                    let colour = colour(state);
+                    let colour = colour(process, state);
                     line += &format!("\u{1b}[{colour}m{cell}\u{1b}[0m{pad}");
                 }
                 None => line += &format!("{cell}{pad}"),
@@ -257,6 +302,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
         notes.push(t!("status.pids", pids = pids).into_owned());
     }
     notes.extend(details(process));
+    let session = process.session.as_ref().map(Phrase::translated);
+    notes.extend(session.map(|session| printable(&session)));
     if process.state == State::Stuck {
         notes.push(t!("status.reboot").into_owned());
     }
@@ -291,6 +338,7 @@ pub(super) fn state(state: State) -> String {
         State::Up => t!("status.up"),
         State::Starting => t!("status.starting"),
         State::Down => t!("status.down"),
+        State::Waiting => t!("status.waiting"),
         State::Backoff => t!("status.backoff"),
         State::Unhealthy => t!("status.unhealthy"),
         State::Stuck => t!("status.stuck"),
@@ -302,10 +350,12 @@ pub(super) fn state(state: State) -> String {
 }
 
 /// Green, yellow or red (console_codes(4)).
-fn colour(state: State) -> u8 {
+fn colour(process: &ProcessStatus, state: State) -> u8 {
+    let is_well = process.waiting_for == Some(WaitingFor::Login);
     match state {
+        State::Waiting if is_well => 32,
         State::Up => 32,
-        State::Starting | State::Backoff | State::Paused => 33,
+        State::Starting | State::Waiting | State::Backoff | State::Paused => 33,
         State::Down | State::Unhealthy | State::Stuck | State::Misfit | State::Unknown => 31,
     }
 }
@@ -356,6 +406,8 @@ mod tests {
             duplicates: Vec::new(),
             since: at("2026-03-02T11:00:00Z"),
             restarts: 7,
+            waiting_for: None,
+            session: None,
             next_start: None,
             paused_until: None,
             last_restart: None,

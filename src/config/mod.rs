@@ -28,7 +28,7 @@ pub use check::{CheckAction, CheckKind, CheckSettings};
 pub use hook::HookSettings;
 pub use problem::{ConfigError, Problem};
 pub use salvage::Salvage;
-pub use settings::{Launcher, ProcessSettings, Settings, Start};
+pub use settings::{Launcher, ProcessSettings, SessionMode, Settings, Start};
 pub use values::{ByteSize, Percent, TcpAddress, TimesOfDay};
 
 use crate::machine::Policy;
@@ -327,6 +327,7 @@ fn process(
             targets.push((key.clone(), value.clone()));
         }
     }
+    let session = session(&mut section, problems);
     let start = start(&mut section, problems);
     let policy = Policy {
         is_unit: matches!(start, Some(Start::Unit(_))),
@@ -339,6 +340,7 @@ fn process(
         target: target?.value,
         start: start?,
         launcher,
+        session,
         policy,
         checks,
     })
@@ -485,6 +487,23 @@ fn valid_user(user: NameOrNumber) -> Result<User, Phrase> {
 enum NameOrNumber {
     Name(String),
     Number(u32),
+}
+
+/// Whether the program belongs on the screen; a unit runs where systemd runs it.
+fn session(section: &mut Section<'_>, problems: &mut Problems<'_>) -> SessionMode {
+    let expected = phrase!("\"graphical\", \"none\" or \"auto\"");
+    let given = section.take::<SessionMode>("session", &expected, problems);
+    let Some(Located { value, offset }) = given else {
+        return SessionMode::None;
+    };
+    if value != SessionMode::None && section.find("unit").is_some() {
+        let message = phrase!(
+            "a unit runs where systemd runs it, not on the screen: give the command that starts the \
+             program instead of unit"
+        );
+        problems.add(offset, section.path("session"), message);
+    }
+    value
 }
 
 /// Exactly one of `command` and `unit`.

@@ -53,6 +53,11 @@ pub(super) fn policy(
             &phrase!("\"warn\" or \"stop-newest\""),
             otherwise.duplicates,
         ),
+        autostart_timeout: rules.duration(
+            "autostart_timeout",
+            FROM_ZERO,
+            otherwise.autostart_timeout,
+        ),
         dry_run: rules.word("dry_run", &true_or_false(), otherwise.dry_run),
         is_unit: otherwise.is_unit,
     };

@@ -44,6 +44,8 @@ pub struct ProcessSettings {
     pub start: Start,
     /// How a `command` is started; the same for all processes.
     pub launcher: Launcher,
+    /// Whether it belongs on the screen of whoever is logged in.
+    pub session: SessionMode,
     /// The rules that its supervision keeps to.
     pub policy: Policy,
     /// Its health checks, in the order of the file.
@@ -88,6 +90,28 @@ pub enum Launcher {
     Systemd,
     /// As a detached child of the watchdog.
     Direct,
+}
+
+/// Whether a program belongs on the screen of whoever is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionMode {
+    /// It is a window, and runs as that user.
+    Graphical,
+    /// It does without a screen.
+    #[default]
+    None,
+    /// It is a window where the sessions of the machine start it by themselves.
+    Auto,
+}
+
+/// Whether it is as without the setting, which is then not written.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to what it may leave out"
+)]
+fn is_nowhere(mode: &SessionMode) -> bool {
+    *mode == SessionMode::None
 }
 
 impl Settings {
@@ -207,6 +231,7 @@ impl Settings {
                 user: user.as_ref().map(|user| user.name.as_str()),
                 command,
                 unit,
+                session: process.session,
                 policy: (&process.policy).into(),
                 check: process.checks.iter().map(CheckSection::from).collect(),
             };
@@ -248,6 +273,8 @@ struct ProcessSection<'a> {
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_nowhere")]
+    session: SessionMode,
     #[serde(flatten)]
     policy: PolicySection,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -276,6 +303,8 @@ struct PolicySection {
     #[serde(serialize_with = "as_duration")]
     crash_loop_window: Duration,
     duplicates: Duplicates,
+    #[serde(serialize_with = "as_duration")]
+    autostart_timeout: Duration,
     dry_run: bool,
 }
 
@@ -293,6 +322,7 @@ impl From<&Policy> for PolicySection {
             crash_loop_restarts: policy.crash_loop_restarts,
             crash_loop_window: policy.crash_loop_window,
             duplicates: policy.duplicates,
+            autostart_timeout: policy.autostart_timeout,
             dry_run: policy.dry_run,
         }
     }

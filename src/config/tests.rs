@@ -127,7 +127,8 @@ fn every_rule_may_stand_at_the_top_and_in_a_section() {
     let rules = "interval = \"1s\"\nstart_timeout = \"2s\"\nstop_timeout = \"3s\"\n\
         stopped_timeout = \"4s\"\nrestart_burst = 0\nrestart_delay = \"0s\"\n\
         restart_delay_max = \"5s\"\nstable_after = \"6s\"\ncrash_loop_restarts = 7\n\
-        crash_loop_window = \"8s\"\nduplicates = \"stop-newest\"\ndry_run = true\n";
+        crash_loop_window = \"8s\"\nduplicates = \"stop-newest\"\n\
+        autostart_timeout = \"9s\"\ndry_run = true\n";
     let second = Duration::from_secs(1);
     let expected = Policy {
         interval: second,
@@ -141,6 +142,7 @@ fn every_rule_may_stand_at_the_top_and_in_a_section() {
         crash_loop_restarts: 7,
         crash_loop_window: 8 * second,
         duplicates: Duplicates::StopNewest,
+        autostart_timeout: 9 * second,
         dry_run: true,
         is_unit: false,
     };
@@ -152,6 +154,42 @@ fn every_rule_may_stand_at_the_top_and_in_a_section() {
     assert_eq!(settings.policy, Policy::default());
     assert_eq!(settings.processes[0].policy, expected);
     assert_eq!(settings.processes[1].policy, Policy::default());
+}
+
+#[test]
+fn only_a_command_belongs_on_the_screen() {
+    let section = |rest: &str| format!("[process.a]\nname = \"A\"\n{rest}\n");
+    let mode = |rest: &str| parsed(&section(rest)).processes[0].session;
+    let command = "command = [\"/a\"]\n";
+    assert_eq!(mode(command), SessionMode::None);
+    for (word, expected) in [
+        ("graphical", SessionMode::Graphical),
+        ("none", SessionMode::None),
+        ("auto", SessionMode::Auto),
+    ] {
+        assert_eq!(mode(&format!("{command}session = \"{word}\"")), expected);
+    }
+    assert_eq!(
+        mode("unit = \"a.service\"\nsession = \"none\""),
+        SessionMode::None
+    );
+    for session in ["graphical", "auto"] {
+        let problems = refused(&section(&format!(
+            "unit = \"a.service\"\nsession = \"{session}\""
+        )));
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}");
+        };
+        assert_eq!(
+            (problem.line, problem.key.as_str()),
+            (Some(4), "process.a.session")
+        );
+    }
+    let problems = refused(&section(&format!("{command}session = \"x11\"")));
+    assert_eq!(
+        problems[0].message.to_string(),
+        "must be \"graphical\", \"none\" or \"auto\", not \"x11\""
+    );
 }
 
 #[test]
@@ -399,6 +437,7 @@ fn arbitrary_policy() -> impl Strategy<Value = Policy> {
                 crash_loop_restarts,
                 crash_loop_window: window,
                 duplicates,
+                autostart_timeout: delay / 3,
                 dry_run,
                 is_unit: false,
             }
@@ -611,6 +650,7 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
             });
             let name = ProcessName::new(format!("{n}{}", name.replace('/', "|")));
             let is_unit = matches!(start, Start::Unit(_));
+            let modes = [SessionMode::None, SessionMode::Graphical, SessionMode::Auto];
             ProcessSettings {
                 key,
                 target: Target {
@@ -618,6 +658,11 @@ fn arbitrary_settings() -> impl Strategy<Value = Settings> {
                     cmdline: cmdline.map(|cmdline| CmdlinePattern::new(&cmdline).unwrap()),
                     user: user.map(|user| User::find(&user).unwrap().unwrap()),
                     ..Target::named(name)
+                },
+                session: if is_unit {
+                    SessionMode::None
+                } else {
+                    modes[n % 3]
                 },
                 start,
                 launcher,

@@ -38,7 +38,7 @@ use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, LatestMessage, Status};
+use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -204,6 +204,13 @@ async fn ping_due(alarm: &mut Alarm, liveness: &Liveness) {
         Some(time) => alarm.at(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// Why a program that belongs on the screen can't be started now: there is nobody.
+fn nobody_to_start_it_for(status: &ProcessStatus) -> Option<Phrase> {
+    let is_nobody = |why: &WaitingFor| matches!(why, WaitingFor::Login | WaitingFor::Display);
+    status.waiting_for.as_ref().filter(|why| is_nobody(why))?;
+    status.wording.first().cloned()
 }
 
 /// A reason as it is told: printable, and no longer than a line.
@@ -482,7 +489,8 @@ impl Service {
                 let table = ProcessTable::new("/proc");
                 let hooks = self.hooks.clone();
                 let (commands, asked) = mpsc::channel(COMMANDS);
-                let task = supervise(receiver, asked, table, slot.clone(), hooks, epoch);
+                let place = (epoch, self.options.directories.runtime.clone());
+                let task = supervise(receiver, asked, table, slot.clone(), hooks, place);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,
@@ -573,7 +581,10 @@ impl Service {
             }
             (Request::Restart { .. }, Some(supervised)) => {
                 let settings = supervised.settings.borrow();
-                let obstacle = if settings.policy.dry_run {
+                let nobody = nobody_to_start_it_for(&supervised.slot.get().status);
+                let obstacle = if nobody.is_some() {
+                    nobody
+                } else if settings.policy.dry_run {
                     Some(phrase!(
                         "dry_run = true in the configuration, so nothing is started"
                     ))

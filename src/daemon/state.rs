@@ -98,6 +98,7 @@ struct OfTheBoot {
     seen_alive: Option<Instant>,
     #[serde(with = "absence")]
     absence: Option<Absence>,
+    session_uid: Option<u32>,
     #[serde(skip)]
     pause: Option<Pause>,
     program: Option<Program>,
@@ -571,6 +572,7 @@ mod tests {
                     noticed: now,
                     cause: Cause::Killed(9),
                 }),
+                session_uid: Some(1000),
                 pause: Some(Pause {
                     until: now + 60 * second,
                     reason: Some("driver".into()),

@@ -16,6 +16,7 @@ mod processes;
 mod program;
 mod rivals;
 mod root;
+mod screen;
 mod second_watchdog;
 mod service;
 mod standing;
@@ -161,6 +162,7 @@ pub fn examine(machine: &Machine) -> Examination {
         driver::examine(&config.settings, &mut view, &running, &mut found);
         program::examine(&config.settings, machine, &mut view, &mut found);
         processes::examine(config, &mut view, &running, &mut found);
+        screen::examine(config, &mut view, &mut found);
         service::examine_version(&machine.systemd, &config.settings, &mut found);
     }
     journal::examine(&mut view, &mut found);

@@ -37,10 +37,7 @@ pub(super) fn examine(
     let Some(status) = published(view) else {
         return;
     };
-    found.is_all_up = status
-        .processes
-        .iter()
-        .all(|process| process.state == State::Up);
+    found.is_all_up = status.processes.iter().all(ProcessStatus::is_well);
     let zone = local_zone();
     for process in &status.processes {
         let Some(mut finding) = judge(process, now, &zone) else {
@@ -62,7 +59,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
     let why = printable(&details.join("; "));
     let output = format!("sudo journalctl -u {} -n 30 --no-pager", unit_of(key));
     let (id, text, command) = match process.state {
-        State::Up => return None,
+        _ if process.is_well() => return None,
         State::Paused => {
             let until = process
                 .paused_until
@@ -96,7 +93,12 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
             t!("doctor.unhealthy", name = name, why = why),
             format!("sudo mfe-watchdog restart {key}"),
         ),
-        State::Starting | State::Stuck | State::Misfit | State::Unknown => {
+        State::Up
+        | State::Starting
+        | State::Waiting
+        | State::Stuck
+        | State::Misfit
+        | State::Unknown => {
             let text = if why.is_empty() {
                 t!("doctor.not_up", name = name, since = since)
             } else {

@@ -41,6 +41,8 @@ pub enum Kind {
     Adopted,
     /// A process is gone.
     Down,
+    /// A process waits for somebody at the screen.
+    Waiting,
     /// A process is being started.
     Starting,
     /// A process is back.
@@ -79,7 +81,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Startup,
         Self::Shutdown,
         Self::Reloaded,
@@ -93,6 +95,7 @@ impl Kind {
         Self::Up,
         Self::Adopted,
         Self::Down,
+        Self::Waiting,
         Self::Starting,
         Self::Restarted,
         Self::StartFailed,
@@ -145,6 +148,7 @@ impl Kind {
             Self::Up => ("up", "5db11d844e1a4cd693473ad33378d9d2"),
             Self::Adopted => ("adopted", "bb41da226d2c48a1a5708c22afac065f"),
             Self::Down => ("down", "916f5179aff047be88f666177ee0fb02"),
+            Self::Waiting => ("waiting", "9dc955e4aafa4f68ae68a21fb1a2e12d"),
             Self::Starting => ("starting", "9f741005b2db4556b225b684aa43bcc4"),
             Self::Restarted => ("restarted", "1439a30c18f24f51a2de30e97d823636"),
             Self::StartFailed => ("start_failed", "244e294d88794f1cbfb59d96032ff91a"),
@@ -245,6 +249,8 @@ impl Message {
             | Kind::Impostor
             | Kind::MainEnded
             | Kind::Duplicate => tell!(warn),
+            // Nobody can be found for the display that runs: a problem, unlike a login to come.
+            Kind::Waiting if self.cause == Some("display") => tell!(warn),
             _ => tell!(info),
         }
     }

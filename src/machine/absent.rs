@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::alive::killed;
+use super::screen::NOT_YET;
 use super::termination::Termination;
 use super::{Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Phase, Started};
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
@@ -17,8 +18,11 @@ impl Machine {
         sighting: &Sighting,
         actions: &mut Vec<Action>,
     ) {
+        if self.screen_decides(now, sighting, actions) {
+            return;
+        }
         match self.phase {
-            Phase::New | Phase::Up | Phase::Replacing | Phase::Misfit => {
+            Phase::New | Phase::Up | Phase::Replacing | Phase::Misfit | Phase::Waiting => {
                 self.found_gone(now, sighting, actions);
             }
             Phase::Starting => self.start_awaited(now, sighting, actions),
@@ -118,6 +122,11 @@ impl Machine {
         let is_left = self.is_left().unwrap_or(true);
         let is_over = now >= self.attempt.deadline;
         match self.attempt.ended {
+            Some(ExitStatus::Code(code))
+                if code == i32::from(NOT_YET) && self.screen.uid().is_some() && !is_left =>
+            {
+                self.start_failed(now, StartFailure::NotReady, actions);
+            }
             Some(status) if !status.is_success() && !is_left => {
                 if self.attempt.may_have_gone_elsewhere && !is_over {
                     self.look_at_start_again(now);
@@ -374,6 +383,10 @@ impl Machine {
             }
         };
         self.next_look = self.retry_at.min(cycle);
+        if failure == StartFailure::NotReady {
+            self.is_not_ready(actions);
+            return;
+        }
         // That it is being replaced is a matter of moments: the status says so, and nobody else need know.
         let is_passing = matches!(failure, StartFailure::BeingReplaced(_));
         if self.start_failure.as_ref() != Some(&failure) && !is_passing {
@@ -395,7 +408,7 @@ impl Machine {
     }
 
     /// Why those that were `known` to live are gone.
-    fn cause(&self, known: &[ProcessId], sighting: &Sighting) -> Cause {
+    pub(super) fn cause(&self, known: &[ProcessId], sighting: &Sighting) -> Cause {
         if known.is_empty() {
             return Cause::Absent;
         }

@@ -26,7 +26,11 @@ impl Machine {
         let ids: Vec<ProcessId> = alive.iter().map(|copy| copy.id).collect();
         let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
         let is_same = known(&self.alive);
-        let change = self.report_alive(now, &ids, is_same, was_unknown);
+        let change = if self.phase == Phase::Waiting {
+            self.is_at_screen(ids.iter().map(|id| id.pid).collect())
+        } else {
+            self.report_alive(now, &ids, is_same, was_unknown)
+        };
         let restarted = match change {
             Some(Change::Restarted { cause, .. }) => Some(cause),
             _ => None,
@@ -91,7 +95,7 @@ impl Machine {
                 )
             );
         match self.phase {
-            Phase::New | Phase::Held | Phase::Misfit => Some(adopted()),
+            Phase::New | Phase::Held | Phase::Misfit | Phase::Waiting => Some(adopted()),
             Phase::Up | Phase::Replacing if !is_same => Some(adopted()),
             Phase::Up | Phase::Replacing => was_unknown.then_some(Change::Up { pid }),
             _ if !ours_may_have => Some(adopted()),
@@ -396,6 +400,7 @@ impl Machine {
                 self.hold = None;
                 self.look_at_all(now);
             }
+            Phase::Waiting => self.wait_is_over(now, actions),
             Phase::New
             | Phase::Replacing
             | Phase::Starting

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::seat::Wait;
 use crate::proc::Impostor;
 use crate::sys::exit_status::ExitStatus;
 use crate::text::phrase::{self, Phrase, phrase};
@@ -35,6 +36,10 @@ pub enum StartFailure {
     BeingReplaced(String),
     /// The start program can't be run: what was tried and the system's own words.
     NotRun(Phrase),
+    /// Nobody is logged in at the screen on which it belongs.
+    NobodyLoggedIn,
+    /// The session in which it belongs isn't ready for it.
+    NotReady,
     /// The start program reported a failure.
     Failed(ExitStatus),
     /// systemd reported a failure, in its own words.
@@ -73,6 +78,8 @@ impl StartFailure {
                     program = program.as_str()
                 )
             }
+            Self::NobodyLoggedIn => phrase!("nobody is logged in at the screen"),
+            Self::NotReady => phrase!("the session at the screen isn't ready for it"),
             Self::NotRun(why) | Self::Unit(why) => why.clone(),
             Self::Failed(status) => phrase!(
                 "the start program failed with %{status}",
@@ -129,6 +136,8 @@ pub enum Cause {
     Requested,
     /// The service has ended it, because it was left of a start and never became the program.
     Late,
+    /// The service has ended it, because it ran outside the session at the screen.
+    Outside,
 }
 
 impl Cause {
@@ -144,6 +153,7 @@ impl Cause {
             Self::Duplicate => "duplicate",
             Self::Requested => "requested",
             Self::Late => "late",
+            Self::Outside => "outside",
         }
     }
 }
@@ -168,6 +178,9 @@ impl fmt::Display for Cause {
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
             Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
             Self::Late => f.write_str("was ended because it never became the program"),
+            Self::Outside => {
+                f.write_str("was ended because it ran outside the session at the screen")
+            }
         }
     }
 }
@@ -195,6 +208,13 @@ pub enum Change {
         cause: Cause,
         /// How long its start has to wait.
         wait: Duration,
+    },
+    /// It waits for somebody at the screen, or for his session.
+    Waiting {
+        /// For what.
+        why: Wait,
+        /// The user at the screen, printable.
+        user: Option<String>,
     },
     /// It is being started.
     Starting,

@@ -16,6 +16,8 @@ mod change;
 mod command;
 mod copies;
 mod policy;
+mod screen;
+mod seat;
 mod termination;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use crate::sys::exit_status::ExitStatus;
 use crate::sys::timer::next_multiple;
 use crate::text::phrase::Phrase;
 use copies::Copies;
+use screen::Screen;
 use termination::Termination;
 
 pub use backoff::Backoff;
@@ -36,6 +39,8 @@ pub(crate) use copies::second_copies;
 pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
 pub use command::CommandId;
 pub use policy::{Duplicates, Policy};
+pub use screen::{NOT_YET, Stray};
+pub use seat::{Seat, Sitting, Wait};
 
 /// The first pause before looking whether a start has succeeded, or an end; it doubles up to
 /// [`LAST_POLL`].
@@ -91,6 +96,10 @@ pub enum Event {
     MayHaveGoneElsewhere,
     /// Why nothing could be started now; `None` if something could.
     Obstacle(Option<StartFailure>),
+    /// Who is at the screen, if the program belongs there: as of the look that is told next.
+    AtScreen(Seat),
+    /// Which processes our own starts have left where they are nobody's, as of the look that is told next.
+    Strays(Vec<Stray>),
     /// Whose the first one is and what it runs, where no rules say what that has to be.
     Identified {
         /// That.
@@ -198,6 +207,8 @@ pub enum Phase {
     Held,
     /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
     Misfit,
+    /// It waits for somebody at the screen, or for his session.
+    Waiting,
     /// It has died again and again: the next start waits.
     Backoff,
     /// The last start failed; the next try comes in the next cycle.
@@ -242,6 +253,8 @@ pub struct Memory {
     pub seen_alive: Option<Instant>,
     /// The outage that lasted.
     pub absence: Option<Absence>,
+    /// The user in whose session it was, if it was in one.
+    pub session_uid: Option<u32>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
     /// What the program was when it was last known to be that.
@@ -405,6 +418,8 @@ pub struct Machine {
     clearing: Option<Termination>,
     late_starts: u32,
     hold: Option<Hold>,
+    /// Who is at the screen, and what that means for a program that belongs there.
+    screen: Screen,
     /// Why nothing could be started, when that was last asked.
     obstacle: Option<StartFailure>,
     /// How many starts in a row have failed.
@@ -484,6 +499,7 @@ impl Machine {
             clearing: None,
             late_starts: 0,
             hold: None,
+            screen: Screen::new(now),
             obstacle: None,
             failed_starts: 0,
             retry_at: now,
@@ -561,6 +577,7 @@ impl Machine {
             // It goes on: when it ended is for whoever reads this to say.
             seen_alive: None,
             absence: self.absence,
+            session_uid: self.screen.uid(),
             pause,
             program: self.program.clone(),
         }
@@ -777,6 +794,8 @@ impl Machine {
             }
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
+            Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
+            Event::Strays(strays) => self.strays_are(now, &strays),
             Event::Identified { who, is_foreign } => {
                 self.identified(now, who, is_foreign, &mut actions);
             }
@@ -897,9 +916,15 @@ impl Machine {
             self.more_alive = sighting.more_alive;
         }
         let more = sighting.more_impostors;
-        let impostors = self
-            .copies
-            .impostors(now, &sighting.impostors, more, is_whole);
+        let impostors = if self.screen.is_empty() {
+            copies::News {
+                each: Vec::new(),
+                others: None,
+            }
+        } else {
+            self.copies
+                .impostors(now, &sighting.impostors, more, is_whole)
+        };
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
             let since = self
@@ -908,11 +933,17 @@ impl Machine {
                 .and_then(|memory| memory.starting_since);
             self.started = Some(Started::inherited(now, since));
         }
-        let alive = self.recognised(sighting, actions);
+        let alive = if self.screen.is_empty() {
+            Vec::new()
+        } else {
+            self.recognised(sighting, actions)
+        };
         if !sighting.alive.is_empty() {
             self.seen_alive = Some(now);
         }
-        if !alive.is_empty() {
+        if self.screen.is_empty() {
+            self.wait_for_somebody(now, actions);
+        } else if !alive.is_empty() {
             self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
         } else if self.misfit.is_some() || self.refused_by_stricter_rules(sighting, actions) {
@@ -928,11 +959,13 @@ impl Machine {
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }
-        // A misfit has been told as that.
+        self.end_strays(now, actions);
+        // A misfit has been told as that, and one that is ended as that.
         let misfit = self.misfit.as_ref();
         let is_misfit = |id: &ProcessId| misfit.is_some_and(|misfit| misfit.ids.contains(id));
         let each = impostors.each.into_iter();
-        let told = each.filter(|impostor| !is_misfit(&impostor.id));
+        let is_left_alone = |id: ProcessId| !is_misfit(&id) && !self.screen.is_stray(id);
+        let told = each.filter(|impostor| is_left_alone(impostor.id));
         let told = told.map(Change::Impostor);
         let others = impostors.others.map(Change::MoreImpostors);
         actions.extend(told.chain(others).map(Action::Tell));

@@ -32,6 +32,8 @@ pub struct Policy {
     pub crash_loop_window: Duration,
     /// What becomes of a second copy.
     pub duplicates: Duplicates,
+    /// How long after a session's begin its own autostart may take to bring the program up.
+    pub autostart_timeout: Duration,
     /// Everything is decided and said, and nothing is done.
     pub dry_run: bool,
     /// Whether it is a systemd unit that is started, and stopped.
@@ -52,6 +54,7 @@ impl Default for Policy {
             crash_loop_restarts: 5,
             crash_loop_window: Duration::from_secs(300),
             duplicates: Duplicates::Warn,
+            autostart_timeout: Duration::from_secs(120),
             dry_run: false,
             is_unit: false,
         }

@@ -148,6 +148,8 @@ pub enum State {
     Up,
     /// It didn't: an index into the process's outages.
     Down(usize),
+    /// It belongs on the screen, and nobody was logged in there, or had just come.
+    NobodyLoggedIn,
     /// Nobody can tell.
     NotObserved(Reason),
 }
@@ -330,6 +332,19 @@ impl Track {
         self.set(at, State::Down(self.outages.len() - 1));
     }
 
+    /// It waits for somebody at the screen, or, with another cause, can't be started there: that is an
+    /// outage, for somebody sits there.
+    fn waits(&mut self, at: u64, cause: Option<&str>) {
+        match cause {
+            Some("login" | "autostart") => self.set(at, State::NobodyLoggedIn),
+            _ if matches!(self.state, State::Down(_)) => {}
+            cause => {
+                let was_up = self.state == State::Up;
+                self.go_down(at, cause.map(str::to_owned), was_up);
+            }
+        }
+    }
+
     fn outage(&mut self) -> Option<&mut Outage> {
         match self.state {
             State::Down(index) => self.outages.get_mut(index),
@@ -468,6 +483,7 @@ impl Track {
                 }
             }
             State::Up
+            | State::NobodyLoggedIn
             | State::NotObserved(Reason::NoRecord | Reason::NotRunning | Reason::Lost) => {
                 let begin = now.axis.saturating_sub(outage);
                 let bound = match (self.state, lost) {
@@ -834,6 +850,7 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
             track.noticed = at.monotonic;
             track.go_down(at.axis, event.cause.clone(), was_up);
         }
+        Kind::Waiting => track.waits(at.axis, event.cause.as_deref()),
         Kind::StartFailed => {
             if let Some(outage) = track.outage() {
                 outage.start_failed = true;

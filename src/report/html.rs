@@ -26,6 +26,9 @@ const HEIGHT: u64 = 60;
 /// What runs is drawn lower than what is down, so that it takes no colour to tell them apart.
 const UP_TOP: u64 = 20;
 
+/// The same of the time when nobody was logged in.
+const NOBODY_TOP: u64 = 40;
+
 /// More rows than this are in no table: the latest are, and how many there are besides.
 const ROWS_MAX: usize = 500;
 
@@ -83,14 +86,14 @@ pub fn html(report: &Report) -> String {
 "#,
         language = &*rust_i18n::locale(),
         period = escape(&period),
-        legend = legend(),
+        legend = legend(report),
         definition = escape(&t!("report.definition")),
         made_by = escape(&t!("report.made_by", version = env!("CARGO_PKG_VERSION"))),
     )
 }
 
 /// What the timelines' shapes mean.
-fn legend() -> String {
+fn legend(report: &Report) -> String {
     let item = |interval: State, words: &str| {
         let (class, top) = look(interval);
         format!(
@@ -101,8 +104,15 @@ fn legend() -> String {
         )
     };
     let not_observed = State::NotObserved(super::history::Reason::NoRecord);
+    let mut records = report.past.processes.values();
+    let is_nobody = |interval: &Interval| interval.state == State::NobodyLoggedIn;
+    let nobody = if records.any(|record| record.intervals.iter().any(is_nobody)) {
+        item(State::NobodyLoggedIn, &t!("report.nobody"))
+    } else {
+        String::new()
+    };
     format!(
-        "<ul class=\"legend\">\n{}{}{}</ul>\n",
+        "<ul class=\"legend\">\n{}{}{}{nobody}</ul>\n",
         item(State::Up, &t!("report.up")),
         item(State::Down(0), &t!("report.down")),
         item(not_observed, &t!("report.not_observed"))
@@ -220,6 +230,7 @@ fn look(state: State) -> (&'static str, u64) {
         State::Up => ("up", UP_TOP),
         State::Down(_) => ("down", 0),
         State::NotObserved(_) => ("none", UP_TOP),
+        State::NobodyLoggedIn => ("nobody", NOBODY_TOP),
     }
 }
 

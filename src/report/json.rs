@@ -27,6 +27,7 @@ struct Process<'a> {
     up_ms: u64,
     down_ms: u64,
     not_observed_ms: u64,
+    nobody_logged_in_ms: u64,
     restarts: usize,
     restarts_per_day: Option<f64>,
     unhealthy: usize,
@@ -34,6 +35,7 @@ struct Process<'a> {
     mean_time_to_recover_ms: Option<u64>,
     outages: Vec<Outage<'a>>,
     not_observed: Vec<NotObserved>,
+    nobody_logged_in: Vec<Span>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +52,12 @@ struct Outage<'a> {
     in_pause: bool,
     begin_seen: bool,
     end_seen: bool,
+}
+
+#[derive(Serialize)]
+struct Span {
+    from: Timestamp,
+    to: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -100,6 +108,14 @@ fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
         }),
         _ => None,
     });
+    let nobody = record
+        .intervals
+        .iter()
+        .filter(|interval| interval.state == State::NobodyLoggedIn);
+    let nobody = nobody.map(|interval| Span {
+        from: timestamp(interval.from),
+        to: timestamp(interval.to),
+    });
     Process {
         key,
         availability_percent: figures.availability().map(|share| decimal(share, 1000)),
@@ -107,6 +123,7 @@ fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
         up_ms: figures.up / 1000,
         down_ms: figures.down / 1000,
         not_observed_ms: figures.not_observed / 1000,
+        nobody_logged_in_ms: figures.nobody / 1000,
         restarts: record.restarts,
         restarts_per_day: figures
             .per_day(record.restarts)
@@ -116,6 +133,7 @@ fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
         mean_time_to_recover_ms: figures.mean_time_to_recover.map(|mean| mean / 1000),
         outages: outages.collect(),
         not_observed: not_observed.collect(),
+        nobody_logged_in: nobody.collect(),
     }
 }
 

@@ -55,6 +55,8 @@ struct Figures {
     up: u64,
     down: u64,
     not_observed: u64,
+    /// Nobody was logged in at the screen on which it belongs.
+    nobody: u64,
     longest_outage: Option<u64>,
     /// On average over the outages of which both ends were seen.
     mean_time_to_recover: Option<u64>,
@@ -78,6 +80,7 @@ impl Figures {
                 State::Up => &mut figures.up,
                 State::Down(_) => &mut figures.down,
                 State::NotObserved(_) => &mut figures.not_observed,
+                State::NobodyLoggedIn => &mut figures.nobody,
             } += interval.length();
         }
         let outages = outages(record);
@@ -93,8 +96,14 @@ impl Figures {
         figures
     }
 
+    /// For how long it ran, or should have.
     fn observed(&self) -> u64 {
         self.up + self.down
+    }
+
+    /// For how long it is known how it was: nobody missed it while nobody was logged in.
+    fn known(&self) -> u64 {
+        self.observed() + self.nobody
     }
 
     /// The share of the observed time in which the process was up, in thousandths of a percent,
@@ -105,7 +114,8 @@ impl Figures {
 
     /// The share of the period that is observed, likewise.
     fn observed_share(&self) -> Option<u64> {
-        share(self.observed(), self.observed() + self.not_observed)
+        let known = self.known();
+        share(known, known + self.not_observed)
     }
 
     /// How many of something there were on a day on average, in tenths; `None` if less than a day is

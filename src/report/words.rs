@@ -126,7 +126,7 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
     let observed = t!(
         "report.share_and_time",
         share = percent(figures.observed_share()),
-        time = duration(figures.observed())
+        time = duration(figures.known())
     );
     let of_outages = t!(
         "report.count_and_time",
@@ -134,6 +134,7 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
         time = duration(figures.down)
     );
     let restarts = count_per_day(record.restarts, figures.per_day(record.restarts));
+    let nobody = (figures.nobody > 0).then(|| (t!("report.nobody"), duration(figures.nobody)));
     [
         (t!("report.availability"), percent(figures.availability())),
         (t!("report.observed"), observed.into_owned()),
@@ -144,6 +145,7 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
         (t!("report.unhealthy"), record.unhealthy.to_string()),
     ]
     .into_iter()
+    .chain(nobody)
     .map(|(label, value)| (label.into_owned(), value))
     .collect()
 }
@@ -160,6 +162,7 @@ pub(super) fn cause(placed: &Placed, now: u64) -> String {
         Some("unhealthy") => t!("report.cause_unhealthy").into_owned(),
         Some("requested") => t!("report.cause_requested").into_owned(),
         Some("duplicate") => t!("report.cause_duplicate").into_owned(),
+        Some("display" | "session") => t!("report.cause_session").into_owned(),
         Some(other) => other.to_owned(),
         None => t!("report.nothing").into_owned(),
     };

@@ -72,11 +72,16 @@ fn file_name(key: &str) -> String {
     format!("asked-{key}")
 }
 
-/// Notes in `directory` that a start is asked for, on the ground of a look at `looked`. Where that can't be
-/// written, nothing is to be found there, rather than an older one.
-pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
+/// Notes in `directory` that a start is asked for, on the ground of a look at `looked`, and in which session
+/// if the program belongs in one. Where that can't be written, nothing is to be found there, rather than
+/// an older one.
+pub(super) fn note(directory: &Path, key: &str, looked: Moment, session: Option<&str>) {
     let name = file_name(key);
-    let content = format!("{} {PENDING}\n", looked.ticks);
+    let content = format!(
+        "{} {PENDING}\n{}\n",
+        looked.ticks,
+        session.unwrap_or_default()
+    );
     if small_file::replace(directory, &name, content.as_bytes()).is_err() {
         // It may never have been there.
         let _ = fs::remove_file(directory.join(name));
@@ -87,24 +92,39 @@ pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
 /// it counts as to come for a while ([`RECENT`]).
 pub(super) fn note_begun(directory: &Path, key: &str) {
     if let Some(Asked { since, .. }) = asked(directory, key).filter(|asked| asked.is_pending) {
-        let content = format!("{since}\n");
+        let session = asked_session(directory, key).unwrap_or_default();
+        let content = format!("{since}\n{session}\n");
         let _ = small_file::replace(directory, &file_name(key), content.as_bytes());
     }
 }
 
 /// The start that was last asked for, as was noted in `directory`.
 pub(crate) fn asked(directory: &Path, key: &str) -> Option<Asked> {
-    let text = small_file::read(directory, &file_name(key)).ok()??;
-    let mut words = std::str::from_utf8(&text).ok()?.split_ascii_whitespace();
+    let text = noted(directory, key)?;
+    let mut words = text.lines().next()?.split_ascii_whitespace();
     Some(Asked {
         since: words.next()?.parse().ok()?,
         is_pending: words.next() == Some(PENDING),
     })
 }
 
-/// Looks whether the program of `process` runs already, or is being started.
-pub(crate) fn look(process: &ProcessSettings, known: &Known) -> Verdict {
-    let look = Look::new(Path::new("/"), process, known, Moment::now());
+/// The session in which a start was last asked for, likewise.
+pub(crate) fn asked_session(directory: &Path, key: &str) -> Option<String> {
+    let noted = noted(directory, key)?;
+    let session = noted.lines().nth(1)?;
+    (!session.is_empty()).then(|| session.to_owned())
+}
+
+fn noted(directory: &Path, key: &str) -> Option<String> {
+    let text = small_file::read(directory, &file_name(key)).ok()??;
+    String::from_utf8(text).ok()
+}
+
+/// Looks whether the program of `process` runs already, or is being started. If it is to run as the user
+/// `only`, another user's is none of its copies; root's is in its way.
+pub(crate) fn look(process: &ProcessSettings, known: &Known, only: Option<u32>) -> Verdict {
+    let mut look = Look::new(Path::new("/"), process, known, Moment::now());
+    look.only = only;
     look.verdict(is_booted())
 }
 
@@ -114,6 +134,8 @@ struct Look<'a> {
     process: &'a ProcessSettings,
     known: &'a Known,
     now: Moment,
+    /// The user whose processes count, besides root's; `None` for all.
+    only: Option<u32>,
     /// This process and its ancestors.
     ours: BTreeSet<i32>,
 }
@@ -133,6 +155,7 @@ impl<'a> Look<'a> {
             process,
             known,
             now,
+            only: None,
             ours,
         }
     }
@@ -187,7 +210,11 @@ impl<'a> Look<'a> {
         let mut verdict = Verdict::Go;
         for pid in members.into_iter().filter(|pid| !self.ours.contains(pid)) {
             let member = self.read(pid).map_err(|error| in_words(&error))?;
-            let Some(member) = member else {
+            let counts = |member: &LeftOver| match (self.only, member.uid) {
+                (Some(only), Some(uid)) => uid == only || uid == 0,
+                _ => true,
+            };
+            let Some(member) = member.filter(counts) else {
                 continue;
             };
             let comm = self.process.name().comm();
@@ -391,6 +418,42 @@ mod tests {
     }
 
     #[test]
+    fn another_users_is_no_copy_of_a_sessions() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            group: UNIT_GROUP,
+            ..program(21)
+        });
+        let process = process();
+        let known = Known::default();
+        let now = Moment {
+            monotonic: Duration::from_secs(100),
+            ticks: NOW,
+        };
+        let group = |only| {
+            let mut look = Look::new(machine.root(), &process, &known, now);
+            look.only = only;
+            in_words(look.in_group().unwrap())
+        };
+        let uid = LeftOver::read(
+            &machine.path("proc"),
+            ProcessId {
+                pid: 21,
+                start_time: BASE.started,
+            },
+            &|_| false,
+        );
+        let uid = uid.unwrap().unwrap().uid.unwrap();
+        assert_eq!(group(Some(uid)), "runs: 21");
+        let other = group(Some(uid + 1));
+        assert_eq!(
+            other,
+            if uid == 0 { "runs: 21" } else { "go" },
+            "root's is in the way"
+        );
+    }
+
+    #[test]
     fn a_start_on_its_way_is_let_finish() {
         let machine = Machine::new();
         machine.runs(&Process {
@@ -471,7 +534,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(asked(directory.path(), "monitor"), None);
         let looked = Moment::now();
-        note(directory.path(), "monitor", looked);
+        note(directory.path(), "monitor", looked, Some("c2"));
         assert_eq!(
             asked(directory.path(), "monitor"),
             Some(pending(looked.ticks))
@@ -485,8 +548,12 @@ mod tests {
         }
         note_begun(directory.path(), "comunicador");
         assert_eq!(asked(directory.path(), "comunicador"), None);
+        let session = || asked_session(directory.path(), "monitor");
+        assert_eq!(session().as_deref(), Some("c2"));
+        note(directory.path(), "monitor", looked, None);
+        assert_eq!(session(), None);
         fs::create_dir(directory.path().join(".asked-monitor.new")).unwrap();
-        note(directory.path(), "monitor", looked);
+        note(directory.path(), "monitor", looked, None);
         assert_eq!(asked(directory.path(), "monitor"), None);
     }
 }

@@ -44,6 +44,11 @@ pub(crate) fn started_by(line: &str, settings: &Settings) -> Option<String> {
     })
 }
 
+/// Whether `line` starts this process.
+pub(crate) fn starts(line: &str, process: &ProcessSettings) -> bool {
+    commands(line).any(|words| is_started(process, &words))
+}
+
 /// The files that `line` may run, other than programs of the system's.
 pub(crate) fn files_run_by(line: &str) -> impl Iterator<Item = &str> {
     let words = commands(line).flatten().map(value);

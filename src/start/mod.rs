@@ -6,15 +6,19 @@ mod command;
 pub(crate) mod command_line;
 mod direct;
 pub mod exec;
+pub(crate) mod in_session;
 mod instance;
 mod job;
 mod lineage;
 #[cfg(test)]
 mod machine_for_tests;
 pub(crate) mod old_watcher;
+mod placement;
 pub(crate) mod shutdown;
 pub mod starters;
 mod unit;
+
+use std::path::Path;
 
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{StartFailure, StartOutcome, Stop};
@@ -26,6 +30,7 @@ use crate::systemd::names::unit_of;
 pub use command::id_of as command_id;
 pub use lineage::{Lineage, in_unit};
 pub(crate) use lineage::{is_command, is_own};
+pub use placement::{Placement, autostart_entry, unit_user};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -36,6 +41,25 @@ pub enum StartProgram {
     Direct(direct::Child),
     /// A unit that systemd starts for us.
     Unit(job::Job),
+}
+
+/// Where a program is to be started that belongs on the screen.
+#[derive(Debug, Clone, Copy)]
+pub struct InSession<'a> {
+    /// The session, as [`crate::session::Chosen`] names it.
+    pub id: &'a str,
+    /// Where the service publishes its settings.
+    pub runtime_dir: &'a Path,
+}
+
+impl InSession<'_> {
+    /// What starts the program of `key` there without systemd: this very program, whatever has become of
+    /// its file.
+    fn command(&self, key: &str) -> Vec<String> {
+        let directory = self.runtime_dir.display().to_string();
+        let words = ["/proc/self/exe", "exec", key, "--runtime-dir", &directory];
+        words.map(str::to_owned).into()
+    }
 }
 
 /// Whether the start command of a process can be run, as far as that can be told without running it. A
@@ -62,22 +86,35 @@ pub fn is_over(process: &ProcessSettings) {
 }
 
 impl StartProgram {
-    /// Runs the start program of a process, which a look that began at `looked` has found gone.
+    /// Runs the start program of a process, which a look that began at `looked` has found gone; in
+    /// the session `place`, if it belongs in one.
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
-    pub fn run(process: &ProcessSettings, looked: Moment) -> Result<Self, StartFailure> {
+    pub fn run(
+        process: &ProcessSettings,
+        looked: Moment,
+        place: Option<&InSession<'_>>,
+    ) -> Result<Self, StartFailure> {
+        let session = place.map(|place| place.id);
         let (unit, is_ours) = match &process.start {
             Start::Command(command) if instance::is_launcher(process.launcher) => {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
-                beside::note(&Directories::new(None, None).runtime, &process.key, looked);
+                let directory = Directories::new(None, None).runtime;
+                beside::note(&directory, &process.key, looked, session);
                 (unit_of(&process.key), true)
             }
             Start::Command(command) => {
                 command::check_settled(&command[0])?;
-                return direct::Child::spawn(command).map(Self::Direct);
+                let Some(place) = place else {
+                    return direct::Child::spawn(command).map(Self::Direct);
+                };
+                can_start(process)?;
+                beside::note(place.runtime_dir, &process.key, looked, session);
+                let command = place.command(&process.key);
+                return direct::Child::spawn(&command).map(Self::Direct);
             }
             Start::Unit(unit) => (unit.clone(), false),
         };

@@ -96,6 +96,12 @@ pub struct ProcessStatus {
     pub since: Timestamp,
     /// How often it was brought back since the machine was booted.
     pub restarts: u64,
+    /// What it waits for in `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Whether it belongs on the screen, and why, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Phrase>,
     /// When the next start comes, if it has to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Timestamp>,
@@ -111,6 +117,22 @@ pub struct ProcessStatus {
     pub wording: Vec<Phrase>,
 }
 
+/// What a process waits for that belongs on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitingFor {
+    /// That somebody logs in: all is as it should be.
+    Login,
+    /// That it can be told whose the display is.
+    Display,
+    /// That the session itself starts it.
+    Autostart,
+    /// That the session is ready for it, or goes on.
+    Session,
+    /// That one which runs as root has ended.
+    Outside,
+}
+
 /// Where a process stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,6 +143,8 @@ pub enum State {
     Starting,
     /// It is gone, and the last start failed.
     Down,
+    /// It belongs on the screen, and waits for somebody there or for his session.
+    Waiting,
     /// It dies again and again: the next start waits.
     Backoff,
     /// It lives, but isn't well.
@@ -141,6 +165,7 @@ impl fmt::Display for State {
             Self::Up => "up",
             Self::Starting => "starting",
             Self::Down => "down",
+            Self::Waiting => "waiting",
             Self::Backoff => "backoff",
             Self::Unhealthy => "unhealthy",
             Self::Stuck => "stuck",
@@ -160,6 +185,18 @@ pub struct LastRestart {
     pub cause: String,
     /// How long it was gone, in milliseconds.
     pub outage_ms: u64,
+}
+
+impl ProcessStatus {
+    /// Whether it runs, or can't yet, since nobody is logged in at the screen on which it belongs.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match self.state {
+            State::Up => true,
+            State::Waiting => self.waiting_for == Some(WaitingFor::Login),
+            _ => false,
+        }
+    }
 }
 
 impl Status {
@@ -198,12 +235,12 @@ impl Status {
         })
     }
 
-    /// Whether every process runs, in one copy, and the configuration is the one in the file.
+    /// Whether every process runs that can, in one copy, and the configuration is the one in the file.
     #[must_use]
     pub fn is_all_well(&self) -> bool {
         let mut processes = self.processes.iter();
         self.config_fallback.is_none()
-            && processes.all(|process| process.state == State::Up && process.duplicates.is_empty())
+            && processes.all(|process| process.is_well() && process.duplicates.is_empty())
     }
 
     /// The line for `systemctl status`: it holds until the next change.
@@ -233,10 +270,6 @@ impl fmt::Display for ProcessStatus {
             (State::Up, _) => {
                 write!(f, "up (pid {})", pids(&self.pids, self.more_pids))
             }
-            // "waiting: …" says it better than the state.
-            (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {
-                f.write_str(detail)
-            }
             (state, Some(detail)) => write!(f, "{state}: {detail}"),
             (state, None) => write!(f, "{state}"),
         }
@@ -261,6 +294,8 @@ mod tests {
             duplicates: Vec::new(),
             since: SystemTime::now().into(),
             restarts: 0,
+            waiting_for: None,
+            session: None,
             next_start: None,
             paused_until: None,
             last_restart: None,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::wording::misfit_wording;
-use crate::config::ProcessSettings;
+use super::wording::{misfit_wording, outside_wording, waiting_wording};
+use crate::config::{ProcessSettings, SessionMode};
 use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
-use crate::proc::{Identity, Impostor};
+use crate::proc::{Difference, Identity, Impostor};
 use crate::text::phrase;
 
 /// More aren't named.
@@ -57,6 +57,14 @@ pub(super) fn message(
             Message {
                 cause: Some(cause.as_str()),
                 ..new(Kind::Down, *pid, text)
+            }
+        }
+        Change::Waiting { why, user } => {
+            let why_in_words = waiting_wording(*why, user.as_deref().unwrap_or_default());
+            let text = format!("{name} is not started yet: {why_in_words}");
+            Message {
+                cause: Some(why.as_str()),
+                ..new(Kind::Waiting, None, text)
             }
         }
         Change::Starting => {
@@ -145,6 +153,20 @@ pub(super) fn message(
             );
             new(Kind::Stuck, pids.first().copied(), text)
         }
+        Change::Impostor(Impostor {
+            id,
+            user,
+            path,
+            difference: Difference::User,
+            ..
+        }) if process.session != SessionMode::None => {
+            let text = format!(
+                "user {user} runs {name} too (pid {}, {path}): that isn't the one which is kept running; it \
+                 is left alone",
+                id.pid
+            );
+            new(Kind::Impostor, Some(id.pid), text)
+        }
         Change::Impostor(Impostor { id, user, path, .. }) => {
             let text = format!(
                 "a process is called {name} without being it: pid {}, user {user}, {path}; it is \
@@ -162,7 +184,11 @@ pub(super) fn message(
         Change::Misfit(misfit) => {
             let text = format!(
                 "{name} is expected, but {}; it isn't ended, and nothing is started beside it",
-                misfit_wording(misfit)
+                if process.session == SessionMode::None {
+                    misfit_wording(misfit)
+                } else {
+                    outside_wording(misfit)
+                }
             );
             new(Kind::Misfit, Some(misfit.id.pid), text)
         }

@@ -2,7 +2,7 @@
 //! publishes where things stand. It decides nothing itself.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,16 +11,18 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
 use super::message::{message, named};
-use super::wording::{in_english, state, wording};
+use super::screen::AtScreen;
+use super::wording::{in_english, state, waiting_for, wording};
 use crate::config::{CheckAction, ProcessSettings, Start};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::machine::{
-    Action, Besides, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop,
+    Action, Besides, Change, Event, Look, Machine, Memory, Phase, Seat, StartFailure, StartOutcome,
+    Stop,
 };
 use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{self, Lineage, StartProgram, UnitStop, can_start, command_id};
+use crate::start::{self, InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
@@ -121,6 +123,8 @@ impl Slot {
             duplicates: Vec::new(),
             since: SystemTime::now().into(),
             restarts: memory.restarts,
+            waiting_for: None,
+            session: None,
             next_start: None,
             paused_until: None,
             last_restart,
@@ -158,16 +162,17 @@ impl Slot {
 }
 
 /// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
-/// it, and what the service knows of the machine.
+/// it, and what the service knows of the machine; cycles are counted from the `epoch`, and the service
+/// publishes its settings in `runtime_dir`.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     events: mpsc::Receiver<Event>,
     table: ProcessTable,
     slot: Arc<Slot>,
     hooks: Hooks,
-    epoch: Instant,
+    (epoch, runtime_dir): (Instant, PathBuf),
 ) {
-    Supervisor::new(settings, events, table, slot, hooks, epoch)
+    Supervisor::new(settings, events, table, slot, hooks, (epoch, runtime_dir))
         .run()
         .await;
 }
@@ -188,6 +193,8 @@ struct Supervisor {
     /// What our last start has brought forth.
     lineage: Option<Lineage>,
     unit_stop: Option<UnitStop>,
+    screen: AtScreen,
+    runtime_dir: PathBuf,
     next_start: Told,
     paused_until: Told,
     /// When the last look began.
@@ -212,7 +219,7 @@ impl Supervisor {
         table: ProcessTable,
         slot: Arc<Slot>,
         hooks: Hooks,
-        epoch: Instant,
+        (epoch, runtime_dir): (Instant, PathBuf),
     ) -> Self {
         let process = settings.borrow_and_update().clone();
         let checks = Checks::new(&process.key);
@@ -225,7 +232,6 @@ impl Supervisor {
         Self {
             settings,
             events,
-            process,
             table,
             machine,
             alarm: Alarm::new(),
@@ -235,6 +241,9 @@ impl Supervisor {
             start_program: None,
             lineage: None,
             unit_stop: None,
+            screen: AtScreen::new(&process),
+            runtime_dir,
+            process,
             next_start: Told::default(),
             paused_until: Told::default(),
             looked: Moment::now(),
@@ -273,11 +282,16 @@ impl Supervisor {
                     }
                     let settings = self.settings.borrow_and_update().clone();
                     let before = std::mem::replace(&mut self.process, settings);
+                    self.screen.configured(&self.process);
                     vec![Event::Reconfigured {
                         policy: self.process.policy,
                         is_other_target: before.target != self.process.target,
                     }]
                 }
+                () = self.screen.changed() => match self.at_screen() {
+                    Some(event) => vec![event],
+                    None => continue,
+                },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
                 () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
                 () = self.alarm.at(self.machine.next_look()) => self.look(),
@@ -310,9 +324,13 @@ impl Supervisor {
             self.start_program = None;
             return self.start_ended(outcome);
         }
+        // Whoever is at the screen says whose the program is.
+        if let Some(event) = self.at_screen() {
+            return vec![event];
+        }
         self.looked = Moment::now();
         let begin = Instant::now();
-        let target = &self.process.target;
+        let target = self.screen.target(&self.process, self.machine.seat());
         let sighting = match self.machine.look() {
             Look::Whole => self.table.look_for(target, self.machine.known()),
             Look::Confirm => self.table.confirm(target, self.machine.known()),
@@ -347,6 +365,8 @@ impl Supervisor {
                 if self.machine.may_be_replaced() {
                     events.push(self.obstacle());
                 }
+                let strays = self.screen.strays(&self.process, &sighting);
+                events.extend(strays.map(Event::Strays));
                 events.push(Event::Looked(sighting, besides));
                 events
             }
@@ -357,6 +377,12 @@ impl Supervisor {
                 vec![Event::LookFailed(error.phrase())]
             }
         }
+    }
+
+    /// Who is at the screen, if that is another one than the machine knows.
+    fn at_screen(&mut self) -> Option<Event> {
+        let seat = self.screen.news(&self.process, self.machine.seat())?;
+        Some(Event::AtScreen(seat))
     }
 
     /// Whether this look should have been made long ago: the service has stood still, and what the kernel
@@ -534,13 +560,24 @@ impl Supervisor {
 
     /// Why nothing could be started now, as far as it is known without trying.
     fn obstacle(&self) -> Event {
-        Event::Obstacle(can_start(&self.process).err())
+        let obstacle = match self.machine.seat() {
+            Seat::Nobody | Seat::Unclear => Some(StartFailure::NobodyLoggedIn),
+            _ => can_start(&self.process).err(),
+        };
+        Event::Obstacle(obstacle)
     }
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
         let since = Moment::now().ticks;
-        match StartProgram::run(&self.process, self.looked) {
+        let place = match self.machine.seat() {
+            Seat::Taken(sitting) => Some(InSession {
+                id: &sitting.id,
+                runtime_dir: &self.runtime_dir,
+            }),
+            _ => None,
+        };
+        match StartProgram::run(&self.process, self.looked, place.as_ref()) {
             Ok(program) => {
                 let is_child = matches!(program, StartProgram::Direct(_));
                 let uid = is_child.then(|| geteuid().as_raw());
@@ -614,6 +651,8 @@ impl Supervisor {
             more_pids: self.machine.more_alive() + alive.len() - shown.len(),
             duplicates: self.machine.duplicates().take(PIDS_MAX).collect(),
             restarts: self.machine.restarts(),
+            waiting_for: waiting_for(&self.machine),
+            session: self.screen.placement(),
             next_start: self.next_start.at(self.machine.next_start(), now),
             paused_until: self
                 .paused_until

@@ -1,9 +1,9 @@
 //! Words for the state of a process, as the status publishes them; those for what happens are in
 //! [`super::message`].
 
-use crate::machine::{Machine, Phase, StartFailure};
+use crate::machine::{Machine, Phase, Seat, StartFailure, Wait};
 use crate::proc::{Difference, Impostor};
-use crate::status::State;
+use crate::status::{State, WaitingFor};
 use crate::text::escape::list;
 use crate::text::phrase::{Phrase, phrase, pids};
 
@@ -17,12 +17,47 @@ pub(super) fn state(machine: &Machine) -> State {
         Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
         Phase::Up => State::Up,
         Phase::Replacing => State::Unhealthy,
+        Phase::Waiting => State::Waiting,
         Phase::Backoff => State::Backoff,
         Phase::Starting | Phase::Held if machine.background_until().is_none() => State::Starting,
         Phase::Misfit => State::Misfit,
         Phase::Starting | Phase::Held | Phase::Stopping | Phase::Clearing | Phase::Down => {
             State::Down
         }
+    }
+}
+
+/// What it waits for, in the status's terms.
+pub(super) fn waiting_for(machine: &Machine) -> Option<WaitingFor> {
+    let why = machine.waits_for()?;
+    (state(machine) == State::Waiting).then_some(match why {
+        Wait::Login => WaitingFor::Login,
+        Wait::Display => WaitingFor::Display,
+        Wait::Autostart | Wait::Beginning => WaitingFor::Autostart,
+        Wait::Settling | Wait::Session => WaitingFor::Session,
+        Wait::Outside => WaitingFor::Outside,
+    })
+}
+
+/// What is waited for, as a person is told; `user` is who is at the screen.
+pub(super) fn waiting_wording(why: Wait, user: &str) -> Phrase {
+    match why {
+        Wait::Login => phrase!("nobody is logged in at the screen"),
+        Wait::Display => phrase!(
+            "a display is running, but nothing tells who is logged in there; mfe-watchdog doctor says \
+             what helps"
+        ),
+        Wait::Autostart => phrase!(
+            "%{user} has just logged in, and the session starts it by itself",
+            user = user
+        ),
+        Wait::Beginning => phrase!("%{user} has just logged in", user = user),
+        Wait::Settling => phrase!("it has ended; it is started again if the session goes on"),
+        Wait::Session => phrase!(
+            "the session of %{user} isn't ready for it; it is tried again",
+            user = user
+        ),
+        Wait::Outside => phrase!("one that root runs, where nobody sees it, is ended first"),
     }
 }
 
@@ -40,7 +75,21 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
             phrase!("it is to end and can't be killed; no other one is started")
         }
         Phase::Up | Phase::Replacing => return up_wording(machine),
+        Phase::Waiting => {
+            let user = match machine.seat() {
+                Seat::Taken(sitting) => sitting.user.as_str(),
+                _ => "",
+            };
+            return machine
+                .waits_for()
+                .map(|why| waiting_wording(why, user))
+                .into_iter()
+                .collect();
+        }
         Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
+        Phase::Misfit if matches!(machine.seat(), Seat::Taken(_)) => {
+            return machine.misfit().map(outside_wording).into_iter().collect();
+        }
         Phase::Misfit => return machine.misfit().map(misfit_wording).into_iter().collect(),
         // Who they are is still being asked.
         Phase::Held if machine.held_by().is_none_or(<[String]>::is_empty) => return Vec::new(),
@@ -61,9 +110,6 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
             // It has come to its end.
             Some(StartFailure::BeingReplaced(_)) if machine.phase() == Phase::Starting => {
                 return Vec::new();
-            }
-            Some(failure @ StartFailure::NotInstalled(_)) => {
-                phrase!("waiting: %{why}", why = failure.phrase())
             }
             Some(failure) => failure.phrase(),
         },
@@ -91,6 +137,21 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
         wording.push(phrase!("it is being restarted"));
     }
     wording
+}
+
+/// What runs instead of the program of whoever is at the screen.
+pub(super) fn outside_wording(misfit: &Impostor) -> Phrase {
+    if misfit.difference != Difference::User {
+        return misfit_wording(misfit);
+    }
+    phrase!(
+        "%{name} is running as user %{user} (pid %{pid}, %{path}), outside the session at the screen, \
+         where nobody sees it; end it, and it is started in the session",
+        name = misfit.name.as_str(),
+        user = misfit.user.as_str(),
+        pid = misfit.id.pid.to_string(),
+        path = misfit.path.as_str()
+    )
 }
 
 /// What runs instead of the program, what was expected, and which setting says so.

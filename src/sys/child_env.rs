@@ -52,7 +52,8 @@ pub(crate) fn c_strings(strings: impl Iterator<Item = OsString>) -> Result<Vec<C
         .collect()
 }
 
-fn is_ours_alone(name: &str) -> bool {
+/// Whether systemd has meant a variable for the process alone that it was given to.
+pub(crate) fn is_ours_alone(name: &str) -> bool {
     OURS_ALONE.contains(&name)
         || OURS_ALONE_PREFIXES
             .iter()

@@ -78,7 +78,7 @@ fn certain_fields(kind: Kind) -> &'static [&'static str] {
         | Kind::Renamed
         | Kind::MainEnded
         | Kind::Duplicate => &["MFE_PID", "MFE_PROCESS"],
-        Kind::Down | Kind::Killed => &["MFE_CAUSE", "MFE_PROCESS"],
+        Kind::Down | Kind::Waiting | Kind::Killed => &["MFE_CAUSE", "MFE_PROCESS"],
         Kind::Restarted => &["MFE_CAUSE", "MFE_OUTAGE_MS", "MFE_PID", "MFE_PROCESS"],
         _ => &["MFE_PROCESS"],
     }

@@ -22,18 +22,19 @@ const SAME_NAME: &str = "process.a has the same name; give each process a name o
                          an exe or a cmdline of its own";
 const KNOWN: &str = "unknown key; known here: interval, start_timeout, stop_timeout, \
                      stopped_timeout, restart_burst, restart_delay, restart_delay_max, \
-                     stable_after, crash_loop_restarts, crash_loop_window, duplicates, dry_run, \
-                     launcher, refuse_unsafe_commands, process, hook";
-const KNOWN_OF_PROCESS: &str = "unknown key; known here: name, exe, cmdline, user, command, unit, \
-                                interval, start_timeout, stop_timeout, stopped_timeout, \
+                     stable_after, crash_loop_restarts, crash_loop_window, duplicates, \
+                     autostart_timeout, dry_run, launcher, refuse_unsafe_commands, process, hook";
+const KNOWN_OF_PROCESS: &str = "unknown key; known here: name, exe, cmdline, user, session, \
+                                command, unit, interval, start_timeout, stop_timeout, stopped_timeout, \
                                 restart_burst, restart_delay, restart_delay_max, stable_after, \
-                                crash_loop_restarts, crash_loop_window, duplicates, dry_run, check";
+                                crash_loop_restarts, crash_loop_window, duplicates, \
+                                autostart_timeout, dry_run, check";
 
 /// The rules of supervision as they are without any of one's own, but for the interval.
 const RULES: &str = "start_timeout = \"30s\"\nstop_timeout = \"10s\"\nstopped_timeout = \"30s\"\n\
                      restart_burst = 3\nrestart_delay = \"1s\"\nrestart_delay_max = \"1m\"\n\
                      stable_after = \"1m\"\ncrash_loop_restarts = 5\ncrash_loop_window = \"5m\"\n\
-                     duplicates = \"warn\"\ndry_run = false\n";
+                     duplicates = \"warn\"\nautostart_timeout = \"2m\"\ndry_run = false\n";
 
 fn check(file: &Path) -> Output {
     output(mfe_watchdog().args([

@@ -547,6 +547,7 @@ fn pinned(kind: Kind) -> (&'static str, &'static str) {
         Kind::Up => ("up", "5db11d844e1a4cd693473ad33378d9d2"),
         Kind::Adopted => ("adopted", "bb41da226d2c48a1a5708c22afac065f"),
         Kind::Down => ("down", "916f5179aff047be88f666177ee0fb02"),
+        Kind::Waiting => ("waiting", "9dc955e4aafa4f68ae68a21fb1a2e12d"),
         Kind::Starting => ("starting", "9f741005b2db4556b225b684aa43bcc4"),
         Kind::Restarted => ("restarted", "1439a30c18f24f51a2de30e97d823636"),
         Kind::StartFailed => ("start_failed", "244e294d88794f1cbfb59d96032ff91a"),

@@ -62,7 +62,7 @@ fn the_status_line_says_what_is_waited_for() {
     till.configure_scripts(&[("comunicador", &program, &missing)]);
     let systemd = Systemd::new(&till);
     let _service = Service::start(&till, &mut command(&till));
-    systemd.hear_status(&format!("waiting: {} is not installed", missing.display()));
+    systemd.hear_status(&format!("{} is not installed", missing.display()));
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn every_reason_of_a_failed_start_is_said_once() {
     let shown = path.display();
     service.wait_for_line(&format!("{shown} is not installed"));
     let detail = service.wait_for_state("comunicador", "down")["detail"].clone();
-    assert_eq!(detail, format!("waiting: {shown} is not installed"));
+    assert_eq!(detail, format!("{shown} is not installed"));
 
     let lock_out = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let new = till.script("new", "exit 3");

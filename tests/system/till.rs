@@ -78,6 +78,8 @@ pub(crate) enum Script {
     Fails,
     /// Becomes the program, which talks.
     Talks,
+    /// Becomes the program, which is a window on the screen.
+    Window,
 }
 
 /// The journal, and the sockets that start it.
@@ -148,6 +150,8 @@ impl Till {
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
             rm -rf /etc/systemd/system/rc-local.service
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
+            rm -f /etc/xdg/autostart/cco-mon.desktop
+            systemctl stop 'desk-*' 2>/dev/null
             true"
         ))?;
         self.kill_programs()?;
@@ -295,6 +299,7 @@ impl Till {
             Script::Slow => format!("sleep 15\nexec {path}"),
             Script::Fails => "exit 7".to_owned(),
             Script::Talks => format!("exec {path} {STARTS} talk"),
+            Script::Window => format!("exec {path} - window"),
         };
         // The pid is the program's own where the script becomes it.
         let count = format!("echo $$ >> {STARTS}/{}", program.key);
@@ -422,6 +427,73 @@ impl Till {
 
     pub(crate) fn environment(&self, process: Process) -> Result<String> {
         self.sh(&format!("tr '\\0' '\\n' < /proc/{}/environ", process.pid))
+    }
+
+    /// Makes a desktop's user, and the entry by which sessions start Monitor.
+    pub(crate) fn install_desktop(&self) -> Result<()> {
+        self.sh(&format!(
+            "for user in caixa ana; do
+                id $user 2>/dev/null || useradd --create-home --shell /bin/bash $user
+            done
+            cp --remove-destination {STANDIN} /usr/local/bin/desk
+            mkdir -p /etc/xdg/autostart"
+        ))?;
+        let entry = format!(
+            "[Desktop Entry]\nType=Application\nExec={}\n",
+            MONITOR.script
+        );
+        self.write("/etc/xdg/autostart/cco-mon.desktop", &entry, 0o644)
+    }
+
+    /// Logs a user in at a display: a real session of logind's, in which `words` run as
+    /// [`mfe_kit::STANDIN`]'s `desk` has them.
+    pub(crate) fn log_in(&self, user: &str, display: u32, place: &str, words: &str) -> Result<()> {
+        let environment = format!(
+            "XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user DISPLAY=:{display} LANG=pt_BR.UTF-8 {place}"
+        );
+        let unit = format!("desk-{user}");
+        let environment = format!("Environment={environment}");
+        let user = format!("User={user}");
+        let number = display.to_string();
+        let mut command = vec![
+            "systemd-run",
+            "--quiet",
+            "--unit",
+            &unit,
+            "-p",
+            &user,
+            "-p",
+            "PAMName=login",
+            "-p",
+            &environment,
+            "/usr/local/bin/desk",
+            "-",
+            "desk",
+            &number,
+        ];
+        command.extend(words.split_whitespace());
+        self.ok(&command)?;
+        Ok(())
+    }
+
+    pub(crate) fn log_out(&self, user: &str) -> Result<()> {
+        let unit = format!("desk-{user}.service");
+        self.ok(&["systemctl", "stop", &unit])?;
+        Ok(())
+    }
+
+    /// The name of a process's user.
+    pub(crate) fn user_of(&self, process: Process) -> Result<String> {
+        let user = self.sh(&format!("stat -c %U /proc/{}", process.pid))?;
+        Ok(user.trim().to_owned())
+    }
+
+    /// Waits until the service says this state of a program.
+    pub(crate) fn wait_state(&self, program: &Program, state: &str) -> Result<Value> {
+        wait_for(&format!("{} is {state}", program.name), SOON, || {
+            let status = self.status_of(program).unwrap_or_default();
+            Ok((status["state"] == state).then_some(status))
+        })
     }
 
     fn kill_programs(&self) -> Result<()> {

@@ -117,6 +117,7 @@ fn intervals(past: &Past) -> Vec<(i64, char)> {
             let letter = match interval.state {
                 State::Up => 'u',
                 State::Down(_) => 'd',
+                State::NobodyLoggedIn => 'l',
                 State::NotObserved(Reason::NoRecord) => '-',
                 State::NotObserved(Reason::NotRunning) => 'n',
                 State::NotObserved(Reason::Unknown) => '?',
@@ -674,6 +675,7 @@ proptest! {
                     State::Up => prop_assert!(was_up(&truth, second), "up at {second}: {past:?}"),
                     State::Down(_) => prop_assert!(!was_up(&truth, second), "down at {second}: {past:?}"),
                     State::NotObserved(reason) => prop_assert_eq!(reason, Reason::Lost),
+                    State::NobodyLoggedIn => prop_assert!(false, "nobody said so"),
                 }
             }
         }
@@ -784,4 +786,44 @@ proptest! {
             prop_assert_eq!(time, past.to);
         }
     }
+}
+
+#[test]
+fn while_nobody_is_logged_in_it_is_neither_up_nor_down() {
+    let waiting = |at: Moment, cause: &str| {
+        let event = Event {
+            cause: Some(cause.into()),
+            ..of(Kind::Waiting, Some("a"))
+        };
+        signed(at, Sign::Event(event))
+    };
+    let entries = [
+        said(at(0), Kind::Startup),
+        waiting(at(0), "login"),
+        waiting(at(10), "autostart"),
+        told(at(12), Kind::Adopted),
+        down(at(20), "killed"),
+        waiting(at(21), "session"),
+        restarted(at(25), 5000),
+        waiting(at(30), "login"),
+        waiting(at(40), "display"),
+        waiting(at(50), "login"),
+    ];
+    let past = past(&entries, at(60), 60, Some(&running()));
+    let expected = [
+        (0, 'l'),
+        (12, 'u'),
+        (20, 'd'),
+        (25, 'u'),
+        (30, 'l'),
+        (40, 'd'),
+        (50, 'l'),
+    ];
+    assert_eq!(intervals(&past), expected);
+    let outages = &past.processes["a"].outages;
+    assert_eq!(
+        outages.len(),
+        2,
+        "a display that nobody can be found for is a problem"
+    );
 }

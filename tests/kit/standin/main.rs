@@ -3,7 +3,7 @@
 //!
 //! `NAME [DIRECTORY [MODE [COUNT [LENGTH]]]]` appends the line `PID NANOSECONDS`, when it began since 1970, to
 //! `DIRECTORY/NAME.starts` (which may be a FIFO) as its first act, and ends by itself once that file
-//! is gone, so that no failed test leaves it behind. Without a directory it notes nothing.
+//! is gone, so that no failed test leaves it behind. Without a directory, or with `-`, it notes nothing.
 //!
 //! | mode | what it does besides |
 //! |---|---|
@@ -11,10 +11,14 @@
 //! | `busy` | uses all the CPU it gets |
 //! | `large` | holds 4 MiB of memory |
 //! | `talk` | says something ten times a second, whoever listens |
+//! | `desk NUMBER [SECONDS COMMAND ...]` | answers as X display NUMBER, and starts COMMAND after SECONDS |
+//! | `window` | ends when the display named by `$DISPLAY` doesn't answer, or no longer does |
 //! | `rename` | takes the name that is in `DIRECTORY/PID.name`, once there is such a file |
 //! | `many` | begins with COUNT children like itself, each with an argument of LENGTH bytes |
 //! | `churn` | the same, and puts another one in the place of each of them, twenty a second |
 //! | `deep` | becomes a program of its name whose path is too long to be told |
+
+mod window;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -34,8 +38,16 @@ fn main() {
     let now = now.expect("a clock after 1970").as_nanos();
     let mut arguments = std::env::args_os();
     let program = arguments.next().expect("a name");
-    let directory = arguments.next();
+    let directory = arguments.next().filter(|directory| directory != "-");
     let mode = arguments.next().unwrap_or_default();
+    match mode.to_str() {
+        Some("desk") => {
+            let words = arguments.map(|word| word.into_string().expect("UTF-8"));
+            return window::desk(words);
+        }
+        Some("window") => return window::window(),
+        _ => {}
+    }
     let mut number = || arguments.next()?.to_str()?.parse().ok();
     let (count, length) = (number().unwrap_or(1), number().unwrap_or(0));
     let directory = directory.as_deref().map(Path::new);

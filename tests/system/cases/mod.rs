@@ -16,6 +16,7 @@ mod old_systems;
 mod operation;
 mod package;
 mod report;
+mod screen;
 mod starts;
 mod state;
 mod units;
@@ -65,6 +66,15 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::program_is_outside_the_sandbox,
     starts::settings_of_the_administrator,
     starts::exec_of_an_unknown_key,
+    screen::session_killed_twenty_times,
+    screen::session_login_and_logout,
+    screen::session_of_two_users,
+    screen::session_roots_copy,
+    screen::session_display_is_gone,
+    screen::session_poisoned,
+    screen::session_without_logind,
+    screen::session_started_directly,
+    screen::session_user_of_the_unit,
     identity::pids_reused_within_a_second,
     health::unhealthy_unit,
     health::another_users_program,

@@ -98,7 +98,7 @@ pub(super) fn script_fails(till: &Till) -> Result<()> {
 pub(super) fn script_missing_then_there(till: &Till) -> Result<()> {
     till.start()?;
     let service = till.main_pid()?;
-    let waiting = |script: &str| format!("waiting: {script} is not installed");
+    let waiting = |script: &str| format!("{script} is not installed");
     for program in &PROGRAMS {
         till.wait_detail(program, &waiting(program.script))?;
         till.wait_event(program, "start_failed")?;

@@ -1,0 +1,564 @@
+//! What a program that belongs on the screen goes through, and what must hold whatever happens there.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::machine::{Besides, Event, Policy, Sitting, StartOutcome};
+use crate::proc::{Alive, Left, RunState};
+use crate::sys::exit_status::ExitStatus;
+
+const SECOND: Duration = Duration::from_secs(1);
+const PDV: u32 = 1000;
+const ANA: u32 = 1001;
+
+struct Bench {
+    machine: Machine,
+    now: Instant,
+}
+
+fn id(pid: i32) -> ProcessId {
+    ProcessId {
+        pid,
+        start_time: 1000,
+    }
+}
+
+fn running(pid: i32, uid: u32) -> Alive {
+    Alive {
+        id: id(pid),
+        parent: 1,
+        uid: Some(uid),
+        state: RunState::Running,
+    }
+}
+
+fn of_another(pid: i32, uid: u32) -> Impostor {
+    Impostor {
+        id: id(pid),
+        uid: Some(uid),
+        user: uid.to_string(),
+        name: "Monitor".into(),
+        path: "/opt/Monitor".into(),
+        difference: Difference::User,
+    }
+}
+
+/// A look that has found nothing of a start.
+fn looked(sighting: Sighting) -> Event {
+    let left = Left {
+        processes: Vec::new(),
+        can_tell: true,
+    };
+    let besides = Besides {
+        left: Some(left),
+        ..Besides::default()
+    };
+    Event::Looked(sighting, besides)
+}
+
+impl Bench {
+    fn new() -> Self {
+        let begin = Instant::now();
+        let policy = Policy::default();
+        Self {
+            machine: Machine::new(policy, begin, begin),
+            // A machine that has run for a while.
+            now: begin + 1000 * SECOND,
+        }
+    }
+
+    /// Pdv has been logged in for long, and his program runs as pid 100.
+    fn up() -> Self {
+        let mut bench = Self::new();
+        bench.sits(PDV, "2", Duration::from_secs(600), true);
+        bench.alive(100, PDV);
+        bench
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        self.machine.handle(self.now, event)
+    }
+
+    fn seat(&mut self, seat: Seat) -> Vec<Action> {
+        self.event(Event::AtScreen(seat))
+    }
+
+    fn sits(&mut self, uid: u32, id: &str, since: Duration, is_autostarted: bool) -> Vec<Action> {
+        let sitting = Sitting {
+            id: id.into(),
+            uid,
+            user: if uid == PDV { "pdv" } else { "ana" }.into(),
+            began: self.now.checked_sub(since),
+            is_autostarted,
+        };
+        self.seat(Seat::Taken(sitting))
+    }
+
+    fn alive(&mut self, pid: i32, uid: u32) -> Vec<Action> {
+        self.event(looked(Sighting {
+            alive: vec![running(pid, uid)],
+            ..Sighting::default()
+        }))
+    }
+
+    fn absent(&mut self) -> Vec<Action> {
+        self.event(looked(Sighting::default()))
+    }
+
+    fn beside(&mut self, impostor: Impostor) -> Vec<Action> {
+        self.event(looked(Sighting {
+            impostors: vec![impostor],
+            ..Sighting::default()
+        }))
+    }
+
+    fn after(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self
+    }
+
+    fn ends(&mut self, code: i32) -> Vec<Action> {
+        self.event(Event::StartEnded(StartOutcome::Exited {
+            pid: None,
+            status: ExitStatus::Code(code),
+        }))
+    }
+
+    fn waits_for(&self) -> Option<Wait> {
+        self.machine.waits_for()
+    }
+}
+
+fn is_start(actions: &[Action]) -> bool {
+    actions.contains(&Action::Start)
+}
+
+fn told(actions: &[Action]) -> Vec<&Change> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Tell(change) => Some(change),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn waiting(why: Wait, user: Option<&str>) -> Action {
+    Action::Tell(Change::Waiting {
+        why,
+        user: user.map(str::to_owned),
+    })
+}
+
+#[test]
+fn before_a_login_nothing_happens_and_that_is_said_once() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.seat(Seat::Nobody), []);
+    assert_eq!(bench.absent(), [waiting(Wait::Login, None)]);
+    for _ in 0..100 {
+        assert_eq!(bench.after(10 * SECOND).absent(), []);
+    }
+    assert_eq!(bench.waits_for(), Some(Wait::Login));
+    assert_eq!(
+        bench.event(Event::RestartAsked),
+        [Action::Tell(Change::RestartRefused(
+            StartFailure::NobodyLoggedIn
+        ))]
+    );
+    assert_eq!(bench.seat(Seat::Unclear), []);
+    assert_eq!(bench.absent(), [waiting(Wait::Display, None)]);
+}
+
+#[test]
+fn a_session_has_time_to_start_it_by_itself() {
+    let mut bench = Bench::new();
+    bench.seat(Seat::Nobody);
+    bench.absent();
+    assert_eq!(bench.sits(PDV, "2", Duration::ZERO, true), []);
+    assert_eq!(bench.absent(), [waiting(Wait::Autostart, Some("pdv"))]);
+    assert_eq!(bench.machine.next_look(), bench.now + SECOND);
+    assert_eq!(bench.after(9 * SECOND).absent(), []);
+    let adopted = Change::Adopted {
+        pids: vec![100],
+        more: 0,
+    };
+    assert_eq!(bench.alive(100, PDV), [Action::Tell(adopted)]);
+}
+
+#[test]
+fn what_the_session_does_not_start_is_started() {
+    for (is_autostarted, time) in [(true, 120), (false, 5)] {
+        let mut bench = Bench::new();
+        bench.sits(PDV, "2", Duration::ZERO, is_autostarted);
+        bench.absent();
+        bench.after((time - 1) * SECOND);
+        assert!(!is_start(&bench.absent()), "{time}");
+        assert_eq!(bench.machine.next_look(), bench.now + SECOND);
+        let actions = bench.after(SECOND).absent();
+        assert!(is_start(&actions), "{time}");
+        let is_down = |change: &&Change| {
+            matches!(
+                change,
+                Change::Down {
+                    cause: Cause::Absent,
+                    ..
+                }
+            )
+        };
+        assert!(told(&actions).iter().any(is_down));
+    }
+}
+
+#[test]
+fn in_an_older_session_it_is_started_at_once() {
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", 120 * SECOND, true);
+    assert!(is_start(&bench.absent()));
+    // And at once if somebody wants it.
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", Duration::ZERO, true);
+    bench.absent();
+    assert_eq!(bench.event(Event::RestartAsked), []);
+    assert!(is_start(&bench.absent()));
+}
+
+#[test]
+fn what_dies_is_back_when_its_session_has_been_seen_to_live() {
+    let mut bench = Bench::up();
+    let died = bench.now;
+    assert_eq!(bench.absent(), [], "it may be a logout");
+    assert_eq!(bench.machine.alive(), []);
+    assert_eq!(bench.waits_for(), Some(Wait::Settling));
+    assert_eq!(bench.machine.next_look(), died + SETTLE);
+    assert_eq!(bench.after(SECOND).absent(), []);
+    let actions = bench.after(SECOND).absent();
+    assert!(is_start(&actions));
+    let down = Change::Down {
+        pid: Some(100),
+        cause: Cause::Gone,
+        wait: Duration::ZERO,
+    };
+    assert!(told(&actions).contains(&&down), "{actions:?}");
+    let actions = bench.after(SECOND).alive(101, PDV);
+    let back = Change::Restarted {
+        pid: 101,
+        cause: Cause::Gone,
+        outage: 3 * SECOND,
+        is_at_most: false,
+    };
+    assert_eq!(actions, [Action::Tell(back)]);
+}
+
+/// When Monitor has ended and when logind has said that the session does, in milliseconds, as it was seen on
+/// four desktops: what is started at once lands in a session that ends.
+const LOGOUTS: [(&str, u64, u64); 5] = [
+    ("openbox, before", 0, 5),
+    ("openbox, after", 5, 0),
+    ("MATE", 0, 39),
+    ("XFCE", 0, 92),
+    ("GNOME on X11", 0, 155),
+];
+
+#[test]
+fn at_a_logout_nothing_is_started_and_nothing_is_told_as_an_outage() {
+    for (desktop, ends, closes) in LOGOUTS {
+        let mut bench = Bench::up();
+        let begin = bench.now;
+        let mut all = Vec::new();
+        for at in 0..6000 {
+            bench.now = begin + Duration::from_millis(at);
+            if at == ends {
+                all.extend(bench.absent());
+            }
+            if at == closes {
+                all.extend(bench.seat(Seat::Nobody));
+            }
+            if bench.machine.next_look() <= bench.now {
+                let gone = at >= ends;
+                all.extend(if gone {
+                    bench.absent()
+                } else {
+                    bench.alive(100, PDV)
+                });
+            }
+        }
+        assert_eq!(all, [waiting(Wait::Login, None)], "{desktop}");
+    }
+}
+
+#[test]
+fn what_somebody_else_brings_back_meanwhile_is_taken_over() {
+    let mut bench = Bench::up();
+    bench.absent();
+    let actions = bench.after(SECOND).alive(101, PDV);
+    assert_eq!(
+        actions,
+        [Action::Tell(Change::Adopted {
+            pids: vec![101],
+            more: 0
+        })]
+    );
+    assert_eq!(bench.machine.restarts(), 0);
+}
+
+#[test]
+fn another_user_in_front_is_judged_anew() {
+    let mut bench = Bench::up();
+    assert_eq!(bench.sits(ANA, "3", 600 * SECOND, true), []);
+    assert_eq!(bench.machine.next_look(), bench.now);
+    assert_eq!(bench.machine.known(), []);
+    assert_eq!(bench.alive(200, ANA), [], "hers runs");
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    bench.beside(of_another(200, ANA));
+    assert_eq!(bench.machine.phase(), Phase::Starting, "his is gone");
+    assert_eq!(bench.seat(Seat::Nobody), []);
+    assert_eq!(bench.absent(), [waiting(Wait::Login, None)]);
+    assert!(bench.machine.memory().absence.is_none());
+}
+
+#[test]
+fn a_start_that_is_not_possible_yet_is_no_failure() {
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    assert!(is_start(&bench.absent()));
+    for attempt in 0..8 {
+        bench.event(Event::StartProgramRuns {
+            since: 1,
+            uid: None,
+        });
+        bench.ends(i32::from(NOT_YET));
+        let actions = bench.absent();
+        let expected = [waiting(Wait::Session, Some("pdv"))];
+        assert_eq!(actions, expected[usize::from(attempt > 0)..], "once");
+        assert_eq!(bench.waits_for(), Some(Wait::Session));
+        let mut looks = 0;
+        while !is_start(&{
+            bench.now = bench.machine.next_look();
+            bench.absent()
+        }) {
+            looks += 1;
+            assert!(looks < 100, "it is tried again");
+        }
+    }
+    // Another program says what it wants with this status.
+    let mut other = Bench::new();
+    other.absent();
+    other.ends(i32::from(NOT_YET));
+    other.absent();
+    assert_eq!(other.machine.phase(), Phase::Down);
+}
+
+#[test]
+fn roots_program_of_ours_is_ended_once_and_the_users_started() {
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    let stray = Stray {
+        id: id(50),
+        is_roots: true,
+    };
+    let look = |bench: &mut Bench| {
+        bench.event(Event::Strays(vec![stray]));
+        bench.beside(of_another(50, 0))
+    };
+    let actions = look(&mut bench);
+    assert!(actions.contains(&Action::Signal(Stop::Terminate, vec![id(50)])));
+    let is_impostor = |change: &&Change| matches!(change, Change::Impostor(_));
+    assert!(
+        !told(&actions).iter().any(is_impostor),
+        "it isn't left alone"
+    );
+    assert_eq!(bench.waits_for(), Some(Wait::Outside));
+    assert_eq!(look(&mut bench), [], "once");
+    bench.event(Event::Strays(Vec::new()));
+    assert!(is_start(&bench.absent()));
+}
+
+#[test]
+fn roots_program_of_somebody_elses_is_a_misfit() {
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    bench.event(Event::Strays(Vec::new()));
+    let actions = bench.beside(of_another(50, 0));
+    let expected = Change::Misfit(of_another(50, 0));
+    assert!(told(&actions).contains(&&expected));
+    assert_eq!(bench.machine.phase(), Phase::Misfit);
+    // It is known from then on, and goes on.
+    let again = Sighting {
+        alive: vec![running(50, 0)],
+        changed: vec![of_another(50, 0)],
+        ..Sighting::default()
+    };
+    assert_eq!(bench.after(10 * SECOND).event(looked(again)), []);
+    assert_eq!(bench.machine.phase(), Phase::Misfit);
+    assert!(is_start(&bench.absent()), "it has ended");
+}
+
+#[test]
+fn in_a_kiosk_roots_program_counts() {
+    let mut bench = Bench::new();
+    bench.sits(0, "1", 600 * SECOND, true);
+    let adopted = Change::Adopted {
+        pids: vec![60],
+        more: 0,
+    };
+    assert_eq!(bench.alive(60, 0), [Action::Tell(adopted)]);
+}
+
+#[test]
+fn another_users_program_is_told_once_and_left_alone() {
+    let mut bench = Bench::up();
+    let sighting = Sighting {
+        alive: vec![running(100, PDV)],
+        impostors: vec![of_another(70, ANA)],
+        ..Sighting::default()
+    };
+    let actions = bench.event(looked(sighting.clone()));
+    assert_eq!(
+        actions,
+        [Action::Tell(Change::Impostor(of_another(70, ANA)))]
+    );
+    assert_eq!(bench.event(looked(sighting)), []);
+    bench.beside(of_another(70, ANA));
+    bench.now += SETTLE;
+    assert!(is_start(&bench.beside(of_another(70, ANA))));
+}
+
+#[test]
+fn ours_that_outlives_its_session_is_ended_after_a_while() {
+    let mut bench = Bench::up();
+    bench.seat(Seat::Nobody);
+    let stray = Stray {
+        id: id(100),
+        is_roots: false,
+    };
+    let look = |bench: &mut Bench| {
+        bench.event(Event::Strays(vec![stray]));
+        bench.beside(of_another(100, PDV))
+    };
+    assert_eq!(look(&mut bench), [waiting(Wait::Login, None)]);
+    assert_eq!(bench.machine.next_look(), bench.now + 10 * SECOND);
+    assert_eq!(look(bench.after(9 * SECOND)), []);
+    let actions = look(bench.after(SECOND));
+    assert_eq!(actions[0], Action::Signal(Stop::Terminate, vec![id(100)]));
+    assert_eq!(look(bench.after(60 * SECOND)), []);
+}
+
+#[test]
+fn what_was_remembered_of_another_session_is_forgotten() {
+    let memory = Memory {
+        alive: vec![id(100)],
+        restarts: 7,
+        session_uid: Some(PDV),
+        ..Memory::default()
+    };
+    let machine = |uid| {
+        let mut bench = Bench::new();
+        let begin = bench.now.checked_sub(1000 * SECOND).unwrap();
+        bench.machine =
+            Machine::new(Policy::default(), begin, begin).remembering(memory.clone(), false);
+        bench.sits(uid, "2", 600 * SECOND, true);
+        bench.machine
+    };
+    assert_eq!(machine(PDV).known(), [id(100)]);
+    let other = machine(ANA);
+    assert_eq!((other.known(), other.memory().restarts), (&[][..], 7));
+}
+
+#[test]
+fn a_program_that_no_longer_belongs_on_the_screen_is_as_any_other() {
+    let mut bench = Bench::new();
+    bench.seat(Seat::Nobody);
+    bench.absent();
+    bench.seat(Seat::NotNeeded);
+    assert!(is_start(&bench.absent()));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Seat(Option<u32>),
+    Unclear,
+    Lives(u32),
+    Dies,
+    Look,
+    Ends(i32),
+    Passes(u64),
+    Restart,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        proptest::option::of(prop_oneof![Just(PDV), Just(ANA), Just(0)]).prop_map(Step::Seat),
+        Just(Step::Unclear),
+        prop_oneof![Just(PDV), Just(ANA), Just(0)].prop_map(Step::Lives),
+        Just(Step::Dies),
+        Just(Step::Look),
+        prop_oneof![Just(0), Just(1), Just(75)].prop_map(Step::Ends),
+        (0..30_000_u64).prop_map(Step::Passes),
+        Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_started_without_a_session_nor_at_once_after_a_death(
+        steps in proptest::collection::vec(any_step(), 0..60)
+    ) {
+        let mut bench = Bench::new();
+        let mut sitting: Option<u32> = None;
+        let mut lives: Option<u32> = None;
+        let mut seen_alive = false;
+        let mut died: Option<Instant> = None;
+        bench.seat(Seat::Nobody);
+        for (number, step) in steps.into_iter().enumerate() {
+            let mut actions = Vec::new();
+            match step {
+                Step::Seat(uid) => {
+                    sitting = uid;
+                    (seen_alive, died) = (false, None);
+                    actions = match uid {
+                        Some(uid) => {
+                            bench.sits(uid, &number.to_string(), 600 * SECOND, number % 2 == 0)
+                        }
+                        None => bench.seat(Seat::Nobody),
+                    };
+                }
+                Step::Unclear => {
+                    sitting = None;
+                    (seen_alive, died) = (false, None);
+                    actions = bench.seat(Seat::Unclear);
+                }
+                Step::Lives(uid) => lives = Some(uid),
+                Step::Dies => lives = None,
+                Step::Look => {
+                    let is_it = sitting.is_some() && lives == sitting;
+                    if seen_alive && !is_it && bench.machine.phase() == Phase::Up {
+                        died = Some(bench.now);
+                    }
+                    seen_alive = is_it;
+                    let pid = 100 + i32::try_from(number).unwrap();
+                    actions = match lives {
+                        Some(uid) if is_it => bench.alive(pid, uid),
+                        Some(uid) => bench.beside(of_another(pid, uid)),
+                        None => bench.absent(),
+                    };
+                }
+                Step::Ends(code) => actions = bench.ends(code),
+                Step::Passes(time) => bench.now += Duration::from_millis(time),
+                Step::Restart => actions = bench.event(Event::RestartAsked),
+            }
+            if is_start(&actions) {
+                prop_assert!(sitting.is_some(), "nobody is there");
+                prop_assert!(sitting == Some(0) || lives != Some(0), "root's is in the way");
+                prop_assert!(lives.is_none() || lives != sitting, "a second copy");
+                prop_assert!(died.is_none_or(|died| bench.now >= died + SETTLE), "a logout");
+                died = None;
+            }
+            let is_alarm = |change: &&Change| {
+                matches!(change, Change::Down { .. } | Change::StartFailed(_) | Change::CrashLoop { .. })
+            };
+            if sitting.is_none() {
+                prop_assert!(!told(&actions).iter().any(is_alarm), "{:?}", actions);
+            }
+            let is_wait = bench.machine.waits_for().is_some();
+            prop_assert_eq!(is_wait, bench.machine.phase() == Phase::Waiting && is_wait);
+        }
+    }
+}
