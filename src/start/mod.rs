@@ -60,7 +60,7 @@ impl StartProgram {
     /// When it can't be run: the process stays down until a later try succeeds.
     pub fn run(process: &ProcessSettings, looked: Moment) -> Result<Self, StartFailure> {
         let (unit, is_ours) = match &process.start {
-            Start::Command(command) if instance::is_launcher(process.launcher) => {
+            Start::Command(_) if instance::is_launcher(process.launcher) => {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;
