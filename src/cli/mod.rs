@@ -222,7 +222,7 @@ fn run(
     let result = runtime.block_on(service);
     // A thread that looks at a file for a health check may hang in the kernel: nobody waits for it.
     runtime.shutdown_background();
-    logging::settle();
+    logging::finish();
     result.with_context(|| t!("errors.service"))??;
     Ok(ExitCode::SUCCESS)
 }
@@ -235,9 +235,11 @@ fn misfits(process: &ProcessSettings) -> Vec<Impostor> {
     if !sighting.alive.is_empty() {
         return Vec::new();
     }
-    // A container has its own programs, whatever they are called.
-    let near = sighting.near.into_iter();
-    let near = near.filter(|near| near.difference != Difference::Namespace);
+    // A container has its own programs, whatever they are called, but for one that our start has made.
+    let ours = start::in_unit(process);
+    let is_meant =
+        |near: &Impostor| near.difference != Difference::Namespace || ours.contains(&near.id.pid);
+    let near = sighting.near.into_iter().filter(is_meant);
     let nearly = sighting.impostors.into_iter().chain(near);
     nearly.take(MISFITS_MAX).collect()
 }
@@ -256,12 +258,18 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         }
     };
     let source = source.phrase().translated();
-    let mut warnings: Vec<String> = settings
-        .unsafe_commands()
+    let file = config.unwrap_or(Path::new(config::DEFAULT_PATH));
+    let mut warnings: Vec<(String, Option<String>)> = config::exposed(file, &settings)
+        .into_iter()
         .chain(settings.commands_in_one_item())
-        .map(|(key, warning)| {
-            let warning = t!("errors.warning", warning = warning.translated());
-            format!("{source}: {key}: {warning}")
+        .map(|(key, phrase)| {
+            let warning = t!("errors.warning", warning = phrase.translated());
+            let line = match key.as_str() {
+                // About the file as a whole.
+                "" => format!("{source}: {warning}"),
+                key => format!("{source}: {key}: {warning}"),
+            };
+            (line, phrase.command().map(str::to_owned))
         })
         .collect();
     for process in &settings.processes {
@@ -273,11 +281,11 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
                 name = process.name(),
                 misfit = misfit
             );
-            warnings.push(format!("{source}: {warning}"));
+            warnings.push((format!("{source}: {warning}"), None));
         }
     }
-    for warning in &warnings {
-        complain(warning);
+    for (warning, command) in &warnings {
+        complain(warning, command.as_deref());
     }
     let verdict = match warnings.len() {
         0 => format!("OK: {source}"),
@@ -295,17 +303,24 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
 /// Says what is wrong with a configuration, a line for each problem that begins with the file's name, as
 /// compilers do it.
 fn complain_of(refused: &ConfigError) {
-    for line in refused.translated_lines() {
-        complain(&line);
+    for (line, command) in refused.translated_lines().zip(refused.commands()) {
+        complain(&line, command);
     }
 }
 
-/// A line on stderr, in several where that is a terminal; a program that reads it gets one.
-fn complain(line: &str) {
-    if io::stderr().is_terminal() {
-        eprintln!("{}", Paragraph::of_text(line));
-    } else {
+/// A line on stderr, in several where that is a terminal; a program that reads it gets one. The command that
+/// it ends with, if there is one, can be copied.
+fn complain(line: &str, command: Option<&str>) {
+    if !io::stderr().is_terminal() {
         eprintln!("{line}");
+        return;
+    }
+    let ends = command.and_then(|command| Some((line.strip_suffix(command)?, command)));
+    if let Some((text, command)) = ends {
+        eprintln!("{}", Paragraph::of_text(text));
+        eprintln!("{}", Paragraph::of_command(command));
+    } else {
+        eprintln!("{}", Paragraph::of_text(line));
     }
 }
 

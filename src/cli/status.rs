@@ -17,7 +17,7 @@ use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
 use crate::supervisor::Remembered;
-use crate::text::escape::{list, printable};
+use crate::text::escape::printable;
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
 use crate::text::timestamp::Timestamp;
@@ -253,7 +253,8 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
         notes.push(t!("status.paused_until", time = time, key = key).into_owned());
     }
     if process.pids.len() > 1 {
-        notes.push(t!("status.pids", pids = list(&process.pids)).into_owned());
+        let pids = phrase::pids(&process.pids, process.more_pids).translated();
+        notes.push(t!("status.pids", pids = pids).into_owned());
     }
     notes.extend(details(process));
     if process.state == State::Stuck {
@@ -351,6 +352,7 @@ mod tests {
             name: name.to_owned(),
             state,
             pids: vec![1234],
+            more_pids: 0,
             duplicates: Vec::new(),
             since: at("2026-03-02T11:00:00Z"),
             restarts: 7,
@@ -373,6 +375,7 @@ mod tests {
             started_at: at("2026-03-01T12:00:00Z"),
             start_time: None,
             updated_at: at("2026-03-02T12:00:00Z"),
+            latest_message: None,
             config_fallback: None,
             processes,
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::section::{Located, Problems, Section, must_be};
 use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_duration, as_text};
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
-use crate::machine::STOPPED;
+use crate::machine::{STOPPED, STRANGER};
 use crate::text::phrase::{Phrase, phrase};
 
 /// The list's name in a process's section.
@@ -198,7 +198,7 @@ fn name(
     let offset = section.find("name").unwrap_or(section.offset());
     let parse = |text: &str| is_key(text).then(|| text.to_owned());
     let name = section.take_parsed("name", &expected, parse, problems)?;
-    if name == STOPPED {
+    if [STOPPED, STRANGER].contains(&name.as_str()) {
         let message = phrase!("is the service's own name for a program that hangs; give another");
         problems.add(offset, section.path("name"), message);
     }

@@ -33,6 +33,7 @@ pub use values::{ByteSize, Percent, TcpAddress, TimesOfDay};
 
 use crate::machine::Policy;
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
+use crate::sys::path_trust;
 use crate::sys::user::User;
 use crate::text::phrase::{Phrase, phrase};
 use problem::line_ends;
@@ -135,18 +136,30 @@ pub(crate) fn load_or(
     };
     let (settings, lines) = parse_with_lines(&text, file)?;
     if settings.refuse_unsafe_commands {
-        let unsafe_commands = settings.unsafe_commands().map(|(key, message)| Problem {
+        let found = exposed(file, &settings).into_iter();
+        let problems = found.map(|(key, message)| Problem {
             line: lines.get(&key).copied(),
             key,
             message,
         });
-        let problems: Vec<_> = unsafe_commands.collect();
+        let problems: Vec<_> = problems.collect();
         if !problems.is_empty() {
             let file = file.to_owned();
             return Err(ConfigError { file, problems });
         }
     }
     Ok((settings, source))
+}
+
+/// What somebody else could change, at this moment, and so what root runs: the configuration in `file`
+/// itself, which has no setting's name, and what [`Settings::unsafe_commands`] gives.
+#[must_use]
+pub fn exposed(file: &Path, settings: &Settings) -> Vec<(String, Phrase)> {
+    let of_file = path_trust::warning_of_config(file).map(|warning| (String::new(), warning));
+    of_file
+        .into_iter()
+        .chain(settings.unsafe_commands())
+        .collect()
 }
 
 /// Reads a file that should be a configuration.

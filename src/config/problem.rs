@@ -63,6 +63,13 @@ impl ConfigError {
         self.lines_in(Phrase::translated)
     }
 
+    /// The shell commands that end those lines, where one does.
+    pub fn commands(&self) -> impl Iterator<Item = Option<&str>> {
+        let shown = self.problems.iter().take(SHOWN_AT_MOST);
+        let commands = shown.map(|problem| problem.message.command());
+        commands.chain(std::iter::repeat(None))
+    }
+
     fn lines_in(&self, say: fn(&Phrase) -> String) -> impl Iterator<Item = String> {
         let hidden = self.problems.len().saturating_sub(SHOWN_AT_MOST);
         let more = phrase!("%{count} more problems", count = hidden.to_string());

@@ -16,6 +16,9 @@ use crate::text::phrase::{Phrase, Value, phrase};
 /// More of a value than this isn't shown in a message, in characters.
 const EXCERPT: usize = 60;
 
+/// No till has as many processes, or checks of one, or hooks: each is compared with all others.
+const SECTIONS_MAX: usize = 1000;
+
 /// Between more slips than these nobody sees a likeness.
 const SLIPS_MAX: usize = 2;
 
@@ -242,6 +245,10 @@ impl<'i> Section<'i> {
             }
         }
         sections.sort_by_key(|(_, section)| section.offset);
+        if let Some((_, section)) = sections.get(SECTIONS_MAX) {
+            problems.add(section.offset, &path, too_many());
+            sections.truncate(SECTIONS_MAX);
+        }
         (is_empty || !sections.is_empty()).then_some(sections)
     }
 
@@ -291,6 +298,10 @@ impl<'i> Section<'i> {
                 ),
             ),
         }
+        if let Some(section) = sections.get(SECTIONS_MAX) {
+            problems.add(section.offset, &path, too_many());
+            sections.truncate(SECTIONS_MAX);
+        }
         sections
     }
 
@@ -321,4 +332,11 @@ impl<'i> Section<'i> {
         let (_, offset, value) = self.entries.swap_remove(index);
         Some((offset, value))
     }
+}
+
+fn too_many() -> Phrase {
+    phrase!(
+        "are too many: there may be %{most} at most",
+        most = SECTIONS_MAX.to_string()
+    )
 }

@@ -656,3 +656,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_has_no_more_sections_than_can_be_compared() {
+    let checks = "[[process.a.check]]\nkind = \"age\"\nmax = \"7d\"\n".repeat(1001);
+    let checks = format!("[process.a]\nname = \"A\"\nunit = \"a.service\"\n{checks}");
+    let processes: Vec<_> = (0..1001)
+        .map(|number| {
+            let exe = format!("exe = \"/{number}\"\nunit = \"a.service\"");
+            format!("[process.p{number}]\nname = \"A\"\n{exe}\n")
+        })
+        .collect();
+    for (text, place) in [
+        (checks, ":3004: process.a.check: are too many"),
+        (processes.concat(), ":4001: process: are too many"),
+    ] {
+        let refused = parse(&text, Path::new("config.toml")).unwrap_err();
+        let mut lines = refused.lines();
+        assert!(lines.any(|line| line.contains(place)), "{refused}");
+    }
+}

@@ -1,5 +1,6 @@
-//! Listens for what people ask of the service, one at a time, each for a bounded time. A person who
-//! says nothing, or too much, holds up the next one for a moment and supervision never.
+//! Listens for what people ask of the service, each by a task of its own and for a bounded time. A person
+//! who says nothing, or too much, holds up nobody; where they are too many, the next one waits for a
+//! moment, and supervision never does.
 
 use std::fs;
 use std::io;
@@ -10,13 +11,16 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::status::control::{Answer, LINE_MAX, Request, SOCKET_NAME};
 
 /// How long a person may take to ask and to hear the answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// More people aren't heard at once: each takes a descriptor.
+const CONVERSATIONS_MAX: usize = 32;
 
 /// The pause after a connection that couldn't be taken, for want of descriptors say.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -73,11 +77,20 @@ impl Drop for Listener {
 }
 
 async fn listen(listener: UnixListener, sender: mpsc::Sender<Incoming>) {
+    // Whoever is still heard when the listener goes is forgotten with it.
+    let mut conversations = JoinSet::new();
     loop {
+        while conversations.try_join_next().is_some() {}
+        if conversations.len() >= CONVERSATIONS_MAX {
+            let _ = conversations.join_next().await;
+        }
         match listener.accept().await {
-            // One who goes away, or takes too long, gets no answer.
             Ok((stream, _)) => {
-                let _ = timeout(TIMEOUT, converse(stream, &sender)).await;
+                let sender = sender.clone();
+                // One who goes away, or takes too long, gets no answer.
+                conversations.spawn(async move {
+                    let _ = timeout(TIMEOUT, converse(stream, &sender)).await;
+                });
             }
             Err(_) => tokio::time::sleep(AFTER_FAILURE).await,
         }
@@ -116,4 +129,59 @@ async fn answer_to(line: &[u8], sender: &mpsc::Sender<Incoming>) -> Answer {
 fn is_allowed(stream: &UnixStream) -> io::Result<bool> {
     let uid = stream.peer_cred()?.uid();
     Ok(uid == 0 || uid == rustix::process::geteuid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Asks what is understood, and waits for the answer.
+    async fn ask(directory: &Path) -> Vec<u8> {
+        let mut stream = UnixStream::connect(directory.join(SOCKET_NAME))
+            .await
+            .unwrap();
+        stream
+            .write_all(b"{\"request\":\"resume\",\"keys\":[]}\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Answers whoever asks.
+    async fn answer(listener: &mut Listener) {
+        loop {
+            let incoming = listener.next().await;
+            let _ = incoming.answer.send(Answer::NotPaused);
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_say_nothing_hold_up_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut listener = Listener::bind(directory.path()).unwrap();
+        let mut silent = Vec::new();
+        let begin = Instant::now();
+        for _ in 1..CONVERSATIONS_MAX {
+            let socket = directory.path().join(SOCKET_NAME);
+            silent.push(UnixStream::connect(socket).await.unwrap());
+        }
+        tokio::select! {
+            answered = ask(directory.path()) => assert_eq!(answered, b"{\"answer\":\"not_paused\"}\n"),
+            () = answer(&mut listener) => {}
+        }
+        assert!(begin.elapsed() < TIMEOUT, "nobody's time had passed");
+        // One more than are heard at once: the first ones have had their time then.
+        for _ in 0..CONVERSATIONS_MAX {
+            let socket = directory.path().join(SOCKET_NAME);
+            silent.push(UnixStream::connect(socket).await.unwrap());
+        }
+        tokio::select! {
+            answered = ask(directory.path()) => assert_eq!(answered, b"{\"answer\":\"not_paused\"}\n"),
+            () = answer(&mut listener) => {}
+        }
+    }
 }

@@ -39,7 +39,7 @@ impl EffectiveConfig {
         state_dir: &Path,
     ) -> io::Result<Self> {
         let rights = match source {
-            Source::File(_) => Rights::of(file),
+            Source::File(_) => Rights::of_reachable(file),
             Source::LastInForce => Rights::of(&state_dir.join(KEPT)),
             Source::BuiltIn | Source::BuiltInInstead => Ok(Rights::PUBLIC),
         };
@@ -169,6 +169,7 @@ mod tests {
     #[test]
     fn whoever_may_read_the_configuration_may_read_it() {
         let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = directory.path().join("config.toml");
         fs::write(&config, DEFAULT_TEXT).unwrap();
         let mode = |name: &str| {

@@ -33,12 +33,12 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::{ProcessTable, running};
+use crate::proc::ProcessTable;
 use crate::start::{can_start, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, Status};
+use crate::status::{ConfigFallback, LatestMessage, Status};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -122,9 +122,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
     if !remembered.is_empty() && has_programs {
-        // What can't be looked at is left alone.
-        let running = running(Path::new("/proc")).unwrap_or_default();
-        let left_over = leftover::end_programs(&settings, &running);
+        let left_over = leftover::end_programs(&settings);
         if !left_over.is_empty() {
             let text = format!(
                 "an earlier run of the service was killed beside checks or hooks (pid {}): they \
@@ -305,14 +303,21 @@ impl Service {
         self.hooks.tell(&message);
     }
 
-    /// Says which commands somebody else could change, unless that was said before.
+    /// Says what of the commands and of the configuration somebody else could change, unless that was said
+    /// before.
     fn say_unsafe_commands(&mut self, settings: &Settings) {
-        let found: Vec<_> = settings.unsafe_commands().collect();
+        let file = self.options.file();
+        let found = config::exposed(file, settings);
         let before = std::mem::replace(&mut self.unsafe_commands, found);
         for news in &self.unsafe_commands {
             if !before.contains(news) {
                 let (key, warning) = news;
-                self.say(Kind::UnsafeCommand, format!("{key}: {warning}"));
+                let file = file.display();
+                let text = match key.as_str() {
+                    "" => format!("{file}: {warning}"),
+                    key => format!("{key}: {warning}"),
+                };
+                self.say(Kind::UnsafeCommand, text);
             }
         }
     }
@@ -651,6 +656,10 @@ impl Service {
             start_time: self.record.as_ref().map(|record| record.id().start_time),
             started_at: self.started_at.into(),
             updated_at: SystemTime::now().into(),
+            latest_message: logging::latest().map(|(run, seq)| LatestMessage {
+                run: run.to_owned(),
+                seq,
+            }),
             config_fallback: self.fallback.clone(),
             processes: published
                 .iter()

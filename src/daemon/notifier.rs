@@ -1,6 +1,9 @@
 //! Tells systemd how the service is (sd_notify(3)), without ever waiting for it; what is told is
 //! decided in [`super`].
 //!
+//! What systemd acts on (that the service is ready, alive, ending) goes before the words for people, in a
+//! message of its own: systemd throws a message away as a whole.
+//!
 //! sd-notify puts the words; its own sending waits for a systemd that doesn't read, and knows no
 //! abstract socket.
 
@@ -12,6 +15,14 @@ use std::os::unix::net::UnixDatagram;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketAddrUnix};
 use sd_notify::NotifyState;
+
+use crate::text::escape::cut_bytes;
+
+/// The name of the words for people.
+const STATUS: &str = "STATUS";
+
+/// No value is longer, in bytes, so that no message reaches the 4 KiB that systemd takes.
+const VALUE_MAX: usize = 4000;
 
 /// The way to systemd.
 #[derive(Debug)]
@@ -44,15 +55,22 @@ impl Notifier {
             return Ok(());
         };
         self.unsent.add(news);
-        let sent = match address {
-            Ok(address) => send(&mut self.socket, address, &self.unsent.text()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        let address = match address {
+            Ok(address) => address,
+            Err(error) => return Err(io::Error::new(error.kind(), error.to_string())),
         };
-        match &sent {
-            Ok(()) => self.unsent = Unsent::default(),
-            Err(_) => self.unsent.forget_the_ping(),
+        for is_status in [false, true] {
+            let text = self.unsent.text(is_status);
+            if text.is_empty() {
+                continue;
+            }
+            if let Err(error) = send(&mut self.socket, address, &text) {
+                self.unsent.forget_the_ping();
+                return Err(error);
+            }
+            self.unsent.was_sent(is_status);
         }
-        sent
+        Ok(())
     }
 }
 
@@ -102,7 +120,8 @@ impl Unsent {
             }
             let assignment = state.to_string();
             if let Some((name, value)) = assignment.split_once('=') {
-                self.0.insert(name.to_owned(), value.to_owned());
+                let value = cut_bytes(value.to_owned(), VALUE_MAX);
+                self.0.insert(name.to_owned(), value);
             }
         }
     }
@@ -112,12 +131,17 @@ impl Unsent {
         self.0.remove("WATCHDOG");
     }
 
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.0 {
-            text += &format!("{name}={value}\n");
-        }
-        text
+    /// The words for people, or all else.
+    fn text(&self, is_status: bool) -> String {
+        let assignments = self.0.iter();
+        let wanted = assignments.filter(|(name, _)| (*name == STATUS) == is_status);
+        wanted.fold(String::new(), |text, (name, value)| {
+            text + &format!("{name}={value}\n")
+        })
+    }
+
+    fn was_sent(&mut self, is_status: bool) {
+        self.0.retain(|name, _| (name == STATUS) != is_status);
     }
 }
 
@@ -130,7 +154,21 @@ mod tests {
         for news in news {
             unsent.add(news);
         }
-        unsent.text()
+        unsent.text(false) + &unsent.text(true)
+    }
+
+    #[test]
+    fn words_never_keep_systemd_from_what_it_acts_on() {
+        let mut unsent = Unsent::default();
+        let words = "ção".repeat(5000);
+        let status = NotifyState::Status(&words);
+        unsent.add(&[NotifyState::Ready, status, NotifyState::Watchdog]);
+        assert_eq!(unsent.text(false), "READY=1\nWATCHDOG=1\n");
+        let text = unsent.text(true);
+        assert!(text.starts_with("STATUS=ção") && text.len() < 4096);
+        unsent.was_sent(false);
+        assert_eq!(unsent.text(false), "");
+        assert_eq!(unsent.text(true), text);
     }
 
     #[test]
@@ -149,7 +187,7 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.add(&[NotifyState::Watchdog, NotifyState::Ready]);
         unsent.forget_the_ping();
-        assert_eq!(unsent.text(), "READY=1\n");
+        assert_eq!(unsent.text(false), "READY=1\n");
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Has the first starts wait, not the looks, while others are starting the programs at boot; who they
 //! are is found out by [`crate::start::starters`], and what comes of it is decided in
-//! [`crate::machine`].
+//! [`crate::machine`]. Once they are done, the service is to end before them.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
+use tracing::debug;
 
 use crate::config::Settings;
 use crate::machine::Event;
+use crate::start::shutdown;
 use crate::start::starters::Starters;
 use crate::systemd::names::is_service;
 
@@ -34,6 +36,10 @@ pub(super) fn go_first(settings: &Settings, tasks: Tasks) {
         for (events, _) in &tasks {
             // One that has ended meanwhile waits for nothing.
             let _ = events.send(Event::OthersDone).await;
+        }
+        if let Err(trouble) = shutdown::end_before_others().await {
+            let why = trouble.phrase();
+            debug!("the end of a program at power-off may be told as an outage: {why}");
         }
     });
 }

@@ -8,7 +8,10 @@ use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use rust_i18n::t;
 
-/// Sets umask and working directory as daemon(7) asks for, and closes what was left open.
+use crate::sys::descriptors;
+
+/// Sets umask and working directory as daemon(7) asks for, closes what was left open, and may have as many
+/// files open as it will ever need.
 ///
 /// Must be called before the process opens anything of its own; paths given on the command line
 /// must be absolute by then.
@@ -18,6 +21,7 @@ use rust_i18n::t;
 pub fn prepare() -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir("/").with_context(|| t!("errors.root"))?;
+    descriptors::raise();
     close_inherited(Path::new("/proc/self/fd"))
 }
 

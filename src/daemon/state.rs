@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
-use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause};
+use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause, Program};
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
@@ -84,6 +84,7 @@ struct OfTheBoot {
     #[serde(with = "time")]
     starting_until: Option<Instant>,
     starting_since: Option<u64>,
+    may_have_gone_elsewhere: bool,
     #[serde(with = "ids")]
     renamed: Vec<ProcessId>,
     #[serde(with = "ids")]
@@ -99,6 +100,7 @@ struct OfTheBoot {
     absence: Option<Absence>,
     #[serde(skip)]
     pause: Option<Pause>,
+    program: Option<Program>,
 }
 
 /// The deaths that aren't forgotten.
@@ -551,6 +553,7 @@ mod tests {
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
                 starting_since: Some(4712),
+                may_have_gone_elsewhere: true,
                 renamed: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,
@@ -572,6 +575,10 @@ mod tests {
                     until: now + 60 * second,
                     reason: Some("driver".into()),
                 }),
+                program: serde_json::from_value(serde_json::json!({
+                    "uids": [1000, 0], "user": "pdv", "path": "/x",
+                }))
+                .unwrap(),
             },
             last_restart: None,
             recent_restarts: Vec::new(),

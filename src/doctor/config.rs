@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
+use super::program::tell_exposure;
 use super::root::View;
 use super::{Examination, Machine};
 use crate::config::{self, DEFAULT_PATH, Settings};
+use crate::sys::path_trust::Exposure;
 use crate::text::escape::{printable, shell_word};
 
 /// A good configuration.
@@ -39,6 +41,11 @@ pub(super) fn examine(
     let file = machine.config.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
     let read = machine.config.as_deref().unwrap_or(&default);
+    if let Some(exposure) = Exposure::of_file(read, machine.service_user) {
+        tell_exposure(&exposure, Vec::new(), found, |paths| {
+            t!("doctor.others_can_change_config", paths = paths).into_owned()
+        });
+    }
     if let Err(error) = fs::File::open(read) {
         if error.kind() == ErrorKind::PermissionDenied {
             view.cannot_see(&file, &error);

@@ -77,6 +77,17 @@ pub struct Finding {
     pub lines: Vec<String>,
     /// The shell command that mends it, where a command does.
     pub command: Option<String>,
+    /// What may be done afterwards.
+    pub later: Vec<Later>,
+}
+
+/// Something that may be done when what was found is mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Later {
+    /// When, or what for, in the user's language; the same for commands that belong together.
+    pub text: String,
+    /// The shell command. Whoever copies all that is printed isn't to run it: it is printed as a comment.
+    pub command: String,
 }
 
 /// What was found.
@@ -92,11 +103,22 @@ pub struct Examination {
 
 impl Examination {
     fn find(&mut self, id: &'static str, text: impl Into<String>, command: impl Into<String>) {
+        self.find_with_later(id, text, command, Vec::new());
+    }
+
+    fn find_with_later(
+        &mut self,
+        id: &'static str,
+        text: impl Into<String>,
+        command: impl Into<String>,
+        later: Vec<Later>,
+    ) {
         self.findings.push(Finding {
             id,
             text: text.into(),
             lines: Vec::new(),
             command: Some(command.into()),
+            later,
         });
     }
 
@@ -107,6 +129,7 @@ impl Examination {
             text: text.into(),
             lines: Vec::new(),
             command: None,
+            later: Vec::new(),
         });
     }
 
@@ -165,6 +188,13 @@ impl fmt::Display for Examination {
             }
             if let Some(command) = &finding.command {
                 writeln!(f, "{}", Paragraph::of_command(command))?;
+            }
+            let mut before = None;
+            for Later { text, command } in &finding.later {
+                if before.replace(text) != Some(text) {
+                    writeln!(f, "{}", Paragraph::of_detail(text))?;
+                }
+                writeln!(f, "    # {command}")?;
             }
         }
         for note in &self.notes {

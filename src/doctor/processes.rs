@@ -1,9 +1,9 @@
 //! Whether each program runs once and by its configured name; why one doesn't run, `status` and the
 //! journal tell.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use glob::Pattern;
 use rust_i18n::t;
 
 use super::Examination;
@@ -12,15 +12,18 @@ use super::root::View;
 use super::service::published;
 use crate::config::ProcessSettings;
 use crate::machine;
-use crate::proc::{Alive, ProcessId, ProcessTable, Running};
-use crate::status::Status;
-use crate::sys::user::name_of;
+use crate::proc::{Alive, Identity, ProcessId, ProcessTable, Running, Sighting};
+use crate::status::{ProcessStatus, State, Status};
 use crate::text::escape::{list, printable};
+use crate::text::phrase::and_more;
 
 /// Programs that run others, which have no process name of their own then.
 const INTERPRETERS: [&str; 9] = [
     "bash", "dash", "java", "mono", "node", "perl", "python", "sh", "wine",
 ];
+
+/// More copies aren't told one by one.
+const COPIES_MAX: usize = 10;
 
 pub(super) fn examine(
     config: &Config,
@@ -41,9 +44,24 @@ pub(super) fn examine(
         let name = process.name();
         let seconds = second_copies(process, &sighting.alive, service.as_ref());
         if !seconds.is_empty() {
-            tell_copies(process, &sighting.alive, &seconds, view, running, found);
+            tell_copies(process, &sighting, &seconds, &mut table, running, found);
         }
         if !sighting.alive.is_empty() {
+            if seconds.is_empty() && sighting.more_alive == 0 {
+                let mut elders = elders(&sighting.alive);
+                let only = elders.next().filter(|_| elders.next().is_none());
+                let only = only.and_then(|id| table.identify(id));
+                let lines = only.and_then(|who| rules(process, &who, service.as_ref()));
+                if let Some(lines) = lines {
+                    let (name, key) = (process.name(), &process.key);
+                    found.note(t!(
+                        "doctor.name_alone",
+                        name = name,
+                        key = key,
+                        lines = lines
+                    ));
+                }
+            }
             continue;
         }
         if let Some(impostor) = sighting.impostors.first() {
@@ -64,6 +82,35 @@ pub(super) fn examine(
             );
         }
     }
+}
+
+/// Those that are no children of another.
+fn elders(alive: &[Alive]) -> impl Iterator<Item = ProcessId> {
+    let is_child = |copy: &Alive| alive.iter().any(|other| other.id.pid == copy.parent);
+    let elders = alive.iter().filter(move |copy| !is_child(copy));
+    elders.map(|copy| copy.id)
+}
+
+/// The lines that only this process of the name keeps to, where the rules don't say yet whose the program is
+/// and what it runs; none for one that the service doesn't take for the program beyond doubt.
+fn rules(process: &ProcessSettings, who: &Identity, service: Option<&Status>) -> Option<String> {
+    let mut told = service.into_iter().flat_map(|status| &status.processes);
+    let is_up = |told: &ProcessStatus| told.key == process.key && told.state == State::Up;
+    let is_plain = |text: &str| !text.contains(['"', '\\', '…', '[', ']']);
+    let is_told = is_plain(&who.path) && who.path.starts_with('/') && is_plain(&who.user);
+    if process.target.names_one() || who.uid != who.real_uid || !is_told || !told.any(is_up) {
+        return None;
+    }
+    let path = Pattern::escape(&who.path);
+    let path = (is_plain(&path)).then_some(path)?;
+    let exe = process
+        .target
+        .exe
+        .is_none()
+        .then(|| format!("exe = \"{path}\""));
+    let user = process.target.user.is_none();
+    let user = user.then(|| format!("user = \"{}\"", who.user));
+    Some(list(exe.into_iter().chain(user)))
 }
 
 fn describe(process: &ProcessSettings, one: &Running, likeness: &Likeness) -> String {
@@ -116,36 +163,38 @@ fn second_copies(
 /// user: one who isn't the first's may have put a program of the name beside it, or before it.
 fn tell_copies(
     process: &ProcessSettings,
-    alive: &[Alive],
+    sighting: &Sighting,
     seconds: &[ProcessId],
-    view: &mut View<'_>,
+    table: &mut ProcessTable,
     running: &[Running],
     found: &mut Examination,
 ) {
-    let ids = alive.iter().map(|copy| copy.id);
+    let ids = sighting.alive.iter().map(|copy| copy.id);
     let first = ids.filter(|id| !seconds.contains(id));
     let Some(first) = first.min_by_key(|id| (id.start_time, id.pid)) else {
         return;
     };
     let mut described = |id: ProcessId| {
-        let owner = view.metadata(&Path::new("/proc").join(id.pid.to_string()));
-        let owner = owner.map(|process| process.uid());
-        let user = owner.map(|uid| name_of(uid).unwrap_or_else(|| uid.to_string()));
+        let who = table.identify(id);
+        let owner = who.as_ref().map(|who| (who.real_uid, who.uid));
+        let who = who.map(|who| format!("{}, {}", who.user, who.path));
         let unit = running.iter().find(|process| process.id == id);
         let unit = unit.and_then(|process| process.unit.as_deref().map(printable));
-        let which: Vec<String> = user.into_iter().chain(unit).collect();
+        let which: Vec<String> = who.into_iter().chain(unit).collect();
         (owner, format!("pid {} ({})", id.pid, which.join(", ")))
     };
     let (owner, first) = described(first);
-    let others: Vec<_> = seconds.iter().map(|id| described(*id)).collect();
+    let shown = &seconds[..seconds.len().min(COPIES_MAX)];
+    let more = sighting.more_alive + seconds.len() - shown.len();
+    let others: Vec<_> = shown.iter().map(|id| described(*id)).collect();
     let text = t!(
         "doctor.several_copies",
         name = process.name(),
         first = first,
-        others = list(others.iter().map(|(_, text)| text))
+        others = and_more(&list(others.iter().map(|(_, text)| text)), more).translated()
     );
     if others.iter().all(|(other, _)| *other == owner) {
-        let pids: Vec<String> = seconds.iter().map(|id| id.pid.to_string()).collect();
+        let pids: Vec<String> = shown.iter().map(|id| id.pid.to_string()).collect();
         found.find(
             "several-copies",
             text,

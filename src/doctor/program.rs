@@ -1,31 +1,25 @@
 //! Whether the programs that the service runs can be run, and by whom they could be changed; whether
 //! they are there at all is looked at in [`super::driver`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rust_i18n::t;
 
 use super::root::View;
-use super::{Examination, Machine};
-use crate::config::Settings;
+use super::{Examination, Later, Machine};
+use crate::config::{Settings, Start};
 use crate::sys::path_trust::Exposure;
-use crate::text::escape::{printable, shell_word};
-
-/// Where env(1) finds an interpreter: the PATH of services (systemd.exec(5)).
-const SEARCHED: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
+use crate::sys::script::Form;
+use crate::text::escape::{list, printable, shell_word};
 
 /// Interpreters whose package has their name.
 const PACKAGED: [&str; 6] = ["bash", "dash", "ksh", "perl", "python3", "zsh"];
+
+/// More paths that others can change are counted.
+const PATHS_SHOWN: usize = 3;
 
 pub(super) fn examine(
     settings: &Settings,
@@ -33,6 +27,8 @@ pub(super) fn examine(
     view: &mut View<'_>,
     found: &mut Examination,
 ) {
+    // First: what is run in a folder that others can change had better wait.
+    examine_exposure(settings, machine, view, found);
     let programs: BTreeSet<&str> = settings.commands().map(|(_, program)| program).collect();
     for program in programs {
         let path = Path::new(program);
@@ -44,9 +40,6 @@ pub(super) fn examine(
         if metadata.permissions().mode() & 0o111 == 0 {
             let text = t!("doctor.not_executable", program = shown);
             found.find("not-executable", text, format!("sudo chmod +x {word}"));
-        }
-        if let Some(exposure) = Exposure::of(&view.at(path), machine.service_user) {
-            exposed(&shown, &exposure, found);
         }
         let form = view.bytes(path).map(|bytes| Form::of(&bytes));
         match form {
@@ -61,7 +54,7 @@ pub(super) fn examine(
                 t!("doctor.no_interpreter", program = shown),
                 format!("sudo sed -i '1i #!/bin/sh' {word}"),
             ),
-            Some(Form::Script(candidates)) => {
+            Some(Form::Script { candidates, .. }) => {
                 let is_there = candidates.iter().any(|path| view.metadata(path).is_some());
                 if let (false, Some(interpreter)) = (is_there, candidates.first()) {
                     missing_interpreter(&shown, &word, interpreter, found);
@@ -71,25 +64,81 @@ pub(super) fn examine(
     }
 }
 
-fn exposed(program: &str, exposure: &Exposure, found: &mut Examination) {
-    let path = printable(&exposure.path().display().to_string());
-    match exposure.commands() {
-        Some(commands) => {
-            let commands: Vec<_> = commands
-                .iter()
-                .map(|command| format!("sudo {command}"))
-                .collect();
-            found.find(
-                "others-can-change",
-                t!("doctor.others_can_change", program = program, path = path),
-                commands.join(" && "),
-            );
+/// Tells of everything at once that others could change, for most of it is the same for all programs.
+fn examine_exposure(
+    settings: &Settings,
+    machine: &Machine,
+    view: &mut View<'_>,
+    found: &mut Examination,
+) {
+    let mut exposures = BTreeMap::new();
+    for (_, program) in settings.commands() {
+        let path = Path::new(program);
+        if view
+            .metadata(path)
+            .is_some_and(|metadata| metadata.is_file())
+        {
+            let exposure = Exposure::of_program(&machine.root, path, machine.service_user);
+            exposures.extend(exposure.map(|exposure| (program, exposure)));
         }
-        None => found.find_without_command(
-            "others-can-change",
-            t!("doctor.move_program", program = program, path = path),
-        ),
     }
+    let restarts = settings.processes.iter().filter(|process| {
+        let Start::Command(command) = &process.start else {
+            return false;
+        };
+        let program = command.first();
+        program.is_some_and(|program| exposures.contains_key(program.as_str()))
+    });
+    let restarts: Vec<String> = restarts
+        .map(|process| format!("sudo mfe-watchdog restart {}", process.key))
+        .collect();
+    let Some(all) = Exposure::joined(exposures.into_values()) else {
+        return;
+    };
+    let restarts = restarts.into_iter().map(|command| Later {
+        text: t!("doctor.restart_later").into_owned(),
+        command,
+    });
+    tell_exposure(&all, restarts.collect(), found, |paths| {
+        t!("doctor.others_can_change", paths = paths).into_owned()
+    });
+}
+
+/// Tells that what is exposed can be changed, in the words of `say`, and what to do.
+pub(super) fn tell_exposure(
+    exposure: &Exposure,
+    restarts: Vec<Later>,
+    found: &mut Examination,
+    say: impl Fn(&str) -> String,
+) {
+    let shown = |path: &Path| printable(&path.display().to_string());
+    let paths = exposure.paths();
+    let more = paths.len().saturating_sub(PATHS_SHOWN);
+    let paths = list(paths.take(PATHS_SHOWN).map(shown));
+    let paths = match more {
+        0 => paths,
+        more => t!("doctor.and_more", first = paths, more = more).into_owned(),
+    };
+    let misplaced = exposure.misplaced();
+    if !misplaced.is_empty() {
+        let files = misplaced.iter().take(PATHS_SHOWN).map(|path| shown(path));
+        let text = t!("doctor.move_program", program = list(files));
+        let text = format!("{} {text}", say(&paths));
+        found.find_without_command("others-can-change", text);
+    }
+    let Some(remedy) = exposure.remedy() else {
+        return;
+    };
+    let mut text = format!("{} {}", say(&paths), t!("doctor.how_it_is_fixed"));
+    if remedy.left > 0 {
+        text = format!("{text} {}", t!("doctor.fix_the_rest", left = remedy.left));
+    }
+    let back = remedy.back.into_iter().map(|command| Later {
+        text: t!("doctor.go_back").into_owned(),
+        command,
+    });
+    let later = restarts.into_iter().chain(back).collect();
+    found.find_with_later("others-can-change", text, remedy.command, later);
 }
 
 fn missing_interpreter(program: &str, word: &str, interpreter: &Path, found: &mut Examination) {
@@ -109,74 +158,4 @@ fn missing_interpreter(program: &str, word: &str, interpreter: &Path, found: &mu
         interpreter = interpreter
     );
     found.find("interpreter-missing", text, command);
-}
-
-/// What the kernel would make of a file (execve(2)).
-#[derive(Debug, PartialEq, Eq)]
-enum Form {
-    Binary,
-    /// The paths at which its interpreter may be.
-    Script(Vec<PathBuf>),
-    /// Its lines end as on Windows: the kernel takes the carriage return for a part of the
-    /// interpreter's name, and the shell for a part of each command.
-    DosScript,
-    /// A script without a first line that names an interpreter, which only a shell could run.
-    NoInterpreter,
-}
-
-impl Form {
-    fn of(bytes: &[u8]) -> Self {
-        let is_text = !bytes.contains(&0);
-        let Some(rest) = bytes.strip_prefix(b"#!") else {
-            return if is_text && !bytes.is_empty() {
-                Self::NoInterpreter
-            } else {
-                Self::Binary
-            };
-        };
-        if is_text && bytes.windows(2).any(|pair| pair == b"\r\n") {
-            return Self::DosScript;
-        }
-        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let line = String::from_utf8_lossy(line);
-        let mut words = line.split_whitespace();
-        let Some(interpreter) = words.next() else {
-            return Self::NoInterpreter;
-        };
-        let interpreter = Path::new(interpreter);
-        let is_env = interpreter.file_name().is_some_and(|name| name == "env");
-        let is_name = |word: &&str| !word.starts_with('-') && !word.contains('=');
-        match words.find(is_name).filter(|_| is_env) {
-            Some(name) => {
-                let paths = SEARCHED.map(|folder| Path::new(folder).join(name));
-                // An absolute name is itself in every folder.
-                Self::Script(paths.to_vec())
-            }
-            None => Self::Script(vec![interpreter.to_owned()]),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_form_of_a_file() {
-        let script = |path: &str| Form::Script(vec![path.into()]);
-        assert_eq!(Form::of(b"\x7fELF\0\0"), Form::Binary);
-        assert_eq!(Form::of(b""), Form::Binary);
-        assert_eq!(Form::of(b"#!/bin/sh\nexit 0\n"), script("/bin/sh"));
-        assert_eq!(Form::of(b"#! /bin/sh -e"), script("/bin/sh"));
-        assert_eq!(Form::of(b"#!/bin/sh\r\nexit 0\r\n"), Form::DosScript);
-        assert_eq!(Form::of(b"#!/bin/sh\nexit 0\r\n"), Form::DosScript);
-        assert_eq!(Form::of(b"echo a\n"), Form::NoInterpreter);
-        assert_eq!(Form::of(b"#!\n"), Form::NoInterpreter);
-        // A program behind a script: what ends its lines isn't for a shell.
-        assert_eq!(Form::of(b"#!/bin/sh\nexit\n\0\r\n"), script("/bin/sh"));
-        let Form::Script(paths) = Form::of(b"#!/usr/bin/env -S A=1 python3 -u\n") else {
-            panic!("it is a script");
-        };
-        assert!(paths.contains(&"/usr/bin/python3".into()), "{paths:?}");
-    }
 }

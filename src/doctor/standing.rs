@@ -97,15 +97,17 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
             format!("sudo mfe-watchdog restart {key}"),
         ),
         State::Starting | State::Stuck | State::Misfit | State::Unknown => {
-            let text = match why.is_empty() {
-                true => t!("doctor.not_up", name = name, since = since),
-                false => t!("doctor.not_up_for", name = name, since = since, why = why),
+            let text = if why.is_empty() {
+                t!("doctor.not_up", name = name, since = since)
+            } else {
+                t!("doctor.not_up_for", name = name, since = since, why = why)
             };
             return Some(Finding {
                 id: "not-up",
                 text: text.into_owned(),
                 lines: Vec::new(),
                 command: None,
+                later: Vec::new(),
             });
         }
     };
@@ -114,6 +116,7 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
         text: text.into_owned(),
         lines: Vec::new(),
         command: Some(command),
+        later: Vec::new(),
     })
 }
 

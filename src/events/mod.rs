@@ -2,11 +2,15 @@
 //! to everybody (the journal, hooks). What the words are is decided where the event happens.
 //!
 //! Every message in the journal carries `MFE_EVENT`, `MESSAGE_ID` and, where they apply,
-//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE` and `MFE_OUTAGE_MS` (`systemd.journal-fields(7)`).
+//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE` and `MFE_OUTAGE_MS` (`systemd.journal-fields(7)`);
+//! the room above adds which message of which run it is, and when it happened.
 
 use tracing::{error, info, warn};
 
 use crate::text::escape::printable;
+
+/// By what tracing knows that something is an event: nothing else is told from here.
+pub(crate) const TARGET: &str = module_path!();
 
 /// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

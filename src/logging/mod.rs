@@ -3,24 +3,27 @@
 //! where they are made; their form is in [`crate::events`].
 //!
 //! Nothing here ever waits: a journal that is stopped or a pipe that nobody reads must not hold up
-//! the service, which has one thread. What can't be written at once is counted instead, and the
-//! count is told where the messages are missing.
+//! the service, which has one thread. What the journal can't take at once is kept for it, up to a bound;
+//! what stderr can't take is counted instead, and the count is told there.
+//!
+//! Each message in the journal says which run of the service it is of (`MFE_RUN`), which one of that
+//! run it is (`MFE_SEQ`, from 1), and when it happened (`MFE_AT`, in microseconds by `CLOCK_BOOTTIME`,
+//! clock_gettime(2)). Numbers are given to what is never sent, too, so that a gap in them is one in
+//! the journal.
 
-mod gate;
-mod native;
+mod journal;
 mod stderr;
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketAddrUnix, getpeername};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -28,13 +31,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::events;
 use crate::text::timestamp::Timestamp;
+use journal::{Journal, JournalLayer};
+use stderr::{Stderr, StderrLayer, StderrWriter};
 
-pub use gate::catch_up;
+/// Where messages go, once [`init`] has found it out.
+static PLACES: OnceLock<Places> = OnceLock::new();
 
-use gate::{Catch, Gate, Gated};
-use native::{Native, NativeLayer};
-use stderr::{Stderr, StderrWriter};
+struct Places {
+    journal: Option<Arc<Journal>>,
+    stderr: Arc<Stderr>,
+}
 
 /// By which systemd tells since 231 what it has connected stderr to.
 const STREAM: &str = "JOURNAL_STREAM";
@@ -48,43 +56,45 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Begins to send messages on. `RUST_LOG` says which, such as `debug` or `mfe_watchdog=trace`;
 /// without it, level info and above.
 pub fn init() {
-    let asked = std::env::var("RUST_LOG")
+    let filter = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
-    let (filter, refused) = match asked.map(|filter| filter.parse::<Targets>()) {
+    let (asked, refused) = match filter.map(|filter| filter.parse::<Targets>()) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (Targets::new().with_default(Level::INFO), Some(error)),
         None => (Targets::new().with_default(Level::INFO), None),
     };
-    let (native, unusable) = match Native::open() {
-        Ok(native) => (native, None),
+    let (journal, unusable) = match Journal::open() {
+        Ok(journal) => (journal.map(Arc::new), None),
         Err(error) => (None, Some(error)),
     };
-    let mut gates: Vec<Arc<dyn Catch>> = Vec::new();
+    let stderr = Arc::new(Stderr::new());
     // Where stderr is the journal, a line there would be a second copy of each message.
-    let lines = (native.is_none() || !stderr_is_journal()).then(|| {
-        let gate = Arc::new(Gate::new(Stderr::new()));
-        gates.push(gate.clone());
-        let layer = tracing_subscriber::fmt::layer()
+    let lines = (journal.is_none() || !stderr_is_journal()).then(|| {
+        let lines = tracing_subscriber::fmt::layer()
             .event_format(Lines)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .with_writer(StderrWriter(gate.clone()))
+            .with_writer(StderrWriter(stderr.clone()))
             // Said on stderr, it would wait after all.
             .log_internal_errors(false);
-        Gated { gate, layer }
+        StderrLayer {
+            stderr: stderr.clone(),
+            asked: asked.clone(),
+            lines,
+        }
     });
-    let journal = native.map(|native| {
-        let gate = Arc::new(Gate::new(native));
-        gates.push(gate.clone());
-        let layer = NativeLayer(gate.clone());
-        Gated { gate, layer }
+    let to_journal = journal.clone().map(|journal| JournalLayer {
+        journal,
+        asked: asked.clone(),
     });
+    // Events are numbered whether anybody wants to read them or not.
     tracing_subscriber::registry()
-        .with(filter)
-        .with(journal)
+        .with(asked.with_target(events::TARGET, Level::INFO))
+        .with(to_journal)
         .with(lines)
         .init();
-    gate::know(gates);
+    // As with the subscriber, which comes first, whoever was first is as good.
+    let _ = PLACES.set(Places { journal, stderr });
     if let Some(error) = refused {
         tracing::warn!("RUST_LOG isn't understood ({error}); logging at level info");
     }
@@ -93,15 +103,61 @@ pub fn init() {
     }
 }
 
-/// Whether something can be written to a descriptor now without waiting. An error of the other side
-/// counts as room: the attempt to write ends at once then.
-fn has_room(descriptor: impl AsFd) -> bool {
-    let mut asked = [PollFd::new(&descriptor, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    matches!(poll(&mut asked, Some(&at_once)), Ok(1..))
+/// Sends what wasn't taken before, and tells what came late or is missing. To be called now and then:
+/// without this it would wait for the next message, which may be days away. Costs nothing when there is
+/// nothing to send.
+pub fn catch_up() {
+    if let Some(Places { journal, stderr }) = PLACES.get() {
+        if let Some(journal) = journal {
+            journal.catch_up();
+        }
+        stderr.catch_up();
+    }
+}
+
+/// The same for the last time: waits for a moment, and says on stderr what is lost.
+pub fn finish() {
+    if let Some(Places {
+        journal: Some(journal),
+        stderr,
+    }) = PLACES.get()
+    {
+        journal.catch_up_at_the_end();
+        say_lost(journal.unsent(), stderr);
+    }
+    settle();
+}
+
+fn say_lost(unsent: usize, mut stderr: &Stderr) {
+    if unsent > 0 && stderr.has_room() {
+        let text = format!(
+            "mfe-watchdog: the journal took no messages until the end of the service; the last {unsent} \
+             aren't in it, and a report can't know of what they say\n"
+        );
+        // There is nobody left to tell that it failed.
+        let _ = stderr.write_all(text.as_bytes());
+    }
+}
+
+/// Which run of the service this is, and the number of its latest message, as they are in the journal;
+/// `None` without one.
+#[must_use]
+pub fn latest() -> Option<(&'static str, u64)> {
+    PLACES
+        .get()?
+        .journal
+        .as_ref()
+        .map(|journal| journal.latest())
+}
+
+/// Whether somebody wants to read it.
+fn is_wanted(asked: &Targets, metadata: &Metadata<'_>) -> bool {
+    asked.would_enable(metadata.target(), metadata.level())
+}
+
+/// Whether it has a number, whether anybody wants to read it or not: it may be what a report is about.
+fn is_numbered(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == events::TARGET
 }
 
 /// Whether systemd has connected stderr to the journal: `$JOURNAL_STREAM` says so (systemd.exec(5)), and
@@ -116,7 +172,7 @@ pub(crate) fn stderr_is_journal() -> bool {
 
 /// Gives the journal the time to learn which unit the last messages are of: before systemd 231 at least it
 /// asks only once it reads them, and then the process may be gone.
-pub(crate) fn settle() {
+fn settle() {
     if std::env::var_os(STREAM).is_none() && is_journals(std::io::stderr()) {
         std::thread::sleep(SETTLE);
     }

@@ -71,7 +71,7 @@ impl Machine {
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
         let in_flight = self.start_left_by_earlier_run(now, memory.as_ref());
-        let since = memory.and_then(|memory| memory.starting_since);
+        let since = memory.as_ref().and_then(|memory| memory.starting_since);
         let wait = if in_flight.is_some() {
             now
         } else {
@@ -86,6 +86,8 @@ impl Machine {
             news.push(Change::Starting);
             actions.extend(news.into_iter().map(Action::Tell));
             self.await_start(now, until, since);
+            self.attempt.may_have_gone_elsewhere =
+                memory.is_some_and(|memory| memory.may_have_gone_elsewhere);
         } else {
             self.want_start(now, news, actions);
         }
@@ -100,8 +102,11 @@ impl Machine {
         }
         let remembered = memory.and_then(|memory| memory.starting_until);
         let remembered = remembered.filter(|until| *until > now);
+        let is_elsewhere = memory.is_some_and(|memory| memory.may_have_gone_elsewhere);
         match &self.left {
-            Some(left) if left.can_tell && left.processes.is_empty() => None,
+            Some(left) if left.can_tell && left.processes.is_empty() => {
+                remembered.filter(|_| is_elsewhere)
+            }
             Some(_) => Some(remembered.unwrap_or(now + self.policy.start_timeout)),
             None => remembered,
         }
@@ -114,10 +119,7 @@ impl Machine {
         let is_over = now >= self.attempt.deadline;
         match self.attempt.ended {
             Some(status) if !status.is_success() && !is_left => {
-                let twice = self.attempt.begin + 2 * self.policy.start_timeout;
-                if self.attempt.may_have_gone_elsewhere && now < twice {
-                    // It may have gone into a session of its own, as with su(1).
-                    self.attempt.deadline = self.attempt.deadline.max(twice);
+                if self.attempt.may_have_gone_elsewhere && !is_over {
                     self.look_at_start_again(now);
                 } else {
                     self.start_failed(now, StartFailure::Failed(status), actions);
@@ -336,6 +338,11 @@ impl Machine {
                 self.last_exit = pid.map(|pid| (pid, status));
                 if self.phase == Phase::Starting {
                     self.attempt.ended = Some(status);
+                    if self.attempt.may_have_gone_elsewhere && !status.is_success() {
+                        // It may have gone into a session of its own, as with su(1).
+                        let twice = self.attempt.begin + 2 * self.policy.start_timeout;
+                        self.attempt.deadline = self.attempt.deadline.max(twice);
+                    }
                 }
                 let was_program = pid.is_some_and(|pid| self.alive.iter().any(|id| id.pid == pid));
                 // It may have brought the process up just before.

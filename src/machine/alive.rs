@@ -4,12 +4,12 @@
 use std::time::Instant;
 
 use super::{Absence, Action, Machine, Phase, Trouble};
-use super::{DUMPING, FIRST_POLL, LAST_POLL, STOPPED, UNCERTAIN};
+use super::{DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN};
 use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
 use crate::machine::termination::{Next, Termination};
-use crate::proc::{Alive, ProcessId, RunState};
+use crate::proc::{Alive, Identity, ProcessId, RunState};
 use crate::text::phrase::{self, Phrase, phrase};
 
 impl Machine {
@@ -31,6 +31,13 @@ impl Machine {
             Some(Change::Restarted { cause, .. }) => Some(cause),
             _ => None,
         };
+        if change.is_some() && !was_unknown {
+            let is_start = matches!(change, Some(Change::Up { .. } | Change::Restarted { .. }));
+            self.ours = match alive {
+                [only] if is_start => Some(only.id),
+                _ => None,
+            };
+        }
         if self.phase != Phase::Up || !is_same {
             let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
             self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
@@ -72,6 +79,7 @@ impl Machine {
         let pid = ids[0].pid;
         let adopted = || Change::Adopted {
             pids: ids.iter().map(|id| id.pid).collect(),
+            more: self.more_alive,
         };
         let ours_may_have = self.phase == Phase::Starting
             || !matches!(
@@ -141,7 +149,9 @@ impl Machine {
                 actions.push(Action::Tell(Change::MainEnded { pid, first }));
             }
         }
-        for duplicate in duplicates {
+        let news = self.copies.news_of_copies(now, duplicates, self.more_alive);
+        let others = news.others.map(Change::MoreDuplicates);
+        for duplicate in news.each {
             let will_stop =
                 self.policy.duplicates == Duplicates::StopNewest && self.may_be_ended(duplicate.id);
             actions.push(Action::Tell(Change::Duplicate {
@@ -154,6 +164,7 @@ impl Machine {
                 actions.push(Action::Tell(Change::DryRun(intention)));
             }
         }
+        actions.extend(others.map(Action::Tell));
         let again = self.copies.next_look(self.policy.interval);
         next_look = again.map_or(next_look, |again| next_look.min(again));
         next_look = next_look.min(self.end_duplicates(now, alive, actions));
@@ -306,12 +317,59 @@ impl Machine {
 
     /// What checks had found is void. Whether the process is stopped is not for them to say.
     pub(super) fn checks_begin_anew(&mut self, actions: &mut Vec<Action>) {
-        let stopped = self.troubles.remove_entry(STOPPED);
+        let ours = [STOPPED, STRANGER].map(|name| self.troubles.remove_entry(name));
         for (check, _) in std::mem::take(&mut self.troubles) {
             let change = self.recovered(Recovery::Void(check));
             actions.push(Action::Tell(change));
         }
-        self.troubles.extend(stopped);
+        self.troubles.extend(ours.into_iter().flatten());
+    }
+
+    /// Whether the first one is what the program was before. Where no rule says whose it is and what it runs,
+    /// anybody's process of the name passes for it: then at least that is told.
+    pub(super) fn identified(
+        &mut self,
+        now: Instant,
+        who: Identity,
+        is_foreign: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let first = self.copies.first();
+        let Some(first) = first.filter(|first| self.phase == Phase::Up && first.pid == who.pid)
+        else {
+            return;
+        };
+        let is_ours = self.ours == Some(first)
+            || self.copies.is_kin(first)
+            || self.copies.is_family(first) && !is_foreign;
+        let finding = match &self.program {
+            _ if is_ours => None,
+            Some(program) if program.is(&who) => None,
+            Some(program) => Some(phrase!(
+                "it runs as user %{user} from %{path} (pid %{pid}), and before as user %{before} from \
+                 %{where}; if that isn't the program, end it, and set exe and user",
+                user = who.user.as_str(),
+                path = who.path.as_str(),
+                pid = who.pid.to_string(),
+                before = program.user.as_str(),
+                where = program.path.as_str()
+            )),
+            None if is_foreign => Some(phrase!(
+                "it runs as user %{user} from %{path} (pid %{pid}), which anybody could have started; \
+                 if that isn't the program, end it, and set exe and user",
+                user = who.user.as_str(),
+                path = who.path.as_str(),
+                pid = who.pid.to_string()
+            )),
+            None => None,
+        };
+        match finding {
+            Some(finding) => self.unwell(now, STRANGER.to_owned(), finding, false, actions),
+            None => {
+                self.well(STRANGER.to_owned(), actions);
+                self.program = Some(Program::from(who));
+            }
+        }
     }
 
     fn recovered(&self, what: Recovery) -> Change {

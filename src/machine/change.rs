@@ -182,8 +182,10 @@ pub enum Change {
     },
     /// It runs, and somebody else started it.
     Adopted {
-        /// All its pids.
+        /// Its pids.
         pids: Vec<i32>,
+        /// How many more there are.
+        more: usize,
     },
     /// It is gone.
     Down {
@@ -254,6 +256,8 @@ pub enum Change {
     },
     /// A process has the name without being the program.
     Impostor(Impostor),
+    /// So many others have it too.
+    MoreImpostors(usize),
     /// What runs is nearly the program.
     Misfit(Impostor),
     /// The program has another name, executable or arguments now.
@@ -274,6 +278,8 @@ pub enum Change {
         /// The one that was there before.
         first: i32,
     },
+    /// It runs so many times more.
+    MoreDuplicates(usize),
     /// What would have been done but for `dry_run`.
     DryRun(Intention),
     /// It is left alone for a while.

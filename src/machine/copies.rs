@@ -1,12 +1,18 @@
 //! Tells the processes of one name apart: the first one and its family, second copies, impostors.
-//! It decides what to tell of them and ends nobody.
+//! It decides what to tell of them, which is bounded however many somebody runs, and ends nobody.
 
 use std::time::{Duration, Instant};
 
-use crate::proc::{Alive, Impostor, ProcessId};
+use crate::proc::{Alive, IMPOSTORS_MAX, Impostor, ProcessId};
 
 /// The longest time for which two copies may be one program that replaces itself.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+
+/// So many of a crowd are told one by one, the others as a count.
+const TOLD_MAX: usize = 3;
+
+/// How long after those the next ones are told one by one.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 /// What is known of a program's processes beyond that they live.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +29,54 @@ pub(super) struct Copies {
     kin: Vec<(ProcessId, Instant)>,
     /// Second copies, with the time at which each was first seen.
     surplus: Vec<Surplus>,
-    /// Impostors that were told.
+    /// Impostors that were told, or counted.
     impostors: Vec<ProcessId>,
+    seconds_crowd: Crowd,
+    impostors_crowd: Crowd,
+}
+
+/// Many of a kind, of which only a few are told one by one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Crowd {
+    /// When the first of those was told.
+    since: Option<Instant>,
+    told: usize,
+    /// How many others there were when that was last told.
+    counted: usize,
+}
+
+impl Crowd {
+    /// How many of so many new ones are told one by one.
+    fn admit(&mut self, now: Instant, new: usize) -> usize {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= TOLD_AGAIN;
+        if new > 0 && self.since.is_none_or(is_over) {
+            *self = Self {
+                since: Some(now),
+                ..Self::default()
+            };
+        }
+        let admitted = new.min(TOLD_MAX - self.told);
+        self.told += admitted;
+        admitted
+    }
+
+    /// Whether it is to be told that there are so many others: once, and each time they have doubled.
+    fn count(&mut self, others: usize) -> Option<usize> {
+        let is_news = others > 0 && others >= 2 * self.counted;
+        is_news.then(|| {
+            self.counted = others;
+            others
+        })
+    }
+}
+
+/// What there is to tell of a crowd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct News<T> {
+    /// Those that are told one by one.
+    pub(super) each: Vec<T>,
+    /// How many others there are, if that is to be told.
+    pub(super) others: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -161,9 +213,33 @@ impl Copies {
         waiting.map(due).min()
     }
 
-    /// Takes in who has the name without being the program, and returns those not yet told.
-    /// `is_whole` says that nobody else has it: who is missing may be forgotten.
-    pub(super) fn impostors(&mut self, impostors: &[Impostor], is_whole: bool) -> Vec<Impostor> {
+    /// Of second copies that are due, of which there are `more` than were looked at, those to tell one by
+    /// one.
+    pub(super) fn news_of_copies(
+        &mut self,
+        now: Instant,
+        mut due: Vec<Duplicate>,
+        more: usize,
+    ) -> News<Duplicate> {
+        let is_news = !due.is_empty();
+        due.truncate(self.seconds_crowd.admit(now, due.len()));
+        let all = self.duplicates().count() + more;
+        let others = is_news.then(|| all.saturating_sub(self.seconds_crowd.told));
+        News {
+            each: due,
+            others: others.and_then(|others| self.seconds_crowd.count(others)),
+        }
+    }
+
+    /// Takes in who has the name without being the program, of whom there are `more`, and returns what there
+    /// is to tell of them. `is_whole` says that nobody else has it: who is missing may be forgotten.
+    pub(super) fn impostors(
+        &mut self,
+        now: Instant,
+        impostors: &[Impostor],
+        more: usize,
+        is_whole: bool,
+    ) -> News<Impostor> {
         if is_whole {
             self.impostors
                 .retain(|id| impostors.iter().any(|impostor| impostor.id == *id));
@@ -171,10 +247,22 @@ impl Copies {
         let new = impostors
             .iter()
             .filter(|impostor| !self.impostors.contains(&impostor.id));
-        let new: Vec<Impostor> = new.cloned().collect();
+        let mut each: Vec<Impostor> = new.cloned().collect();
         self.impostors
-            .extend(new.iter().map(|impostor| impostor.id));
-        new
+            .extend(each.iter().map(|impostor| impostor.id));
+        // A confirmation meets only those that are young; a whole look counts them all.
+        let surplus = self.impostors.len().saturating_sub(2 * IMPOSTORS_MAX);
+        self.impostors.drain(..surplus);
+        let is_news = !each.is_empty() || more > 0;
+        each.truncate(self.impostors_crowd.admit(now, each.len()));
+        let others = (impostors.len() + more).saturating_sub(self.impostors_crowd.told);
+        let is_counted = is_news && is_whole && self.impostors_crowd.told == TOLD_MAX;
+        News {
+            each,
+            others: is_counted
+                .then(|| self.impostors_crowd.count(others))
+                .flatten(),
+        }
     }
 }
 
@@ -302,11 +390,61 @@ mod tests {
             difference: Difference::Exe,
         };
         let impostors = [impostor.clone()];
-        assert_eq!(copies.impostors(&impostors, true), impostors);
-        assert_eq!(copies.impostors(&[], false), [], "not looked at");
-        assert_eq!(copies.impostors(&impostors, true), []);
-        assert_eq!(copies.impostors(&[], true), []);
-        assert_eq!(copies.impostors(&impostors, true), impostors);
+        let now = Instant::now();
+        let mut told = |impostors: &[Impostor], is_whole| {
+            let news = copies.impostors(now, impostors, 0, is_whole);
+            assert_eq!(news.others, None);
+            news.each
+        };
+        assert_eq!(told(&impostors, true), impostors);
+        assert_eq!(told(&[], false), [], "not looked at");
+        assert_eq!(told(&impostors, true), []);
+        assert_eq!(told(&[], true), []);
+        assert_eq!(told(&impostors, true), impostors);
+    }
+
+    #[test]
+    fn of_a_crowd_three_are_told_and_then_how_many() {
+        let mut copies = Copies::default();
+        let now = Instant::now();
+        let crowd = |first: i32| -> Vec<Impostor> {
+            let impostor = |pid| Impostor {
+                id: id(pid),
+                uid: Some(1000),
+                user: "pdv".into(),
+                name: "X".into(),
+                path: "/tmp/x".into(),
+                difference: Difference::Exe,
+            };
+            (first..first + 10).map(impostor).collect()
+        };
+        let news = copies.impostors(now, &crowd(100), 0, true);
+        assert_eq!(news.each, crowd(100)[..3]);
+        assert_eq!(news.others, Some(7));
+        let mut messages = 0;
+        for round in 0_i32..500 {
+            let more = usize::try_from(round).unwrap() * 10;
+            let now = now + Duration::from_secs(1);
+            let news = copies.impostors(now, &crowd(200 + 10 * round), more, true);
+            messages += news.each.len() + usize::from(news.others.is_some());
+        }
+        assert!(
+            messages < 12,
+            "{messages} messages of those that come and go"
+        );
+        assert!(copies.impostors.len() <= 2 * IMPOSTORS_MAX);
+        let news = copies.impostors(now + TOLD_AGAIN, &crowd(9000), 0, true);
+        assert_eq!(news.each.len(), 3, "later they are told again");
+
+        let alive: Vec<Alive> = (100..150).map(|pid| copy(pid, 1)).collect();
+        let mut copies = Copies::default();
+        copies.lives(now, &alive, INTERVAL);
+        let due = copies.lives(now + INTERVAL, &alive, INTERVAL);
+        assert_eq!(due.len(), 49);
+        let news = copies.news_of_copies(now + INTERVAL, due, 4950);
+        assert_eq!((news.each.len(), news.others), (3, Some(4996)));
+        let news = copies.news_of_copies(now + INTERVAL, Vec::new(), 4950);
+        assert_eq!((news.each.len(), news.others), (0, None));
     }
 
     #[test]

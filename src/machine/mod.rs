@@ -21,7 +21,9 @@ mod termination;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::proc::{Alive, Difference, Impostor, Left, ProcessId, Sighting};
+use serde::{Deserialize, Serialize};
+
+use crate::proc::{Alive, Difference, Identity, Impostor, Left, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::timer::next_multiple;
 use crate::text::phrase::Phrase;
@@ -70,6 +72,13 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The name under which it is told that a process is stopped; no check can have it.
 pub const STOPPED: &str = "stopped";
 
+/// The name under which it is told that somebody else's process passes for the program; no check can have
+/// it.
+pub const STRANGER: &str = "identity";
+
+/// More processes of a program aren't watched for their end.
+const WATCHED_MAX: usize = 9;
+
 /// What a machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -82,6 +91,13 @@ pub enum Event {
     MayHaveGoneElsewhere,
     /// Why nothing could be started now; `None` if something could.
     Obstacle(Option<StartFailure>),
+    /// Whose the first one is and what it runs, where no rules say what that has to be.
+    Identified {
+        /// That.
+        who: Identity,
+        /// Whether it has nothing in common with how the program is installed and started.
+        is_foreign: bool,
+    },
     /// Others that start the program are on their way, until this time at the latest.
     OthersStarting {
         /// Who, as a person knows them.
@@ -210,6 +226,8 @@ pub struct Memory {
     pub starting_until: Option<Instant>,
     /// When it was requested, in clock ticks since boot.
     pub starting_since: Option<u64>,
+    /// Whether something of it may be where nothing can link it to it.
+    pub may_have_gone_elsewhere: bool,
     /// The living processes that have another name, program or arguments than when they were recognised.
     pub renamed: Vec<ProcessId>,
     /// The living processes that are nearly the program.
@@ -226,6 +244,33 @@ pub struct Memory {
     pub absence: Option<Absence>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
+    /// What the program was when it was last known to be that.
+    pub program: Option<Program>,
+}
+
+/// Whose a program is and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    uids: (Option<u32>, Option<u32>),
+    user: String,
+    path: String,
+}
+
+impl Program {
+    /// Whether that is the same.
+    fn is(&self, who: &Identity) -> bool {
+        self.uids == (who.real_uid, who.uid) && self.path == who.path
+    }
+}
+
+impl From<Identity> for Program {
+    fn from(who: Identity) -> Self {
+        Self {
+            uids: (who.real_uid, who.uid),
+            user: who.user,
+            path: who.path,
+        }
+    }
 }
 
 /// A start in flight.
@@ -325,7 +370,13 @@ pub struct Machine {
     gone: Vec<ProcessId>,
     /// What is known of them beyond that.
     seen: Vec<Alive>,
+    /// How many more there were when all were last looked at.
+    more_alive: usize,
     copies: Copies,
+    /// What the program was when it was last known to be that.
+    program: Option<Program>,
+    /// The process that has come up alone, with our own start.
+    ours: Option<ProcessId>,
     /// Those of them that were told to have another name, program or arguments by now.
     renamed: Vec<ProcessId>,
     /// Whether what makes the process has changed since all processes were last looked at.
@@ -406,7 +457,10 @@ impl Machine {
             seen_alive: None,
             gone: Vec::new(),
             seen: Vec::new(),
+            more_alive: 0,
             copies: Copies::default(),
+            program: None,
+            ours: None,
             renamed: Vec::new(),
             is_other_target: false,
             misfit: None,
@@ -462,6 +516,8 @@ impl Machine {
             backoff: memory.backoff.clone(),
             renamed: memory.renamed.clone(),
             late_starts: memory.late_starts,
+            // What the rules say has changed, and so may have the program.
+            program: memory.program.clone().filter(|_| !is_other_target),
             is_other_target,
             not_before: memory
                 .not_before
@@ -492,6 +548,7 @@ impl Machine {
                 .started
                 .filter(|started| started.is_in_flight)
                 .and_then(|started| started.since),
+            may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
             renamed: self.renamed.clone(),
             misfits: self
                 .misfit
@@ -505,6 +562,7 @@ impl Machine {
             seen_alive: None,
             absence: self.absence,
             pause,
+            program: self.program.clone(),
         }
     }
 
@@ -547,6 +605,21 @@ impl Machine {
     #[must_use]
     pub fn alive(&self) -> &[ProcessId] {
         &self.alive
+    }
+
+    /// How many more there were when all processes were last looked at.
+    #[must_use]
+    pub fn more_alive(&self) -> usize {
+        self.more_alive
+    }
+
+    /// Those whose end is to be noticed at once: the first one before all others, and not many.
+    #[must_use]
+    pub fn watched(&self) -> Vec<ProcessId> {
+        let first = self.copies.first();
+        let first = first.filter(|first| self.alive.contains(first));
+        let others = self.alive.iter().copied().filter(|id| Some(*id) != first);
+        first.into_iter().chain(others).take(WATCHED_MAX).collect()
     }
 
     /// Those that a look has to find, whatever they are called by now: the same, or before the first
@@ -704,6 +777,9 @@ impl Machine {
             }
             Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
+            Event::Identified { who, is_foreign } => {
+                self.identified(now, who, is_foreign, &mut actions);
+            }
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {
                 if self.hold.take().is_some() && self.phase == Phase::Held {
@@ -752,6 +828,9 @@ impl Machine {
                 is_other_target,
             } => {
                 self.is_other_target |= is_other_target;
+                if is_other_target {
+                    self.program = None;
+                }
                 self.reconfigured(now, policy);
             }
         }
@@ -814,7 +893,13 @@ impl Machine {
             self.whole_look_at = now + WHOLE_LOOK_MAX;
         }
         let was_unknown = self.look_failure.take().is_some();
-        let impostors = self.copies.impostors(&sighting.impostors, is_whole);
+        if is_whole {
+            self.more_alive = sighting.more_alive;
+        }
+        let more = sighting.more_impostors;
+        let impostors = self
+            .copies
+            .impostors(now, &sighting.impostors, more, is_whole);
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
             let since = self
@@ -830,7 +915,7 @@ impl Machine {
         if !alive.is_empty() {
             self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
-        } else if self.misfit.is_some() {
+        } else if self.misfit.is_some() || self.refused_by_stricter_rules(sighting, actions) {
             self.next_look = self.next_cycle(now);
         } else {
             self.found_absent(now, sighting, actions);
@@ -843,8 +928,40 @@ impl Machine {
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }
-        let told = impostors.into_iter().map(Change::Impostor);
-        actions.extend(told.map(Action::Tell));
+        // A misfit has been told as that.
+        let misfit = self.misfit.as_ref();
+        let is_misfit = |id: &ProcessId| misfit.is_some_and(|misfit| misfit.ids.contains(id));
+        let each = impostors.each.into_iter();
+        let told = each.filter(|impostor| !is_misfit(&impostor.id));
+        let told = told.map(Change::Impostor);
+        let others = impostors.others.map(Change::MoreImpostors);
+        actions.extend(told.chain(others).map(Action::Tell));
+    }
+
+    /// Whether one lives that only rules refuse which are stricter than they were: an earlier version has
+    /// taken it for the program, and it may well be that. Says so.
+    fn refused_by_stricter_rules(
+        &mut self,
+        sighting: &Sighting,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let impostors = sighting.impostors.iter();
+        let refused = impostors.filter(|impostor| impostor.difference.is_strict());
+        let refused: Vec<Impostor> = refused.cloned().collect();
+        if refused.is_empty() {
+            return false;
+        }
+        if let Some(ending) = self.ending.take() {
+            let cause = self
+                .absence
+                .map_or(Cause::Unhealthy, |absence| absence.cause);
+            actions.push(Action::Tell(alive::killed(&ending, cause)));
+        }
+        self.clearing = None;
+        self.surplus.clear();
+        self.nothing_is_wrong(actions);
+        self.is_misfit(&refused, actions);
+        true
     }
 
     /// Those of the living that are the program. A known process is that until it dies, whatever it is
@@ -868,7 +985,8 @@ impl Machine {
                 continue;
             }
             let is_refused = self.is_other_target && changed.difference != Difference::Name;
-            if is_refused || self.memory.as_ref().is_some_and(was_refused) {
+            let is_strictly_refused = self.memory.is_some() && changed.difference.is_strict();
+            if is_refused || is_strictly_refused || self.memory.as_ref().is_some_and(was_refused) {
                 alive.retain(|alive| alive.id != changed.id);
                 refused.push(changed.clone());
             } else {

@@ -244,7 +244,10 @@ fn confirms_what_is_up_and_looks_at_all_when_something_may_have_happened() {
 fn adopts_what_runs_already() {
     let mut bench = Bench::new();
     let pids = vec![100, 101];
-    assert_eq!(bench.alive(&[100, 101]), [report(Change::Adopted { pids })]);
+    assert_eq!(
+        bench.alive(&[100, 101]),
+        [report(Change::Adopted { more: 0, pids })]
+    );
     assert_eq!(bench.phase(), Phase::Up);
     assert_eq!(bench.machine.alive(), [id(100), id(101)]);
 }
@@ -285,7 +288,10 @@ fn is_up_while_one_of_several_lives() {
 #[test]
 fn notices_when_another_one_took_its_place() {
     let mut bench = Bench::up();
-    let expected = report(Change::Adopted { pids: vec![300] });
+    let expected = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert_eq!(bench.alive(&[300]), [expected]);
     let reused = ProcessId {
         pid: 300,
@@ -295,7 +301,10 @@ fn notices_when_another_one_took_its_place() {
         alive: vec![running(reused)],
         ..Sighting::default()
     };
-    let expected = report(Change::Adopted { pids: vec![300] });
+    let expected = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert_eq!(
         bench.event(looked(sighting)),
         [expected],
@@ -613,7 +622,10 @@ fn a_start_in_flight_when_the_service_died_ends_the_outage() {
 
     let mut bench = Bench::starting();
     restarted_service(&mut bench);
-    let adopted = report(Change::Adopted { pids: vec![200] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![200],
+    });
     assert_eq!(
         bench.alive(&[200]),
         [adopted],
@@ -734,7 +746,10 @@ fn in_a_dry_run_all_is_said_and_nothing_done() {
     for _ in 0..10 {
         assert_eq!(bench.after(10 * SECOND).absent(), [], "said once");
     }
-    let adopted = report(Change::Adopted { pids: vec![300] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert_eq!(bench.alive(&[300]), [adopted]);
     let actions = bench.event(failed("tcp", true));
     assert_eq!(actions[1..], [would(Intention::Restart)]);
@@ -896,7 +911,10 @@ fn another_copy_that_comes_while_one_is_ended_is_left_alone() {
     let kill = Action::Signal(Stop::Kill, vec![id(100)]);
     assert_eq!(bench.after(10 * SECOND).alive(&[100, 300]), [kill]);
     let actions = bench.after(SECOND).alive(&[300]);
-    let adopted = report(Change::Adopted { pids: vec![300] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert!(actions.contains(&adopted), "{actions:?}");
     assert!(actions.contains(&recovered(300, "tcp")));
     assert_eq!(bench.phase(), Phase::Up);
@@ -1037,6 +1055,129 @@ fn somebody_elses_lookalike_stands_in_nobodys_way() {
 }
 
 #[test]
+fn what_only_a_stricter_rule_refuses_is_never_absent() {
+    for difference in [
+        Difference::RealUser,
+        Difference::File,
+        Difference::LongCmdline,
+    ] {
+        let refused = Impostor {
+            uid: Some(1000),
+            ..lookalike(50, difference)
+        };
+        let look = |alive: &[i32], is_known: bool| {
+            let mut sighting = sighting(alive.iter().map(|pid| id(*pid)));
+            if is_known {
+                sighting.alive.push(running(id(50)));
+                sighting.changed.push(refused.clone());
+            } else {
+                sighting.impostors.push(refused.clone());
+            }
+            looked(sighting)
+        };
+        let misfit = [report(Change::Misfit(refused.clone()))];
+        let mut bench = Bench::new();
+        assert_eq!(bench.event(look(&[], false)), misfit);
+        assert_eq!(bench.after(SECOND).event(look(&[], true)), []);
+        assert_eq!(bench.phase(), Phase::Misfit);
+        let actions = bench.after(SECOND).absent();
+        assert!(actions.contains(&Action::Start), "{actions:?}");
+
+        // One that an earlier version has taken for the program.
+        let mut bench = Bench::new();
+        bench.alive(&[50]);
+        restarted_service(&mut bench);
+        assert_eq!(bench.event(look(&[], true)), misfit);
+
+        // Beside the program it is one of those that aren't it, until it is alone.
+        let mut bench = Bench::up();
+        let told = report(Change::Impostor(refused.clone()));
+        assert_eq!(bench.after(SECOND).event(look(&[100], false)), [told]);
+        assert_eq!(bench.after(SECOND).event(look(&[], false)), misfit);
+        assert_eq!(bench.phase(), Phase::Misfit);
+
+        let mut bench = Bench::up();
+        bench.event(failed("tcp", true));
+        assert_eq!(bench.phase(), Phase::Replacing);
+        let actions = bench.after(SECOND).event(look(&[], false));
+        assert!(actions.contains(&misfit[0]), "{actions:?}");
+        assert!(!actions.contains(&Action::Start), "{actions:?}");
+    }
+}
+
+fn identified(pid: i32, uid: u32, path: &str, is_foreign: bool) -> Event {
+    Event::Identified {
+        who: Identity {
+            pid,
+            uid: Some(uid),
+            real_uid: Some(uid),
+            user: format!("user{uid}"),
+            path: path.into(),
+            owner: Some(uid),
+        },
+        is_foreign,
+    }
+}
+
+#[test]
+fn somebody_elses_process_that_passes_for_the_program_is_told() {
+    let is_told = |actions: &[Action]| {
+        let told = actions.iter().filter_map(|action| match action {
+            Action::Tell(Change::Unhealthy {
+                check,
+                finding,
+                will_restart: false,
+                ..
+            }) if check == STRANGER => Some(finding.to_string()),
+            _ => None,
+        });
+        told.collect::<String>()
+    };
+    let mut bench = Bench::up();
+    assert_eq!(bench.event(identified(100, 0, "/opt/x", false)), []);
+    // One of somebody else's is there beside it, and is left.
+    bench.alive(&[100, 200]);
+    bench.alive(&[200]);
+    let told = is_told(&bench.event(identified(200, 1000, "/home/x", false)));
+    assert!(
+        told.contains("as user user1000 from /home/x (pid 200)"),
+        "{told}"
+    );
+    assert!(told.contains("before as user user0 from /opt/x"), "{told}");
+    assert_eq!(bench.phase(), Phase::Up, "it isn't ended");
+    bench.event(Event::ChecksBegin);
+    assert_eq!(bench.machine.troubles().count(), 1, "no check clears it");
+    // What an earlier run has known counts.
+    restarted_service(&mut bench);
+    bench.alive(&[200]);
+    assert!(!is_told(&bench.event(identified(200, 1000, "/home/x", false))).is_empty());
+    // When it has ended, we start the program, whatever that is now.
+    bench.absent();
+    bench.event(STARTED);
+    bench.alive(&[300]);
+    assert_eq!(
+        is_told(&bench.event(identified(300, 7, "/opt/new", true))),
+        ""
+    );
+    assert_eq!(bench.machine.troubles().count(), 0);
+    // Of a program that was never known only what it has in common with its start can be judged.
+    let mut bench = Bench::up();
+    let told = is_told(&bench.event(identified(100, 1000, "/home/x", true)));
+    assert!(told.contains("anybody could have started"), "{told}");
+}
+
+#[test]
+fn few_are_watched_however_many_live_and_the_first_always_is() {
+    let mut bench = Bench::new();
+    bench.alive(&[300]);
+    let pids: Vec<i32> = (100..164).chain([300]).collect();
+    bench.alive(&pids);
+    let watched = bench.machine.watched();
+    assert_eq!(watched.len(), 9);
+    assert_eq!(watched[0], id(300));
+}
+
+#[test]
 fn a_program_takes_over_from_a_misfit() {
     let mut bench = Bench::starting();
     let near = vec![lookalike(200, Difference::Case)];
@@ -1051,7 +1192,10 @@ fn a_program_takes_over_from_a_misfit() {
         changed: vec![lookalike(200, Difference::Case)],
         ..Sighting::default()
     };
-    let adopted = report(Change::Adopted { pids: vec![300] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert_eq!(bench.after(SECOND).event(looked(both)), [adopted]);
     assert_eq!(bench.machine.alive(), [id(300)]);
 }
@@ -1076,7 +1220,10 @@ fn a_known_process_stays_the_program_whatever_it_is_called() {
         assert_eq!(bench.phase(), Phase::Up);
         assert_eq!(bench.after(SECOND).event(changed(100, difference)), []);
         restarted_service(&mut bench);
-        let adopted = report(Change::Adopted { pids: vec![100] });
+        let adopted = report(Change::Adopted {
+            more: 0,
+            pids: vec![100],
+        });
         assert_eq!(
             bench.event(changed(100, difference)),
             [adopted],
@@ -1189,18 +1336,27 @@ fn nothing_left_is_nothing_to_wait_for() {
 
 #[test]
 fn a_failed_start_that_may_have_gone_elsewhere_is_not_repeated_before_twice_its_time() {
-    let mut bench = Bench::starting();
-    bench.event(Event::MayHaveGoneElsewhere);
-    bench.exits(200, ExitStatus::Code(1));
-    for seconds in [1, 20, 40, 59] {
-        bench.now = bench.epoch + seconds * SECOND;
+    let timed_out = StartFailure::TimedOut {
+        after: policy().start_timeout,
+        start_program: Fate::Unknown,
+    };
+    let failed = StartFailure::Failed(ExitStatus::Code(1));
+    for (is_restarted, failure) in [(false, failed), (true, timed_out)] {
+        let mut bench = Bench::starting();
+        bench.event(Event::MayHaveGoneElsewhere);
+        bench.exits(200, ExitStatus::Code(1));
+        for seconds in [1, 20, 40, 59] {
+            bench.now = bench.epoch + seconds * SECOND;
+            if is_restarted {
+                restarted_service(&mut bench);
+            }
+            bench.finds(left(&[], false));
+            assert!(!bench.absent().contains(&Action::Start));
+        }
+        bench.now = bench.epoch + 60 * SECOND;
         bench.finds(left(&[], false));
-        assert_eq!(bench.absent(), []);
+        assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
     }
-    bench.now = bench.epoch + 60 * SECOND;
-    bench.finds(left(&[], false));
-    let failure = StartFailure::Failed(ExitStatus::Code(1));
-    assert_eq!(bench.absent(), [report(Change::StartFailed(failure))]);
 }
 
 #[test]
@@ -1316,7 +1472,10 @@ fn others_that_start_it_go_first() {
     assert!(!bench.absent().contains(&Action::Start));
     assert_eq!(bench.phase(), Phase::Held);
     assert!(bench.machine.held_by().is_some());
-    let adopted = report(Change::Adopted { pids: vec![100] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![100],
+    });
     assert_eq!(bench.after(SECOND).alive(&[100]), [adopted]);
 
     let mut bench = Bench::new();
@@ -1532,7 +1691,10 @@ fn what_appears_though_nothing_of_ours_ran_was_started_by_somebody_else() {
     bench.absent();
     let failure = StartFailure::NotInstalled("/opt/x".into());
     bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
-    let adopted = report(Change::Adopted { pids: vec![300] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![300],
+    });
     assert_eq!(bench.after(10 * SECOND).alive(&[300]), [adopted]);
     assert_eq!(bench.machine.restarts(), 0);
 }
@@ -1610,7 +1772,10 @@ fn a_wrapper_that_outlives_its_program_is_stopped_first() {
     bench.alive(&[201]);
     let terminate = Action::StopStartProgram(Stop::Terminate);
     assert_eq!(bench.absent(), [terminate, down(201, Cause::Gone)]);
-    let adopted = report(Change::Adopted { pids: vec![202] });
+    let adopted = report(Change::Adopted {
+        more: 0,
+        pids: vec![202],
+    });
     assert_eq!(bench.alive(&[202]), [adopted], "the wrapper was quicker");
 }
 
@@ -2055,6 +2220,10 @@ impl World {
             // Nothing is left of a start of the earlier run.
             self.in_flight = None;
         }
+        if self.machine.phase() == Phase::New && self.is_hands_off() {
+            // Nothing of it is waited for, for nothing is started.
+            self.elsewhere_until = None;
+        }
         let pids: Vec<i32> = self.background.iter().map(|id| id.pid).collect();
         let besides = Besides {
             left: Some(Left {
@@ -2260,7 +2429,6 @@ impl World {
                 self.background
                     .extend(program.filter(|_| !self.has_succeeded));
                 self.held_until = None;
-                self.elsewhere_until = None;
             }
         }
     }

@@ -8,8 +8,17 @@ use std::path::Path;
 use super::ProcessId;
 use super::stat::{Stat, Status};
 
-/// More of a file than this isn't read, in bytes.
-const FILE_MAX: u64 = 64 * 1024;
+/// More of a file than this isn't read, in bytes: a status lists up to 65,536 groups.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// More of a process's arguments isn't read, in bytes; one that has more isn't known by them.
+const ARGUMENTS_MAX: usize = 16 * 1024;
+
+/// More of them aren't told apart.
+const ARGUMENTS_COUNT: usize = 64;
+
+/// More arguments aren't kept of all processes together, in bytes: anybody may run many with long ones.
+const ALL_MAX: usize = 16 * 1024 * 1024;
 
 /// A living process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +31,7 @@ pub struct Running {
     pub session: i32,
     /// Its name, as the kernel keeps it.
     pub comm: String,
-    /// Its arguments, the program's name first; none if they can't be read.
+    /// Its arguments, the program's name first, as far as they are asked for; none if they can't be read.
     pub arguments: Vec<String>,
     /// The systemd unit it is in.
     pub unit: Option<String>,
@@ -34,6 +43,19 @@ pub struct Running {
 /// # Errors
 /// When the table can't be read.
 pub fn running(root: &Path) -> io::Result<Vec<Running>> {
+    let mut running = running_such(root, &|_| true)?;
+    // Threads of the kernel have none.
+    running.retain(|process| !process.arguments.is_empty());
+    Ok(running)
+}
+
+/// The same with the arguments of those only that are asked for, of which all else is known: reading them
+/// takes long where somebody runs many processes.
+///
+/// # Errors
+/// As [`running`].
+pub fn running_such(root: &Path, is_such: &dyn Fn(&Running) -> bool) -> io::Result<Vec<Running>> {
+    let mut left = ALL_MAX;
     let mut running = Vec::new();
     for entry in fs::read_dir(root)? {
         let entry = entry?;
@@ -41,22 +63,32 @@ pub fn running(root: &Path) -> io::Result<Vec<Running>> {
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok());
-        running.extend(pid.and_then(|pid| read(&entry.path(), pid)));
+        let process = pid.and_then(|pid| read(&entry.path(), pid));
+        running.extend(process.map(|mut process| {
+            if left > 0 && is_such(&process) {
+                let cmdline = contents(&entry.path().join("cmdline"), ARGUMENTS_MAX as u64 + 1);
+                let cmdline = cmdline.unwrap_or_default();
+                process.arguments = arguments(&cmdline[..cmdline.len().min(ARGUMENTS_MAX)]);
+                process.arguments.truncate(ARGUMENTS_COUNT);
+                left = left.saturating_sub(cmdline.len());
+            }
+            process
+        }));
     }
     running.sort_unstable_by_key(|process: &Running| process.id);
     Ok(running)
 }
 
 fn read(entry: &Path, pid: i32) -> Option<Running> {
-    let text = contents(&entry.join("stat")).ok()?;
+    let text = contents(&entry.join("stat"), FILE_MAX).ok()?;
     let stat = Stat::parse(&text)?;
-    let status = Status::parse(&contents(&entry.join("status")).unwrap_or_default());
+    let status = contents(&entry.join("status"), FILE_MAX);
+    let status = Status::parse(&status.unwrap_or_default());
     let is_contained = status.namespaces.is_some_and(|namespaces| namespaces > 1);
-    let cmdline = contents(&entry.join("cmdline")).unwrap_or_default();
-    if stat.is_dead() || is_contained || cmdline.is_empty() {
+    if stat.is_dead() || is_contained {
         return None;
     }
-    let cgroups = contents(&entry.join("cgroup")).unwrap_or_default();
+    let cgroups = contents(&entry.join("cgroup"), FILE_MAX).unwrap_or_default();
     Some(Running {
         id: ProcessId {
             pid,
@@ -65,21 +97,22 @@ fn read(entry: &Path, pid: i32) -> Option<Running> {
         parent: stat.parent,
         session: stat.session,
         comm: String::from_utf8_lossy(stat.comm).into_owned(),
-        arguments: arguments(&cmdline),
+        arguments: Vec::new(),
         unit: unit(&String::from_utf8_lossy(&cgroups)),
     })
 }
 
-fn contents(file: &Path) -> io::Result<Vec<u8>> {
+fn contents(file: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
-    File::open(file)?
-        .take(FILE_MAX)
-        .read_to_end(&mut contents)?;
+    File::open(file)?.take(most).read_to_end(&mut contents)?;
     Ok(contents)
 }
 
-/// Each argument ends with a NUL (proc(5), /proc/PID/cmdline).
+/// Each argument ends with a NUL (proc(5), /proc/PID/cmdline); of nothing there are none.
 pub(super) fn arguments(cmdline: &[u8]) -> Vec<String> {
+    if cmdline.is_empty() {
+        return Vec::new();
+    }
     let cmdline = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
     let arguments = cmdline.split(|byte| *byte == 0);
     arguments

@@ -3,6 +3,9 @@
 
 use std::str::FromStr;
 
+/// `PF_EXITING`, `PF_DUMPCORE` and `PF_SIGNALED` (linux/sched.h).
+const ENDING: u64 = 0x4 | 0x200 | 0x400;
+
 /// What is needed of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat<'a> {
@@ -14,6 +17,8 @@ pub struct Stat<'a> {
     pub parent: i32,
     /// The pid of the one that began its session.
     pub session: i32,
+    /// Whether its main thread is on its way out.
+    pub is_ending: bool,
     /// In user and kernel mode, in clock ticks.
     pub cpu_time: u64,
     /// How many threads it has.
@@ -22,6 +27,9 @@ pub struct Stat<'a> {
     pub start_time: u64,
     /// What it keeps in memory.
     pub resident_pages: u64,
+    /// Where its arguments begin, since Linux 3.5; 0 for whoever may not trace it. Each new program that a
+    /// process becomes has another one, as a rule.
+    pub arg_start: u64,
     /// As wait(2) has it; since Linux 3.5.
     pub exit_code: Option<i32>,
 }
@@ -52,6 +60,7 @@ impl<'a> Stat<'a> {
             state,
             parent: field(4)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            is_ending: field(9)?.parse::<u64>().ok()? & ENDING != 0,
             cpu_time: {
                 let user: u64 = field(14)?.parse().ok()?;
                 user.checked_add(field(15)?.parse().ok()?)?
@@ -59,6 +68,10 @@ impl<'a> Stat<'a> {
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             resident_pages: field(24)?.parse().ok()?,
+            arg_start: match field(48) {
+                Some(address) => address.parse().ok()?,
+                None => 0,
+            },
             exit_code: match field(52) {
                 Some(code) => Some(code.parse().ok()?),
                 None => None,
@@ -88,6 +101,8 @@ pub(super) struct Status {
     pub(super) tracer: Option<i32>,
     /// The effective user (`Uid`, the second number).
     pub(super) uid: Option<u32>,
+    /// The user who has started it (`Uid`, the first number).
+    pub(super) real_uid: Option<u32>,
     /// In how many PID namespaces it has a pid, from the reader's inwards (`NSpid`; Linux 4.1,
     /// where there are PID namespaces).
     pub(super) namespaces: Option<usize>,
@@ -106,7 +121,10 @@ impl Status {
             match words.next() {
                 Some(b"Tgid:") => status.process = number(words.next()),
                 Some(b"TracerPid:") => status.tracer = number(words.next()),
-                Some(b"Uid:") => status.uid = number(words.nth(1)),
+                Some(b"Uid:") => {
+                    status.real_uid = number(words.next());
+                    status.uid = number(words.next());
+                }
                 Some(b"NSpid:") => status.namespaces = Some(words.count()),
                 Some(b"CoreDumping:") => status.is_dumping = words.next() == Some(b"1"),
                 _ => {}
@@ -145,10 +163,12 @@ mod tests {
                 state: b'Z',
                 parent: 1,
                 session: 20,
+                is_ending: false,
                 cpu_time: 3,
                 threads: 3,
                 start_time: 4711,
                 resident_pages: 210,
+                arg_start: 0,
                 exit_code: None,
             };
             assert_eq!(Stat::parse(&text), Some(expected));
@@ -197,15 +217,17 @@ mod tests {
             process: Some(20),
             tracer: Some(0),
             uid: Some(1001),
+            real_uid: Some(1000),
             is_dumping: false,
             namespaces: Some(2),
         };
         assert_eq!(Status::parse(text), expected);
         assert_eq!(Status::parse(b""), Status::default());
-        assert_eq!(
-            Status::parse(b"Tgid:\nUid:\t1\nTracerPid:\tx"),
-            Status::default()
-        );
+        let half = Status {
+            real_uid: Some(1),
+            ..Status::default()
+        };
+        assert_eq!(Status::parse(b"Tgid:\nUid:\t1\nTracerPid:\tx"), half);
     }
 
     proptest! {

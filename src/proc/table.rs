@@ -4,25 +4,33 @@
 //! the table is read, and a program that moves from a high pid to a low one in that time (fork,
 //! then exit) may never be met. Its absence is therefore only believed when the kernel has handed
 //! out no pid during the look; else those pids are looked at too, or the whole table again.
+//!
+//! Anybody may run a process of any name. So the cheap tests come before the dear ones, a dear one is made
+//! once ([`super::verdicts`]) and in slices, and what somebody can do to a process of his own makes it an
+//! impostor: it never keeps the program from being looked for.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::fs::{DirEntry, File};
-use std::io::{self, Read};
+use std::fs::DirEntry;
+use std::io;
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::{Errno, pread, read, retry_on_intr};
 
+use super::executable::{Executable, is_the_file};
+use super::patient::{Answer, PatientReader};
+use super::sighting::{Alive, Difference, Identity, Impostor, RunState, Sighting, Zombie};
 use super::stat::{Stat, Status};
+use super::verdicts::{Key, Verdict, Verdicts};
 use super::{ProcessId, ProcessName, Target};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::user::name_of as user_name;
-use crate::text::escape::printable;
+use crate::text::escape::{cut, printable};
 use crate::text::phrase::{Phrase, phrase};
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
@@ -33,7 +41,30 @@ const MAX_SCANS: u32 = 3;
 const ARGUMENTS_WITH_A_NAME: usize = 3;
 
 /// More of a process's arguments than this isn't read, in bytes.
-const CMDLINE_MAX: u64 = 64 * 1024;
+const CMDLINE_MAX: usize = 64 * 1024;
+
+/// More of them isn't read for the sake of a name, in bytes: three paths.
+const NAME_MAX: usize = 3 * 4096;
+
+/// No status is longer, in bytes: it lists a process's groups, of which there are at most 65,536.
+const STATUS_MAX: usize = 1024 * 1024;
+
+/// As much is judged in one slice of a look, in bytes: arguments that are matched, and a status that is
+/// longer than any honest one. Others have their turn before the next slice.
+const SLICE: usize = 64 * 1024;
+
+/// For how long it may stay open what a process is. A program has no arguments for a moment while it
+/// takes another's place (execve(2)).
+const DOUBT_MAX: Duration = Duration::from_secs(5);
+
+/// More doubtful processes aren't told apart.
+const DOUBTS_MAX: usize = 64;
+
+/// So many threads of a process are looked at for one that lives.
+const THREADS_MAX: usize = 64;
+
+/// More of a path isn't told, in characters.
+const PATH_MAX: usize = 200;
 
 /// The pause before the next reading when a process is just becoming another program. The service's
 /// one thread stands still meanwhile, once or twice in a look.
@@ -44,125 +75,6 @@ const YOUNG_LOOKS: usize = 3;
 
 /// With more young processes than this, reading the whole table is no dearer.
 const MAX_YOUNG: i32 = 1000;
-
-/// What a look at the process table has found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sighting {
-    /// The living processes that are meant, by pid.
-    pub alive: Vec<Alive>,
-    /// The dead ones of the name that their parent hasn't reaped.
-    pub zombies: Vec<Zombie>,
-    /// The living ones of the name that no target means, by pid. A confirmation meets them only while
-    /// they are young.
-    pub impostors: Vec<Impostor>,
-    /// Those that nearly have the name: but for upper and lower case, or in another PID namespace. As
-    /// the impostors.
-    pub near: Vec<Impostor>,
-    /// Those among the living that are known, and no longer are what is meant: they have another name,
-    /// program or arguments now.
-    pub changed: Vec<Impostor>,
-}
-
-impl Sighting {
-    fn add(&mut self, met: Met) {
-        match met {
-            Met::Alive(alive) => self.alive.push(alive),
-            Met::Zombie(zombie) => self.zombies.push(zombie),
-            Met::Impostor(impostor) => match impostor.difference {
-                Difference::Case | Difference::Namespace => self.near.push(impostor),
-                _ => self.impostors.push(impostor),
-            },
-            Met::Nobody => {}
-        }
-    }
-
-    /// Takes in a known process that lives, and in what it isn't what is meant any more.
-    fn add_known(&mut self, alive: Alive, named: Option<Impostor>) {
-        let is_it = |impostor: &Impostor| impostor.id == alive.id;
-        let position = self.impostors.iter().position(is_it);
-        let met = position.map(|index| self.impostors.swap_remove(index));
-        self.near.retain(|impostor| !is_it(impostor));
-        self.changed.extend(met.or(named));
-        self.alive.push(alive);
-    }
-
-    /// In order of the pids, and each impostor once, though it may have been met twice.
-    fn sort(&mut self) {
-        self.alive.sort_unstable();
-        self.impostors.sort_unstable_by_key(|impostor| impostor.id);
-        self.impostors.dedup_by_key(|impostor| impostor.id);
-        self.near.sort_unstable_by_key(|impostor| impostor.id);
-        self.near.dedup_by_key(|impostor| impostor.id);
-    }
-}
-
-/// A living process that is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alive {
-    /// Which process it is.
-    pub id: ProcessId,
-    /// The pid of its parent, or of whoever inherited it.
-    pub parent: i32,
-    /// Its effective user, where that was read: a confirmation doesn't.
-    pub uid: Option<u32>,
-    /// Whether it can do its work.
-    pub state: RunState,
-}
-
-/// Whether a living process can do its work (proc(5), /proc/PID/stat field 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RunState {
-    /// It runs, or waits for something to do.
-    Running,
-    /// It was stopped by a signal (state T), not by a debugger.
-    Stopped,
-    /// The kernel is writing a core dump of it: it is dying (`CoreDumping` of /proc/PID/status). Only a
-    /// look at all processes tells.
-    Dumping,
-}
-
-/// A living process that is nearly the one that is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Impostor {
-    /// Which process it is.
-    pub id: ProcessId,
-    /// Its effective user; `None` where that can't be read.
-    pub uid: Option<u32>,
-    /// Its user: the name in /etc/passwd, or the number; printable.
-    pub user: String,
-    /// Its name, as the kernel keeps it; printable.
-    pub name: String,
-    /// The path of its program, or its name in brackets where that can't be told; printable.
-    pub path: String,
-    /// What makes it another one.
-    pub difference: Difference,
-}
-
-/// What makes a process another one than the one that is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
-    /// Its name has other upper and lower case letters.
-    Case,
-    /// It has the name inside another PID namespace (`pid_namespaces(7)`).
-    Namespace,
-    /// Its name is another one.
-    Name,
-    /// Its executable isn't the one that `exe` asks for.
-    Exe,
-    /// Its arguments aren't those that `cmdline` asks for.
-    Cmdline,
-    /// Its user isn't the one that `user` asks for.
-    User,
-}
-
-/// A dead process that its parent hasn't reaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zombie {
-    /// Which process it was.
-    pub id: ProcessId,
-    /// How it ended, where the kernel tells.
-    pub exit_status: Option<ExitStatus>,
-}
 
 /// Why a look gave no answer. It says nothing about the process.
 #[derive(Debug)]
@@ -181,6 +93,10 @@ enum Unreadable {
     Incomplete,
     /// A living process has no arguments.
     NoArguments,
+    /// It is still being read.
+    Slow,
+    /// There is more to judge than is judged at once.
+    Unfinished,
 }
 
 /// The same kind of failure, though perhaps met at another process: not worth a new message.
@@ -191,6 +107,13 @@ impl PartialEq for LookError {
 }
 
 impl LookError {
+    /// Whether the look has done a part of its work, and is to be made again at once, after whatever else
+    /// is due.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.problem == Unreadable::Unfinished
+    }
+
     /// What a person is told of it.
     #[must_use]
     pub fn phrase(&self) -> Phrase {
@@ -212,6 +135,14 @@ impl LookError {
                 "%{file} is still empty, though the process lives: which program it is can't be told",
                 file = path
             ),
+            Unreadable::Slow => phrase!(
+                "%{file} gives no answer: which program it is can't be told",
+                file = path
+            ),
+            Unreadable::Unfinished => phrase!(
+                "%{folder} has so many processes of the name that they are still being looked at",
+                folder = path
+            ),
         }
     }
 }
@@ -224,23 +155,18 @@ impl fmt::Display for LookError {
 
 impl std::error::Error for LookError {}
 
-/// How a process was met in one reading of the table.
-enum Met {
-    Alive(Alive),
-    Zombie(Zombie),
-    Impostor(Impostor),
-    /// Another one, or one that vanished meanwhile.
-    Nobody,
+/// Whether a process has the whole of a long name.
+enum Named {
+    Yes,
+    No,
+    Open(Unreadable),
 }
 
-/// Whether a process of the name is what a target means.
-#[derive(Clone, Copy)]
-enum Verdict {
-    Meant,
-    /// It is another one.
-    Other(Difference),
-    /// It has vanished, or is just becoming another program.
-    Unsettled,
+/// What is found out about a process.
+enum Judgement {
+    Is(Verdict),
+    /// It has vanished, or is just becoming another program, or gives no answer.
+    Open(Unreadable),
 }
 
 /// What a living process runs.
@@ -248,10 +174,54 @@ struct Program {
     pid: i32,
     /// Where in the directory of the process: nothing, or `task/TID/`.
     directory: String,
+    /// Its effective user, and the one who has started it.
     uid: Option<u32>,
+    real_uid: Option<u32>,
+}
+
+/// What is known of an executable by its link in /proc.
+enum Exe {
+    Path(Vec<u8>),
+    /// Longer than any path that can be asked for.
+    TooLong,
+    /// The process has vanished, or is one of the kernel's.
+    Gone,
+}
+
+/// The arguments of a process, as far as they are read.
+enum Cmdline {
+    Read {
+        text: Vec<u8>,
+        /// Whether there are more.
+        is_cut: bool,
+    },
+    /// They are still being read.
+    Slow,
+    Gone,
 }
 
 impl Program {
+    fn of(pid: i32, status: &Status) -> Self {
+        Self {
+            pid,
+            directory: String::new(),
+            uid: status.uid,
+            real_uid: status.real_uid,
+        }
+    }
+
+    /// Its user as a person is told: the one who has started it, and another one whose rights it has.
+    fn user(&self) -> String {
+        let name = |uid: u32| user_name(uid).unwrap_or_else(|| uid.to_string());
+        match (self.real_uid, self.uid) {
+            (Some(real), Some(uid)) if real != uid => {
+                format!("{} (euid {})", name(real), name(uid))
+            }
+            (_, Some(uid)) => name(uid),
+            _ => "?".to_owned(),
+        }
+    }
+
     /// The path of one of its files below the table's root.
     fn file(&self, name: &str) -> String {
         format!("{}/{}{name}", self.pid, self.directory)
@@ -290,9 +260,16 @@ pub struct ProcessTable {
     path: String,
     /// The last pid handed out at each of the latest looks, the oldest first.
     last_pids: VecDeque<i32>,
-    /// A process that was met while it was becoming another program, since the last [`Self::scan`]
-    /// began.
-    becoming: Option<i32>,
+    /// A process of which it was open what it is, since the last [`Self::scan`] began, and why.
+    doubtful: Option<(i32, Unreadable)>,
+    /// Since when that is so, of the processes and of looks as such.
+    doubts: Vec<(ProcessId, Instant)>,
+    in_doubt_since: Option<Instant>,
+    /// What was found out about processes that had to be judged by more than is cheap.
+    verdicts: Verdicts,
+    reader: PatientReader,
+    /// How much of the slice is used up, in bytes.
+    spent: usize,
 }
 
 impl ProcessTable {
@@ -306,31 +283,47 @@ impl ProcessTable {
             buffer: vec![0; 4 * 1024],
             path: String::new(),
             last_pids: VecDeque::with_capacity(YOUNG_LOOKS),
-            becoming: None,
+            doubtful: None,
+            doubts: Vec::new(),
+            in_doubt_since: None,
+            verdicts: Verdicts::default(),
+            reader: PatientReader::default(),
+            spent: 0,
         }
     }
 
-    /// Finds all processes of `target` in the watchdog's own PID namespace.
+    /// Finds all processes of `target` in the watchdog's own PID namespace, however long that takes.
     ///
     /// A zombie is dead unless other threads of it live on: then the program still runs.
     ///
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
-        self.look_for(target, &[])
+        loop {
+            match self.look_for(target, &[]) {
+                Err(error) if error.is_unfinished() => {}
+                looked => return looked,
+            }
+        }
     }
 
     /// The same, and finds those of the processes `known` that live, whatever they are called and run by
-    /// now: a process is its pid and start time.
+    /// now: a process is its pid and start time. Makes one slice of a look that has much to judge.
     ///
     /// # Errors
-    /// As [`Self::look`].
+    /// As [`Self::look`], and where another slice is needed.
     pub fn look_for(
         &mut self,
         target: &Target,
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
+        self.begin_slice(target);
         self.with_opened(|table, opened| table.look_at_known(opened, target, known))
+    }
+
+    fn begin_slice(&mut self, target: &Target) {
+        self.spent = 0;
+        self.verdicts.are_for(target);
     }
 
     fn look_at_known(
@@ -339,7 +332,7 @@ impl ProcessTable {
         target: &Target,
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
-        let mut sighting = self.look_at_all(opened, target)?;
+        let mut sighting = self.look_at_all(opened, target, known)?;
         let root = opened.directory.as_fd();
         for id in known {
             if sighting.alive.iter().any(|alive| alive.id == *id) {
@@ -349,38 +342,47 @@ impl ProcessTable {
                 sighting.add_known(alive, named);
             }
         }
-        sighting.sort();
+        sighting.sort(known);
         Ok(sighting)
     }
 
-    fn look_at_all(&mut self, opened: &Opened, target: &Target) -> Result<Sighting, LookError> {
+    fn look_at_all(
+        &mut self,
+        opened: &Opened,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
         let mut before = self.last_pid(opened);
-        let mut sighting = self.scan(root, target)?;
+        let mut sighting = self.scan(root, target, known)?;
         for _ in 1..MAX_SCANS {
             let now = self.last_pid(opened);
-            let undisturbed = now.is_some() && now == before && self.becoming.is_none();
+            let undisturbed = now.is_some() && now == before && self.doubtful.is_none();
             if undisturbed || !sighting.alive.is_empty() {
                 break;
             }
-            if self.becoming.is_some() {
+            if self.doubtful.is_some() {
                 std::thread::sleep(BECOMING);
             }
             // Whoever was there before has been met, or has died. Its heirs are among the new pids,
             // unless the kernel has begun anew with the lowest.
             sighting = match young_between(before, now) {
-                Some(young) if self.becoming.is_none() => {
+                Some(young) if self.doubtful.is_none() => {
                     self.examine_all(root, young, &[], target, sighting)?
                 }
-                _ => self.scan(root, target)?,
+                _ => self.scan(root, target, known)?,
             };
             before = now;
         }
-        match self.becoming {
-            Some(pid) if sighting.alive.is_empty() => {
-                Err(self.error(&format!("{pid}/cmdline"), Unreadable::NoArguments))
+        match self.doubtful {
+            Some((pid, why)) if sighting.alive.is_empty() => {
+                self.in_doubt_since.get_or_insert_with(Instant::now);
+                Err(self.error(&format!("{pid}/cmdline"), why))
             }
-            _ => Ok(sighting),
+            _ => {
+                self.in_doubt_since = None;
+                Ok(sighting)
+            }
         }
     }
 
@@ -390,8 +392,9 @@ impl ProcessTable {
     /// that is known into another program of the same name.
     ///
     /// # Errors
-    /// As [`Self::look`].
+    /// As [`Self::look_for`].
     pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
+        self.begin_slice(target);
         self.with_opened(|table, opened| table.confirm_all(opened, target, known))
     }
 
@@ -402,22 +405,42 @@ impl ProcessTable {
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
+        let last = self.last_pid(opened);
         // Until it is known who was young at the earlier looks, somebody may have been met between fork
         // and exec, and is not young any more.
-        let young = self.young_pids(opened);
-        let young = young.filter(|_| self.last_pids.len() == YOUNG_LOOKS);
-        let Some(young) = young else {
-            return self.look_at_known(opened, target, known);
+        let young = young_between(self.last_pids.front().copied(), last);
+        let is_remembered = self.last_pids.len() >= YOUNG_LOOKS - 1;
+        let confirmed = match young.filter(|_| is_remembered) {
+            Some(young) => self.confirm_known(opened, root, young, target, known),
+            None => self.look_at_known(opened, target, known),
         };
+        // Of a slice the same are young in the next one.
+        if !matches!(&confirmed, Err(error) if error.is_unfinished()) {
+            self.remember(last);
+        }
+        confirmed
+    }
+
+    fn confirm_known(
+        &mut self,
+        opened: &Opened,
+        root: BorrowedFd<'_>,
+        young: RangeInclusive<i32>,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
         let mut confirmed = Sighting {
             alive: Vec::with_capacity(known.len()),
             ..Sighting::default()
         };
         for id in known {
-            match self.confirm_one(root, *id, &target.name)? {
-                Some((alive, named)) => confirmed.add_known(alive, named),
-                None => return self.look_at_known(opened, target, known),
+            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+                confirmed.add_known(alive, named);
             }
+        }
+        // Where one lives on nobody is absent, and whoever has taken another's place is young.
+        if confirmed.alive.is_empty() {
+            return self.look_at_known(opened, target, known);
         }
         self.examine_all(root, young, known, target, confirmed)
     }
@@ -435,16 +458,16 @@ impl ProcessTable {
         if stat.start_time != id.start_time || stat.is_dead() {
             return Ok(None);
         }
-        let (parent, state) = (stat.parent, stat.state);
+        let (parent, state, is_ending) = (stat.parent, stat.state, stat.is_ending);
         let other_name = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
-        let tracer = match state {
-            b'T' => match self.status(root, id.pid)? {
-                Some(status) => status.tracer,
+        let state = if state == b'T' || is_ending {
+            match self.status(root, id)? {
+                Some(status) => run_state(state, &status),
                 None => return Ok(None),
-            },
-            _ => None,
+            }
+        } else {
+            RunState::Running
         };
-        let state = run_state(state, tracer);
         let uid = None;
         let alive = Alive {
             id,
@@ -454,12 +477,8 @@ impl ProcessTable {
         };
         let named = match other_name {
             Some(comm) => {
-                let status = self.status(root, id.pid)?.unwrap_or_default();
-                let program = Program {
-                    pid: id.pid,
-                    directory: String::new(),
-                    uid: status.uid,
-                };
+                let status = self.status(root, id)?.unwrap_or_default();
+                let program = Program::of(id.pid, &status);
                 Some(self.lookalike(root, id, &program, &comm, Difference::Name))
             }
             None => None,
@@ -478,23 +497,23 @@ impl ProcessTable {
     ) -> Result<Sighting, LookError> {
         for pid in pids {
             if known.iter().all(|id| id.pid != pid) {
-                sighting.add(self.examine(root, pid, target)?);
+                self.examine(root, pid, target, known, &mut sighting)?;
             }
         }
-        sighting.sort();
+        sighting.sort(known);
         Ok(sighting)
     }
 
-    /// The pids that were handed out since a few looks ago: long enough for a start script to
-    /// become its program. `None` when they can't be told, or are too many.
-    fn young_pids(&mut self, opened: &Opened) -> Option<RangeInclusive<i32>> {
-        let last = self.last_pid(opened)?;
-        let oldest = self.last_pids.front().copied();
+    /// Notes the last pid of a look. The pids that were handed out since a few looks ago are young: long
+    /// enough for a start script to become its program.
+    fn remember(&mut self, last: Option<i32>) {
+        let Some(last) = last else {
+            return;
+        };
         if self.last_pids.len() == YOUNG_LOOKS {
             self.last_pids.pop_front();
         }
         self.last_pids.push_back(last);
-        young_between(oldest, Some(last))
     }
 
     /// Whether this very process, not another one with its pid, is still in the table.
@@ -536,23 +555,27 @@ impl ProcessTable {
     }
 
     /// Reads the whole table once.
-    fn scan(&mut self, root: BorrowedFd<'_>, target: &Target) -> Result<Sighting, LookError> {
-        self.becoming = None;
+    fn scan(
+        &mut self,
+        root: BorrowedFd<'_>,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Sighting, LookError> {
+        self.doubtful = None;
         let mut sighting = Sighting::default();
         let mut saw_init = false;
         // The directory's buffer is lent out while its entries are examined.
         let mut entries = std::mem::take(&mut self.entries);
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            sighting.add(table.examine(root, pid, target)?);
-            Ok(())
+            table.examine(root, pid, target, known, &mut sighting)
         });
         self.entries = entries;
         scanned?;
         if !saw_init {
             return Err(self.error("", Unreadable::Incomplete));
         }
-        sighting.sort();
+        sighting.sort(known);
         Ok(sighting)
     }
 
@@ -574,99 +597,184 @@ impl ProcessTable {
         Ok(())
     }
 
-    /// Reads the cheapest file that can rule a process out first.
+    /// Takes in what a process is. Reads the cheapest file that can rule it out first.
     fn examine(
         &mut self,
         root: BorrowedFd<'_>,
         pid: i32,
         target: &Target,
-    ) -> Result<Met, LookError> {
+        known: &[ProcessId],
+        sighting: &mut Sighting,
+    ) -> Result<(), LookError> {
         let name = &target.name;
         let Some(comm) = self.read(root, pid, "comm")? else {
-            return Ok(Met::Nobody);
+            return Ok(());
         };
         if !comm
             .strip_suffix(b"\n")
             .unwrap_or(comm)
             .eq_ignore_ascii_case(name.comm())
         {
-            return Ok(Met::Nobody);
+            return Ok(());
         }
         let Some(stat) = self.stat(root, pid)? else {
-            return Ok(Met::Nobody);
+            return Ok(());
         };
         // It may have been renamed, or its pid reused, between the two reads.
         if !stat.comm.eq_ignore_ascii_case(name.comm()) {
-            return Ok(Met::Nobody);
+            return Ok(());
         }
         let near = (stat.comm != name.comm()).then(|| stat.comm.to_vec());
         let id = ProcessId {
             pid,
             start_time: stat.start_time,
         };
-        let (parent, state) = (stat.parent, stat.state);
+        let (parent, state, arg_start) = (stat.parent, stat.state, stat.arg_start);
         let (is_dead, exit_code) = (stat.is_dead(), stat.exit_code);
         let main_thread_is_dead = stat.main_thread_is_dead();
-        let Some(status) = self.status(root, pid)? else {
-            return Ok(Met::Nobody);
+        let Some(status) = self.status(root, id)? else {
+            return Ok(());
         };
         if is_thread(pid, &status) || is_dead && (near.is_some() || is_inside(&status)) {
-            return Ok(Met::Nobody);
-        }
-        let difference = match &near {
-            Some(_) => Some(Difference::Case),
-            None => is_inside(&status).then_some(Difference::Namespace),
-        };
-        if let Some(difference) = difference {
-            let program = Program {
-                pid,
-                directory: String::new(),
-                uid: status.uid,
-            };
-            let comm = near.as_deref().unwrap_or(name.comm());
-            let lookalike = self.lookalike(root, id, &program, comm, difference);
-            return Ok(Met::Impostor(lookalike));
+            return Ok(());
         }
         if is_dead {
             // Whoever may not trace the process reads a 0 there, which therefore means nothing.
             let wait_status = exit_code.filter(|status| *status != 0);
             let exit_status = wait_status.map(ExitStatus::from_wait_status);
-            return Ok(Met::Zombie(Zombie { id, exit_status }));
+            sighting.add_zombie(Zombie { id, exit_status }, known);
+            return Ok(());
         }
-        let directory = if main_thread_is_dead {
-            self.living_thread(root, pid)?
-        } else {
-            String::new()
+        let mut program = Program::of(pid, &status);
+        let mut add = |table: &Self, program: &Program, comm: &[u8], difference: Difference| {
+            if known.contains(&id) || sighting.wants(program.uid, difference.is_near()) {
+                let impostor = table.lookalike(root, id, program, comm, difference);
+                sighting.add_impostor(impostor);
+            }
         };
-        let program = Program {
-            pid,
-            directory,
-            uid: status.uid,
+        let difference = match &near {
+            Some(_) => Some(Difference::Case),
+            None => is_inside(&status).then_some(Difference::Namespace),
         };
-        if !self.has_whole_name(root, &program, name)? {
-            return Ok(Met::Nobody);
+        if let Some(difference) = difference {
+            let comm = near.as_deref().unwrap_or(name.comm());
+            add(self, &program, comm, difference);
+            return Ok(());
         }
-        match self.qualifies(root, &program, target)? {
-            Verdict::Meant => Ok(Met::Alive(Alive {
-                id,
-                parent,
-                uid: status.uid,
-                state: if status.is_dumping {
-                    RunState::Dumping
-                } else {
-                    run_state(state, status.tracer)
+        if main_thread_is_dead {
+            program.directory = self.living_thread(root, pid)?;
+        }
+        match self.verdict(root, id, arg_start, &program, target)? {
+            Verdict::Meant => sighting.add_alive(
+                Alive {
+                    id,
+                    parent,
+                    uid: status.uid,
+                    state: run_state(state, &status),
                 },
-            })),
-            Verdict::Other(difference) => self.impostor(root, id, &program, target, difference),
-            Verdict::Unsettled => {
-                // The kernel sets the name of a new program before its arguments: there is a moment
-                // without any. One that has ended has no exe either.
-                if self.exe(root, &program)?.is_some() {
-                    self.becoming = Some(pid);
+                known,
+            ),
+            Verdict::Other(difference) => add(self, &program, name.comm(), difference),
+            Verdict::AnotherName => {}
+        }
+        Ok(())
+    }
+
+    /// What a living process of the name is: as it was found out before, where that was dear and nothing
+    /// has changed about it.
+    fn verdict(
+        &mut self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        arg_start: u64,
+        program: &Program,
+        target: &Target,
+    ) -> Result<Verdict, LookError> {
+        let key = needs_arguments(target).then(|| {
+            let exe = Executable::of(root, &program.file("exe")).ok();
+            Key {
+                id,
+                arg_start,
+                uids: (program.real_uid, program.uid),
+                exe: exe.map(|exe| (exe.device, exe.inode)),
+            }
+        });
+        if let Some(verdict) = key.as_ref().and_then(|key| self.verdicts.get(key)) {
+            return Ok(verdict);
+        }
+        let doubt = match self.judge(root, id, program, target)? {
+            Judgement::Is(verdict) => {
+                self.doubts.retain(|(known, _)| *known != id);
+                if let Some(key) = key {
+                    self.verdicts.remember(key, verdict);
                 }
-                Ok(Met::Nobody)
+                return Ok(verdict);
+            }
+            Judgement::Open(doubt) => doubt,
+        };
+        // One that has ended has no exe either.
+        if matches!(self.exe(root, program)?, Exe::Gone) {
+            return Ok(Verdict::AnotherName);
+        }
+        // What its own user can have brought about ends; of root's it is waited for an answer.
+        let is_roots = program.uid == Some(0) && program.real_uid == Some(0);
+        if self.is_doubt_over(id, is_roots) && !(is_roots && doubt == Unreadable::Slow) {
+            return Ok(Verdict::Other(Difference::Unreadable));
+        }
+        self.doubtful = Some((id.pid, doubt));
+        Ok(Verdict::AnotherName)
+    }
+
+    /// Whether it has been open long enough what a process is.
+    fn is_doubt_over(&mut self, id: ProcessId, is_roots: bool) -> bool {
+        let now = Instant::now();
+        let is_over = |since: Instant| now.duration_since(since) >= DOUBT_MAX;
+        // Those that come and go, each for a moment, are no better than one that stays.
+        if !is_roots && self.in_doubt_since.is_some_and(is_over) {
+            return true;
+        }
+        if let Some((_, since)) = self.doubts.iter().find(|(known, _)| *known == id) {
+            return is_over(*since);
+        }
+        if self.doubts.len() >= DOUBTS_MAX {
+            // Those of earlier looks have been settled, or are over.
+            self.doubts.retain(|(_, since)| !is_over(*since));
+        }
+        let has_room = self.doubts.len() < DOUBTS_MAX;
+        if has_room {
+            self.doubts.push((id, now));
+        }
+        !has_room && !is_roots
+    }
+
+    /// Whether a living process of the name is what `target` means. The tests that cost little come first.
+    fn judge(
+        &mut self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        program: &Program,
+        target: &Target,
+    ) -> Result<Judgement, LookError> {
+        let is_named = match self.has_whole_name(root, id, program, target)? {
+            Named::Yes => self.qualifies(root, id, program, target)?,
+            Named::No => return Ok(Judgement::Is(Verdict::AnotherName)),
+            Named::Open(doubt) => return Ok(Judgement::Open(doubt)),
+        };
+        let Judgement::Is(Verdict::Other(_)) = is_named else {
+            return Ok(is_named);
+        };
+        // Whoever a namesake means is no impostor.
+        for namesake in &target.namesakes {
+            let is_namesake = match self.has_whole_name(root, id, program, namesake)? {
+                Named::Yes => self.qualifies(root, id, program, namesake)?,
+                Named::No => continue,
+                Named::Open(doubt) => Judgement::Open(doubt),
+            };
+            if !matches!(is_namesake, Judgement::Is(Verdict::Other(_))) {
+                return Ok(Judgement::Is(Verdict::AnotherName));
             }
         }
+        Ok(is_named)
     }
 
     /// The directory of a thread that lives, `task/TID/`, in that of its process: of a process whose
@@ -684,7 +792,7 @@ impl ProcessTable {
             Err(error) if has_vanished(&error) => Vec::new(),
             Err(error) => return Err(self.io_error(&threads, &error)),
         };
-        for thread in threads {
+        for thread in threads.into_iter().take(THREADS_MAX) {
             let directory = format!("task/{thread}/");
             let text = self.read(root, pid, &format!("{directory}stat"))?;
             let stat = text.and_then(Stat::parse);
@@ -698,88 +806,109 @@ impl ProcessTable {
     /// Whether the file that a process runs has the whole of a long name: its executable, or,
     /// for a script, the program among its first arguments. Short ones need no look.
     fn has_whole_name(
-        &self,
-        root: BorrowedFd<'_>,
-        program: &Program,
-        name: &ProcessName,
-    ) -> Result<bool, LookError> {
-        if !name.is_longer_than_comm() {
-            return Ok(true);
-        }
-        let exe = self.exe(root, program);
-        if let Ok(Some(exe)) = &exe {
-            if name.is_base_name_of(exe) {
-                return Ok(true);
-            }
-        }
-        let Some(arguments) = self.cmdline(root, program)? else {
-            return Ok(false);
-        };
-        let mut arguments = arguments
-            .split(|byte| *byte == 0)
-            .take(ARGUMENTS_WITH_A_NAME);
-        if arguments.any(|argument| name.is_base_name_of(argument)) {
-            return Ok(true);
-        }
-        // Neither says so; but one of them may have been closed to us.
-        exe.map(|_| false)
-    }
-
-    /// Whether a process of the name is what `target` means.
-    fn qualifies(
-        &self,
-        root: BorrowedFd<'_>,
-        program: &Program,
-        target: &Target,
-    ) -> Result<Verdict, LookError> {
-        let other = |is_read: bool, difference| {
-            if is_read {
-                Verdict::Other(difference)
-            } else {
-                Verdict::Unsettled
-            }
-        };
-        if let Some(user) = &target.user {
-            if user.uid != self.uid(program)? {
-                return Ok(Verdict::Other(Difference::User));
-            }
-        }
-        if let Some(pattern) = &target.exe {
-            match self.exe(root, program)? {
-                Some(exe) if pattern.matches(&exe) => {}
-                exe => return Ok(other(exe.is_some(), Difference::Exe)),
-            }
-        }
-        if let Some(pattern) = &target.cmdline {
-            match self.cmdline(root, program)? {
-                Some(cmdline) if cmdline.is_empty() => return Ok(Verdict::Unsettled),
-                Some(cmdline) if pattern.matches(&cmdline) => {}
-                cmdline => return Ok(other(cmdline.is_some(), Difference::Cmdline)),
-            }
-        }
-        Ok(Verdict::Meant)
-    }
-
-    /// A process of the name that isn't what `target` means: an impostor, unless a namesake of the
-    /// target means it.
-    fn impostor(
-        &self,
+        &mut self,
         root: BorrowedFd<'_>,
         id: ProcessId,
         program: &Program,
         target: &Target,
-        difference: Difference,
-    ) -> Result<Met, LookError> {
-        for namesake in &target.namesakes {
-            let is_named = self.has_whole_name(root, program, &namesake.name)?;
-            let is_other = |verdict| matches!(verdict, Verdict::Other(_));
-            if is_named && !is_other(self.qualifies(root, program, namesake)?) {
-                return Ok(Met::Nobody);
+    ) -> Result<Named, LookError> {
+        let name = &target.name;
+        if !name.is_longer_than_comm() {
+            return Ok(Named::Yes);
+        }
+        let exe = self.exe(root, program);
+        if let Ok(Exe::Path(exe)) = &exe {
+            if name.is_base_name_of(exe) {
+                return Ok(Named::Yes);
             }
         }
-        let comm = target.name.comm();
-        let lookalike = self.lookalike(root, id, program, comm, difference);
-        Ok(Met::Impostor(lookalike))
+        // Nobody reads the arguments of somebody else's whom the rules refuse anyway.
+        if self.is_refused_by_user(program, target)? {
+            return Ok(Named::No);
+        }
+        let (arguments, is_cut) = match self.cmdline(root, id, program, NAME_MAX)? {
+            Cmdline::Read { text, is_cut } => (text, is_cut),
+            Cmdline::Slow => return Ok(Named::Open(Unreadable::Slow)),
+            Cmdline::Gone => return Ok(Named::No),
+        };
+        let mut arguments = arguments
+            .split(|byte| *byte == 0)
+            .take(ARGUMENTS_WITH_A_NAME);
+        // A name may begin where the text is cut.
+        if !is_cut && arguments.any(|argument| name.is_base_name_of(argument)) {
+            return Ok(Named::Yes);
+        }
+        // Neither says so; but one of them may have been closed to us.
+        exe.map(|_| Named::No)
+    }
+
+    /// Whether the rules refuse the user of a process.
+    fn is_refused_by_user(&self, program: &Program, target: &Target) -> Result<bool, LookError> {
+        match &target.user {
+            Some(user) => Ok(user.uid != self.uid(program)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a process of the name is what `target` means.
+    fn qualifies(
+        &mut self,
+        root: BorrowedFd<'_>,
+        id: ProcessId,
+        program: &Program,
+        target: &Target,
+    ) -> Result<Judgement, LookError> {
+        let other = |difference| Ok(Judgement::Is(Verdict::Other(difference)));
+        if self.is_refused_by_user(program, target)? {
+            return other(Difference::User);
+        }
+        let mut strict = None;
+        if let Some(user) = &target.user {
+            let is_others = program.real_uid.is_some_and(|real| real != user.uid);
+            strict = is_others.then_some(Difference::RealUser);
+        }
+        if let Some(pattern) = &target.exe {
+            match self.exe(root, program)? {
+                Exe::Path(exe) if pattern.matches(&exe) => {
+                    if !is_the_file(root, &program.file("exe"), &exe) {
+                        strict = strict.or(Some(Difference::File));
+                    }
+                }
+                Exe::Path(_) | Exe::TooLong => return other(Difference::Exe),
+                Exe::Gone => return Ok(Judgement::Open(Unreadable::NoArguments)),
+            }
+        }
+        if let Some(pattern) = &target.cmdline {
+            match self.cmdline(root, id, program, CMDLINE_MAX)? {
+                Cmdline::Read { text, .. } if text.is_empty() => {
+                    return Ok(Judgement::Open(Unreadable::NoArguments));
+                }
+                Cmdline::Read { text, is_cut } => {
+                    self.spend(text.len())?;
+                    if !pattern.matches(&text) {
+                        return other(Difference::Cmdline);
+                    }
+                    if is_cut {
+                        strict = strict.or(Some(Difference::LongCmdline));
+                    }
+                }
+                Cmdline::Slow => return Ok(Judgement::Open(Unreadable::Slow)),
+                Cmdline::Gone => return Ok(Judgement::Open(Unreadable::NoArguments)),
+            }
+        }
+        Ok(Judgement::Is(strict.map_or(Verdict::Meant, Verdict::Other)))
+    }
+
+    /// Takes so many bytes out of the slice.
+    ///
+    /// # Errors
+    /// When it is used up. Whatever is judged first in a slice is judged, whatever it costs.
+    fn spend(&mut self, bytes: usize) -> Result<(), LookError> {
+        if self.spent > 0 && self.spent + bytes > SLICE {
+            return Err(self.error("", Unreadable::Unfinished));
+        }
+        self.spent += bytes;
+        Ok(())
     }
 
     /// What a person is told of a process that isn't the one that is meant.
@@ -792,22 +921,51 @@ impl ProcessTable {
         difference: Difference,
     ) -> Impostor {
         let name = printable(&String::from_utf8_lossy(comm));
-        let path = match self.exe(root, program) {
-            Ok(Some(exe)) => printable(&String::from_utf8_lossy(&exe)),
-            // As ps(1) shows a process whose program can't be told.
-            Ok(None) | Err(_) => format!("[{name}]"),
-        };
-        let user = program
-            .uid
-            .map(|uid| user_name(uid).unwrap_or_else(|| uid.to_string()));
         Impostor {
             id,
             uid: program.uid,
-            user: user.unwrap_or_else(|| "?".to_owned()),
+            user: program.user(),
+            path: self.path_of(root, program, &name),
             name,
-            path,
             difference,
         }
+    }
+
+    /// The path of a program as it is told; as ps(1) shows a process whose program can't be told.
+    fn path_of(&self, root: BorrowedFd<'_>, program: &Program, name: &str) -> String {
+        match self.exe(root, program) {
+            Ok(Exe::Path(exe)) => cut(&printable(&String::from_utf8_lossy(&exe)), PATH_MAX),
+            Ok(Exe::Gone | Exe::TooLong) | Err(_) => format!("[{name}]"),
+        }
+    }
+
+    /// Whose a process is and what it runs; `None` when it has ended, or can't be looked at.
+    pub fn identify(&mut self, id: ProcessId) -> Option<Identity> {
+        let identified = self.with_opened(|table, opened| {
+            let root = opened.directory.as_fd();
+            let Some(stat) = table.stat(root, id.pid)? else {
+                return Ok(None);
+            };
+            if stat.start_time != id.start_time || stat.is_dead() {
+                return Ok(None);
+            }
+            let name = printable(&String::from_utf8_lossy(stat.comm));
+            let Some(status) = table.status(root, id)? else {
+                return Ok(None);
+            };
+            let program = Program::of(id.pid, &status);
+            let exe = Executable::of(root, &program.file("exe"));
+            let path = table.path_of(root, &program, &name);
+            Ok(Some(Identity {
+                pid: id.pid,
+                uid: program.uid,
+                real_uid: program.real_uid,
+                user: program.user(),
+                path: path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned(),
+                owner: exe.ok().map(|exe| exe.owner),
+            }))
+        });
+        identified.ok().flatten()
     }
 
     fn uid(&self, program: &Program) -> Result<u32, LookError> {
@@ -828,39 +986,71 @@ impl ProcessTable {
         }
     }
 
-    /// proc(5), /proc/PID/status; `None` when the process has vanished.
-    fn status(&mut self, root: BorrowedFd<'_>, pid: i32) -> Result<Option<Status>, LookError> {
-        let text = self.read(root, pid, "status")?;
-        Ok(text.map(Status::parse))
+    /// proc(5), /proc/PID/status; `None` when the process has vanished. A list of groups that is longer than
+    /// any honest one pushes what comes after it out of the first reading.
+    fn status(&mut self, root: BorrowedFd<'_>, id: ProcessId) -> Result<Option<Status>, LookError> {
+        let Some(length) = self.fill(root, id.pid, "status")? else {
+            return Ok(None);
+        };
+        let mut status = Status::parse(&self.buffer[..length]);
+        if length < self.buffer.len() || status.namespaces.is_some() {
+            return Ok(Some(status));
+        }
+        // In which namespace a process is never changes (pid_namespaces(7)).
+        if let Some(namespaces) = self.verdicts.namespaces(id) {
+            status.namespaces = Some(namespaces);
+            return Ok(Some(status));
+        }
+        let path = format!("{}/status", id.pid);
+        let mut text = Vec::new();
+        match read_up_to(root, &path, STATUS_MAX, &mut text) {
+            Ok(()) => {}
+            Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(self.error(&path, Unreadable::Io(errno))),
+        }
+        self.spend(text.len())?;
+        status = Status::parse(&text);
+        if let Some(namespaces) = status.namespaces {
+            self.verdicts.remember_namespaces(id, namespaces);
+        }
+        Ok(Some(status))
     }
 
-    /// proc(5), /proc/PID/exe; `None` when the process has vanished, or is one of the kernel's.
-    fn exe(&self, root: BorrowedFd<'_>, program: &Program) -> Result<Option<Vec<u8>>, LookError> {
+    /// proc(5), /proc/PID/exe. It doesn't hang, whatever lies there.
+    fn exe(&self, root: BorrowedFd<'_>, program: &Program) -> Result<Exe, LookError> {
         let link = program.file("exe");
         match readlinkat(root, &link, Vec::new()) {
-            Ok(exe) => Ok(Some(exe.into_bytes())),
-            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Ok(exe) => Ok(Exe::Path(exe.into_bytes())),
+            Err(Errno::NOENT | Errno::SRCH) => Ok(Exe::Gone),
+            // A path may be longer than can be told.
+            Err(Errno::NAMETOOLONG) => Ok(Exe::TooLong),
             Err(errno) => Err(self.error(&link, Unreadable::Io(errno))),
         }
     }
 
-    /// proc(5), /proc/PID/cmdline, up to [`CMDLINE_MAX`]; `None` when the process has vanished.
+    /// proc(5), /proc/PID/cmdline, up to so many bytes.
     fn cmdline(
-        &self,
+        &mut self,
         root: BorrowedFd<'_>,
+        id: ProcessId,
         program: &Program,
-    ) -> Result<Option<Vec<u8>>, LookError> {
+        most: usize,
+    ) -> Result<Cmdline, LookError> {
         let file = program.file("cmdline");
-        let opened = open_file(root, &file);
-        let mut arguments = Vec::new();
-        let read = opened.map_err(io::Error::from).and_then(|opened| {
-            let mut opened = File::from(opened).take(CMDLINE_MAX);
-            opened.read_to_end(&mut arguments)
-        });
-        match read {
-            Ok(_) => Ok(Some(arguments)),
-            Err(error) if has_vanished(&error) => Ok(None),
-            Err(error) => Err(self.io_error(&file, &error)),
+        let opened = match open_file(root, &file) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::SRCH) => return Ok(Cmdline::Gone),
+            Err(errno) => return Err(self.error(&file, Unreadable::Io(errno))),
+        };
+        match self.reader.read(id, opened, most + 1) {
+            Answer::NotYet => Ok(Cmdline::Slow),
+            Answer::Read(Ok(mut text)) => {
+                let is_cut = text.len() > most;
+                text.truncate(most);
+                Ok(Cmdline::Read { text, is_cut })
+            }
+            Answer::Read(Err(error)) if has_vanished(&error) => Ok(Cmdline::Gone),
+            Answer::Read(Err(error)) => Err(self.io_error(&file, &error)),
         }
     }
 
@@ -914,6 +1104,12 @@ impl ProcessTable {
     }
 }
 
+/// Whether the arguments of a process have a part in what it is.
+fn needs_arguments(target: &Target) -> bool {
+    let needs = |target: &Target| target.cmdline.is_some() || target.name.is_longer_than_comm();
+    needs(target) || target.namesakes.iter().any(needs)
+}
+
 /// Whether a process, or a thread, was gone when one of its files was read.
 fn has_vanished(error: &io::Error) -> bool {
     matches!(
@@ -934,11 +1130,12 @@ fn is_inside(status: &Status) -> bool {
     status.namespaces.is_some_and(|count| count > 1)
 }
 
-/// What a state of proc(5) means for the work of a process, and of its debugger, if it has one.
-fn run_state(state: u8, tracer: Option<i32>) -> RunState {
+/// What a state of proc(5) means for the work of a process, by what its status says of it besides.
+fn run_state(state: u8, status: &Status) -> RunState {
     match state {
+        _ if status.is_dumping => RunState::Dumping,
         // A debugger that holds it has its reasons.
-        b'T' if tracer.unwrap_or(0) == 0 => RunState::Stopped,
+        b'T' if status.tracer.unwrap_or(0) == 0 => RunState::Stopped,
         _ => RunState::Running,
     }
 }
@@ -958,6 +1155,24 @@ fn read_file(root: BorrowedFd<'_>, file: &str, buffer: &mut [u8]) -> Result<usiz
     retry_on_intr(|| read(&file, &mut *buffer))
 }
 
+/// Reads a file that is longer than one call gives, up to so many bytes.
+fn read_up_to(
+    root: BorrowedFd<'_>,
+    file: &str,
+    most: usize,
+    text: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let file = open_file(root, file)?;
+    let mut part = [0; 16 * 1024];
+    while text.len() < most {
+        match retry_on_intr(|| read(&file, &mut part))? {
+            0 => break,
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
+    Ok(())
+}
+
 fn open_file(root: BorrowedFd<'_>, file: &str) -> Result<OwnedFd, Errno> {
     openat(root, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -972,25 +1187,7 @@ fn decimal(text: &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Difference, Impostor, MAX_YOUNG, ProcessId, Sighting, young_between};
-
-    #[test]
-    fn an_impostor_that_is_met_twice_in_a_look_is_one() {
-        let impostor = |pid| Impostor {
-            id: ProcessId { pid, start_time: 1 },
-            uid: Some(0),
-            user: "root".into(),
-            name: "X".into(),
-            path: "/x".into(),
-            difference: Difference::Exe,
-        };
-        let mut sighting = Sighting {
-            impostors: vec![impostor(3), impostor(2), impostor(3)],
-            ..Sighting::default()
-        };
-        sighting.sort();
-        assert_eq!(sighting.impostors, [impostor(2), impostor(3)]);
-    }
+    use super::{MAX_YOUNG, young_between};
 
     #[test]
     fn young_are_the_pids_after_the_last_one() {

@@ -47,6 +47,12 @@ impl Target {
         format!("exe={exe:?} cmdline={cmdline:?} user={user:?}")
     }
 
+    /// Whether the rules say whose the process has to be and what it runs, which nobody else can be and do.
+    #[must_use]
+    pub fn names_one(&self) -> bool {
+        self.exe.is_some() && self.user.is_some()
+    }
+
     /// Whether a process of one name could be taken for both.
     #[must_use]
     pub fn is_indistinguishable_from(&self, other: &Self) -> bool {

@@ -1,6 +1,7 @@
 //! Tells when a known process ends: at once through pidfds (`pidfd_open(2)`, Linux 5.3), and where the
 //! kernel or a sandbox offers none, as on Ubuntu 16.04 and 18.04, by reading the `stat` of each every
-//! [`PAUSE`] (proc(5)). It is a hint to look, never an answer; the look is [`super::table`]'s.
+//! [`PAUSE`] (proc(5)). It is a hint to look, never an answer; the look is [`super::table`]'s. Whom to watch,
+//! and that they aren't many, is up to [`crate::machine`].
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -13,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
 use super::{ProcessId, ProcessTable, Stat};
+use crate::sys::descriptors::is_of_the_reserve;
 use crate::sys::timer::{Alarm, next_multiple, readable};
 
 /// How long a death may go unnoticed where the kernel doesn't tell of it. Four times a second each process
@@ -170,6 +172,7 @@ async fn due(alarm: Option<&mut Alarm>, time: Instant) {
 /// start time is read again behind the open descriptor.
 fn open(id: ProcessId, table: &mut ProcessTable) -> State {
     let state = match Pid::from_raw(id.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        Some(Ok(pidfd)) if is_of_the_reserve(&pidfd) => return State::Silent,
         Some(Ok(pidfd)) => readable(pidfd).map(State::Watching),
         Some(Err(Errno::SRCH)) => return State::Ended,
         Some(Err(_)) | None => None,
@@ -185,7 +188,8 @@ fn open(id: ProcessId, table: &mut ProcessTable) -> State {
 fn open_stat(pid: i32) -> Option<OwnedFd> {
     let path = format!("/proc/{pid}/stat");
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())).ok()
+    let stat = retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())).ok()?;
+    (!is_of_the_reserve(&stat)).then_some(stat)
 }
 
 /// Whether nothing lives of the process with this open `stat`: once it is reaped, it can't be read any more,

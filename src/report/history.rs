@@ -5,6 +5,10 @@
 //! it advances by the monotonic clock. Where the wall clock has advanced further, the machine slept
 //! or the clock was set forward, and nobody was watching or there was no such time: that stretch is
 //! not observed. The axis never runs backwards, and a wall clock beyond the present isn't believed.
+//!
+//! The watchdog numbers its messages. Where numbers are missing, the journal has lost what they said, and
+//! nothing is known of a process from the last message before to the next one that is about it, but for
+//! what that one proves: that it has been running with the same pid all the time, say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +18,9 @@ use crate::events::Kind;
 /// By how much the wall clock may get ahead of the monotonic one before that is a stretch of its own,
 /// in microseconds: a clock that is kept right by NTP is set by less.
 const CLOCK_TOLERANCE: u64 = 200_000;
+
+/// What the watchdog's own measure of an outage may lack, in microseconds: it tells milliseconds.
+const ROUNDING: u64 = 1000;
 
 /// `MFE_CAUSE` where it isn't known how a process ended.
 const UNKNOWN_CAUSE: &str = "gone";
@@ -29,11 +36,22 @@ pub struct Moment {
     pub wall: u64,
 }
 
+/// Which of the watchdog's messages one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// `MFE_RUN`: the run of the watchdog.
+    pub run: u128,
+    /// `MFE_SEQ`: from 1 in each run, without a gap.
+    pub seq: u64,
+}
+
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// When it was written.
+    /// When it was written, or when what it tells has happened, if that is known.
     pub at: Moment,
+    /// Its number, if it is a message of a watchdog that numbers them.
+    pub number: Option<Number>,
     /// What it says.
     pub sign: Sign,
 }
@@ -45,6 +63,8 @@ pub enum Sign {
     Event(Event),
     /// systemd says that the watchdog has ended.
     Ended,
+    /// systemd says that the watchdog has ended as it was told to, of which it speaks itself before.
+    Stopped,
     /// The machine ran, and systemd hasn't said that the watchdog has ended.
     Alive,
 }
@@ -58,6 +78,8 @@ pub struct Event {
     pub kind: Kind,
     /// The key of the process it is about.
     pub process: Option<String>,
+    /// `MFE_PID`.
+    pub process_pid: Option<i32>,
     /// `MFE_CAUSE`, as it is written.
     pub cause: Option<String>,
     /// `MFE_OUTAGE_MS`.
@@ -69,8 +91,22 @@ pub struct Event {
 pub struct Running {
     /// Its pid.
     pub pid: i32,
-    /// The keys of the processes that it watches over; `None` if that can't be told.
-    pub watched: Option<Vec<String>>,
+    /// The processes that it watches over, by their keys; `None` if that can't be told.
+    pub watched: Option<BTreeMap<String, Present>>,
+    /// Its latest message, at a time from which all that it had sent until then was to be read; `None` if
+    /// that can't be told.
+    pub latest: Option<Number>,
+}
+
+/// How a process is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Present {
+    /// It runs, with these pids.
+    Up(Vec<i32>),
+    /// It doesn't.
+    Down,
+    /// That can't be told.
+    Unknown,
 }
 
 /// Why a process wasn't observed.
@@ -86,6 +122,8 @@ pub enum Reason {
     ClockAhead,
     /// The configuration no longer named it.
     Removed,
+    /// The watchdog was running, and the journal has lost what it said.
+    Lost,
 }
 
 impl Reason {
@@ -98,6 +136,7 @@ impl Reason {
             Self::Unknown => "unknown",
             Self::ClockAhead => "clock_ahead",
             Self::Removed => "removed",
+            Self::Lost => "messages_lost",
         }
     }
 }
@@ -112,6 +151,9 @@ pub enum State {
     /// Nobody can tell.
     NotObserved(Reason),
 }
+
+/// Messages are missing.
+const LOST: State = State::NotObserved(Reason::Lost);
 
 /// A stretch of time, in microseconds since 1970 by the wall clock as it is set at the end of the
 /// period.
@@ -180,10 +222,39 @@ pub struct Past {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     pid: i32,
+    /// Its latest message, if it numbers them.
+    number: Option<Number>,
     /// The earliest it can have begun.
     from: u64,
-    /// Up to when it is known to have run.
+    /// When it has said that.
+    said: u64,
+    /// Up to when it is known to have run, as far as nothing is missing.
     alive: u64,
+}
+
+impl Run {
+    fn id(&self) -> (i32, Option<u128>) {
+        (self.pid, self.number.map(|number| number.run))
+    }
+
+    /// Up to when it can be said to have run, if another one has come after it and nothing says when it
+    /// has ended: something is missing then, and a run that numbers its messages is believed only as far
+    /// as it has spoken.
+    fn last_heard(&self) -> u64 {
+        self.number.map_or(self.alive, |_| self.said)
+    }
+}
+
+/// What may have happened to a process isn't known.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    /// How it was when the last message came before those that are missing, and when that was.
+    before: State,
+    from: u64,
+    /// The pid that it had then.
+    pid: Option<i32>,
+    /// When the first message came after them: since then, nothing has changed that isn't told.
+    to: u64,
 }
 
 /// What is being learnt of one process. Times are on the axis.
@@ -193,6 +264,10 @@ struct Track {
     past: Vec<Interval>,
     state: State,
     since: u64,
+    /// The pid that it has, as was told last.
+    pid: Option<i32>,
+    /// What is missing, if that may be about this process and nothing has been told of it since.
+    lost: Option<Lost>,
     /// When the latest outage was noticed, by the monotonic clock.
     noticed: u64,
     outages: Vec<Outage>,
@@ -210,6 +285,8 @@ impl Track {
             past: Vec::new(),
             state: State::NotObserved(Reason::NoRecord),
             since,
+            pid: None,
+            lost: None,
             noticed: 0,
             outages: Vec::new(),
             restarts: Vec::new(),
@@ -267,9 +344,104 @@ impl Track {
         self.set(at, State::Up);
     }
 
+    /// Messages are missing between `from` and `to`.
+    fn lose(&mut self, from: u64, to: u64) {
+        match (self.state, &mut self.lost) {
+            (LOST, Some(lost)) => lost.to = to,
+            (State::NotObserved(_), _) => return,
+            (before, _) => {
+                self.lost = Some(Lost {
+                    before,
+                    from,
+                    pid: self.pid,
+                    to,
+                });
+                self.split(from);
+                // Where the clock got ahead meanwhile, that is known.
+                let since = self.past.iter_mut().rev();
+                for interval in since.take_while(|interval| interval.from >= from) {
+                    if interval.state == before {
+                        interval.state = LOST;
+                    }
+                }
+                self.state = LOST;
+            }
+        }
+        self.set(to, LOST);
+    }
+
+    /// Has an interval begin at `at`, without changing any.
+    fn split(&mut self, at: u64) {
+        if self.since < at {
+            self.set(at, self.state);
+            return;
+        }
+        let is_around = |interval: &Interval| interval.from < at && at < interval.to;
+        if let Some(index) = self.past.iter().rposition(is_around) {
+            let rest = Interval {
+                from: at,
+                ..self.past[index]
+            };
+            self.past[index].to = at;
+            self.past.insert(index + 1, rest);
+        }
+    }
+
+    /// It was in this state after all since `from`, as far as messages were missing.
+    fn find(&mut self, from: u64, state: State) {
+        let since = self.past.iter_mut().rev();
+        for interval in since.take_while(|interval| interval.from >= from) {
+            if interval.state == LOST {
+                interval.state = state;
+            }
+        }
+        if self.state == LOST {
+            self.state = state;
+        }
+    }
+
+    /// It has been running until now with this pid: all the time, if it had that before.
+    fn find_up(&mut self, lost: Lost, pid: Option<i32>) {
+        let is_same = lost.before == State::Up && pid.is_some() && pid == lost.pid;
+        self.find(if is_same { lost.from } else { lost.to }, State::Up);
+    }
+
+    /// Finds what the next message about it proves of the time of which messages are missing.
+    fn find_by(&mut self, lost: Lost, now: Position, event: &Event) {
+        let pid = event.process_pid;
+        match event.kind {
+            Kind::Down if event.cause.as_deref() != Some("absent") => self.find_up(lost, pid),
+            Kind::Unhealthy | Kind::Killed => self.find_up(lost, pid),
+            Kind::Up | Kind::Adopted | Kind::Recovered if pid.is_some() && pid == lost.pid => {
+                self.find_up(lost, pid);
+            }
+            Kind::StartFailed => {
+                self.outages.push(Outage {
+                    is_in_pause: self.is_paused,
+                    ..Outage::default()
+                });
+                self.find(lost.to, State::Down(self.outages.len() - 1));
+            }
+            Kind::Restarted => {
+                let Some(outage) = event.outage_micros() else {
+                    return;
+                };
+                let begin = now.axis.saturating_sub(outage);
+                match lost.before {
+                    State::Down(_) if begin <= lost.from.saturating_add(ROUNDING) => {
+                        self.find(lost.from, lost.before);
+                    }
+                    _ if begin > lost.to => self.find(lost.to, State::Up),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The clock has got ahead: from `from` to `to` nothing is known.
     fn skip(&mut self, from: u64, to: u64) {
-        if self.is_observed() {
+        if self.is_observed() || self.lost.is_some() {
             let state = self.state;
             self.set(from, State::NotObserved(Reason::ClockAhead));
             self.set(to, state);
@@ -278,7 +450,14 @@ impl Track {
 
     /// It is back after an outage that the watchdog itself has measured. That counts: the message of
     /// its beginning is written after the start has been made, and may have been lost.
-    fn measured(&mut self, now: Position, outage: u64, run: Run, cause: Option<&str>) {
+    fn measured(
+        &mut self,
+        now: Position,
+        outage: u64,
+        run: Run,
+        lost: Option<Lost>,
+        cause: Option<&str>,
+    ) {
         match self.state {
             State::Down(_) => {
                 let told = now.monotonic.saturating_sub(self.noticed);
@@ -288,10 +467,12 @@ impl Track {
                     self.begin_earlier(from, from.saturating_sub(earlier).max(up));
                 }
             }
-            State::Up | State::NotObserved(Reason::NoRecord | Reason::NotRunning) => {
+            State::Up
+            | State::NotObserved(Reason::NoRecord | Reason::NotRunning | Reason::Lost) => {
                 let begin = now.axis.saturating_sub(outage);
-                let bound = match self.state {
-                    State::NotObserved(Reason::NoRecord) => run.from,
+                let bound = match (self.state, lost) {
+                    (State::NotObserved(Reason::NoRecord), _) => run.from,
+                    (_, Some(lost)) => lost.from,
                     _ => run.from.max(self.since),
                 };
                 let is_begin_seen = begin >= bound;
@@ -340,6 +521,13 @@ impl Track {
     }
 }
 
+impl Event {
+    fn outage_micros(&self) -> Option<u64> {
+        let outage = self.outage?;
+        Some(u64::try_from(outage.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
 /// A moment on the axis, and by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 struct Position {
@@ -355,8 +543,8 @@ pub struct History {
     last: Option<Moment>,
     axis: u64,
     run: Option<Run>,
-    /// The pid of a run that has ended, whose last words say nothing more about processes.
-    ended: Option<i32>,
+    /// A run that has ended, whose last words say nothing more about processes.
+    ended: Option<(i32, Option<u128>)>,
     tracks: BTreeMap<String, Track>,
 }
 
@@ -381,17 +569,50 @@ impl History {
         self.run.and(self.last).map(|last| last.boot)
     }
 
-    /// Takes the next entry in; they come in the journal's order.
+    /// Takes the next entry in; they come in the order of their moments.
     pub fn take(&mut self, entry: &Entry) {
         self.advance(entry.at);
         let at = Position {
             axis: self.axis,
             monotonic: entry.at.monotonic,
         };
+        let is_new = entry
+            .number
+            .is_none_or(|number| self.count(number, at.axis));
         match &entry.sign {
             Sign::Ended => self.run_ends(at.axis),
-            Sign::Alive => self.is_alive(at.axis),
-            Sign::Event(event) => self.event(at, event),
+            Sign::Stopped => {
+                // If the run is still known here, its word of that is missing, and who knows what else.
+                let numbered = self.run.filter(|run| run.number.is_some());
+                self.run_ends(numbered.map_or(at.axis, |run| run.said));
+            }
+            Sign::Event(event) if is_new => self.event(at, entry.number, event),
+            Sign::Event(_) | Sign::Alive => self.is_alive(at.axis),
+        }
+    }
+
+    /// Notes a message's number, and what is missing before it. Says whether it is new.
+    fn count(&mut self, number: Number, at: u64) -> bool {
+        let Some(run) = &mut self.run else {
+            return true;
+        };
+        let Some(last) = run.number.filter(|last| last.run == number.run) else {
+            return true;
+        };
+        if number.seq <= last.seq {
+            return false;
+        }
+        let said = std::mem::replace(&mut run.said, at);
+        run.number = Some(number);
+        if number.seq - last.seq > 1 {
+            self.lose(said, at);
+        }
+        true
+    }
+
+    fn lose(&mut self, from: u64, to: u64) {
+        for track in self.tracks.values_mut() {
+            track.lose(from, to);
         }
     }
 
@@ -399,6 +620,11 @@ impl History {
     fn advance(&mut self, to: Moment) {
         let now = self.now.wall;
         let believed = |wall: u64| (wall <= now).then_some(wall);
+        let is_back = |last: Moment| last.boot == to.boot && last.monotonic > to.monotonic;
+        if self.last.is_some_and(is_back) {
+            // It comes too late to be put in its place.
+            return;
+        }
         let Some(last) = self.last.replace(to) else {
             self.axis = believed(to.wall).unwrap_or(now);
             return;
@@ -415,8 +641,9 @@ impl History {
             self.axis = believed(to.wall).map_or(self.axis, |wall| wall.max(self.axis));
             return;
         }
-        let steady = self.axis + to.monotonic.saturating_sub(last.monotonic);
-        let ahead = believed(to.wall).filter(|wall| *wall > steady + CLOCK_TOLERANCE);
+        let passed = to.monotonic.saturating_sub(last.monotonic);
+        let steady = self.axis.saturating_add(passed);
+        let ahead = believed(to.wall).filter(|wall| *wall > steady.saturating_add(CLOCK_TOLERANCE));
         if let Some(wall) = ahead {
             for track in self.tracks.values_mut() {
                 track.skip(steady, wall);
@@ -440,8 +667,9 @@ impl History {
         let Some(run) = self.run.take() else {
             return;
         };
-        self.ended = Some(run.pid);
+        self.ended = Some(run.id());
         for track in self.tracks.values_mut() {
+            track.lost = None;
             if !matches!(
                 track.state,
                 State::NotObserved(Reason::NoRecord | Reason::NotRunning)
@@ -451,12 +679,14 @@ impl History {
         }
     }
 
-    fn event(&mut self, at: Position, event: &Event) {
-        if event.kind != Kind::Startup && self.ended == Some(event.pid) {
+    fn event(&mut self, at: Position, number: Option<Number>, event: &Event) {
+        let id = (event.pid, number.map(|number| number.run));
+        // Without a number, a pid may be used again.
+        let is_new_run = event.kind == Kind::Startup && number.is_none();
+        if !is_new_run && self.ended == Some(id) {
             return;
         }
-        let same = |run: &Run| run.pid == event.pid && event.kind != Kind::Startup;
-        let run = match self.run.filter(same) {
+        let run = match self.run.filter(|run| !is_new_run && run.id() == id) {
             Some(run) => Run {
                 alive: at.axis,
                 ..run
@@ -464,12 +694,14 @@ impl History {
             None => {
                 // Whatever became of the one before, it was last heard of then.
                 if let Some(before) = self.run {
-                    self.run_ends(before.alive);
+                    self.run_ends(before.last_heard());
                 }
                 let since_boot = at.axis.saturating_sub(at.monotonic);
                 let is_begin = event.kind == Kind::Startup;
                 Run {
                     pid: event.pid,
+                    number,
+                    said: at.axis,
                     from: if is_begin { at.axis } else { since_boot },
                     alive: at.axis,
                 }
@@ -501,20 +733,33 @@ impl History {
         self.advance(now);
         let is_same = |run: &Run| running.is_some_and(|running| running.pid == run.pid);
         if let Some(run) = self.run.filter(|run| !is_same(run)) {
-            self.run_ends(run.alive);
+            self.run_ends(run.last_heard());
+        }
+        // What it has said last may be on its way.
+        if let Some(latest) = running.and_then(|running| running.latest) {
+            let of_same =
+                |run: &Run| Some((run.said, run.number.filter(|of| of.run == latest.run)?));
+            if let Some((said, number)) = self.run.as_ref().and_then(of_same) {
+                if number.seq < latest.seq {
+                    self.lose(said, self.axis);
+                }
+            }
         }
         let watched = running.and_then(|running| running.watched.clone());
         let watched = watched.unwrap_or_default();
-        for key in &watched {
+        for (key, present) in &watched {
             let new = || Track::new(self.axis);
-            self.tracks.entry(key.clone()).or_insert_with(new);
+            let track = self.tracks.entry(key.clone()).or_insert_with(new);
+            if let Some(lost) = track.lost.take() {
+                find_present(track, lost, present);
+            }
         }
         let end = self.axis;
         let from = end.saturating_sub(self.period);
         // The axis may be ahead of a clock that was set back.
         let shown = |at: u64| at.saturating_sub(end - end.min(now.wall));
         let processes = self.tracks.into_iter().filter_map(|(key, mut track)| {
-            if let Some(removed) = track.doubt.filter(|_| !watched.contains(&key)) {
+            if let Some(removed) = track.doubt.filter(|_| !watched.contains_key(&key)) {
                 track.set(
                     removed.max(first(&track)),
                     State::NotObserved(Reason::Removed),
@@ -526,7 +771,7 @@ impl History {
                 .intervals
                 .iter()
                 .any(|interval| is_told(interval.state));
-            (is_known || watched.contains(&key)).then_some((key, record))
+            (is_known || watched.contains_key(&key)).then_some((key, record))
         });
         Past {
             processes: processes.collect(),
@@ -544,13 +789,34 @@ fn is_told(state: State) -> bool {
     !matches!(state, State::NotObserved(_))
 }
 
+/// Finds what is proved by how a process is now of the time of which messages are missing.
+fn find_present(track: &mut Track, lost: Lost, present: &Present) {
+    match present {
+        Present::Up(pids) => {
+            let same = lost.pid.filter(|pid| pids.contains(pid));
+            track.find_up(lost, same);
+        }
+        Present::Down => {
+            track.outages.push(Outage::default());
+            track.find(lost.to, State::Down(track.outages.len() - 1));
+        }
+        Present::Unknown => {}
+    }
+}
+
 fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &Event) {
+    let lost = track.lost;
+    if let Some(lost) = lost {
+        track.find_by(lost, at, event);
+    }
     match kind {
-        Kind::Up | Kind::Adopted => track.come_up(at.axis),
+        Kind::Up | Kind::Adopted => {
+            track.come_up(at.axis);
+            track.pid = event.process_pid;
+        }
         Kind::Restarted => {
-            if let Some(outage) = event.outage {
-                let outage = u64::try_from(outage.as_micros()).unwrap_or(u64::MAX);
-                track.measured(at, outage, run, event.cause.as_deref());
+            if let Some(outage) = event.outage_micros() {
+                track.measured(at, outage, run, lost, event.cause.as_deref());
             }
             if let (Some(outage), Some(cause)) = (track.outage(), &event.cause) {
                 // How it ended may have been learnt since.
@@ -559,9 +825,11 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
                 }
             }
             track.come_up(at.axis);
+            track.pid = event.process_pid;
             track.restarts.push(at.axis);
         }
         Kind::Down => {
+            track.pid = None;
             let was_up = track.state == State::Up;
             track.noticed = at.monotonic;
             track.go_down(at.axis, event.cause.clone(), was_up);
@@ -580,8 +848,14 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
         Kind::Resumed => track.is_paused = false,
         Kind::Unknown => track.set(at.axis, State::NotObserved(Reason::Unknown)),
         // It lives: that is no outage.
-        Kind::Unhealthy => track.unhealthy.push(at.axis),
+        Kind::Unhealthy => {
+            track.unhealthy.push(at.axis);
+            track.pid = event.process_pid.or(track.pid);
+        }
         _ => {}
+    }
+    if track.state != LOST {
+        track.lost = None;
     }
 }
 

@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::history::{Entry, Event, History, Moment, Sign};
+use super::history::{Entry, Event, History, Moment, Number, Sign};
+use super::order::{Order, Written};
 use crate::events::Kind;
 use crate::text::escape::printable;
 
@@ -31,8 +32,12 @@ const COMPLAINTS_MAX: usize = 4096;
 const UNIT: &str = "mfe-watchdog.service";
 
 /// The watchdog's own messages; nobody else can write under the name of its unit
-/// (`systemd.journal-fields(7)`).
-const MESSAGES: &str = "_SYSTEMD_UNIT=mfe-watchdog.service";
+/// (`systemd.journal-fields(7)`), but that journald looks for the unit of a pid only after it has the
+/// message: another user's process may have the pid by then.
+const MESSAGES: [&str; 2] = ["_SYSTEMD_UNIT=mfe-watchdog.service", "_UID=0"];
+
+/// How long journald may take to write down all that it was sent until now.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What systemd says of the watchdog.
 const ABOUT_UNIT: [&str; 2] = ["_PID=1", "UNIT=mfe-watchdog.service"];
@@ -62,20 +67,43 @@ const ENDS: [&str; 4] = [
     "5eb03494b6584870a536b337290809b3",
 ];
 
+/// Those of them by which it says that all went as it should: it has stopped, or deactivated.
+const STOPPED: [&str; 2] = [ENDS[0], ENDS[2]];
+
 /// Tells `history` all that the journal has up to `now`.
 ///
 /// # Errors
 /// When the journal can't be read, or not in time.
 pub(super) async fn read(history: &mut History, now: Moment) -> anyhow::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
-    let matches = [&[MESSAGES, "+"], &ABOUT_UNIT[..], &["+"], &CLOCK[..]].concat();
+    let matches = [&MESSAGES[..], &["+"], &ABOUT_UNIT, &["+"], &CLOCK].concat();
     let mut journal = Journalctl::run(&matches, deadline)?;
-    while let Some(entry) = journal.next().await? {
+    let mut order = Order::default();
+    while let Some(written) = journal.next().await? {
+        order.add(written);
+        while let Some(entry) = order.ready() {
+            last_of_boot(history, entry.at.boot, deadline).await?;
+            history.take(&entry);
+        }
+    }
+    journal.end().await?;
+    for entry in order.rest() {
         last_of_boot(history, entry.at.boot, deadline).await?;
         history.take(&entry);
     }
-    journal.end().await?;
     last_of_boot(history, now.boot, deadline).await
+}
+
+/// Has journald write down what it was sent until now. Where it can't, or not in time, what is read next
+/// lacks that: the watchdog's numbers tell.
+pub(super) async fn sync() {
+    let mut command = Command::new("journalctl");
+    command.arg("--sync").kill_on_drop(true);
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(mut child) = command.spawn() {
+        let _ = timeout(SYNC_TIMEOUT, child.wait()).await;
+    }
 }
 
 /// Tells `history` how long the boot before `next` has lasted, if the watchdog was left running in
@@ -86,10 +114,11 @@ async fn last_of_boot(history: &mut History, next: u128, deadline: Instant) -> a
     };
     let of_boot = format!("_BOOT_ID={boot:032x}");
     let mut journal = Journalctl::run(&["--lines=1", &of_boot], deadline)?;
-    while let Some(entry) = journal.next().await? {
-        if entry.at.boot == boot {
-            let sign = Sign::Alive;
-            history.take(&Entry { sign, ..entry });
+    while let Some(written) = journal.next().await? {
+        let at = written.entry.at;
+        if at.boot == boot {
+            let (number, sign) = (None, Sign::Alive);
+            history.take(&Entry { at, number, sign });
         }
     }
     journal.end().await
@@ -136,7 +165,7 @@ impl Journalctl {
     }
 
     /// The next entry that says anything; `None` at the end.
-    async fn next(&mut self) -> anyhow::Result<Option<Entry>> {
+    async fn next(&mut self) -> anyhow::Result<Option<Written>> {
         loop {
             let next = next_line(&mut self.stdout, &mut self.line);
             let next = timeout_at(self.deadline, next).await;
@@ -146,10 +175,8 @@ impl Journalctl {
             if !is_there {
                 return Ok(None);
             }
-            // Old versions say in words that there is nothing.
-            let fields = serde_json::from_slice::<Fields>(&self.line).ok();
-            if let Some(entry) = fields.as_ref().and_then(understand) {
-                return Ok(Some(entry));
+            if let Some(written) = understand(&self.line) {
+                return Ok(Some(written));
             }
         }
     }
@@ -242,6 +269,14 @@ struct Fields {
     event: Value,
     #[serde(rename = "MFE_PROCESS")]
     process: Value,
+    #[serde(rename = "MFE_PID")]
+    process_pid: Value,
+    #[serde(rename = "MFE_RUN")]
+    run: Value,
+    #[serde(rename = "MFE_SEQ")]
+    seq: Value,
+    #[serde(rename = "MFE_AT")]
+    happened: Value,
     #[serde(rename = "MFE_CAUSE")]
     cause: Value,
     #[serde(rename = "MFE_OUTAGE_MS")]
@@ -252,9 +287,13 @@ fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     value.as_str()?.parse().ok()
 }
 
-fn understand(fields: &Fields) -> Option<Entry> {
+/// An entry as journalctl writes it; `None` if it says nothing. Old versions say in words that there is
+/// none.
+#[must_use]
+pub fn understand(line: &[u8]) -> Option<Written> {
+    let fields = &serde_json::from_slice::<Fields>(line).ok()?;
     let at = Moment {
-        boot: boot_id(fields.boot.as_str()?)?,
+        boot: id(fields.boot.as_str()?)?,
         monotonic: number(&fields.monotonic)?,
         wall: number(&fields.wall)?,
     };
@@ -265,13 +304,30 @@ fn understand(fields: &Fields) -> Option<Entry> {
             pid,
             kind,
             process: fields.process.as_str().map(printable),
+            process_pid: number(&fields.process_pid),
             cause: fields.cause.as_str().map(printable),
             outage: number(&fields.outage_ms).map(Duration::from_millis),
         }),
+        (None, Some(1)) if fields.about == UNIT && is_one_of(fields, &STOPPED) => Sign::Stopped,
         (None, Some(1)) if fields.about == UNIT && ends(fields) => Sign::Ended,
         _ => Sign::Alive,
     };
-    Some(Entry { at, sign })
+    let of_ours = is_ours.then(|| number_of(fields)).flatten();
+    Some(Written {
+        entry: Entry {
+            at,
+            number: of_ours,
+            sign,
+        },
+        happened: of_ours.and_then(|_| number(&fields.happened)),
+    })
+}
+
+fn number_of(fields: &Fields) -> Option<Number> {
+    Some(Number {
+        run: id(fields.run.as_str()?)?,
+        seq: number(&fields.seq)?,
+    })
 }
 
 fn ends(fields: &Fields) -> bool {
@@ -288,8 +344,12 @@ fn ends(fields: &Fields) -> bool {
     is_exit || ENDS.contains(&id)
 }
 
-/// A boot's id, as journald and the kernel write it (`sd-id128(3)`).
-pub(super) fn boot_id(text: &str) -> Option<u128> {
+fn is_one_of(fields: &Fields, ids: &[&str]) -> bool {
+    fields.id.as_str().is_some_and(|id| ids.contains(&id))
+}
+
+/// An id, of a boot or a run, as journald, the kernel and we write it (`sd-id128(3)`).
+pub(super) fn id(text: &str) -> Option<u128> {
     u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
 }
 
@@ -304,7 +364,7 @@ mod tests {
         let line = format!(
             "{{\"_BOOT_ID\":\"00ff\",\"__MONOTONIC_TIMESTAMP\":\"5\",\"__REALTIME_TIMESTAMP\":\"7\",{fields}}}"
         );
-        let entry = understand(&serde_json::from_str(&line).unwrap())?;
+        let entry = understand(line.as_bytes())?.entry;
         let at = Moment {
             boot: 255,
             monotonic: 5,
@@ -319,18 +379,36 @@ mod tests {
         let fields = |unit: &str| {
             format!(
                 "\"_SYSTEMD_UNIT\":\"{unit}\",\"_PID\":\"9\",\"MFE_EVENT\":\"restarted\",\
-                 \"MFE_PROCESS\":\"a\",\"MFE_CAUSE\":\"killed\",\"MFE_OUTAGE_MS\":\"12\""
+                 \"MFE_PROCESS\":\"a\",\"MFE_PID\":\"12\",\"MFE_CAUSE\":\"killed\",\"MFE_OUTAGE_MS\":\"12\""
             )
         };
         let event = Event {
             pid: 9,
             kind: Kind::Restarted,
             process: Some("a".into()),
+            process_pid: Some(12),
             cause: Some("killed".into()),
             outage: Some(Duration::from_millis(12)),
         };
         assert_eq!(sign(&fields(UNIT)), Some(Sign::Event(event)));
         assert_eq!(sign(&fields("user@1000.service")), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn only_what_the_unit_says_has_a_number() {
+        let written = |unit: &str, run: &str| {
+            let line = format!(
+                "{{\"_BOOT_ID\":\"00ff\",\"__MONOTONIC_TIMESTAMP\":\"5\",\
+                 \"__REALTIME_TIMESTAMP\":\"7\",\"_SYSTEMD_UNIT\":\"{unit}\",\
+                 \"MFE_RUN\":\"{run}\",\"MFE_SEQ\":\"3\",\"MFE_AT\":\"4\"}}"
+            );
+            let written = understand(line.as_bytes()).unwrap();
+            (written.entry.number, written.happened)
+        };
+        let number = Number { run: 171, seq: 3 };
+        assert_eq!(written(UNIT, "00ab"), (Some(number), Some(4)));
+        assert_eq!(written("user@1000.service", "00ab"), (None, None));
+        assert_eq!(written(UNIT, "x"), (None, None));
     }
 
     #[test]
@@ -341,7 +419,9 @@ mod tests {
             ))
         };
         for id in ENDS {
-            assert_eq!(said("1", id, ""), Some(Sign::Ended));
+            let is_clean = STOPPED.contains(&id);
+            let sign = if is_clean { Sign::Stopped } else { Sign::Ended };
+            assert_eq!(said("1", id, ""), Some(sign));
             assert_eq!(said("2", id, ""), Some(Sign::Alive));
         }
         let main = ",\"COMMAND\":\"ExecStart\"";
@@ -361,8 +441,8 @@ mod tests {
     fn fields_of_another_form_say_nothing() {
         let fields = "\"_PID\":[\"1\",\"2\"],\"MFE_EVENT\":[1,2],\"UNIT\":null";
         assert_eq!(sign(fields), Some(Sign::Alive));
-        let nothing = understand(&serde_json::from_str("{}").unwrap());
-        assert_eq!(nothing, None);
+        assert_eq!(understand(b"{}"), None);
+        assert_eq!(understand(b"-- No entries --"), None);
     }
 
     proptest! {
@@ -381,11 +461,12 @@ mod tests {
                 "MFE_PROCESS": text.as_str(),
                 "MFE_CAUSE": [text.as_str()],
                 "MFE_OUTAGE_MS": outage.to_string(),
+                "MFE_RUN": text.as_str(),
+                "MFE_SEQ": monotonic.to_string(),
+                "MFE_AT": wall.to_string(),
             });
-            prop_assert!(understand(&serde_json::from_value(line).unwrap()).is_some());
-            if let Ok(fields) = serde_json::from_str(&text) {
-                let _ = understand(&fields);
-            }
+            prop_assert!(understand(line.to_string().as_bytes()).is_some());
+            let _ = understand(text.as_bytes());
         }
     }
 

@@ -3,24 +3,30 @@
 
 pub mod history;
 mod html;
-mod journal;
+pub mod journal;
 mod json;
+pub mod order;
 mod text;
 mod words;
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use nix::libc;
 use rust_i18n::t;
 use tz::TimeZone;
 
 use crate::status::directories::Directories;
 use crate::status::service::Service;
+use crate::status::{self, ProcessStatus};
 use crate::sys::host;
 use crate::text::escape::printable;
 use crate::text::local_time::local_zone;
-use history::{History, Moment, Outage, Past, Record, Running, State};
+use history::{History, Moment, Number, Outage, Past, Present, Record, Running, State};
 
 pub use html::html;
 pub use json::json;
@@ -151,16 +157,24 @@ fn outages(record: &Record) -> Vec<Placed<'_>> {
 /// # Errors
 /// When the journal can't be read, or the machine's clocks.
 pub fn report(period: Duration, directories: &Directories) -> anyhow::Result<Report> {
-    let now = now()?;
-    let mut history = History::new(now, period);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .with_context(|| t!("errors.event_loop"))?;
+    // What it has said until now is to be found in the journal then.
+    let before = running(directories);
+    runtime.block_on(journal::sync());
+    let now = now()?;
+    let mut history = History::new(now, period);
     runtime
         .block_on(journal::read(&mut history, now))
         .with_context(unreadable)?;
-    let past = history.finish(running(directories).as_ref());
+    let running = running(directories).map(|running| {
+        let before = before.filter(|before| before.pid == running.pid);
+        let latest = before.and_then(|before| before.latest);
+        Running { latest, ..running }
+    });
+    let past = history.finish(running.as_ref());
     Ok(Report {
         host: host::name().unwrap_or_default(),
         zone: local_zone(),
@@ -182,8 +196,7 @@ fn now() -> anyhow::Result<Moment> {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ok(Moment {
-        boot: journal::boot_id(&id)
-            .with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
+        boot: journal::id(&id).with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
         monotonic: micros(host::monotonic()),
         wall: micros(wall.unwrap_or_default()),
     })
@@ -194,28 +207,78 @@ fn now() -> anyhow::Result<Moment> {
 fn running(directories: &Directories) -> Option<Running> {
     let service = Service::find(directories);
     let pid = service.pid()?;
-    let watched = match service {
+    let (watched, latest) = match service {
         Service::Published(status) => {
-            let keys = status.processes.into_iter();
-            Some(keys.map(|process| printable(&process.key)).collect())
+            let processes = status.processes.iter();
+            let watched = processes.map(|process| (printable(&process.key), present(process)));
+            (Some(watched.collect()), status.latest_message)
         }
-        _ => None,
+        _ => (None, None),
     };
-    Some(Running { pid, watched })
+    let latest = latest.and_then(|latest| {
+        let run = journal::id(&latest.run)?;
+        Some(Number {
+            run,
+            seq: latest.seq,
+        })
+    });
+    Some(Running {
+        pid,
+        watched,
+        latest,
+    })
 }
 
-/// Writes a file in place of what was there; a reader sees the one or the other, whole.
+/// How a process is, as the watchdog has published it.
+fn present(process: &ProcessStatus) -> Present {
+    use status::State as Told;
+    match process.state {
+        Told::Unknown | Told::Misfit => Present::Unknown,
+        _ if !process.pids.is_empty() => Present::Up(process.pids.clone()),
+        Told::Down | Told::Starting | Told::Backoff => Present::Down,
+        _ => Present::Unknown,
+    }
+}
+
+/// Writes a file in place of what was there; a reader sees the one or the other, whole. What is no file
+/// (a device, a FIFO, a link) stays what it is, and is written to.
 ///
 /// # Errors
-/// When it can't be written; what was there before still is.
+/// When it can't be written; a file that was there before still is.
 pub fn write(path: &Path, content: &str) -> anyhow::Result<()> {
     let failed = || t!("errors.unwritable", file = path.display());
     let path = std::path::absolute(path).with_context(failed)?;
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         anyhow::bail!("{}", t!("errors.no_file_name", path = path.display()));
     };
+    let is_to_be_kept = match std::fs::symlink_metadata(&path) {
+        Ok(there) => !there.is_file(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(failed),
+    };
+    if is_to_be_kept {
+        return write_to(&path, content).with_context(failed);
+    }
     let name = name.to_str().with_context(failed)?;
     crate::sys::small_file::replace(directory, name, content.as_bytes()).with_context(failed)
+}
+
+/// Writes to what is there, as a shell's redirection does; but for a link that somebody else has made,
+/// who would have root write to a file of his choice.
+fn write_to(path: &Path, content: &str) -> io::Result<()> {
+    let there = std::fs::symlink_metadata(path)?;
+    let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&there.uid());
+    if there.is_symlink() && !is_trusted {
+        let text = t!("report.foreign_link");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(there.is_symlink())
+        .truncate(true);
+    let mut there = options.custom_flags(libc::O_NOCTTY).open(path)?;
+    there.write_all(content.as_bytes())
 }
 
 #[cfg(test)]
@@ -246,5 +309,48 @@ mod tests {
         assert_eq!(figures(DAY - 1, 0, DAY).per_day(5), None);
         assert_eq!(figures(DAY * 3, DAY, DAY).per_day(5), Some(13));
         assert_eq!(figures(DAY, 0, 0).per_day(0), Some(0));
+    }
+    #[test]
+    fn a_file_is_replaced_and_what_is_none_is_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("page"), "before").unwrap();
+        let before = std::fs::File::open(at("page")).unwrap();
+        write(&at("page"), "page").unwrap();
+        assert_eq!(std::fs::read_to_string(at("page")).unwrap(), "page");
+        assert_eq!(std::io::read_to_string(before).unwrap(), "before");
+
+        std::os::unix::fs::symlink(at("page"), at("link")).unwrap();
+        write(&at("link"), "x").unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(std::fs::read_to_string(at("page")).unwrap(), "x");
+
+        let fifo = at("fifo");
+        let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
+        nix::unistd::mkfifo(&fifo, mode).unwrap();
+        let reader = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || std::fs::read_to_string(fifo).unwrap()
+        });
+        write(&fifo, "through").unwrap();
+        assert_eq!(reader.join().unwrap(), "through");
+        let kind = std::fs::symlink_metadata(&fifo).unwrap().file_type();
+        assert!(std::os::unix::fs::FileTypeExt::is_fifo(&kind));
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_is_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            // Nobody else's can be made then; as root it is held.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        std::fs::write(&file, "precious").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), Some(65534)).unwrap();
+        assert!(write(&link, "page").is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+        assert!(link.is_symlink());
     }
 }

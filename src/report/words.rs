@@ -186,6 +186,7 @@ pub(super) fn reason(reason: Reason) -> String {
         Reason::Unknown => t!("report.reason_unknown"),
         Reason::ClockAhead => t!("report.reason_clock_ahead"),
         Reason::Removed => t!("report.reason_removed"),
+        Reason::Lost => t!("report.reason_lost"),
     }
     .into_owned()
 }

@@ -7,7 +7,7 @@
 //!
 //! This may run as the unit's `User=`, which may not be let look at everything. The service may: where
 //! it has just asked for this very start, and so has just looked, what can't be seen from here is left to
-//! it.
+//! it. Once its start has begun, the next one is somebody else's.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,9 +48,21 @@ pub(crate) struct Known {
     pub(crate) pids: Vec<i32>,
     /// Whether it has seen the program since that was last started.
     pub(crate) is_up: bool,
-    /// When it last asked systemd for a start, in clock ticks since the boot.
-    pub(crate) asked: Option<u64>,
+    /// The start that it has last asked systemd for.
+    pub(crate) asked: Option<Asked>,
 }
+
+/// A start that the service has asked systemd for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// When, in clock ticks since the boot.
+    pub(crate) since: u64,
+    /// Whether it may still be to come: if not, whoever starts now was asked by somebody else.
+    pub(crate) is_pending: bool,
+}
+
+/// What stands behind the time of a start that may still be to come.
+const PENDING: &str = "pending";
 
 /// The name of the file in the runtime directory that says when the service last asked for a start.
 fn file_name(key: &str) -> String {
@@ -61,17 +73,30 @@ fn file_name(key: &str) -> String {
 /// written, nothing is to be found there, rather than an older one.
 pub(super) fn note(directory: &Path, key: &str, looked: Moment) {
     let name = file_name(key);
-    let content = format!("{}\n", looked.ticks);
+    let content = format!("{} {PENDING}\n", looked.ticks);
     if small_file::replace(directory, &name, content.as_bytes()).is_err() {
         // It may never have been there.
         let _ = fs::remove_file(directory.join(name));
     }
 }
 
-/// When a start was last asked for, as was noted in `directory`.
-pub(crate) fn asked(directory: &Path, key: &str) -> Option<u64> {
+/// Notes in `directory` that the start that was asked for has begun, or won't. Where that can't be written,
+/// it counts as to come for a while ([`RECENT`]).
+pub(super) fn note_begun(directory: &Path, key: &str) {
+    if let Some(Asked { since, .. }) = asked(directory, key).filter(|asked| asked.is_pending) {
+        let content = format!("{since}\n");
+        let _ = small_file::replace(directory, &file_name(key), content.as_bytes());
+    }
+}
+
+/// The start that was last asked for, as was noted in `directory`.
+pub(crate) fn asked(directory: &Path, key: &str) -> Option<Asked> {
     let text = small_file::read(directory, &file_name(key)).ok()??;
-    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+    let mut words = std::str::from_utf8(&text).ok()?.split_ascii_whitespace();
+    Some(Asked {
+        since: words.next()?.parse().ok()?,
+        is_pending: words.next() == Some(PENDING),
+    })
 }
 
 /// Looks whether the program of `process` runs already, or is being started.
@@ -140,7 +165,8 @@ impl<'a> Look<'a> {
     /// Whether the service has just asked for this start.
     fn has_service_looked(&self) -> bool {
         let since = self.now.before(RECENT).ticks;
-        self.known.is_running && self.known.asked.is_some_and(|asked| asked >= since)
+        let is_this = |asked: Asked| asked.is_pending && asked.since >= since;
+        self.known.is_running && self.known.asked.is_some_and(is_this)
     }
 
     /// Looks at who is in the unit's control group.
@@ -184,7 +210,8 @@ impl<'a> Look<'a> {
         }
         let asked = self.known.asked.filter(|_| self.known.is_running);
         let timeout = self.process.policy.start_timeout;
-        Some(asked.unwrap_or_else(|| self.now.before(timeout).ticks))
+        let earliest = || self.now.before(timeout).ticks;
+        Some(asked.map_or_else(earliest, |asked| asked.since))
     }
 
     /// Looks at everything that runs, as the service does; and for the name in other letters.
@@ -294,6 +321,16 @@ mod tests {
         }
     }
 
+    fn pending(since: u64) -> Asked {
+        let is_pending = true;
+        Asked { since, is_pending }
+    }
+
+    fn begun(since: u64) -> Asked {
+        let is_pending = false;
+        Asked { since, is_pending }
+    }
+
     fn says(machine: &Machine, known: &Known) -> String {
         in_words(verdict(machine, &process(), known))
     }
@@ -361,19 +398,19 @@ mod tests {
         assert_eq!(says(&machine, &by_hand), "go", "longer than start_timeout");
         let waited_for = Known {
             is_running: true,
-            asked: Some(NOW - 4001),
+            asked: Some(begun(NOW - 4001)),
             ..Known::default()
         };
         assert_eq!(says(&machine, &waited_for), "is starting: 20");
         let outlives_its_program = Known {
-            asked: Some(NOW - 10),
+            asked: Some(begun(NOW - 10)),
             ..waited_for
         };
         assert_eq!(says(&machine, &outlives_its_program), "go");
         let is_up = Known {
             is_running: true,
             is_up: true,
-            asked: Some(NOW - 4001),
+            asked: Some(begun(NOW - 4001)),
             ..Known::default()
         };
         assert_eq!(says(&machine, &is_up), "go");
@@ -399,7 +436,9 @@ mod tests {
         assert_eq!(says(&machine, &known), "go", "that is long ago");
         known.is_running = true;
         assert_eq!(says(&machine, &known), "runs: 20");
-        known.asked = Some(NOW - 1);
+        known.asked = Some(begun(NOW - 1));
+        assert_eq!(says(&machine, &known), "runs: 20", "somebody else asks");
+        known.asked = Some(pending(NOW - 1));
         assert_eq!(says(&machine, &known), "go", "it knows better");
     }
 
@@ -408,14 +447,16 @@ mod tests {
         let machine = Machine::new();
         fs::remove_dir_all(machine.path("proc/1")).unwrap();
         let mut known = Known {
-            asked: Some(NOW - 1),
+            asked: Some(pending(NOW - 1)),
             ..Known::default()
         };
         assert!(says(&machine, &known).starts_with("unknown: "));
         known.is_running = true;
         assert_eq!(says(&machine, &known), "go");
-        known.asked = Some(NOW - 2000);
-        assert!(says(&machine, &known).starts_with("unknown: "));
+        for asked in [Some(pending(NOW - 2000)), Some(begun(NOW - 1))] {
+            known.asked = asked;
+            assert!(says(&machine, &known).starts_with("unknown: "));
+        }
         machine.runs(&program(20));
         known.pids = vec![20];
         assert_eq!(says(&machine, &known), "runs: 20");
@@ -427,7 +468,18 @@ mod tests {
         assert_eq!(asked(directory.path(), "monitor"), None);
         let looked = Moment::now();
         note(directory.path(), "monitor", looked);
-        assert_eq!(asked(directory.path(), "monitor"), Some(looked.ticks));
+        assert_eq!(
+            asked(directory.path(), "monitor"),
+            Some(pending(looked.ticks))
+        );
+        for _ in 0..2 {
+            note_begun(directory.path(), "monitor");
+            assert_eq!(
+                asked(directory.path(), "monitor"),
+                Some(begun(looked.ticks))
+            );
+        }
+        note_begun(directory.path(), "comunicador");
         assert_eq!(asked(directory.path(), "comunicador"), None);
         fs::create_dir(directory.path().join(".asked-monitor.new")).unwrap();
         note(directory.path(), "monitor", looked);

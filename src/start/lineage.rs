@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use super::instance;
 use crate::config::{ProcessSettings, Start};
-use crate::proc::{Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running};
+use crate::proc::{
+    Kin, Left, LeftOver, ProcessId, Running, all_kin, children, kin, running_such, users,
+};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::names::{name_of, unit_of};
 
@@ -63,8 +67,9 @@ impl Lineage {
             Start::Unit(_) => Vec::new(),
             Start::Command(command) => command.clone(),
         };
+        let groups = ControlGroups::new(root.join(MOUNTED.trim_start_matches('/')), &proc);
         let child = match (&unit, child) {
-            (None, None) => inherited_session(&proc, &command, since),
+            (None, None) => inherited_session(&proc, &groups, &command, since),
             (_, child) => child,
         };
         let child_id = child.and_then(|pid| kin(&proc, pid).ok().flatten());
@@ -72,7 +77,7 @@ impl Lineage {
             .map(|kin| kin.id)
             .filter(|id| id.start_time >= since);
         Self {
-            groups: ControlGroups::new(root.join(MOUNTED.trim_start_matches('/')), &proc),
+            groups,
             proc,
             key: process.key.clone(),
             command,
@@ -131,7 +136,7 @@ impl Lineage {
     fn unlinked(&self) -> io::Result<bool> {
         let ours = self.groups.of_process("self")?;
         let mut oldest: BTreeMap<String, u64> = BTreeMap::new();
-        let running = running(&self.proc)?;
+        let running = running_such(&self.proc, &|_| false)?;
         for process in running.iter().filter(|process| process.unit.is_none()) {
             let group = self.groups.of_process(&process.id.pid.to_string())?;
             let is_session = |group: &String| group.contains(USERS) && Some(group) != ours.as_ref();
@@ -189,16 +194,43 @@ impl Lineage {
     }
 }
 
+/// Who is in the control group of the unit in which `process` is started when systemd does it. Where that
+/// can't be read, nobody is known to be.
+#[must_use]
+pub fn in_unit(process: &ProcessSettings) -> BTreeSet<i32> {
+    let root = Path::new("/");
+    let unit = match &process.start {
+        Start::Unit(unit) => name_of(root, unit),
+        Start::Command(_) => unit_of(&process.key),
+    };
+    let members = ControlGroups::new(MOUNTED, root.join("proc")).members(&|name| name == unit);
+    members.unwrap_or_default().into_iter().collect()
+}
+
 /// The session of a start program that an earlier run of the service has made its child, and that it has
 /// left an orphan.
-fn inherited_session(proc: &Path, command: &[String], since: u64) -> Option<i32> {
-    // What can't be looked at is said by the look at the lineage itself.
-    let running = running(proc).ok()?;
-    let is_it = |process: &&Running| {
-        let is_young = process.id.start_time >= since;
-        is_young && process.parent == 1 && is_command(&process.arguments, command)
+fn inherited_session(
+    proc: &Path,
+    groups: &ControlGroups,
+    command: &[String],
+    since: u64,
+) -> Option<i32> {
+    let is_left = |process: &Running| {
+        process.id.start_time >= since
+            && process.parent == 1
+            && is_own(proc, groups, process.id.pid)
     };
+    // What can't be looked at is said by the look at the lineage itself.
+    let running = running_such(proc, &is_left).ok()?;
+    let is_it = |process: &&Running| is_left(process) && is_command(&process.arguments, command);
     running.iter().find(is_it).map(|process| process.session)
+}
+
+/// Whether a process is our own: in our control group, where nobody but root can put one, and as our user
+/// in every respect. What it calls itself, and what is in its environment, anybody can have.
+pub(crate) fn is_own(proc: &Path, groups: &ControlGroups, pid: i32) -> bool {
+    let ours = geteuid().as_raw();
+    groups.is_in_ours(pid) && users(proc, pid) == Some([ours; 4])
 }
 
 /// Whether these are the arguments of a command. Interpreters put themselves before those of a script.
@@ -336,6 +368,37 @@ mod tests {
             ..BASE
         });
         assert_eq!(pids(&lineage.left()), [22], "the pid is another's now");
+    }
+
+    #[test]
+    fn a_start_that_an_earlier_run_has_left_is_our_own() {
+        let machine = Machine::new();
+        let group = "/init.scope";
+        let forged = Process {
+            pid: 20,
+            session: 20,
+            group: "/user.slice/user-1000.slice/session-3.scope",
+            ..BASE
+        };
+        let left = Process {
+            pid: 30,
+            session: 30,
+            group,
+            ..BASE
+        };
+        machine.runs(&forged);
+        machine.runs(&left);
+        let ours = geteuid().as_raw();
+        let is_user = |pid: i32, effective: u32| {
+            let status = format!("Uid:\t{ours}\t{effective}\t{ours}\t{ours}\n");
+            fs::write(machine.path(&format!("proc/{pid}/status")), status).unwrap();
+        };
+        is_user(20, ours);
+        is_user(30, ours + 1);
+        let found = || pids(&lineage(&machine, Launcher::Direct, None).left());
+        assert_eq!(found(), [0; 0]);
+        is_user(30, ours);
+        assert_eq!(found(), [30]);
     }
 
     #[test]

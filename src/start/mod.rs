@@ -24,8 +24,8 @@ use crate::sys::host::Moment;
 use crate::systemd::names::unit_of;
 
 pub use command::id_of as command_id;
-pub use lineage::Lineage;
-pub(crate) use lineage::is_command;
+pub use lineage::{Lineage, in_unit};
+pub(crate) use lineage::{is_command, is_own};
 
 /// A start program that was run and not yet seen to end.
 ///
@@ -50,6 +50,14 @@ pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
             command::check_settled(&command[0])
         }
         Start::Unit(_) => Ok(()),
+    }
+}
+
+/// Notes that the start that was last asked for is followed to its end: whoever starts the program of
+/// `process` from now on was asked by somebody else.
+pub fn is_over(process: &ProcessSettings) {
+    if instance::is_launcher(process.launcher) {
+        beside::note_begun(&Directories::new(None, None).runtime, &process.key);
     }
 }
 

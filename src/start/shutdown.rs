@@ -1,4 +1,4 @@
-//! Ends what is left of our starts when the machine goes down. Else systemd would wait for it, 90 s
+//! Has the machine go down in good order: the service ends first, and what is left of our starts is ended. Else systemd would wait for it, 90 s
 //! long: `KillMode=process` keeps it from doing so in the units' own time. At no other time is anything
 //! signalled here.
 
@@ -13,7 +13,7 @@ use crate::proc::{ProcessId, ProcessTable, kin, signal};
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::Manager;
-use crate::systemd::names::{SERVICE, is_instance};
+use crate::systemd::names::{ORDER, SERVICE, is_instance};
 
 /// What systemd is on its way to when the machine goes down (systemd.special(7)). At a soft-reboot the
 /// kernel goes on, and with it whatever may.
@@ -32,6 +32,16 @@ const DYING: Duration = Duration::from_millis(500);
 
 /// The pause between two looks who is left.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Has the service end before whatever else starts the programs, once the machine goes down: then it takes
+/// the end of none of them for an outage.
+///
+/// # Errors
+/// When systemd can't be asked for it, or doesn't know how. It is done without, then.
+pub(crate) async fn end_before_others() -> Result<(), Trouble> {
+    let mut manager = Manager::connect(&Sockets::default())?;
+    manager.start(ORDER).await.map(drop)
+}
 
 /// Ends everything in the control groups of this service and of `mfe@KEY.service`, if the machine is
 /// going down.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::command_line::{VENDOR, may_be_a_script, scripts, started_by};
 use super::old_watcher::RC_LOCAL;
 use crate::config::{Settings, Start};
-use crate::proc::{ProcessName, Running, running};
+use crate::proc::{ProcessName, Running, running_such};
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::Manager;
 use crate::systemd::names::{SERVICE, unit_of};
@@ -136,8 +136,8 @@ impl Starters {
     async fn on_the_way(&self, within: Duration) -> Result<Vec<String>, Trouble> {
         let mut names = self.units_on_the_way().await?;
         // What can't be looked at isn't seen.
-        let running = running(Path::new("/proc")).unwrap_or_default();
         let is_young = |process: &Running| process.id.age().is_ok_and(|age| age < within);
+        let running = running_such(Path::new("/proc"), &is_young).unwrap_or_default();
         let scripts = self.scripts_at_work(&running);
         let young = scripts.filter(|(_, process)| is_young(process));
         names.extend(young.map(|(script, process)| {

@@ -13,15 +13,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::small_file;
-use crate::text::escape::{list, printable};
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::escape::{cut, cut_bytes, printable};
+use crate::text::phrase::{Phrase, phrase, pids};
 use crate::text::timestamp::Timestamp;
 
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";
 
-/// More of what is wrong with a configuration isn't in the line for systemd, in characters.
+/// More of what is wrong isn't in the line for systemd, in characters.
 const DETAIL_MAX: usize = 300;
+
+/// The line isn't longer, in bytes: systemd throws away a whole message of more than 4 KiB (sd_notify(3)).
+const LINE_MAX: usize = 3500;
 
 /// Everything the service publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +41,24 @@ pub struct Status {
     pub started_at: Timestamp,
     /// When this was published.
     pub updated_at: Timestamp,
+    /// The latest message that the service has sent to the journal or is yet to send; `None` without a
+    /// journal, and from earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_message: Option<LatestMessage>,
     /// Why the configuration in force isn't the one in the file, if that is bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_fallback: Option<ConfigFallback>,
     /// Each process, in the order of the configuration.
     pub processes: Vec<ProcessStatus>,
+}
+
+/// The number of a message in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestMessage {
+    /// Its `MFE_RUN`.
+    pub run: String,
+    /// Its `MFE_SEQ`.
+    pub seq: u64,
 }
 
 /// That the configuration can't be used, and what the service goes by instead.
@@ -54,6 +70,11 @@ pub struct ConfigFallback {
     pub wording: Vec<Phrase>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Where one process stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessStatus {
@@ -63,9 +84,12 @@ pub struct ProcessStatus {
     pub name: String,
     /// Where it stands.
     pub state: State,
-    /// Its living processes.
+    /// Its living processes, the first ten.
     pub pids: Vec<i32>,
-    /// Those of them that are second copies, as was told.
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_pids: usize,
+    /// Those that are second copies, as was told, the first ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<i32>,
     /// Since when it is in this state.
@@ -174,25 +198,28 @@ impl Status {
         })
     }
 
-    /// Whether every process runs, and the configuration is the one in the file.
+    /// Whether every process runs, in one copy, and the configuration is the one in the file.
     #[must_use]
     pub fn is_all_well(&self) -> bool {
         let mut processes = self.processes.iter();
-        self.config_fallback.is_none() && processes.all(|process| process.state == State::Up)
+        self.config_fallback.is_none()
+            && processes.all(|process| process.state == State::Up && process.duplicates.is_empty())
     }
 
     /// The line for `systemctl status`: it holds until the next change.
     #[must_use]
     pub fn line(&self) -> String {
         let fallback = self.config_fallback.iter();
-        // The file may say anything at any length, and systemd takes no more than 4 KiB at once.
-        let fallback = fallback.map(|fallback| {
-            let detail = fallback.detail.chars().take(DETAIL_MAX);
-            printable(&detail.collect::<String>())
-        });
+        let fallback = fallback.map(|fallback| detail(&fallback.detail));
         let parts = self.processes.iter().map(ToString::to_string);
-        parts.chain(fallback).collect::<Vec<_>>().join("; ")
+        let line = parts.chain(fallback).collect::<Vec<_>>().join("; ");
+        cut_bytes(line, LINE_MAX)
     }
+}
+
+/// What is wrong, at a length that leaves room for others.
+fn detail(detail: &str) -> String {
+    cut(&printable(detail), DETAIL_MAX)
 }
 
 /// One process in a few words.
@@ -201,10 +228,10 @@ impl fmt::Display for ProcessStatus {
         write!(f, "{} ", printable(&self.name))?;
         // The file may have been written by anybody: a line end would begin another assignment to
         // systemd.
-        let detail = self.detail.as_deref().map(printable);
+        let detail = self.detail.as_deref().map(detail);
         match (&self.state, &detail) {
             (State::Up, _) => {
-                write!(f, "up (pid {})", list(&self.pids))
+                write!(f, "up (pid {})", pids(&self.pids, self.more_pids))
             }
             // "waiting: …" says it better than the state.
             (State::Down | State::Starting, Some(detail)) if detail.starts_with("waiting: ") => {
@@ -212,6 +239,86 @@ impl fmt::Display for ProcessStatus {
             }
             (state, Some(detail)) => write!(f, "{state}: {detail}"),
             (state, None) => write!(f, "{state}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn process(name: &str, state: State, detail: Option<String>) -> ProcessStatus {
+        ProcessStatus {
+            key: "key".into(),
+            name: name.into(),
+            state,
+            pids: vec![5],
+            more_pids: 0,
+            duplicates: Vec::new(),
+            since: SystemTime::now().into(),
+            restarts: 0,
+            next_start: None,
+            paused_until: None,
+            last_restart: None,
+            detail,
+            wording: Vec::new(),
+        }
+    }
+
+    fn status(processes: Vec<ProcessStatus>) -> Status {
+        Status {
+            version: 1,
+            pid: 1,
+            start_time: None,
+            started_at: SystemTime::now().into(),
+            updated_at: SystemTime::now().into(),
+            latest_message: None,
+            config_fallback: None,
+            processes,
+        }
+    }
+
+    #[test]
+    fn of_five_thousand_pids_ten_are_in_the_line() {
+        let mut many = process("Monitor", State::Up, None);
+        many.pids = (10_001..=15_000).collect();
+        let line = status(vec![many.clone()]).line();
+        let begin = "Monitor up (pid 10001, 10002, ";
+        assert!(line.starts_with(begin), "{line}");
+        assert!(line.ends_with(", 10010 and 4990 more)"), "{line}");
+        many.pids.truncate(10);
+        many.more_pids = 4990;
+        assert_eq!(status(vec![many]).line(), line);
+    }
+
+    #[test]
+    fn a_second_copy_is_not_all_well() {
+        let mut process = process("Monitor", State::Up, None);
+        assert!(status(vec![process.clone()]).is_all_well());
+        process.duplicates.push(6);
+        assert!(!status(vec![process]).is_all_well());
+    }
+
+    proptest! {
+        /// systemd throws away what doesn't fit into 4 KiB.
+        #[test]
+        fn the_line_always_fits(
+            processes in 0..200_usize,
+            name in "\\PC{1,40}",
+            detail in proptest::option::of("\\PC{0,2000}"),
+            fallback in proptest::option::of("\\PC{0,2000}"),
+        ) {
+            let one = process(&name, State::Down, detail);
+            let mut status = status(vec![one; processes]);
+            status.config_fallback = fallback.map(|detail| ConfigFallback {
+                detail,
+                wording: Vec::new(),
+            });
+            prop_assert!(status.line().len() <= LINE_MAX);
         }
     }
 }

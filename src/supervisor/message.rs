@@ -8,11 +8,23 @@ use super::wording::misfit_wording;
 use crate::config::ProcessSettings;
 use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
-use crate::proc::Impostor;
-use crate::text::escape::list;
+use crate::proc::{Identity, Impostor};
+use crate::text::phrase;
+
+/// More aren't named.
+const NAMED_MAX: usize = 3;
+
+/// Whom a message names by user and path: anybody can run a process of the name.
+pub(super) fn named(change: &Change) -> Vec<i32> {
+    match change {
+        Change::Adopted { pids, .. } => pids.iter().copied().take(NAMED_MAX).collect(),
+        Change::Duplicate { pid, first } => vec![*pid, *first],
+        _ => Vec::new(),
+    }
+}
 
 /// What has happened to a process, as a message. `start_program` is the pid of its start program, if
-/// one has just been run.
+/// one has just been run; `who` are those that it names ([`named`]).
 #[allow(
     clippy::too_many_lines,
     reason = "one arm for each change, each of a few lines"
@@ -21,6 +33,7 @@ pub(super) fn message(
     process: &ProcessSettings,
     change: &Change,
     start_program: Option<i32>,
+    who: &[Identity],
 ) -> Message {
     let name = process.name();
     let new = |kind, pid, text: String| Message::of_process(&process.key, kind, pid, text);
@@ -29,10 +42,11 @@ pub(super) fn message(
             let text = format!("{name} is running (pid {pid})");
             new(Kind::Up, Some(*pid), text)
         }
-        Change::Adopted { pids } => {
-            let list = list(pids);
+        Change::Adopted { pids, more } => {
+            let list = phrase::pids(pids, *more);
             let text = format!(
-                "{name} is running (pid {list}), started by somebody else; watching over it"
+                "{name} is running (pid {list}), started by somebody else; watching over it{}",
+                whose(who)
             );
             new(Kind::Adopted, pids.first().copied(), text)
         }
@@ -121,7 +135,7 @@ pub(super) fn message(
             cause,
         } => killed(name, pids, *signal, *cause, new),
         Change::Stuck { pids, why } => {
-            let which = list(pids);
+            let which = phrase::pids(pids, 0);
             let why = why.as_deref().unwrap_or(
                 "SIGKILL didn't end it, as when it waits for a device; a reboot may be needed",
             );
@@ -138,6 +152,12 @@ pub(super) fn message(
                 id.pid
             );
             new(Kind::Impostor, Some(id.pid), text)
+        }
+        Change::MoreImpostors(count) => {
+            let text = format!(
+                "{count} more processes are called {name} without being it; they are left alone"
+            );
+            new(Kind::Impostor, None, text)
         }
         Change::Misfit(misfit) => {
             let text = format!(
@@ -175,8 +195,15 @@ pub(super) fn message(
             new(Kind::StartFailed, None, text)
         }
         Change::Duplicate { pid, first } => {
-            let text = format!("{name} runs twice: pid {pid} besides pid {first}");
+            let text = format!(
+                "{name} runs twice: pid {pid} besides pid {first}{}",
+                whose(who)
+            );
             new(Kind::Duplicate, Some(*pid), text)
+        }
+        Change::MoreDuplicates(count) => {
+            let text = format!("{name} runs {count} times more");
+            new(Kind::Duplicate, None, text)
         }
         Change::Paused { time, reason } => {
             let rounded = (*time + Duration::from_millis(500)).as_secs();
@@ -208,6 +235,17 @@ pub(super) fn message(
     }
 }
 
+/// Of each who it is.
+fn whose(who: &[Identity]) -> String {
+    let each = who.iter().map(|who| {
+        let Identity {
+            pid, user, path, ..
+        } = who;
+        format!("; pid {pid} is {path} of user {user}")
+    });
+    each.collect()
+}
+
 fn killed(
     name: &impl std::fmt::Display,
     pids: &[i32],
@@ -220,7 +258,7 @@ fn killed(
         Some(Stop::Terminate) => "SIGTERM",
         Some(Stop::Kill) => "SIGKILL, for it didn't heed SIGTERM",
     };
-    let text = format!("{name} (pid {}) {cause}: {by}", list(pids));
+    let text = format!("{name} (pid {}) {cause}: {by}", phrase::pids(pids, 0));
     Message {
         cause: Some(cause.as_str()),
         ..new(Kind::Killed, pids.first().copied(), text)

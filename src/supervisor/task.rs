@@ -2,6 +2,7 @@
 //! publishes where things stand. It decides nothing itself.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,17 +10,17 @@ use rustix::process::{Signal, geteuid};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
-use super::message::message;
+use super::message::{message, named};
 use super::wording::{in_english, state, wording};
-use crate::config::{CheckAction, ProcessSettings};
+use crate::config::{CheckAction, ProcessSettings, Start};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::machine::{
     Action, Besides, Change, Event, Look, Machine, Memory, Phase, StartOutcome, Stop,
 };
-use crate::proc::{ExitWatches, Left, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{Lineage, StartProgram, UnitStop, can_start, command_id};
+use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
+use crate::start::{self, Lineage, StartProgram, UnitStop, can_start, command_id};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
@@ -34,6 +35,12 @@ const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The kernel tells start times in hundredths of a second on every machine that Debian runs on.
 const MILLISECONDS_PER_TICK: u128 = 10;
+
+/// A look that takes longer is told as one that has failed, and goes on.
+const UNFINISHED_MAX: Duration = Duration::from_secs(10);
+
+/// No more pids are published, but how many there are.
+const PIDS_MAX: usize = 10;
 
 /// No more recent restarts are published.
 const RECENT_MAX: usize = 100;
@@ -104,6 +111,7 @@ impl Slot {
             name: process.name().as_str().to_owned(),
             state: State::Unknown,
             pids: Vec::new(),
+            more_pids: 0,
             duplicates: Vec::new(),
             since: SystemTime::now().into(),
             restarts: memory.restarts,
@@ -180,6 +188,10 @@ struct Supervisor {
     looked: Moment,
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
+    /// Since when a look has had more to judge than was judged at once, and whether that was told.
+    unfinished: Option<(Instant, bool)>,
+    /// The first one, when it was last asked whose it is, and the answer.
+    identified: Option<(ProcessId, Option<Identity>)>,
     published: Published,
     slot: Arc<Slot>,
     hooks: Hooks,
@@ -219,6 +231,8 @@ impl Supervisor {
             paused_until: Told::default(),
             looked: Moment::now(),
             look_error: None,
+            unfinished: None,
+            identified: None,
             published,
             slot,
             hooks,
@@ -232,6 +246,7 @@ impl Supervisor {
                 biased;
                 outcome = ended(&mut self.start_program) => {
                     self.start_program = None;
+                    start::is_over(&self.process);
                     self.start_ended(outcome)
                 }
                 () = self.watches.any_exit(interval) => self.look(),
@@ -255,9 +270,17 @@ impl Supervisor {
                     }]
                 }
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
+                () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
                 () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
-            self.handle(events);
+            if self.unfinished.is_some() {
+                self.go_on_looking();
+                // The others have their turn.
+                tokio::task::yield_now().await;
+            }
+            if !events.is_empty() {
+                self.handle(events);
+            }
         }
         if let Some(program) = self.start_program {
             program.reap();
@@ -281,7 +304,16 @@ impl Supervisor {
             Look::Whole => self.table.look_for(target, self.machine.known()),
             Look::Confirm => self.table.confirm(target, self.machine.known()),
         };
+        let unfinished = self.unfinished.take();
         match sighting {
+            Err(error) if error.is_unfinished() => {
+                let (since, was_told) = unfinished.unwrap_or((Instant::now(), false));
+                let is_told = was_told || since.elapsed() >= UNFINISHED_MAX;
+                self.unfinished = Some((since, is_told));
+                let is_news = is_told && !was_told;
+                let failed = is_news.then(|| Event::LookFailed(error.phrase()));
+                failed.into_iter().collect()
+            }
             Ok(sighting) => {
                 self.look_error = None;
                 let asks_for_command = self.machine.asks_for_command();
@@ -316,6 +348,14 @@ impl Supervisor {
     /// had to tell meanwhile is told late.
     fn is_overdue(&self) -> bool {
         Instant::now() > self.machine.next_look() + OVERDUE
+    }
+
+    /// Somebody runs so many processes of the name that a look takes several turns: that is no reason for
+    /// systemd to think that the service hangs, or isn't ready.
+    fn go_on_looking(&mut self) {
+        let is_first = self.published.next_look.is_none();
+        self.published.next_look = Some(Instant::now());
+        self.slot.set(self.published.clone(), is_first);
     }
 
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
@@ -368,19 +408,53 @@ impl Supervisor {
         if let (Phase::Up, Some(program)) = (self.machine.phase(), &self.start_program) {
             program.succeeded();
         }
-        self.watches.set(self.machine.alive(), &mut self.table);
+        self.watches.set(&self.machine.watched(), &mut self.table);
+        if let Some(event) = self.identity() {
+            let actions = self.machine.handle(Instant::now(), event);
+            changes.extend(told(actions));
+        }
         if self.set_checks() {
             let actions = self.machine.handle(Instant::now(), Event::ChecksBegin);
-            changes.extend(actions.into_iter().filter_map(|action| match action {
-                Action::Tell(change) => Some(change),
-                _ => None,
-            }));
+            changes.extend(told(actions));
         }
         for change in &changes {
             let start_program = self.start_program.as_ref().and_then(StartProgram::pid);
-            self.tell(&message(&self.process, change, start_program));
+            let who = self.named(change);
+            self.tell(&message(&self.process, change, start_program, &who));
         }
         self.publish(&changes, has_looked);
+    }
+
+    /// Those whom a message names.
+    fn named(&mut self, change: &Change) -> Vec<Identity> {
+        let alive = self.machine.alive();
+        let named = named(change).into_iter();
+        let ids = named.filter_map(|pid| alive.iter().find(|id| id.pid == pid));
+        ids.filter_map(|id| match &self.identified {
+            Some((known, who)) if known == id && who.is_some() => who.clone(),
+            _ => self.table.identify(*id),
+        })
+        .collect()
+    }
+
+    /// Whose the first process is and what it runs, when it is another one than before; unless the rules say
+    /// what it has to be.
+    fn identity(&mut self) -> Option<Event> {
+        let first = self.machine.first();
+        let first = first.filter(|_| self.machine.phase() == Phase::Up);
+        let known = self.identified.as_ref().map(|(id, _)| *id);
+        if known == first {
+            return None;
+        }
+        self.identified = first.map(|first| (first, None));
+        if self.process.target.names_one() {
+            return None;
+        }
+        let first = first?;
+        let who = self.table.identify(first)?;
+        self.identified = Some((first, Some(who.clone())));
+        let is_foreign = is_foreign(&who, &self.process.start);
+        Some(Event::Identified { who, is_foreign })
     }
 
     fn tell(&self, message: &Message) {
@@ -517,10 +591,13 @@ impl Supervisor {
     fn publish(&mut self, changes: &[Change], has_looked: bool) {
         let now = SystemTime::now();
         let wording = wording(&self.machine);
+        let alive = self.machine.alive();
+        let shown = &alive[..alive.len().min(PIDS_MAX)];
         let mut status = ProcessStatus {
             state: state(&self.machine),
-            pids: self.machine.alive().iter().map(|id| id.pid).collect(),
-            duplicates: self.machine.duplicates().collect(),
+            pids: shown.iter().map(|id| id.pid).collect(),
+            more_pids: self.machine.more_alive() + alive.len() - shown.len(),
+            duplicates: self.machine.duplicates().take(PIDS_MAX).collect(),
             restarts: self.machine.restarts(),
             next_start: self.next_start.at(self.machine.next_start(), now),
             paused_until: self
@@ -561,6 +638,36 @@ impl Supervisor {
         self.published.next_look = Some(self.machine.next_look());
         self.slot.set(self.published.clone(), is_news);
     }
+}
+
+fn told(actions: Vec<Action>) -> impl Iterator<Item = Change> {
+    actions.into_iter().filter_map(|action| match action {
+        Action::Tell(change) => Some(change),
+        _ => None,
+    })
+}
+
+/// Whether a process has nothing in common with how the program is started and installed: it has another
+/// user's rights than those of whoever has started it, or it is neither ours nor root's file, nor from where
+/// the start command is. A unit's program may be anybody's.
+fn is_foreign(who: &Identity, start: &Start) -> bool {
+    if who.real_uid != who.uid {
+        return true;
+    }
+    let Start::Command(command) = start else {
+        return false;
+    };
+    let ours = geteuid().as_raw();
+    let is_trusted = |uid: u32| uid == 0 || uid == ours;
+    let folder = command
+        .first()
+        .and_then(|program| Path::new(program).parent());
+    let is_beside = folder.is_some_and(|folder| {
+        let is_somewhere = folder.parent().is_some();
+        is_somewhere && Path::new(&who.path).starts_with(folder)
+    });
+    // What can't be told is no reason to suspect anybody.
+    !who.uid.is_none_or(is_trusted) && !who.owner.is_some_and(is_trusted) && !is_beside
 }
 
 /// A time to come, by the clock that decides and by the one that people read: worked out once, so

@@ -5,7 +5,7 @@ use crate::machine::{Machine, Phase, StartFailure};
 use crate::proc::{Difference, Impostor};
 use crate::status::State;
 use crate::text::escape::list;
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::phrase::{Phrase, phrase, pids};
 
 /// Where a process stands, in the status's terms.
 pub(super) fn state(machine: &Machine) -> State {
@@ -58,6 +58,10 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
         _ if machine.is_dry_run() => phrase!("dry run: it would be started"),
         _ => match machine.start_failure() {
             None => return Vec::new(),
+            // It has come to its end.
+            Some(StartFailure::BeingReplaced(_)) if machine.phase() == Phase::Starting => {
+                return Vec::new();
+            }
             Some(failure @ StartFailure::NotInstalled(_)) => {
                 phrase!("waiting: %{why}", why = failure.phrase())
             }
@@ -80,7 +84,7 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
     if !duplicates.is_empty() {
         wording.push(phrase!(
             "runs twice: also as pid %{pids}",
-            pids = list(duplicates)
+            pids = pids(&duplicates, machine.more_alive())
         ));
     }
     if machine.phase() == Phase::Replacing {
@@ -128,6 +132,37 @@ pub(crate) fn misfit_wording(misfit: &Impostor) -> Phrase {
         Difference::Cmdline => phrase!(
             "%{name} is running with other arguments (pid %{pid}, %{path}, user %{user}) than cmdline \
              allows; if it is the program, change cmdline",
+            name = name.as_str(),
+            pid = pid,
+            path = path.as_str(),
+            user = user.as_str()
+        ),
+        Difference::Unreadable => phrase!(
+            "%{name} is running, and what it runs can't be read (pid %{pid}, %{path}, user %{user})",
+            name = name.as_str(),
+            pid = pid,
+            path = path.as_str(),
+            user = user.as_str()
+        ),
+        Difference::RealUser => phrase!(
+            "%{name} is running as user %{user} (pid %{pid}, %{path}), and somebody else has started it \
+             than user allows; if it is the program, change user",
+            name = name.as_str(),
+            user = user.as_str(),
+            pid = pid,
+            path = path.as_str()
+        ),
+        Difference::File => phrase!(
+            "%{name} is running (pid %{pid}, user %{user}) from a file that isn't the %{path} of this \
+             till; if it is the program, change exe",
+            name = name.as_str(),
+            pid = pid,
+            user = user.as_str(),
+            path = path.as_str()
+        ),
+        Difference::LongCmdline => phrase!(
+            "%{name} is running with more arguments than can be compared with cmdline (pid %{pid}, \
+             %{path}, user %{user}); if it is the program, remove cmdline",
             name = name.as_str(),
             pid = pid,
             path = path.as_str(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -29,6 +29,24 @@ pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The time since the boot, without that spent suspended (`clock_gettime(2)`, `CLOCK_MONOTONIC`).
 pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
+/// The time since the boot, with that spent suspended (`clock_gettime(2)`, `CLOCK_BOOTTIME`).
+pub(crate) fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// A new id, of 32 hexadecimal digits (`random(4)`, /proc/sys/kernel/random/uuid). Where the kernel gives
+/// none it is made of what no other process of this machine has: the time and the pid.
+pub(crate) fn new_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let mut id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+    if id.len() != 32 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos() & (u128::MAX >> 32);
+        id = format!("{now:024x}{:08x}", std::process::id());
+    }
+    id
 }
 
 /// The machine's id (machine-id(5)): another one on a machine that was set up from this one's image.
@@ -62,10 +80,9 @@ impl Moment {
     /// This one.
     #[must_use]
     pub fn now() -> Self {
-        let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
         Self {
             monotonic: monotonic(),
-            ticks: ticks(since_boot),
+            ticks: ticks(since_boot()),
         }
     }
 }
@@ -80,6 +97,16 @@ fn ticks(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn each_id_is_another_one() {
+        let ids = [new_id(), new_id()];
+        assert_ne!(ids[0], ids[1]);
+        for id in ids {
+            let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(is_id, "{id}");
+        }
+    }
 
     #[test]
     fn what_starts_later_has_started_since() {

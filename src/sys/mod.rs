@@ -2,10 +2,12 @@
 //! change a path. What lives in /proc about processes is read by [`crate::proc`].
 
 pub(crate) mod child_env;
+pub(crate) mod descriptors;
 pub mod exit_status;
 pub mod host;
 pub mod lock;
 pub mod path_trust;
+pub(crate) mod script;
 pub(crate) mod small_file;
 pub(crate) mod spawn;
 pub mod subprocess;

@@ -1,23 +1,29 @@
-//! Judges whether somebody other than root could change a program that the service runs: the
-//! program's file, or any folder on the way to it. It changes nothing and refuses nothing.
+//! Judges whether somebody other than root could change what root runs with a program, or another file that
+//! counts as much: the files, or any folder on the way to one. It changes nothing and refuses nothing.
 //!
-//! The program is followed as the kernel follows a path (`path_resolution(7)`), symbolic links
-//! included. The interpreter of a script isn't judged, nor what a program runs or reads in turn; of
-//! an access control list (`acl(5)`) it is only seen that somebody has been given write access.
+//! A path is followed as the kernel follows it (`path_resolution(7)`), symbolic links included; of an access
+//! control list (`acl(5)`) it is only seen that somebody has been given write access. What root runs with a
+//! program is listed in [`chain`], and what takes it out of others' hands is said in [`remedy`].
 
-use std::collections::VecDeque;
+mod chain;
+mod remedy;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 
 use rustix::fs::lgetxattr;
 use rustix::process::geteuid;
 
+use self::chain::Link;
+use self::remedy::{Open, is_typable};
 use crate::sys::user::name_of as user_name;
-use crate::text::escape::shell_word;
 use crate::text::phrase::{Phrase, phrase};
+
+pub(crate) use self::remedy::Remedy;
 
 /// The attribute in which Linux keeps an access control list (xattr(7)).
 const ACCESS_LIST: &str = "system.posix_acl_access";
@@ -110,13 +116,15 @@ fn weakness_of_absence(folder: Entry) -> Option<Weakness> {
     weakness(folder, false, folder.owner)
 }
 
-/// Something on the way to a program that somebody else can change.
-#[derive(Debug)]
+/// Something on the way to a file that somebody else can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     path: PathBuf,
     /// What is there, if it can be looked at.
     entry: Option<Entry>,
     weakness: Weakness,
+    /// The file that can be changed by it.
+    target: PathBuf,
 }
 
 impl Finding {
@@ -125,171 +133,279 @@ impl Finding {
         let entry = self.entry.filter(|entry| entry.kind != EntryKind::Link);
         entry.map_or(0, |entry| entry.mode)
     }
+
+    /// What a command can mend of it. A folder such as /tmp or somebody's home is what it is for good reason:
+    /// there it is the file that has to move.
+    fn open(&self) -> Option<Open> {
+        let entry = self.entry?;
+        let is_folder = match entry.kind {
+            EntryKind::Folder if entry.is_sticky() => return None,
+            EntryKind::Link => return None,
+            kind => kind == EntryKind::Folder,
+        };
+        if self.path.starts_with("/home") || !is_typable(&self.path) {
+            return None;
+        }
+        Some(Open {
+            path: self.path.clone(),
+            is_folder,
+            owner: match self.weakness {
+                Weakness::Owner(owner) => Some(owner),
+                _ => None,
+            },
+            mode: entry.mode,
+        })
+    }
 }
 
-/// Who could change `program`, and what to do about it, in a few words fit for a terminal; `None`
-/// when only root could (or the user that the service itself runs as).
+/// Who could change what root runs with `program`, and what to do about it, in a few words fit for a
+/// terminal; `None` when only root could (or the user that the service itself runs as).
 #[must_use]
 pub fn warning(program: &str) -> Option<Phrase> {
-    let exposure = Exposure::of(Path::new(program), geteuid().as_raw())?;
-    let first = describe(&exposure.first);
-    let what = match exposure.more.len() {
-        0 => first,
-        more => phrase!(
-            "%{first} (and %{more} more on the way to it)",
-            first = first,
-            more = more.to_string()
-        ),
-    };
-    let remedy = match exposure.commands() {
-        Some(commands) => phrase!("mend it with: %{command}", command = commands.join(" && ")),
-        // Where folders have to stay as they are.
-        None => phrase!("move it to where only root can write, such as /usr/local/bin"),
-    };
+    let path = Path::new(program);
+    let exposure = Exposure::of_program(Path::new("/"), path, geteuid().as_raw())?;
+    let what = exposure.what_to_do();
+    Some(if exposure.findings[0].target == path {
+        phrase!(
+            "somebody other than root could change %{program}, which the service runs: %{what}",
+            program = program,
+            what = what
+        )
+    } else {
+        phrase!(
+            "somebody other than root could change what %{program} runs in turn: %{what}",
+            program = program,
+            what = what
+        )
+    })
+}
+
+/// The same for a file that says what root runs, or that would if somebody put it there.
+#[must_use]
+pub fn warning_of_config(file: &Path) -> Option<Phrase> {
+    let exposure = Exposure::of_file(file, geteuid().as_raw())?;
     Some(phrase!(
-        "somebody other than root could change %{program}, which the service runs: %{what}; %{remedy}",
-        program = program,
-        what = what,
-        remedy = remedy
+        "somebody other than root could change this file, which says what root runs: %{what}",
+        what = exposure.what_to_do()
     ))
 }
 
-/// That somebody else could change a program.
+/// That somebody else could change something that root runs.
 #[derive(Debug)]
 pub(crate) struct Exposure {
-    first: Finding,
-    more: Vec<Finding>,
+    /// At least one.
+    findings: Vec<Finding>,
 }
 
 impl Exposure {
-    /// That of `program`; `None` when only root or the user `trusted` could change it.
-    pub(crate) fn of(program: &Path, trusted: u32) -> Option<Self> {
-        let mut findings = judge(program, trusted).into_iter();
-        let first = findings.next()?;
-        let more = findings.collect();
-        Some(Self { first, more })
+    /// That of what root runs with `program`, the program itself first; `None` when only root or the user
+    /// `trusted` could change any of it. Every path is below `root`, the machine's.
+    pub(crate) fn of_program(root: &Path, program: &Path, trusted: u32) -> Option<Self> {
+        let mut judge = Judge::new(trusted);
+        for (index, link) in chain::of(root, program).iter().enumerate() {
+            // What a program runs in turn and can't be looked at is nothing to be told of it.
+            judge.tells_unseen = index == 0;
+            match link {
+                Link::File(file) => judge.follow(file, false),
+                Link::Folder(folder) => judge.follow(folder, true),
+            }
+        }
+        judge.exposure()
     }
 
-    /// What of it can be changed, the program or something on the way to it.
-    pub(crate) fn path(&self) -> &Path {
-        &self.first.path
-    }
-
-    /// The shell commands that mend it. A folder such as /tmp or somebody's home is what it is for
-    /// good reason: there is none then, for it is the program that has to move.
-    pub(crate) fn commands(&self) -> Option<Vec<String>> {
-        let findings = || std::iter::once(&self.first).chain(&self.more);
-        let must_move = findings().any(|finding| {
-            let is_home = finding.path.starts_with("/home");
-            matches!(finding.weakness, Weakness::Unseen(_))
-                || is_home
-                || finding.mode() & 0o1000 != 0
-        });
-        if must_move {
+    /// That of one file. Where not even its folder is there, nothing has ever been there to be judged.
+    pub(crate) fn of_file(file: &Path, trusted: u32) -> Option<Self> {
+        // Somebody may have named it from where he is.
+        let file = path::absolute(file).ok()?;
+        if !file.parent().is_some_and(Path::is_dir) {
             return None;
         }
-        let paths = |wanted: fn(&Finding) -> bool| {
-            let paths = findings().filter(|finding| wanted(finding));
-            paths
-                .map(|finding| shell_word(&finding.path.display().to_string()))
-                .collect::<Vec<_>>()
-                .join(" ")
+        let mut judge = Judge::new(trusted);
+        judge.follow(&file, false);
+        judge.exposure()
+    }
+
+    /// All of them in one, if there are any.
+    pub(crate) fn joined(exposures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in exposures.into_iter().flat_map(|one| one.findings) {
+            if !findings.iter().any(|known| known.path == finding.path) {
+                findings.push(finding);
+            }
+        }
+        (!findings.is_empty()).then_some(Self { findings })
+    }
+
+    /// What of it can be changed: folders, programs.
+    pub(crate) fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.findings.iter().map(|finding| finding.path.as_path())
+    }
+
+    /// The files for which there is no command: they have to move to where only root can write.
+    pub(crate) fn misplaced(&self) -> Vec<&Path> {
+        let findings = self.findings.iter();
+        let without = findings.filter(|finding| finding.open().is_none());
+        let mut files: Vec<&Path> = without.map(|finding| finding.target.as_path()).collect();
+        files.dedup();
+        files
+    }
+
+    /// What mends the rest.
+    pub(crate) fn remedy(&self) -> Option<Remedy> {
+        let open: Vec<Open> = self.findings.iter().filter_map(Finding::open).collect();
+        remedy::of(&open)
+    }
+
+    /// What can be changed by whom, the first of it, and what to do, with the command last.
+    fn what_to_do(&self) -> Phrase {
+        let first = describe(&self.findings[0]);
+        let what = match self.findings.len() - 1 {
+            0 => first,
+            more => phrase!(
+                "%{first} (and %{more} more)",
+                first = first,
+                more = more.to_string()
+            ),
         };
-        let foreign = paths(|finding| matches!(finding.weakness, Weakness::Owner(_)));
-        let writable = paths(|finding| finding.mode() & 0o022 != 0);
-        let mut commands = Vec::new();
-        if !foreign.is_empty() {
-            commands.push(format!("chown -h root {foreign}"));
-        }
-        if !writable.is_empty() {
-            commands.push(format!("chmod go-w {writable}"));
-        }
-        Some(commands)
+        let misplaced = self.misplaced();
+        let place = misplaced.first().map(|file| {
+            phrase!(
+                "move %{file} to where only root can write, such as /usr/local/bin",
+                file = file.display().to_string()
+            )
+        });
+        let fix = self.remedy().map(|remedy| {
+            phrase!(
+                "\"mfe-watchdog doctor\" says what to mind, and how to go back; this fixes it: %{command}",
+                command = remedy.command
+            )
+        });
+        let all = [place, fix].into_iter().flatten();
+        all.fold(what, |first, then| {
+            phrase!("%{first}; %{then}", first = first, then = then)
+        })
     }
 }
 
-/// Follows the path of a program and collects everything that is weak.
-fn judge(program: &Path, trusted: u32) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    let mut note = |path: &Path, entry: Option<Entry>, weakness: Weakness| {
-        // What can't be looked at in a folder that is weak needs no words of its own. And a path may
-        // lead through the same folder twice.
-        let goes_without_saying = matches!(weakness, Weakness::Unseen(_)) && !findings.is_empty();
-        if !goes_without_saying && !findings.iter().any(|finding| finding.path == path) {
-            findings.push(Finding {
+/// Follows paths and collects everything that is weak.
+struct Judge {
+    trusted: u32,
+    /// Whether what can't be looked at counts.
+    tells_unseen: bool,
+    findings: Vec<Finding>,
+    known: BTreeSet<PathBuf>,
+}
+
+impl Judge {
+    fn new(trusted: u32) -> Self {
+        Self {
+            trusted,
+            tells_unseen: true,
+            findings: Vec::new(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    fn exposure(self) -> Option<Exposure> {
+        let findings = self.findings;
+        (!findings.is_empty()).then_some(Exposure { findings })
+    }
+
+    fn note(&mut self, target: &Path, path: &Path, entry: Option<Entry>, weakness: Weakness) {
+        // What can't be looked at in a folder that is weak needs no words of its own. And paths may lead
+        // through the same folder.
+        let is_unseen = matches!(weakness, Weakness::Unseen(_));
+        let goes_without_saying = is_unseen && !(self.tells_unseen && self.findings.is_empty());
+        if !goes_without_saying && self.known.insert(path.to_owned()) {
+            self.findings.push(Finding {
                 path: path.to_owned(),
                 entry,
                 weakness,
+                target: target.to_owned(),
             });
         }
-    };
-    let mut ahead: VecDeque<OsString> = names(program);
-    let mut folders: Vec<(PathBuf, Entry)> = Vec::new();
-    let mut links = 0;
-    let mut path = PathBuf::from("/");
-    loop {
-        let entry = match fs::symlink_metadata(&path) {
-            Ok(metadata) => Entry::of(&path, &metadata),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                if let Some((folder, entry)) = folders.last() {
-                    if let Some(weakness) = weakness_of_absence(*entry) {
-                        note(folder, Some(*entry), weakness);
+    }
+
+    /// Judges everything on the way to `target`, and that itself; where it is `searched` for files, also
+    /// whether others could put one there.
+    fn follow(&mut self, target: &Path, searched: bool) {
+        let mut ahead: VecDeque<OsString> = names(target);
+        let mut folders: Vec<(PathBuf, Entry)> = Vec::new();
+        let mut links = 0;
+        let mut path = PathBuf::from("/");
+        loop {
+            let entry = match fs::symlink_metadata(&path) {
+                Ok(metadata) => Entry::of(&path, &metadata),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    self.absent_in(target, folders.last());
+                    return;
+                }
+                Err(error) => {
+                    self.note(target, &path, None, Weakness::Unseen(error.to_string()));
+                    return;
+                }
+            };
+            let is_sticky = folders.last().is_some_and(|(_, folder)| folder.is_sticky());
+            if let Some(weakness) = weakness(entry, is_sticky, self.trusted) {
+                self.note(target, &path, Some(entry), weakness);
+            }
+            match entry.kind {
+                EntryKind::File => return,
+                EntryKind::Folder => folders.push((path.clone(), entry)),
+                EntryKind::Link => {
+                    links += 1;
+                    match fs::read_link(&path) {
+                        _ if links > LINKS_MAX => return,
+                        Ok(leads_to) => {
+                            if leads_to.is_absolute() {
+                                folders.truncate(1);
+                            }
+                            for name in names(&leads_to).into_iter().rev() {
+                                ahead.push_front(name);
+                            }
+                        }
+                        Err(error) => {
+                            self.note(target, &path, None, Weakness::Unseen(error.to_string()));
+                            return;
+                        }
                     }
                 }
-                break;
             }
-            Err(error) => {
-                note(&path, None, Weakness::Unseen(error.to_string()));
-                break;
-            }
-        };
-        let is_sticky = folders.last().is_some_and(|(_, folder)| folder.is_sticky());
-        if let Some(weakness) = weakness(entry, is_sticky, trusted) {
-            note(&path, Some(entry), weakness);
-        }
-        match entry.kind {
-            EntryKind::File => break,
-            EntryKind::Folder => folders.push((path.clone(), entry)),
-            EntryKind::Link => {
-                links += 1;
-                match fs::read_link(&path) {
-                    _ if links > LINKS_MAX => break,
-                    Ok(target) => {
-                        if target.is_absolute() {
-                            folders.truncate(1);
-                        }
-                        for name in names(&target).into_iter().rev() {
-                            ahead.push_front(name);
+            loop {
+                match ahead.pop_front() {
+                    Some(name) if name == ".." => {
+                        if folders.len() > 1 {
+                            folders.pop();
                         }
                     }
-                    Err(error) => {
-                        note(&path, None, Weakness::Unseen(error.to_string()));
+                    Some(name) => {
+                        path = folders
+                            .last()
+                            .map_or(PathBuf::from("/"), |(path, _)| path.clone());
+                        path.push(name);
                         break;
                     }
-                }
-            }
-        }
-        loop {
-            match ahead.pop_front() {
-                Some(name) if name == ".." => {
-                    if folders.len() > 1 {
-                        folders.pop();
+                    None => {
+                        if searched {
+                            self.absent_in(target, folders.last());
+                        }
+                        return;
                     }
                 }
-                Some(name) => {
-                    path = folders
-                        .last()
-                        .map_or(PathBuf::from("/"), |(path, _)| path.clone());
-                    path.push(name);
-                    break;
-                }
-                None => return findings,
             }
         }
     }
-    findings
+
+    /// Judges whether others could put something into a folder.
+    fn absent_in(&mut self, target: &Path, folder: Option<&(PathBuf, Entry)>) {
+        if let Some((folder, entry)) = folder {
+            if let Some(weakness) = weakness_of_absence(*entry) {
+                self.note(target, folder, Some(*entry), weakness);
+            }
+        }
+    }
 }
 
 /// The names in a path, without the root and the dots that change nothing.
@@ -342,6 +458,8 @@ fn user(uid: u32) -> Phrase {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const ME: u32 = 1000;
@@ -402,17 +520,35 @@ mod tests {
             path: path.into(),
             entry: Some(entry(EntryKind::Folder, 0, 0, mode)),
             weakness,
+            target: format!("{path}/program").into(),
         };
         for finding in [
             finding("/tmp", 0o1777, Weakness::Everybody),
             finding("/home/pdv", 0o755, Weakness::Owner(ME)),
         ] {
-            let path = finding.path.clone();
+            let target = finding.target.clone();
             let exposure = Exposure {
-                first: finding,
-                more: Vec::new(),
+                findings: vec![finding],
             };
-            assert_eq!(exposure.commands(), None, "{}", path.display());
+            assert_eq!(exposure.remedy(), None, "{exposure:?}");
+            assert_eq!(exposure.misplaced(), [target]);
         }
+    }
+
+    #[test]
+    fn whoever_could_add_a_library_could_change_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let searched = folder.path().join("lib");
+        fs::create_dir(&searched).unwrap();
+        let judged = |mode: u32, searches: bool| {
+            fs::set_permissions(&searched, fs::Permissions::from_mode(mode)).unwrap();
+            let mut judge = Judge::new(geteuid().as_raw());
+            judge.follow(&searched, searches);
+            judge.findings.len()
+        };
+        assert_eq!(judged(0o1777, false), 0);
+        assert_eq!(judged(0o1777, true), 1);
+        assert_eq!(judged(0o777, true), 1);
+        assert_eq!(judged(0o755, true), 0);
     }
 }

@@ -16,7 +16,8 @@ const MAX_SIZE: u64 = 1 << 20;
 /// The bits of a mode that say who may read a file (inode(7)).
 const READERS: u32 = 0o444;
 
-/// Those of them that are for everybody.
+/// Those of them that are for the group, and for everybody.
+const GROUP: u32 = 0o040;
 const OTHERS: u32 = 0o004;
 
 /// Who may read a file. Nobody but its owner may ever write to one of ours.
@@ -50,6 +51,26 @@ impl Rights {
             mode: metadata.mode() & READERS | 0o600,
             owner: Some((metadata.uid(), metadata.gid())),
         })
+    }
+
+    /// Whoever may get at the file at `path`, through the folders above it, and read it may read the new one.
+    ///
+    /// # Errors
+    /// When that can't be asked.
+    pub(crate) fn of_reachable(path: &Path) -> io::Result<Self> {
+        let mut rights = Self::of(path)?;
+        let group = rights.owner.map(|(_, group)| group);
+        for folder in fs::canonicalize(path)?.ancestors().skip(1) {
+            let folder = fs::metadata(folder)?;
+            let lets = |search: u32| folder.mode() & search != 0;
+            if !lets(0o001) {
+                rights.mode &= !OTHERS;
+                if !lets(0o010) || group != Some(folder.gid()) {
+                    rights.mode &= !GROUP;
+                }
+            }
+        }
+        Ok(rights)
     }
 
     /// Whether as many may read by these as by `other`, if it is the same owner's.
@@ -231,6 +252,27 @@ mod tests {
             let config = fs::metadata(path("config")).unwrap();
             assert_eq!((kept.uid(), kept.gid()), (config.uid(), config.gid()));
         }
+    }
+
+    #[test]
+    fn a_folder_that_nobody_may_enter_hides_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("config");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        let mode = |outer: u32, inner: u32| {
+            fs::set_permissions(directory.path(), Permissions::from_mode(outer)).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(inner)).unwrap();
+            Rights::of_reachable(&file).unwrap().mode
+        };
+        assert_eq!(mode(0o755, 0o755), 0o644);
+        assert_eq!(mode(0o711, 0o755), 0o644);
+        assert_eq!(mode(0o755, 0o700), 0o600);
+        assert_eq!(mode(0o700, 0o755), 0o600);
+        // Both are of the same group.
+        assert_eq!(mode(0o755, 0o750), 0o640);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! that is meant for children. Following it and reaping it is the caller's.
 //!
 //! The service itself has umask 022, `/` as its working directory and no descriptor that isn't
-//! closed on exec (see [`crate::daemon::setup`]); the rest is done here.
+//! closed on exec (see [`crate::daemon::setup`]); the rest is done here. How many a child may have itself is
+//! as the service has inherited it ([`crate::sys::descriptors`]).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,6 +17,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::sys::child_env::{self, Variable};
+use crate::sys::descriptors;
 use crate::text::phrase::{Phrase, phrase};
 
 /// What a child reads from and writes to; /dev/null where there is `None`.
@@ -59,13 +61,15 @@ pub(crate) fn spawn(
             // Its own session: no terminal's hang-up and no signal to our group reaches it.
             | PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into()),
     )?;
-    posix_spawn(
-        program.as_c_str(),
-        &actions,
-        &attributes,
-        &arguments,
-        &environment,
-    )
+    descriptors::as_inherited(|| {
+        posix_spawn(
+            program.as_c_str(),
+            &actions,
+            &attributes,
+            &arguments,
+            &environment,
+        )
+    })
 }
 
 /// Whether a program couldn't be run because there is none of its name. The same error is given

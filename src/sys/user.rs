@@ -59,11 +59,15 @@ fn passwd() -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn uid_of(passwd: &[u8], name: &str) -> Option<u32> {
+/// The number that /etc/passwd, with this in it, has of a user.
+#[must_use]
+pub fn uid_of(passwd: &[u8], name: &str) -> Option<u32> {
     entries(passwd).find_map(|(user, uid)| (user == name.as_bytes()).then_some(uid))
 }
 
-fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
+/// The name that /etc/passwd, with this in it, has of a user; printable.
+#[must_use]
+pub fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
     let (name, _) = entries(passwd).find(|(_, other)| *other == uid)?;
     Some(printable(&String::from_utf8_lossy(name)))
 }

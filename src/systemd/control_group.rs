@@ -77,6 +77,20 @@ impl ControlGroups {
         }
     }
 
+    /// Whether a process is in the very group that we are in ourselves; not when that can't be told. Only
+    /// who may write to a group can put a process in it, which for one of systemd's is root.
+    pub(crate) fn is_in_ours(&self, pid: i32) -> bool {
+        let pid = pid.to_string();
+        let group = |pid: &str| match self.of_process(pid) {
+            // Where systemd has no hierarchy, all of them have to be the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::read_to_string(self.proc.join(pid).join("cgroup")).ok()
+            }
+            group => group.ok().flatten(),
+        };
+        group("self").is_some_and(|ours| group(&pid) == Some(ours))
+    }
+
     /// The directory that holds all units. A container has one of its own, below that of its machine
     /// where it sees them all.
     fn root(&self) -> io::Result<PathBuf> {
@@ -319,6 +333,59 @@ mod tests {
         fs::write(proc.join("self/cgroup"), ours).unwrap();
         assert_eq!(tree.members(UNIT).unwrap(), [7, 20, 21]);
         assert!(tree.members("cpu.service").is_err());
+    }
+
+    #[test]
+    fn our_own_group_is_known_in_every_hierarchy() {
+        let ours = "/system.slice/mfe-watchdog.service";
+        let users = "/user.slice/user-1000.slice/user@1000.service/mfe-watchdog.service";
+        for (hierarchy, ours, same, others) in [
+            (
+                "",
+                format!("0::{ours}\n"),
+                format!("0::{ours}\n"),
+                format!("0::{users}\n"),
+            ),
+            (
+                "systemd",
+                format!("4:cpu:/\n1:name=systemd:{ours}\n"),
+                format!("4:cpu:{ours}\n1:name=systemd:{ours}\n"),
+                format!("4:cpu:/\n1:name=systemd:{users}\n"),
+            ),
+            (
+                "systemd",
+                format!("1:name=systemd:{ours}\n0::{ours}\n"),
+                format!("1:name=systemd:{ours}\n0::/\n"),
+                // What somebody could do in a hierarchy that isn't systemd's.
+                format!("1:name=systemd:{users}\n0::{ours}\n"),
+            ),
+            (
+                "unified",
+                format!("0::{ours}\n"),
+                format!("0::{ours}\n"),
+                format!("0::{ours}/sub\n"),
+            ),
+            (
+                "none",
+                format!("1:cpu:{ours}\n"),
+                format!("1:cpu:{ours}\n"),
+                format!("1:cpu:{users}\n"),
+            ),
+        ] {
+            let tree = Tree::new(hierarchy, "", &[("x.slice", "")]);
+            if hierarchy.is_empty() {
+                fs::write(tree.0.path().join("cgroup/cgroup.controllers"), "").unwrap();
+            }
+            let proc = tree.0.path().join("proc");
+            for (pid, text) in [("self", &ours), ("20", &same), ("30", &others)] {
+                fs::create_dir_all(proc.join(pid)).unwrap();
+                fs::write(proc.join(pid).join("cgroup"), text).unwrap();
+            }
+            let groups = ControlGroups::new(tree.0.path().join("cgroup"), proc);
+            assert!(groups.is_in_ours(20), "{same}");
+            assert!(!groups.is_in_ours(30), "{others}");
+            assert!(!groups.is_in_ours(40), "gone");
+        }
     }
 
     #[test]

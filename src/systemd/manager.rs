@@ -218,6 +218,11 @@ impl Manager {
         self.job("RestartUnit", unit).await
     }
 
+    /// Has a unit started.
+    pub(crate) async fn start(&mut self, unit: &str) -> Result<Job, Trouble> {
+        self.job("StartUnit", unit).await
+    }
+
     /// Has a unit stopped.
     pub(crate) async fn stop(&mut self, unit: &str) -> Result<Job, Trouble> {
         self.job("StopUnit", unit).await

@@ -2,6 +2,6 @@
 //! decided in [`crate::start`].
 
 pub(crate) mod control_group;
-pub(crate) mod dbus;
+pub mod dbus;
 pub(crate) mod manager;
 pub(crate) mod names;

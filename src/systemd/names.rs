@@ -9,6 +9,9 @@ use nix::unistd::{Pid, getppid};
 /// The service's own unit.
 pub(crate) const SERVICE: &str = "mfe-watchdog.service";
 
+/// What has the service end before those who start its programs.
+pub(crate) const ORDER: &str = "mfe-watchdog-order.target";
+
 /// systemd runs this machine if this exists (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 

@@ -1,5 +1,5 @@
 //! Makes text fit for people, foreign text above all: for a terminal, the journal and status files;
-//! it shortens nothing.
+//! it shortens only what it is told to.
 
 /// `text` with its control characters escaped, so that it can neither break a line nor steer a
 /// terminal, nor look like another text.
@@ -41,6 +41,27 @@ pub(crate) fn shell_word(word: &str) -> String {
     }
 }
 
+/// No more than so many characters of a text, with an ellipsis for the rest.
+#[must_use]
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// No more than so many bytes of a text, with an ellipsis for the rest.
+#[must_use]
+pub(crate) fn cut_bytes(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let most = most.saturating_sub('…'.len_utf8());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+    }
+    text
+}
+
 /// A list as people write it: `1, 2, 3`.
 #[must_use]
 pub(crate) fn list(items: impl IntoIterator<Item: ToString>) -> String {
@@ -50,13 +71,23 @@ pub(crate) fn list(items: impl IntoIterator<Item: ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{list, printable, shell_word};
+    use super::{cut, cut_bytes, list, printable, shell_word};
 
     #[test]
     fn a_list_has_commas_between_its_items() {
         assert_eq!(list([1, 2, 3]), "1, 2, 3");
         assert_eq!(list(["one"]), "one");
         assert_eq!(list([0; 0]), "");
+    }
+
+    #[test]
+    fn what_is_cut_has_an_ellipsis() {
+        assert_eq!(cut("ção", 3), "ção");
+        assert_eq!(cut("ção", 2), "çã…");
+        assert_eq!(cut("", 0), "");
+        assert_eq!(cut_bytes("ção".into(), 5), "ção");
+        assert_eq!(cut_bytes("çãoo".into(), 5), "ç…");
+        assert_eq!(cut_bytes("çã".into(), 3), "…");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
-use crate::text::escape::printable;
+use crate::text::escape::{list, printable};
 
 /// A [`Phrase`]: its English and, in the order in which they stand in it, its parts.
 macro_rules! phrase {
@@ -73,6 +73,16 @@ impl Phrase {
         self.say(&t!(self.text.as_ref()), Self::translated)
     }
 
+    /// The shell command that it ends with, in every language, if its last part is one: `command` by name.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        let last = self.text.rsplit("%{").next()?.strip_suffix('}')?;
+        match self.values.last()? {
+            Value::Words(command) => (last == "command").then_some(command),
+            Value::Phrase(phrase) => phrase.command(),
+        }
+    }
+
     /// The text with its parts in place, each once, so that nobody's text can grow without bounds; a
     /// name that stands for nothing stays as it is.
     fn say(&self, text: &str, say: fn(&Self) -> String) -> String {
@@ -99,6 +109,28 @@ impl Phrase {
         let mut names = parts.filter_map(|part| part.split('}').next());
         names.position(|known| known == name)
     }
+}
+
+/// More pids aren't listed.
+const PIDS_MAX: usize = 10;
+
+/// Pids for a person, of which there are `more`: the first ten, and how many others there are.
+pub(crate) fn pids(pids: &[i32], more: usize) -> Phrase {
+    let shown = &pids[..pids.len().min(PIDS_MAX)];
+    let more = more + pids.len() - shown.len();
+    and_more(&list(shown), more)
+}
+
+/// A list that has `more` than is shown.
+pub(crate) fn and_more(shown: &str, more: usize) -> Phrase {
+    if more == 0 {
+        return Phrase::of_words(shown);
+    }
+    phrase!(
+        "%{shown} and %{more} more",
+        shown = shown,
+        more = more.to_string()
+    )
 }
 
 impl fmt::Display for Phrase {
@@ -205,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn the_command_at_the_end_is_known() {
+        let fix = phrase!("%{name}: %{command}", name = "a", command = "sudo x");
+        assert_eq!(fix.command(), Some("sudo x"));
+        let nested = phrase!("%{name}: %{what}", name = "a", what = fix.clone());
+        assert_eq!(nested.command(), Some("sudo x"));
+        assert!(nested.translated().ends_with("sudo x"));
+        // Whatever somebody calls his file.
+        let named = phrase!("%{what}: %{path}", what = fix, path = "sudo y");
+        assert_eq!(named.command(), None);
+        assert_eq!(super::tests::nested().command(), None);
+    }
+
+    #[test]
     fn what_is_written_is_read_again() {
         let json = serde_json::to_string(&nested()).unwrap();
         assert_eq!(serde_json::from_str::<Phrase>(&json).unwrap(), nested());
@@ -234,6 +279,17 @@ mod tests {
             assert_eq!(phrase.to_string(), expected);
             assert_eq!(phrase.translated(), expected);
         }
+    }
+
+    #[test]
+    fn of_many_pids_ten_are_shown() {
+        assert_eq!(pids(&[], 0).to_string(), "");
+        assert_eq!(pids(&[5, 6], 0).to_string(), "5, 6");
+        let many: Vec<i32> = (1..=900).collect();
+        let shown = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10";
+        assert_eq!(pids(&many, 0).to_string(), format!("{shown} and 890 more"));
+        let expected = format!("{shown} and 4990 more");
+        assert_eq!(pids(&many[..10], 4990).to_string(), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use mfe_fuzz::{config, process_table, published};
+use mfe_fuzz::{config, control, dbus, doctor, journal, passwd, process_table, published};
 use mfe_kit::random::{self, Random};
 
 /// Repeats a run; without it each run is another one.
@@ -16,25 +16,57 @@ const SEED: &str = "MFE_FUZZ_SEED";
 /// Mutations per target.
 const MUTATIONS: usize = 10_000;
 
-/// No input grows beyond this, in bytes: more would only be slower.
+/// The same where each takes a look over a whole machine.
+const MACHINES: usize = 1_000;
+
+/// No input grows beyond this by itself, in bytes: more would only be slower.
 const MAX_LENGTH: usize = 4096;
+
+/// One of so many grows beyond every buffer that anything is read into, in bytes.
+const LONG_ONES: usize = 200;
+const LONG: [usize; 4] = [4096, 16 * 1024, 64 * 1024, 1 << 20];
 
 #[test]
 fn the_config() {
-    smoke("config", config::run);
+    smoke("config", MUTATIONS, config::run);
+}
+
+#[test]
+fn what_is_asked_of_the_service() {
+    smoke("control", MUTATIONS, control::run);
+}
+
+#[test]
+fn what_systemd_says() {
+    smoke("dbus", MUTATIONS, dbus::run);
+}
+
+#[test]
+fn what_doctor_reads() {
+    smoke("doctor", MACHINES, doctor::run);
+}
+
+#[test]
+fn the_journal() {
+    smoke("journal", MUTATIONS, journal::run);
+}
+
+#[test]
+fn the_users() {
+    smoke("passwd", MUTATIONS, passwd::run);
 }
 
 #[test]
 fn the_process_table() {
-    smoke("process_table", process_table::run);
+    smoke("process_table", MUTATIONS, process_table::run);
 }
 
 #[test]
 fn what_is_published() {
-    smoke("published", published::run);
+    smoke("published", MUTATIONS, published::run);
 }
 
-fn smoke(target: &str, run: fn(&[u8])) {
+fn smoke(target: &str, mutations: usize, run: fn(&[u8])) {
     let corpus = corpus(target);
     assert!(!corpus.is_empty(), "no corpus of {target}");
     let seed = random::seed(SEED);
@@ -42,12 +74,15 @@ fn smoke(target: &str, run: fn(&[u8])) {
     for input in &corpus {
         run_one(target, seed, run, input);
     }
-    for _ in 0..MUTATIONS {
+    for number in 1..=mutations {
         let mut input = random.choose(&corpus).clone();
         for _ in 0..=random.below(4) {
             mutate(&mut input, &corpus, &mut random);
         }
         input.truncate(MAX_LENGTH);
+        if number % LONG_ONES == 0 {
+            lengthen(&mut input, *random.choose(&LONG), &mut random);
+        }
         run_one(target, seed, run, &input);
     }
 }
@@ -56,8 +91,9 @@ fn run_one(target: &str, seed: u64, run: fn(&[u8]), input: &[u8]) {
     let caught = catch_unwind(AssertUnwindSafe(|| run(input)));
     assert!(
         caught.is_ok(),
-        "{target} fails; to repeat it: {SEED}={seed}, with this input:\n{}",
-        input.escape_ascii()
+        "{target} fails; to repeat it: {SEED}={seed}, with this input of {} bytes:\n{}",
+        input.len(),
+        input[..input.len().min(MAX_LENGTH)].escape_ascii()
     );
 }
 
@@ -91,6 +127,20 @@ const TOKENS: [&[u8]; 16] = [
     b"[[",
     b"\xe2\x80\xae",
 ];
+
+/// Has a part of the input, or a line of it, there again and again until it is longer than `length`.
+fn lengthen(input: &mut Vec<u8>, length: usize, random: &mut Random) {
+    let begin = random.below(input.len() + 1);
+    let rest = &input[begin..];
+    let line = rest.iter().position(|byte| *byte == b'\n');
+    let part = match line {
+        Some(end) if random.below(2) == 0 => rest[..=end].to_vec(),
+        _ => rest[..rest.len().min(1 + random.below(8))].to_vec(),
+    };
+    let part = if part.is_empty() { vec![b'x'] } else { part };
+    let again = part.repeat(1 + length / part.len());
+    input.splice(begin..begin, again);
+}
 
 fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
     let begin = random.below(input.len() + 1);

@@ -69,7 +69,11 @@ const DEATH_TO_START: Budget = &[
         5,
         "whether the start program is there and has settled, and what dpkg may have beside it",
     ),
-    ("prlimit64", 3, "libc, before it spawns"),
+    (
+        "prlimit64",
+        5,
+        "libc, before it spawns; a child has the limit of descriptors that the service has inherited",
+    ),
     ("rt_sigprocmask", 1, "libc, before it spawns"),
     ("clone3", 1, "the start itself"),
 ];
@@ -78,8 +82,9 @@ const DEATH_TO_START: Budget = &[
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
 /// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, which
 /// process the service is and the settings in force kept for the next run, systemd asked who else starts
-/// the programs, a look at each command's file and the folders above it, a look for each program, its pidfd.
-const START: usize = 216;
+/// the programs, a look at each command's file and the folders above it, a look for each program, its pidfd,
+/// and whose each is and what it runs.
+const START: usize = 256;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;

@@ -123,6 +123,8 @@ impl Sound {
     fn mend(&self, command: &str) {
         let script = self.at(SCRIPT);
         let command = command.replace("sudo ", "");
+        let me = rustix::process::geteuid().as_raw();
+        let command = command.replace(" root ", &format!(" {me} "));
         let command = command.replace(&format!(" {SCRIPT}"), &format!(" {}", script.display()));
         let ran = output(Command::new("sh").args(["-e", "-c", &command]));
         assert_eq!(ran.code(), 0, "{command}: {}", ran.stderr);
@@ -367,10 +369,63 @@ fn an_interpreter_that_is_not_there_is_found() {
 #[test]
 fn what_others_can_change_is_found_and_mended() {
     let sound = Sound::new();
-    sound.set_mode("/opt/sefaz/cco", 0o777);
-    sound.set_mode(SCRIPT, 0o777);
-    sound.mend(&sound.command("others-can-change"));
+    let beside = "/opt/sefaz/cco/bin/Program";
+    let library = "/opt/sefaz/drs/libmfe.so";
+    let data = "/opt/sefaz/cco/bin/data";
+    for (path, text) in [
+        (beside, "\u{7f}ELF"),
+        (library, "\u{7f}ELF"),
+        (data, "data"),
+    ] {
+        sound.write(path, text);
+    }
+    for path in [
+        "/opt/sefaz/cco",
+        "/opt/sefaz/drs",
+        SCRIPT,
+        beside,
+        library,
+        data,
+    ] {
+        sound.set_mode(path, 0o777);
+    }
+    let found = sound.only("others-can-change");
+    assert!(found.text.contains("/opt/sefaz/cco"), "{}", found.text);
+    assert!(found.text.contains(" and 2 more"), "{}", found.text);
+    let said = sound.examine().to_string();
+    let comments = |words: &str| said.contains(&format!("\n    # {words}"));
+    assert!(
+        comments("sudo mfe-watchdog restart comunicador\n"),
+        "{said}"
+    );
+    assert!(comments("sudo chmod 0777 /"), "{said}");
+    sound.mend(&found.command.unwrap());
     sound.assert_clean();
+    let mode = |path: &str| fs::metadata(sound.at(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(beside), mode(data)), (0o755, 0o777));
+    // Back again, as it is printed.
+    for later in &found.later {
+        if later.command.contains("chmod") {
+            sound.mend(&later.command);
+        }
+    }
+    sound.only("others-can-change");
+}
+
+#[test]
+fn an_open_configuration_is_found_and_mended() {
+    let sound = Sound::new();
+    for (path, mode) in [
+        ("/etc/mfe-watchdog/config.toml", 0o666),
+        ("/etc/mfe-watchdog", 0o777),
+    ] {
+        sound.set_mode(path, mode);
+        let found = sound.only("others-can-change");
+        assert!(found.text.contains("the configuration"), "{}", found.text);
+        assert!(found.text.contains(path), "{}", found.text);
+        sound.mend(&found.command.unwrap());
+        sound.assert_clean();
+    }
 }
 
 #[test]

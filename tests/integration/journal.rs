@@ -9,7 +9,7 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use crate::program::{BINARY, mfe_watchdog};
-use mfe_kit::journal::{Entry, FILLER};
+use mfe_kit::journal::Entry;
 use mfe_kit::{Guard, Journal, Need, Program, Service, Till, eventually, needs, pipe};
 
 /// Starts the service with this journal, after `setup`.
@@ -381,7 +381,7 @@ fn nobody_listening_is_no_reason_to_stop() {
 /// How many messages a text says are missing.
 fn missing(text: &str) -> Option<usize> {
     let (_, rest) = text.split_once(" missing there before this one: ")?;
-    rest.split(' ').next()?.parse().ok()
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// Kills a program so often, each time once it is back.
@@ -395,8 +395,33 @@ fn kill_times(program: &Program, times: usize) {
     }
 }
 
+/// How many messages a text says have come late.
+fn late(text: &str) -> Option<usize> {
+    let (_, rest) = text.split_once(" in MFE_AT: ")?;
+    rest.split(';').next()?.parse().ok()
+}
+
+/// The service's own messages. None is missing, and they are in their order.
+fn whole(journal: &Journal) -> Vec<Entry> {
+    let messages = journal.messages();
+    let number = |message: &Entry, field: &str| message[field].parse::<usize>().unwrap();
+    for (index, message) in messages.iter().enumerate() {
+        assert_eq!(number(message, "MFE_SEQ"), index + 1, "{messages:#?}");
+        assert_eq!(message["MFE_RUN"], messages[0]["MFE_RUN"]);
+    }
+    let run = &messages[0]["MFE_RUN"];
+    let is_id = run.len() == 32 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_id, "{run}");
+    let times: Vec<usize> = messages
+        .iter()
+        .map(|message| number(message, "MFE_AT"))
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+    messages
+}
+
 #[test]
-fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
+fn a_full_journal_holds_up_nothing_and_has_everything_later() {
     needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     let service = run_with(&journal, &till, "");
@@ -413,26 +438,46 @@ fn a_full_journal_holds_up_nothing_and_is_told_what_it_lacks() {
         journal.wait_for("degraded", round.try_into().unwrap());
     }
     program.kill();
-    journal.wait_for("restarted", 1);
-    let messages = journal.messages();
-    let told: Vec<&str> = messages
-        .iter()
-        .map(|message| message["MESSAGE"].as_str())
-        .filter(|message| *message != FILLER)
-        .collect();
-    let missing: Vec<usize> = told.iter().copied().filter_map(missing).collect();
-    assert_eq!(missing.len(), 2, "{told:#?}");
+    journal.wait_for("restarted", 7);
     let (_, lines) = service.stop(Signal::SIGTERM);
     journal.wait_for("shutdown", 1);
-    assert_eq!(
-        lines.len(),
-        told.len() + 1 + missing.iter().sum::<usize>(),
-        "{lines:#?} on stderr, {told:#?} in the journal"
-    );
+    let messages = whole(&journal);
+    let told = messages.iter().map(|message| message["MESSAGE"].as_str());
+    let told: Vec<&str> = told.filter(|text| late(text).is_some()).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    for text in told {
+        assert!(late(text).unwrap() >= 6, "{text}");
+        assert_eq!(missing(text), Some(0), "{text}");
+    }
+    assert_eq!(lines.len(), messages.len(), "{lines:#?} on stderr");
 }
 
 #[test]
-fn a_journal_that_is_full_at_the_start_is_told_what_it_lacks() {
+fn a_flood_of_the_journal_loses_nothing() {
+    needs!(Need::Namespaces);
+    let (till, program, journal) = till_with_journal();
+    let service = run_with(&journal, &till, "");
+    service.wait_for("up", "comunicador");
+    let deaths = 5;
+    journal.flooded(|| {
+        for kills in 1..=deaths {
+            program.kill();
+            service.wait_for_restarts("comunicador", kills);
+        }
+    });
+    journal.wait_for("restarted", deaths.try_into().unwrap());
+    service.stop(Signal::SIGTERM);
+    journal.wait_for("shutdown", 1);
+    let messages = whole(&journal);
+    let downs = messages
+        .iter()
+        .filter(|message| message["MFE_EVENT"] == "down");
+    // It wasn't running at first.
+    assert_eq!(downs.count() as u64, deaths + 1, "{messages:#?}");
+}
+
+#[test]
+fn a_journal_that_is_full_at_the_start_has_the_start_later() {
     needs!(Need::Namespaces);
     let (till, program, journal) = till_with_journal();
     journal.fill();
@@ -441,8 +486,27 @@ fn a_journal_that_is_full_at_the_start_is_told_what_it_lacks() {
     kill_times(&program, 2);
     service.wait_for("restarted", "comunicador");
     assert!(journal.of_process("comunicador").is_empty());
-    let first = journal.wait_for("degraded", 1);
-    assert!(missing(&first["MESSAGE"]).unwrap() >= 4, "{first:#?}");
+    journal.wait_for("degraded", 1);
+    let messages = whole(&journal);
+    assert_eq!(messages[0]["MFE_EVENT"], "startup");
+    assert!(messages.len() > 4, "{messages:#?}");
+}
+
+#[test]
+fn what_a_full_journal_has_not_taken_at_the_end_is_said_on_stderr() {
+    needs!(Need::Namespaces);
+    let (till, program, journal) = till_with_journal();
+    let service = run_with(&journal, &till, "");
+    service.wait_for("up", "comunicador");
+    journal.fill();
+    kill_times(&program, 1);
+    service.wait_for_restarts("comunicador", 1);
+    let (exit, lines) = service.stop(Signal::SIGTERM);
+    assert!(exit.success());
+    let last = lines.last().unwrap();
+    let words =
+        "mfe-watchdog: the journal took no messages until the end of the service; the last ";
+    assert!(last.starts_with(words), "{lines:#?}");
 }
 
 #[test]

@@ -357,6 +357,52 @@ fn a_period_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_page_goes_to_what_is_no_file_without_replacing_it() {
+    let journal = Journal::scripted();
+    let (_, page) = journal.page();
+    let said = output(&mut journal.command(&["--html", "/dev/stdout"]));
+    assert_eq!((said.code(), said.stderr.as_str()), (0, ""));
+    assert_eq!(said.stdout.lines().next(), page.lines().next());
+    assert!(said.stdout.ends_with("</html>\n"), "{}", said.stdout);
+    assert!(std::path::Path::new("/dev/stdout").is_symlink());
+}
+
+/// A message that the watchdog has numbered, by whose number is known what is missing.
+fn numbered(seq: u64, mut fields: Value) -> Value {
+    fields["MFE_RUN"] = "0123456789abcdef0123456789abcdef".into();
+    fields["MFE_SEQ"] = seq.to_string().into();
+    fields
+}
+
+#[test]
+fn what_the_journal_has_lost_is_not_observed() {
+    let mut journal = Journal::new();
+    let event = |event: &str, pid: &str| json!({ "MFE_EVENT": event, "MFE_PROCESS": "comunicador", "MFE_PID": pid });
+    journal.add(10 * HOUR, numbered(1, json!({ "MFE_EVENT": "startup" })));
+    journal.add(10 * HOUR, numbered(2, event("adopted", "5")));
+    journal.add(8 * HOUR, numbered(3, event("unhealthy", "5")));
+    // The death of 5, and the start of another one.
+    journal.add(6 * HOUR, numbered(7, event("unhealthy", "6")));
+    journal.add(4 * HOUR, numbered(9, event("unhealthy", "6")));
+    journal.add(2 * HOUR, numbered(10, json!({ "MFE_EVENT": "shutdown" })));
+    let report = journal.json(&[]);
+    let gaps = process(&report, "comunicador")["not_observed"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let lost = gaps.iter().filter(|gap| gap["reason"] == "messages_lost");
+    let lost: Vec<_> = lost
+        .map(|gap| (journal.ago(&gap["from"]), journal.ago(&gap["to"])))
+        .collect();
+    assert_eq!(lost, [(8 * HOUR, 6 * HOUR)], "{report}");
+    let text = output(&mut journal.command(&[])).stdout;
+    assert!(
+        text.contains("messages of the watchdog are missing in the journal"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_said_and_leaves_nothing() {
     let journal = Journal::new();
     let failed = output(&mut journal.command(&["--html", "/nonexistent/report.html"]));

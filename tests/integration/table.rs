@@ -35,8 +35,12 @@ struct Entry {
     start_time: u64,
     exit_code: u32,
     namespace_pids: &'static str,
+    groups: String,
     uid: u32,
+    real_uid: Option<u32>,
     tracer: i32,
+    /// Whether a core dump of it is being written.
+    is_dumping: bool,
     exe: &'static str,
     cmdline: &'static [u8],
 }
@@ -50,8 +54,11 @@ impl Entry {
             start_time: 4711,
             exit_code: 0,
             namespace_pids: "77",
+            groups: "0".into(),
             uid: 0,
+            real_uid: None,
             tracer: 0,
+            is_dumping: false,
             exe: "/opt/x/program",
             cmdline: b"/opt/x/program\0",
         }
@@ -109,8 +116,10 @@ impl Tree {
         fs::create_dir(self.root().join(pid.to_string())).unwrap();
         self.write(&format!("{pid}/comm"), [&entry.comm[..], b"\n"].concat());
         let (state, threads, start) = (entry.state, entry.threads, entry.start_time);
+        // PF_RANDOMIZE and PF_SUPERPRIV, and PF_SIGNALED and PF_DUMPCORE.
+        let flags = 0x0040_0100 | if entry.is_dumping { 0x600 } else { 0 };
         let rest = format!(
-            ") {state} 1 {pid} {pid} 0 -1 4194560 103 0 0 0 1 2 0 0 20 0 {threads} 0 {start} \
+            ") {state} 1 {pid} {pid} 0 -1 {flags} 103 0 0 0 1 2 0 0 20 0 {threads} 0 {start} \
              2990080 210 18446744073709551615 1 2 3 4 5 0 0 0 0 0 0 0 17 1 0 0 0 0 0 1 2 3 4 5 6 \
              7 {}\n",
             entry.exit_code
@@ -118,9 +127,14 @@ impl Tree {
         let text = [format!("{pid} (").as_bytes(), &entry.comm, rest.as_bytes()].concat();
         self.write(&format!("{pid}/stat"), text);
         let status = format!(
-            "Name:\tescaped\nTgid:\t{pid}\nPid:\t{pid}\nTracerPid:\t{}\nUid:\t9\t{}\t9\t9\n\
-             NStgid:\t{2}\nNSpid:\t{2}\nThreads:\t{threads}\n",
-            entry.tracer, entry.uid, entry.namespace_pids
+            "Name:\tescaped\nTgid:\t{pid}\nPid:\t{pid}\nTracerPid:\t{}\nUid:\t{}\t{}\t9\t9\n\
+             Groups:\t{4} \nNStgid:\t{3}\nNSpid:\t{3}\nCoreDumping:\t{5}\nThreads:\t{threads}\n",
+            entry.tracer,
+            entry.real_uid.unwrap_or(entry.uid),
+            entry.uid,
+            entry.namespace_pids,
+            entry.groups,
+            u8::from(entry.is_dumping)
         );
         self.write(&format!("{pid}/status"), status);
         self.write(&format!("{pid}/cmdline"), entry.cmdline);
@@ -597,6 +611,153 @@ fn the_effective_user_counts() {
 }
 
 #[test]
+fn who_has_only_another_users_rights_is_refused_by_a_stricter_rule() {
+    let tree = Tree::new();
+    let mut link_to_su = Entry::new("Monitor").runs("/usr/bin/su", b"Monitor\0");
+    link_to_su.real_uid = Some(4_000_000_000);
+    tree.add(20, &link_to_su);
+    let of_root = Target {
+        user: User::find("root").unwrap(),
+        ..monitor()
+    };
+    let refused = tree.look_for(&of_root).unwrap().impostors;
+    assert_eq!(refused[0].difference, Difference::RealUser);
+    assert!(refused[0].difference.is_strict());
+    assert_eq!(refused[0].user, "4000000000 (euid root)");
+    let both = Target {
+        exe: with_exe("/opt/x/Monitor").exe,
+        ..of_root
+    };
+    let refused = tree.look_for(&both).unwrap().impostors;
+    assert_eq!(
+        refused[0].difference,
+        Difference::Exe,
+        "which was always so"
+    );
+    assert_eq!(tree.met(&monitor()), (vec![20], vec![]), "by name alone");
+}
+
+#[test]
+fn arguments_that_are_too_long_to_be_compared_are_refused_by_a_stricter_rule() {
+    let tree = Tree::new();
+    let mut long = b"java\0-jar\0monitor.jar\0".to_vec();
+    long.resize(70_000, b'x');
+    let java = Entry::new("Monitor").runs("/usr/lib/jvm/java", Vec::leak(long));
+    tree.add(20, &java);
+    let refused = tree.look_for(&with_cmdline("monitor[.]jar")).unwrap();
+    assert_eq!(refused.impostors[0].difference, Difference::LongCmdline);
+}
+
+#[test]
+fn a_long_list_of_groups_hides_no_namespace() {
+    let tree = Tree::new();
+    for (pid, namespace_pids) in [(20, "20"), (30, "30 1")] {
+        let mut entry = Entry::new("Monitor");
+        entry.namespace_pids = namespace_pids;
+        let groups: Vec<String> = (100_000..110_000).map(|group| group.to_string()).collect();
+        entry.groups = groups.join(" ");
+        tree.add(pid, &entry);
+    }
+    let sighting = tree.look_for(&monitor()).unwrap();
+    let alive: Vec<i32> = sighting.alive.iter().map(|alive| alive.id.pid).collect();
+    assert_eq!(alive, [20]);
+    assert_eq!(sighting.near[0].difference, Difference::Namespace);
+}
+
+#[test]
+fn a_crowd_is_counted() {
+    let tree = Tree::new();
+    for pid in 1000..1900 {
+        let mut entry = Entry::new("Monitor").runs("/home/x/Monitor", b"x\0");
+        entry.uid = 4_000_000_000;
+        tree.add(pid, &entry);
+    }
+    // The youngest of all.
+    let mut ours = Entry::new("Monitor");
+    ours.start_time += 1;
+    tree.add(2000, &ours);
+    let mut table = ProcessTable::new(tree.root());
+    let sighting = table.look(&monitor()).unwrap();
+    assert_eq!((sighting.alive.len(), sighting.more_alive), (64, 901 - 64));
+    assert!(
+        sighting.alive.iter().any(|alive| alive.id.pid == 2000),
+        "root's"
+    );
+    let known = [ProcessId {
+        pid: 1888,
+        start_time: 4711,
+    }];
+    let sighting = table.look_for(&monitor(), &known).unwrap();
+    assert!(sighting.alive.iter().any(|alive| alive.id == known[0]));
+    let sighting = table.look(&with_exe("/opt/x/*")).unwrap();
+    assert_eq!(sighting.alive.len(), 1);
+    assert_eq!(
+        (sighting.impostors.len(), sighting.more_impostors),
+        (16, 884)
+    );
+}
+
+#[test]
+fn many_long_arguments_are_judged_once_and_in_slices() {
+    let tree = Tree::new();
+    let long = Vec::leak(format!("java\0{}", "x".repeat(60_000)).into_bytes());
+    for pid in 1000..1020 {
+        tree.add(pid, &Entry::new("Monitor").runs("/usr/lib/jvm/java", long));
+    }
+    let target = with_cmdline("monitor[.]jar");
+    let mut table = ProcessTable::new(tree.root());
+    let mut slices = 0;
+    let sighting = loop {
+        match table.look_for(&target, &[]) {
+            Err(error) if error.is_unfinished() => slices += 1,
+            looked => break looked.unwrap(),
+        }
+        assert!(slices < 30, "there is no progress");
+    };
+    assert!(slices > 5, "{slices} slices");
+    assert_eq!(sighting.impostors.len(), 16);
+    // Nothing about them has changed: they aren't read again.
+    for pid in 1000..1020 {
+        tree.remove(&format!("{pid}/cmdline"));
+    }
+    let again = table.look_for(&target, &[]).unwrap();
+    assert_eq!(again.impostors, sighting.impostors);
+    // One becomes another program: its arguments lie elsewhere.
+    let stat = fs::read_to_string(tree.root().join("1000/stat")).unwrap();
+    tree.write("1000/cmdline", b"java\0-jar\0monitor.jar\0");
+    tree.write(
+        "1000/stat",
+        stat.replace(" 1 2 3 4 5 6 7 ", " 1 2 3 44 5 6 7 "),
+    );
+    let alive = table.look_for(&target, &[]).unwrap().alive;
+    assert_eq!(alive.len(), 1);
+}
+
+#[test]
+fn a_doubt_about_one_process_ends_within_seconds() {
+    let tree = Tree::new();
+    tree.add(20, &Entry::new("Monitor").runs("/usr/lib/jvm/java", b""));
+    let mut stranger = Entry::new("Monitor").runs("/usr/lib/jvm/java", b"");
+    stranger.uid = 1000;
+    tree.add(30, &stranger);
+    let target = with_cmdline("monitor[.]jar");
+    let mut table = ProcessTable::new(tree.root());
+    assert!(
+        table.look_for(&target, &[]).is_err(),
+        "it may become the program"
+    );
+    let sighting = eventually("the doubt is over", || table.look_for(&target, &[]).ok());
+    let differences: Vec<_> = sighting
+        .impostors
+        .iter()
+        .map(|impostor| impostor.difference)
+        .collect();
+    assert_eq!(differences, [Difference::Unreadable; 2]);
+    tree.write("20/cmdline", b"java\0-jar\0monitor.jar\0");
+    assert_eq!(table.look_for(&target, &[]).unwrap().alive.len(), 1);
+}
+
+#[test]
 fn who_is_of_another_section_is_no_impostor() {
     let tree = Tree::new();
     let java = |cmdline| Entry::new("Monitor").runs("/usr/lib/jvm/java", cmdline);
@@ -743,10 +904,13 @@ fn who_can_work_and_who_cannot() {
         (25, 't', 7, RunState::Running),
         (26, 'D', 0, RunState::Running),
         (27, 'D', 7, RunState::Running),
+        (28, 'D', 0, RunState::Dumping),
+        (29, 'S', 0, RunState::Dumping),
     ];
-    for (pid, state, tracer, _) in states {
+    for (pid, state, tracer, can_work) in states {
         let mut entry = Entry::new("Monitor").state(state, 1);
         entry.tracer = tracer;
+        entry.is_dumping = can_work == RunState::Dumping;
         tree.add(pid, &entry);
     }
     let expected = states.map(|(pid, _, _, state)| (pid, state));

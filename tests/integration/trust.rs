@@ -2,6 +2,7 @@
 //! for; at the start, at each reload and by `check`.
 
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ fn what_everybody_can_change_is_named_with_what_mends_it() {
         &vendor.script,
         &[
             &format!("{path} can be changed by everybody (mode 0777); "),
-            &format!("mend it with: chmod go-w {path}\n"),
+            &format!(" done' sh {path}\n"),
         ],
     );
     // As `chmod 777 -R /opt/sefaz` leaves it.
@@ -118,8 +119,8 @@ fn what_everybody_can_change_is_named_with_what_mends_it() {
     vendor.assert_warned(
         &vendor.script,
         &[
-            &format!("{top} can be changed by everybody (mode 0777) (and 2 more on the way to it)"),
-            &format!("mend it with: chmod go-w {top} {path} {script}\n"),
+            &format!("{top} can be changed by everybody (mode 0777) (and 2 more)"),
+            &format!(" done' sh {top} {path} 0755 {script}\n"),
         ],
     );
 }
@@ -133,11 +134,138 @@ fn the_command_that_mends_it_does() {
     let script = odd.join("a b.sh");
     fs::write(&script, "").unwrap();
     set_mode(&script, 0o766);
-    let stderr = vendor.check(&script).stderr;
-    let (_, command) = stderr.trim_end().split_once("mend it with: ").unwrap();
-    let mended = output(std::process::Command::new("sh").args(["-c", command]));
-    assert_eq!(mended.code(), 0, "{}", mended.stderr);
+    let mut open = File::options().append(true).open(&script).unwrap();
+    mend(&vendor.check(&script).stderr);
     vendor.assert_safe(&script);
+    open.write_all(b"exit 7\n").unwrap();
+    assert_eq!(fs::read_to_string(&script).unwrap(), "", "the old file");
+}
+
+/// Runs the command that a warning ends with, as the user that runs this test instead of root.
+fn mend(warning: &str) {
+    let (_, command) = warning.trim_end().split_once("this fixes it: ").unwrap();
+    let me = rustix::process::geteuid().as_raw();
+    let command = command.replace(" root ", &format!(" {me} "));
+    let script = format!("sudo() {{ \"$@\"; }}\n{command}");
+    let mended = output(std::process::Command::new("sh").args(["-c", &script]));
+    assert_eq!(mended.code(), 0, "{command}: {}", mended.stderr);
+}
+
+/// What a script runs in turn, with the mode of each.
+#[test]
+fn what_a_program_runs_in_turn_counts_too() {
+    let vendor = Vendor::new();
+    let library = vendor.till.path().join("drs");
+    fs::create_dir(&library).unwrap();
+    set_mode(&library, 0o755);
+    let beside = vendor.folder.join("Program");
+    let elsewhere = vendor.till.path().join("other.sh");
+    let interpreter = vendor.till.path().join("sh");
+    let loaded = library.join("lib.so");
+    let data = vendor.folder.join("data");
+    for (file, text) in [
+        (&beside, "\u{7f}ELF"),
+        (&elsewhere, "#!/bin/sh\n"),
+        (&interpreter, "\u{7f}ELF"),
+        (&loaded, "\u{7f}ELF"),
+        (&data, "what the cashier's program writes"),
+    ] {
+        fs::write(file, text).unwrap();
+        set_mode(file, 0o755);
+    }
+    set_mode(&data, 0o777);
+    let script = format!(
+        "#!/usr/bin/env -S {}\nexport LD_LIBRARY_PATH={}\n{} &\n",
+        interpreter.display(),
+        library.display(),
+        elsewhere.display()
+    );
+    fs::write(&vendor.script, script).unwrap();
+    vendor.assert_safe(&vendor.script);
+    for (path, mode) in [
+        (&beside, 0o777),
+        (&elsewhere, 0o775),
+        (&interpreter, 0o722),
+        (&loaded, 0o666),
+        (&library, 0o777),
+        (&library, 0o1777),
+    ] {
+        let is_roots_group = fs::metadata(path).unwrap().gid() == 0;
+        if mode == 0o775 && is_roots_group {
+            chown(path, None, Some(1234)).unwrap();
+        }
+        let before = fs::metadata(path).unwrap().mode();
+        set_mode(path, mode);
+        let stderr = vendor.check(&vendor.script).stderr;
+        let words = format!(
+            "somebody other than root could change what {} runs in turn: {} can be changed",
+            vendor.script.display(),
+            path.display()
+        );
+        assert!(stderr.contains(&words), "{stderr}");
+        if mode == 0o1777 {
+            assert!(stderr.contains("; move "), "{stderr}");
+            set_mode(path, before);
+        } else {
+            mend(&stderr);
+        }
+        vendor.assert_safe(&vendor.script);
+    }
+}
+
+#[test]
+fn the_configuration_counts_too() {
+    let vendor = Vendor::new();
+    let config = vendor.till.config();
+    let text = |refuse: bool| {
+        let section = section("comunicador", "MfeNobody", &vendor.script);
+        format!("refuse_unsafe_commands = {refuse}\n{section}")
+    };
+    let check = |lang: &str| {
+        let mut check = mfe_watchdog();
+        output(
+            check
+                .arg("check")
+                .arg("--config")
+                .arg(&config)
+                .env("LANG", lang),
+        )
+    };
+    vendor.till.configure(&text(false));
+    set_mode(&config, 0o666);
+    let warned = check("C");
+    assert_eq!(warned.code(), 0);
+    let file = config.display();
+    let begin = format!(
+        "{file}: warning: somebody other than root could change this file, which says what root \
+         runs: {file} can be changed by everybody (mode 0666); "
+    );
+    assert!(warned.stderr.starts_with(&begin), "{}", warned.stderr);
+    let ours = check("pt_BR.UTF-8").stderr;
+    assert!(ours.contains("alterar este arquivo"), "{ours}");
+    assert!(ours.contains("para corrigir: sudo sh -c "), "{ours}");
+    let mut relative = mfe_watchdog();
+    relative.args([
+        "check",
+        "--config",
+        config.file_name().unwrap().to_str().unwrap(),
+    ]);
+    let relative = output(relative.current_dir(config.parent().unwrap())).stderr;
+    assert!(relative.contains("could change this file"), "{relative}");
+    let mut open = File::options().append(true).open(&config).unwrap();
+    mend(&warned.stderr);
+    open.write_all(b"interval = \"1s\"\n").unwrap();
+    assert_eq!(check("C").stderr, "");
+    assert_eq!(fs::metadata(&config).unwrap().mode() & 0o777, 0o644);
+
+    vendor.till.configure(&text(true));
+    assert_eq!(check("C").code(), 0);
+    set_mode(vendor.till.path(), 0o777);
+    let refused = check("C");
+    set_mode(vendor.till.path(), 0o755);
+    assert_eq!(refused.code(), 78, "{}", refused.stderr);
+    let begin = format!("{file}: somebody other than root could change this file");
+    assert!(refused.stderr.starts_with(&begin), "{}", refused.stderr);
 }
 
 #[test]
@@ -149,7 +277,7 @@ fn groups_other_than_roots_count() {
     set_mode(&vendor.script, 0o775);
     if is_root() {
         let words = "can be changed by the group 1234 (mode 0775)";
-        vendor.assert_warned(&vendor.script, &[words, "chmod go-w"]);
+        vendor.assert_warned(&vendor.script, &[words, "; this fixes it: "]);
         chown(&vendor.script, None, Some(0)).unwrap();
         vendor.assert_safe(&vendor.script);
     } else {
@@ -190,7 +318,7 @@ fn whoever_an_access_control_list_lets_write_counts() {
     };
     set(7);
     let words = "can be changed by whoever its access control list says (mode 0775)";
-    vendor.assert_warned(&vendor.script, &[words, "chmod go-w"]);
+    vendor.assert_warned(&vendor.script, &[words, "; this fixes it: "]);
     set(5);
     vendor.assert_safe(&vendor.script);
     set(7);
@@ -209,7 +337,7 @@ fn owners_other_than_root_count() {
         &vendor.script,
         &[
             &format!("{path} belongs to the user 54321; "),
-            &format!("mend it with: chown -h root {path}\n"),
+            &format!(" done' sh {path}\n"),
         ],
     );
     chown(&vendor.folder, Some(0), None).unwrap();
@@ -224,7 +352,7 @@ fn owners_other_than_root_count() {
     chown(&vendor.script, Some(user.uid), None).unwrap();
     vendor.assert_warned(
         &vendor.script,
-        &["start.sh belongs to nobody; mend it with: chown"],
+        &["start.sh belongs to nobody; ", "; this fixes it: "],
     );
 }
 
@@ -263,7 +391,10 @@ fn of_a_program_that_is_not_there_the_folders_count() {
     set_mode(&vendor.folder, 0o1777);
     vendor.assert_warned(
         &missing,
-        &["cco can be changed by everybody (mode 1777); move it to where only root can write"],
+        &[
+            "cco can be changed by everybody (mode 1777); move ",
+            "start.sh to where only root can write",
+        ],
     );
 }
 

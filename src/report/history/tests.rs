@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::order::{Order, Written};
 use super::*;
 
 const SECOND: u64 = 1_000_000;
@@ -43,6 +44,7 @@ fn of(kind: Kind, process: Option<&str>) -> Event {
         pid: PID,
         kind,
         process: process.map(str::to_owned),
+        process_pid: None,
         cause: None,
         outage: None,
     }
@@ -50,12 +52,12 @@ fn of(kind: Kind, process: Option<&str>) -> Event {
 
 fn said(at: Moment, kind: Kind) -> Entry {
     let sign = Sign::Event(of(kind, None));
-    Entry { at, sign }
+    signed(at, sign)
 }
 
 fn told(at: Moment, kind: Kind) -> Entry {
     let sign = Sign::Event(of(kind, Some("a")));
-    Entry { at, sign }
+    signed(at, sign)
 }
 
 fn down(at: Moment, cause: &str) -> Entry {
@@ -64,7 +66,7 @@ fn down(at: Moment, cause: &str) -> Entry {
         ..of(Kind::Down, Some("a"))
     };
     let sign = Sign::Event(event);
-    Entry { at, sign }
+    signed(at, sign)
 }
 
 fn restarted(at: Moment, outage_ms: u64) -> Entry {
@@ -74,18 +76,27 @@ fn restarted(at: Moment, outage_ms: u64) -> Entry {
         ..of(Kind::Restarted, Some("a"))
     };
     let sign = Sign::Event(event);
-    Entry { at, sign }
+    signed(at, sign)
 }
 
 fn signed(at: Moment, sign: Sign) -> Entry {
-    Entry { at, sign }
+    Entry {
+        at,
+        number: None,
+        sign,
+    }
 }
 
 fn running() -> Running {
     Running {
         pid: PID,
-        watched: Some(vec!["a".into()]),
+        watched: Some(watching("a", Present::Unknown)),
+        latest: None,
     }
+}
+
+fn watching(key: &str, present: Present) -> BTreeMap<String, Present> {
+    BTreeMap::from([(key.to_owned(), present)])
 }
 
 /// What is known of the last `period` seconds before `now`.
@@ -111,6 +122,7 @@ fn intervals(past: &Past) -> Vec<(i64, char)> {
                 State::NotObserved(Reason::Unknown) => '?',
                 State::NotObserved(Reason::ClockAhead) => 'c',
                 State::NotObserved(Reason::Removed) => 'r',
+                State::NotObserved(Reason::Lost) => 'l',
             };
             (from / 1_000_000, letter)
         })
@@ -360,7 +372,7 @@ fn a_process_that_a_reload_has_removed_is_no_longer_observed() {
         said(at(100), Kind::Reloaded),
     ];
     let without = Running {
-        watched: Some(vec!["b".into()]),
+        watched: Some(watching("b", Present::Unknown)),
         ..running()
     };
     let of_period = |running: Option<&Running>| past(&entries, at(200), 199, running);
@@ -410,6 +422,310 @@ fn an_outage_in_a_pause_is_one_and_is_known_as_that() {
     assert_eq!(in_pause, [true, true, false]);
 }
 
+/// The pid that a process has had.
+fn with_pid(mut entry: Entry, pid: i32) -> Entry {
+    if let Sign::Event(event) = &mut entry.sign {
+        event.process_pid = Some(pid);
+    }
+    entry
+}
+
+/// The entries with the numbers of one run, without those of these numbers.
+fn numbered(entries: Vec<Entry>, missing: &[u64]) -> Vec<Entry> {
+    let numbered = entries.into_iter().zip(1..).map(|(mut entry, seq)| {
+        entry.number = Some(Number { run: 9, seq });
+        entry
+    });
+    let is_there = |entry: &Entry| {
+        let number = entry.number.map(|number| number.seq);
+        number.is_none_or(|seq| !missing.contains(&seq))
+    };
+    numbered.filter(is_there).collect()
+}
+
+/// The watchdog that runs now, which has sent so many messages and sees the process like this.
+fn sent(seq: u64, present: Present) -> Running {
+    Running {
+        watched: Some(watching("a", present)),
+        latest: Some(Number { run: 9, seq }),
+        ..running()
+    }
+}
+
+/// A process that died twice, and was unwell once in between.
+fn two_deaths() -> Vec<Entry> {
+    vec![
+        said(at(0), Kind::Startup),
+        with_pid(told(at(1), Kind::Up), 5),
+        with_pid(down(at(100), "killed"), 5),
+        told(at(100), Kind::Starting),
+        with_pid(restarted(at(110), 10_000), 6),
+        with_pid(told(at(150), Kind::Unhealthy), 6),
+        with_pid(down(at(200), "killed"), 6),
+        with_pid(restarted(at(220), 20_000), 7),
+    ]
+}
+
+#[test]
+fn where_messages_are_missing_nothing_is_claimed_but_what_the_others_prove() {
+    let whole = [(1, 'u'), (100, 'd'), (110, 'u'), (200, 'd'), (220, 'u')];
+    let of = |missing: &[u64]| {
+        let entries = numbered(two_deaths(), missing);
+        let running = sent(8, Present::Up(vec![7]));
+        intervals(&past(&entries, at(300), 299, Some(&running)))
+    };
+    assert_eq!(of(&[]), whole);
+    assert_eq!(of(&[4]), whole, "the measured outage begins where it did");
+    // The first death is missing, and the next message says that another pid has been running since.
+    assert_eq!(
+        of(&[3, 4, 5]),
+        [(1, 'l'), (150, 'u'), (200, 'd'), (220, 'u')]
+    );
+    // What was measured is known all the same.
+    assert_eq!(
+        of(&[3, 4]),
+        [(1, 'l'), (100, 'd'), (110, 'u'), (200, 'd'), (220, 'u')]
+    );
+    assert_eq!(of(&[6]), whole, "the same pid before and after");
+    // Nothing says when it was back from the first death.
+    assert_eq!(
+        of(&[5]),
+        [(1, 'u'), (100, 'l'), (150, 'u'), (200, 'd'), (220, 'u')]
+    );
+    assert_eq!(of(&[5, 6]), [(1, 'u'), (100, 'l'), (200, 'd'), (220, 'u')]);
+    // The service says itself that there was more, and that it runs.
+    assert_eq!(of(&[8]), [(1, 'u'), (100, 'd'), (110, 'u'), (200, 'l')]);
+    assert_eq!(of(&[7, 8]), [(1, 'u'), (100, 'd'), (110, 'u'), (150, 'l')]);
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_known_by_what_the_service_has_published() {
+    let begin = || two_deaths()[..2].to_vec();
+    let of = |seq: u64, present: Present| {
+        let entries = numbered(begin(), &[]);
+        intervals(&past(&entries, at(300), 299, Some(&sent(seq, present))))
+    };
+    assert_eq!(of(2, Present::Down), [(1, 'u')], "it is to be told");
+    assert_eq!(of(4, Present::Up(vec![5])), [(1, 'u')], "all the time");
+    assert_eq!(of(4, Present::Up(vec![6])), [(1, 'l')]);
+    assert_eq!(of(4, Present::Down), [(1, 'l')]);
+    // What was missing earlier is known to have been over since.
+    let entries = numbered(
+        [
+            begin(),
+            vec![signed(at(50), Sign::Alive), signed(at(90), Sign::Alive)],
+        ]
+        .concat(),
+        &[3],
+    );
+    let of = |present: Present| intervals(&past(&entries, at(300), 299, Some(&sent(4, present))));
+    assert_eq!(of(Present::Up(vec![5])), [(1, 'u')]);
+    assert_eq!(of(Present::Up(vec![6])), [(1, 'l'), (90, 'u')]);
+    assert_eq!(of(Present::Down), [(1, 'l'), (90, 'd')]);
+    assert_eq!(of(Present::Unknown), [(1, 'l')]);
+}
+
+#[test]
+fn what_is_there_twice_counts_once() {
+    let entries = numbered(two_deaths(), &[]);
+    let twice = [&entries[..4], &entries[2..]].concat();
+    let running = sent(8, Present::Up(vec![7]));
+    let of = |entries: &[Entry]| past(entries, at(300), 299, Some(&running));
+    assert_eq!(of(&twice), of(&entries));
+    assert_eq!(a(&of(&twice)).restarts, 2);
+}
+
+#[test]
+fn a_run_that_another_one_follows_without_its_end_is_believed_as_far_as_it_spoke() {
+    let mut again = [said(at(200), Kind::Startup), told(at(201), Kind::Adopted)];
+    for (entry, seq) in again.iter_mut().zip(1..) {
+        entry.number = Some(Number { run: 10, seq });
+    }
+    let begin = numbered(two_deaths()[..2].to_vec(), &[]);
+    let entries = [&begin[..], &[signed(at(150), Sign::Alive)], &again].concat();
+    let past = past(&entries, at(300), 300, Some(&running()));
+    assert_eq!(intervals(&past), [(0, '-'), (1, 'n'), (201, 'u')]);
+}
+
+#[test]
+fn a_run_that_was_stopped_and_does_not_say_so_has_lost_its_last_words() {
+    let begin = || [&two_deaths()[..2], &[signed(at(50), Sign::Alive)]].concat();
+    let of = |entries: Vec<Entry>, sign: Sign| {
+        let entries = [entries, vec![signed(at(200), sign)]].concat();
+        intervals(&past(&entries, at(300), 299, None))
+    };
+    assert_eq!(
+        of(numbered(begin(), &[]), Sign::Stopped),
+        [(1, 'u'), (50, 'n')]
+    );
+    let crashed = [(1, 'u'), (200, 'n')];
+    assert_eq!(of(numbered(begin(), &[]), Sign::Ended), crashed);
+    assert_eq!(of(begin(), Sign::Stopped), crashed, "it had no numbers");
+    let shutdown = [begin(), vec![said(at(199), Kind::Shutdown)]].concat();
+    assert_eq!(
+        of(numbered(shutdown, &[]), Sign::Stopped),
+        [(1, 'u'), (199, 'n')]
+    );
+}
+
+#[test]
+fn a_machine_that_sleeps_while_messages_are_lost_has_slept() {
+    let entries = numbered(
+        vec![
+            said(at(0), Kind::Startup),
+            with_pid(told(at(1), Kind::Up), 5),
+            said(at(2), Kind::HookFailed),
+            with_pid(told(ahead(110, 3600), Kind::Unhealthy), 5),
+        ],
+        &[3],
+    );
+    let running = sent(4, Present::Up(vec![5]));
+    let past = past(&entries, ahead(200, 3600), 3799, Some(&running));
+    assert_eq!(intervals(&past), [(1, 'u'), (110, 'c'), (3710, 'u')]);
+}
+
+/// How a process really was: whether it was up, from each second on, and what the watchdog said of it.
+#[derive(Debug)]
+struct Truth {
+    states: Vec<(u64, bool)>,
+    entries: Vec<Entry>,
+    /// Up to when it goes.
+    end: u64,
+    pid: Option<i32>,
+}
+
+/// A history of lives and outages, with other messages among them.
+fn truth() -> impl Strategy<Value = Truth> {
+    let life = (1..200_u64, 1..50_u64, any::<bool>(), any::<bool>(), 0..3_u8);
+    (proptest::collection::vec(life, 1..12), any::<bool>()).prop_map(|(lives, ends_down)| {
+        let mut truth = Truth {
+            states: vec![(1, true)],
+            entries: vec![
+                said(at(0), Kind::Startup),
+                with_pid(told(at(1), Kind::Up), 1),
+            ],
+            end: 1,
+            pid: Some(1),
+        };
+        let count = lives.len();
+        for (index, (life, outage, is_failing, is_told_twice, other)) in
+            lives.into_iter().enumerate()
+        {
+            let pid = i32::try_from(index).unwrap() + 1;
+            let entries = &mut truth.entries;
+            let died = truth.end + life;
+            match other {
+                1 => entries.push(said(at(truth.end), Kind::HookFailed)),
+                2 => entries.push(with_pid(told(at(died - 1), Kind::Unhealthy), pid)),
+                _ => {}
+            }
+            entries.push(with_pid(down(at(died), "killed"), pid));
+            truth.states.push((died, false));
+            if is_told_twice {
+                entries.push(told(at(died), Kind::Starting));
+            }
+            if is_failing {
+                entries.push(told(at(died + outage / 2), Kind::StartFailed));
+            }
+            truth.pid = None;
+            truth.end = died + outage;
+            if index + 1 < count || !ends_down {
+                entries.push(with_pid(restarted(at(truth.end), outage * 1000), pid + 1));
+                truth.states.push((truth.end, true));
+                truth.pid = Some(pid + 1);
+            }
+        }
+        truth.end += 10;
+        truth
+    })
+}
+
+/// Whether it really was up in the second that begins then.
+fn was_up(truth: &Truth, second: u64) -> bool {
+    let state = truth.states.iter().rev().find(|(from, _)| *from <= second);
+    state.is_some_and(|(_, up)| *up)
+}
+
+/// The watchdog as it is at the end.
+fn at_the_end(truth: &Truth) -> Running {
+    let present = truth
+        .pid
+        .map_or(Present::Down, |pid| Present::Up(vec![pid]));
+    sent(truth.entries.len() as u64, present)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_missing_nothing_false_is_told(
+        truth in truth(),
+        missing in proptest::collection::vec(any::<bool>(), 80),
+    ) {
+        let missing: Vec<u64> = missing.into_iter().zip(1..).filter_map(|(is_missing, seq)| {
+            // What begins the run.
+            (is_missing && seq > 2).then_some(seq)
+        }).collect();
+        let entries = numbered(truth.entries.clone(), &missing);
+        let past = past(&entries, at(truth.end), truth.end - 1, Some(&at_the_end(&truth)));
+        for interval in &a(&past).intervals {
+            let from = (interval.from - BEGIN) / SECOND;
+            let to = (interval.to - BEGIN) / SECOND;
+            for second in from..to {
+                match interval.state {
+                    State::Up => prop_assert!(was_up(&truth, second), "up at {second}: {past:?}"),
+                    State::Down(_) => prop_assert!(!was_up(&truth, second), "down at {second}: {past:?}"),
+                    State::NotObserved(reason) => prop_assert_eq!(reason, Reason::Lost),
+                }
+            }
+        }
+        if missing.iter().all(|seq| *seq > truth.entries.len() as u64) {
+            let told: Vec<bool> = intervals(&past).iter().map(|(_, letter)| *letter == 'u').collect();
+            let were: Vec<bool> = truth.states.iter().map(|(_, up)| *up).collect();
+            prop_assert_eq!(told, were, "all of it is known");
+        }
+    }
+
+    #[test]
+    fn what_comes_late_is_told_as_what_comes_in_time(
+        truth in truth(),
+        floods in proptest::collection::vec((0..2000_u64, 0..500_u64), 0..5),
+        suspended in 0..1000_u64,
+    ) {
+        let entries = numbered(truth.entries.clone(), &[]);
+        let running = at_the_end(&truth);
+        let end = at(truth.end + 2000);
+        let expected = past(&entries, end, truth.end + 1999, Some(&running));
+        // Somebody else's messages get through, and the first one of ours.
+        let mut written: Vec<(u64, Written)> = (0..truth.end + 1000).step_by(7).map(|second| {
+            let entry = signed(at(second), Sign::Alive);
+            (second, Written { entry, happened: None })
+        }).collect();
+        for entry in entries {
+            let happened = (entry.at.wall - BEGIN) / SECOND;
+            let flood = floods.iter().filter(|(from, length)| {
+                (*from..from + length).contains(&happened) && happened > 0
+            });
+            let sent = flood.map(|(from, length)| from + length).max().unwrap_or(happened);
+            let boot_time = entry.at.monotonic + suspended * SECOND;
+            let entry = Entry { at: at(sent), ..entry };
+            written.push((sent, Written { entry, happened: Some(boot_time) }));
+        }
+        // None overtakes another.
+        let mut latest = 0;
+        for (sent, written) in written.iter_mut().filter(|(_, written)| written.happened.is_some()) {
+            latest = latest.max(*sent);
+            *sent = latest;
+            written.entry.at = at(latest);
+        }
+        written.sort_by_key(|(sent, _)| *sent);
+        let mut order = Order::default();
+        for (_, written) in written {
+            order.add(written);
+        }
+        let entries: Vec<Entry> = order.rest().collect();
+        prop_assert_eq!(past(&entries, end, truth.end + 1999, Some(&running)), expected);
+    }
+}
+
 /// One step of a history: how much the clocks advance, whether a boot is new, and what is said.
 fn step() -> impl Strategy<Value = (u64, i64, bool, Sign)> {
     let kinds = proptest::sample::select(Kind::ALL.to_vec());
@@ -443,7 +759,7 @@ proptest! {
                 moment.boot += 1;
                 moment.monotonic = 0;
             }
-            entries.push(Entry { at: moment, sign });
+            entries.push(signed(moment, sign));
         }
         let now = Moment {
             wall: moment.wall.saturating_add_signed(end * 1_000_000),

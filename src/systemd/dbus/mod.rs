@@ -25,6 +25,15 @@ use message::{Malformed, length};
 
 use crate::text::phrase::{Phrase, phrase};
 
+/// Takes the message apart that begins with these bytes, as one that has come: says how long it is, and how
+/// many values it has. `None` if it isn't whole, or can't be understood.
+#[must_use]
+pub fn take_apart(bytes: &[u8]) -> Option<(usize, usize)> {
+    let length = length(bytes).ok().flatten()?;
+    let message = Message::parse(bytes.get(..length)?).ok()?;
+    Some((length, message.values().count()))
+}
+
 /// Where systemd can be spoken to.
 #[derive(Debug, Clone)]
 pub(crate) struct Sockets {

@@ -1,10 +1,14 @@
-//! Any bytes as one of the files that /proc has. The first line of the input names the file.
+//! Any bytes as one of the files that /proc has, or as where a process's link to its program leads. The first
+//! line of the input names the file.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use mfe_watchdog::proc::{
-    CmdlinePattern, ProcessId, ProcessName, ProcessTable, Target, listening, running,
+    CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, Target, listening, running,
 };
 use mfe_watchdog::sys::user::User;
 
@@ -41,7 +45,32 @@ pub fn run(data: &[u8]) {
     thread_local! {
         static ROOT: tempfile::TempDir = tree();
     }
-    ROOT.with(|root| look(root.path(), file, content));
+    ROOT.with(|root| {
+        if file == b"exe" {
+            leads_to(root.path(), content);
+        } else {
+            look(root.path(), file, content);
+        }
+    });
+}
+
+/// Looks for a program by its path, while the process's link leads there. The tree has no such link else,
+/// as a thread of the kernel's hasn't.
+fn leads_to(root: &Path, target: &[u8]) {
+    let link = root.join(PID.to_string()).join("exe");
+    // What no link can lead to is no link.
+    let _ = symlink(OsStr::from_bytes(target), &link);
+    let wanted = Target {
+        exe: Some(ExePattern::new("/opt/sefaz/cco/bin/*").expect("a pattern")),
+        ..self::target()
+    };
+    if let Ok(sighting) = ProcessTable::new(root).look(&wanted) {
+        let is_wanted = target.starts_with(b"/opt/sefaz/cco/bin/");
+        assert!(is_wanted || sighting.alive.is_empty(), "{sighting:?}");
+    }
+    let listed = running(root).expect("the table is there");
+    assert!(listed.len() <= 2, "{listed:?}");
+    let _ = fs::remove_file(link);
 }
 
 fn target() -> Target {

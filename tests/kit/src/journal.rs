@@ -7,6 +7,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::command::in_mount_namespace;
 use crate::till::Till;
@@ -18,8 +20,14 @@ const SETUP: &str = "mount -t tmpfs none /run\n\
                      mount --bind \"$JOURNAL\" /run/systemd/journal\n\
                      unset JOURNAL";
 
-/// What other people's messages say.
-pub const FILLER: &str = "something else";
+/// What other people's messages are.
+const FILLER: &[u8] = b"MESSAGE=something else\n";
+
+/// So many of them flood the journal.
+const FLOODERS: usize = 4;
+
+/// So many messages are read in one go: in a flood there is always another one.
+const READ_MAX: usize = 10_000;
 
 /// So many that the queue is full before the last one has reached the limit that each has.
 const OTHERS: usize = 20;
@@ -60,14 +68,42 @@ impl Journal {
         fill(&self.directory.join("socket")).unwrap();
     }
 
-    /// Everything it was sent so far.
+    /// Has others send messages, each the next one as soon as its last one is taken, until `work` is done.
+    /// All of it is read meanwhile.
+    pub fn flooded<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let socket = self.directory.join("socket");
+        let is_over = AtomicBool::new(false);
+        let flood = || {
+            let flooder = UnixDatagram::unbound().unwrap();
+            flooder.connect(&socket).unwrap();
+            while !is_over.load(Ordering::Relaxed) {
+                flooder.send(FILLER).unwrap();
+            }
+        };
+        thread::scope(|scope| {
+            let flooders: Vec<_> = (0..FLOODERS).map(|_| scope.spawn(flood)).collect();
+            let work = scope.spawn(work);
+            // They wait for room, so there is a reader until the last one has gone.
+            while flooders.iter().any(|flooder| !flooder.is_finished()) {
+                is_over.store(work.is_finished(), Ordering::Relaxed);
+                self.messages();
+            }
+            work.join().unwrap()
+        })
+    }
+
+    /// Everything it was sent so far, but for other people's messages.
     pub fn messages(&self) -> Vec<Entry> {
         let mut messages = self.entries.lock().unwrap();
         let mut datagram = vec![0; 1 << 20];
-        while let Ok(length) = self.socket.recv(&mut datagram) {
+        for _ in 0..READ_MAX {
+            let Ok(length) = self.socket.recv(&mut datagram) else {
+                break;
+            };
             // With an empty one a client asks whether anybody is there; journald drops it.
-            if length > 0 {
-                messages.push(parse(&datagram[..length]));
+            let message = &datagram[..length];
+            if length > 0 && message != FILLER {
+                messages.push(parse(message));
             }
         }
         messages.clone()
@@ -94,12 +130,11 @@ impl Journal {
 
 /// Sends to a journal's socket until it takes no more.
 pub fn fill(socket: &Path) -> io::Result<()> {
-    let message = format!("MESSAGE={FILLER}\n");
     for _ in 0..OTHERS {
         let other = UnixDatagram::unbound()?;
         other.set_nonblocking(true)?;
         other.connect(socket)?;
-        while other.send(message.as_bytes()).is_ok() {}
+        while other.send(FILLER).is_ok() {}
     }
     Ok(())
 }

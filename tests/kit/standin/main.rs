@@ -1,7 +1,7 @@
 //! The one stand-in for the vendor's closed programs: it notes that it was started and stays, and
 //! does nothing else unless it is asked to. It has the name of the file it is started as.
 //!
-//! `NAME [DIRECTORY [MODE]]` appends the line `PID NANOSECONDS`, when it began since 1970, to
+//! `NAME [DIRECTORY [MODE [COUNT [LENGTH]]]]` appends the line `PID NANOSECONDS`, when it began since 1970, to
 //! `DIRECTORY/NAME.starts` (which may be a FIFO) as its first act, and ends by itself once that file
 //! is gone, so that no failed test leaves it behind. Without a directory it notes nothing.
 //!
@@ -12,11 +12,17 @@
 //! | `large` | holds 4 MiB of memory |
 //! | `talk` | says something ten times a second, whoever listens |
 //! | `rename` | takes the name that is in `DIRECTORY/PID.name`, once there is such a file |
+//! | `many` | begins with COUNT children like itself, each with an argument of LENGTH bytes |
+//! | `churn` | the same, and puts another one in the place of each of them, twenty a second |
+//! | `deep` | becomes a program of its name whose path is too long to be told |
 
+use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +36,8 @@ fn main() {
     let program = arguments.next().expect("a name");
     let directory = arguments.next();
     let mode = arguments.next().unwrap_or_default();
+    let mut number = || arguments.next()?.to_str()?.parse().ok();
+    let (count, length) = (number().unwrap_or(1), number().unwrap_or(0));
     let directory = directory.as_deref().map(Path::new);
     let starts = directory.map(|directory| {
         let mut name = Path::new(&program).file_name().expect("a name").to_owned();
@@ -46,6 +54,18 @@ fn main() {
             .expect("the child can't be started");
         thread::spawn(move || child.wait());
     }
+    if mode == "deep" {
+        become_deep(&program, directory.expect("usage: NAME DIRECTORY deep"));
+    }
+    let like_itself = || {
+        let mut command = Command::new(&program);
+        command.args(directory).arg("idle").arg("x".repeat(length));
+        command.spawn().expect("a child can't be started")
+    };
+    let is_many = mode == "many" || mode == "churn";
+    let mut children: VecDeque<Child> = (0..if is_many { count } else { 0 })
+        .map(|_| like_itself())
+        .collect();
     let held = vec![1_u8; if mode == "large" { 4 << 20 } else { 0 }];
     std::hint::black_box(&held);
     let begin = Instant::now();
@@ -53,6 +73,13 @@ fn main() {
         let second = Instant::now() + Duration::from_secs(1);
         match mode.to_str() {
             Some("busy") => while Instant::now() < second {},
+            Some("churn") => repeat(second, Duration::from_millis(50), || {
+                if let Some(mut oldest) = children.pop_front() {
+                    oldest.kill().expect("a child can be killed");
+                    oldest.wait().expect("a child can be reaped");
+                }
+                children.push_back(like_itself());
+            }),
             Some("talk") => repeat(second, Duration::from_millis(100), say),
             Some("rename") => {
                 let directory = directory.expect("usage: NAME DIRECTORY rename");
@@ -71,7 +98,22 @@ fn note(starts: &Path, now: u128) -> std::io::Result<()> {
     file.write_all(format!("{} {now}\n", std::process::id()).as_bytes())
 }
 
-fn repeat(end: Instant, pause: Duration, act: impl Fn()) {
+/// Becomes a copy of itself at a path that is longer than any can be told (`path_resolution(7)`, `PATH_MAX`).
+fn become_deep(program: &OsStr, directory: &Path) {
+    let folder = "d".repeat(200);
+    let name = Path::new(program).file_name().expect("a name");
+    std::env::set_current_dir(directory).expect("the directory is there");
+    for _ in 0..25 {
+        // It may be there from an earlier run.
+        let _ = fs::create_dir(&folder);
+        std::env::set_current_dir(&folder).expect("a folder is made");
+    }
+    fs::copy("/proc/self/exe", name).expect("the program is copied");
+    let error = Command::new(Path::new(".").join(name)).exec();
+    panic!("the copy can't be run: {error}");
+}
+
+fn repeat(end: Instant, pause: Duration, mut act: impl FnMut()) {
     while Instant::now() < end {
         act();
         thread::sleep(pause);

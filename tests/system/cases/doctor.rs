@@ -44,7 +44,7 @@ pub(super) fn doctor(till: &Till) -> Result<()> {
 }
 
 /// Asserts what is found, and gives the commands that mend it.
-fn finds(till: &Till, expected: &[&str]) -> Result<String> {
+pub(super) fn finds(till: &Till, expected: &[&str]) -> Result<String> {
     let code = i32::from(!expected.is_empty());
     let said = expect_status(&till.run(&["mfe-watchdog", "doctor"])?, code)?;
     let ids = said.split('[').skip(1);

@@ -1,6 +1,8 @@
 //! Start scripts lie, programs rename themselves, updaters move files: there is one copy all the same, no
 //! healthy program is ended, and none goes unwatched.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::till::{
@@ -81,9 +83,43 @@ pub(super) fn exit_status_lies(till: &Till) -> Result<()> {
     till.ok(&["systemctl", "daemon-reload"])?;
     configure(till, "", &by_unit(&COMUNICADOR, VENDOR))?;
     till.ok(&["systemctl", "reload", SERVICE])?;
-    till.kill_and_wait(&COMUNICADOR, one)?;
+    let two = till.kill_and_wait(&COMUNICADOR, one)?;
     till.wait_cycles(5)?;
-    started(till, 2)
+    started(till, 2)?;
+
+    let into_session = format!(
+        "systemd-run --quiet --slice=user.slice --unit=session-of-a-start.scope --scope \
+         setsid --fork sh -c 'sleep 6; exec {path}' >/dev/null 2>&1\nexit 1"
+    );
+    script(till, &into_session)?;
+    configure(till, "", &by_command(&COMUNICADOR))?;
+    till.ok(&["systemctl", "reload", SERVICE])?;
+    till.kill_and_wait(&COMUNICADOR, two)?;
+    till.wait_cycles(5)?;
+    started(till, 3)
+}
+
+/// A second copy that takes its name long after its birth is told within a minute.
+pub(super) fn late_second_copy(till: &Till) -> Result<()> {
+    let [comunicador, _] = till.all_day()?;
+    till.wait_cycles(3)?;
+    let path = COMUNICADOR.path();
+    till.sh(&format!(
+        "setsid sh -c 'sleep 5; exec {path}' >/dev/null 2>&1 </dev/null &"
+    ))?;
+    wait_for("there are two", SOON, || {
+        Ok((till.processes(&COMUNICADOR)?.len() == 2).then_some(()))
+    })?;
+    let told = wait_for("it is told", Duration::from_secs(60), || {
+        Ok(till.events(Some(&COMUNICADOR), "duplicate")?.pop())
+    })?;
+    let runs = till.processes(&COMUNICADOR)?;
+    ensure!(runs.len() == 2 && runs.contains(&comunicador), "{runs:?}");
+    let second = runs.iter().find(|process| **process != comunicador);
+    let second = second.context("no second copy")?;
+    let second = second.pid.to_string();
+    ensure!(told["MFE_PID"].as_str() == Some(&second), "{told}");
+    Ok(())
 }
 
 /// What the script has left in the background needs longer than `start_timeout`, and has as long again;
@@ -178,6 +214,9 @@ pub(super) fn nearly_the_program(till: &Till) -> Result<()> {
         Ok((misfits.len() == 2).then_some(()))
     })?;
     wait_state(till, "misfit")?;
+    let check = till.run(&["mfe-watchdog", "check"])?;
+    let said = String::from_utf8_lossy(&check.stderr);
+    ensure!(said.contains("container"), "check says: {said}");
     started(till, 2)
 }
 

@@ -1,5 +1,6 @@
 //! The cases: what each suite, and the package itself, has to show.
 
+mod advice;
 mod beside;
 mod boot;
 mod doctor;
@@ -7,6 +8,7 @@ mod documentation;
 mod faults;
 mod health;
 mod hooks;
+mod hostile;
 mod identity;
 mod installation;
 mod lineage;
@@ -71,6 +73,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     report::outages_as_they_were,
+    report::journal_flooded,
+    report::journal_file_lost,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,
@@ -99,10 +103,17 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::private_socket_is_away,
     lineage::exit_status_lies,
     lineage::late_in_the_background,
+    lineage::late_second_copy,
     lineage::renamed,
     lineage::nearly_the_program,
     lineage::the_child_goes_on,
     lineage::forks_twice,
+    hostile::attack_by_a_crowd,
+    hostile::attack_by_a_crowd_beside_the_rules,
+    hostile::attack_by_long_arguments,
+    hostile::attack_by_what_cannot_be_read,
+    hostile::attack_by_what_passes_for_the_program,
+    hostile::attack_by_what_one_rule_refuses,
     faults::journal_stopped,
     faults::journal_frozen,
     old_systems::kernel_of_16_04,
@@ -112,6 +123,10 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     units::sysv_script,
     units::start_limit,
     doctor::doctor,
+    advice::hostile_open_tree,
+    advice::hostile_locks,
+    advice::hostile_reader,
+    advice::hostile_leftovers,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
     installation::remove_and_reinstall,
@@ -122,6 +137,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     state::pause_over_a_reboot,
     operation::reboot,
     beside::power_off_waits_for_nobody,
+    beside::power_off_is_no_outage,
 ];
 
 /// On a 32-bit till: what differs there is how the service speaks to the kernel, systemd and the journal.

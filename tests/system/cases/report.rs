@@ -1,5 +1,5 @@
 //! The report, from the real journal: it has the outages that there were, when and as long as they
-//! were, and doesn't vouch for the time when nobody watched.
+//! were, and doesn't vouch for the time when nobody watched or of which the journal has lost something.
 
 use std::time::{Duration, SystemTime};
 
@@ -95,6 +95,130 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
         "before anybody watched: {last}"
     );
     near(&last["to"], up)
+}
+
+/// Sends to the socket that is its first argument for as many seconds as the second one says, as a user who
+/// may do nothing else.
+const FLOOD: &str = r#"
+use Socket;
+($(, $)) = (65534, "65534 65534");
+($<, $>) = (65534, 65534);
+die "still root" if $> == 0;
+for (1 .. 4) {
+    next if fork;
+    socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die;
+    connect($socket, pack_sockaddr_un($ARGV[0])) or die;
+    my $end = time + $ARGV[1];
+    send($socket, "MESSAGE=x\n", 0) while time < $end;
+    exit;
+}
+1 while wait > 0;
+"#;
+
+/// How long the flood lasts, in seconds.
+const FLOOD_SECONDS: u64 = 12;
+
+/// The journal is flooded by a user without any right while a program is killed again and again: the
+/// report has every outage once that is over.
+pub(super) fn journal_flooded(till: &Till) -> Result<()> {
+    let begin = SystemTime::now();
+    let [_, mut monitor] = till.all_day()?;
+    till.write("/tmp/flood.pl", FLOOD, 0o644)?;
+    till.sh(&format!(
+        "perl /tmp/flood.pl /run/systemd/journal/socket {FLOOD_SECONDS} >/tmp/flood.log 2>&1 &"
+    ))?;
+    let over = SystemTime::now() + Duration::from_secs(FLOOD_SECONDS);
+    let mut deaths = Vec::new();
+    while SystemTime::now() < over {
+        deaths.push(SystemTime::now());
+        monitor = till.kill_and_wait(&MONITOR, monitor)?;
+        till.wait_cycles(5)?;
+    }
+    ensure!(deaths.len() >= 2, "only {} deaths in a flood", deaths.len());
+    let complaints = till.read("/tmp/flood.log").unwrap_or_default();
+    ensure!(complaints.is_empty(), "the flood fails: {complaints}");
+    wait_for("the journal has every outage", SOON, || {
+        let restarted = till.events(Some(&MONITOR), "restarted")?;
+        Ok((restarted.len() == deaths.len()).then_some(()))
+    })?;
+
+    let report = report(till, begin)?;
+    let outages = of(&report, &MONITOR, "outages")?;
+    // It wasn't running when the watchdog came.
+    let outages: Vec<_> = outages
+        .iter()
+        .filter(|outage| outage["cause"] == "killed")
+        .collect();
+    ensure!(
+        outages.len() == deaths.len(),
+        "{} deaths: {report:#}",
+        deaths.len()
+    );
+    for (outage, died) in outages.iter().zip(&deaths) {
+        near(&outage["from"], *died)?;
+        ensure!(
+            outage["begin_seen"] == true && outage["end_seen"] == true,
+            "{outage}"
+        );
+    }
+    ensure!(lost(&report, &MONITOR)?.is_empty(), "{report:#}");
+    Ok(())
+}
+
+/// A file of the journal is lost in which a program died and came back: that time isn't observed, and that
+/// of another program, which has run all the time, is.
+pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
+    let begin = SystemTime::now();
+    let [_, monitor] = till.all_day()?;
+    let rotate = || till.sh("journalctl --sync && journalctl --rotate");
+    rotate()?;
+    till.install_program(&MONITOR, Script::Fails)?;
+    let died = SystemTime::now();
+    till.signal("KILL", monitor.pid)?;
+    till.wait_event(&MONITOR, "start_failed")?;
+    till.install_program(&MONITOR, Script::Stays)?;
+    till.wait_event(&MONITOR, "restarted")?;
+    let back = SystemTime::now();
+    rotate()?;
+    till.ok(&["mfe-watchdog", "pause", "--for", "1m"])?;
+    till.ok(&["mfe-watchdog", "resume"])?;
+    till.wait_event(&COMUNICADOR, "resumed")?;
+    till.wait_event(&MONITOR, "resumed")?;
+
+    let whole = report(till, begin)?;
+    ensure!(
+        lost(&whole, &MONITOR)?.is_empty(),
+        "nothing is lost: {whole:#}"
+    );
+    till.sh(
+        "rm \"$(ls -tr /run/log/journal/*/system@*.journal /var/log/journal/*/system@*.journal \
+         2>/dev/null | tail -1)\"",
+    )?;
+    ensure!(
+        till.events(Some(&MONITOR), "start_failed")?.is_empty(),
+        "another file was removed"
+    );
+    let report = report(till, begin)?;
+    let gaps = lost(&report, &MONITOR)?;
+    let [gap] = gaps.as_slice() else {
+        anyhow::bail!("not one time of which messages are missing: {report:#}");
+    };
+    ensure!(
+        time(&gap["from"])? <= died && time(&gap["to"])? >= back,
+        "it died within that: {report:#}"
+    );
+    ensure!(
+        lost(&report, &COMUNICADOR)?.is_empty(),
+        "the same one all the time: {report:#}"
+    );
+    Ok(())
+}
+
+/// The times of which messages are missing.
+fn lost(report: &Value, program: &Program) -> Result<Vec<Value>> {
+    let gaps = of(report, program, "not_observed")?.iter();
+    let is_lost = |gap: &&Value| gap["reason"] == "messages_lost";
+    Ok(gaps.filter(is_lost).cloned().collect())
 }
 
 fn report(till: &Till, begin: SystemTime) -> Result<Value> {

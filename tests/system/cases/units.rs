@@ -15,6 +15,7 @@ pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
         "systemd-analyze",
         "verify",
         SERVICE,
+        "mfe-watchdog-order.target",
         "mfe-watchdog-shutdown.service",
         "mfe@.service",
         "mfe@comunicador.service",

@@ -1,0 +1,395 @@
+//! The way to systemd's journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). It never
+//! waits: what the journal has no room for is kept, numbered as all is, and sent again as soon as
+//! [`super::catch_up`] finds room. What a report makes of the numbers is in [`crate::report`].
+
+use std::collections::VecDeque;
+use std::fmt::{Debug, Write};
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::Context;
+
+use super::{is_numbered, is_wanted};
+use crate::events::{Kind, Message};
+use crate::sys::host;
+
+/// Where the journal listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// The most messages that are kept. Whoever floods the journal for an hour and has a program die all
+/// the time gets ever longer waits between its starts, so that these are more than there will be.
+const UNSENT_MAX: usize = 1024;
+
+/// The most that those may take, in bytes.
+const UNSENT_BYTES_MAX: usize = 512 * 1024;
+
+/// More of a field isn't told, in bytes: with several such a message still is one datagram.
+const VALUE_MAX: usize = 16 * 1024;
+
+/// How long the end of the service waits for the journal to take what is unsent, and how often it looks.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+const LAST_PAUSE: Duration = Duration::from_millis(20);
+
+/// systemd's journal.
+pub(super) struct Journal {
+    socket: UnixDatagram,
+    socket_path: PathBuf,
+    /// `MFE_RUN`, see [`host::new_id`].
+    run: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `MFE_SEQ` of the latest message.
+    seq: u64,
+    /// What is yet to be sent, in order.
+    unsent: VecDeque<Vec<u8>>,
+    /// How long that is.
+    unsent_bytes: usize,
+    /// How many messages were sent late and that isn't told yet.
+    late: u64,
+    /// How many were dropped and that isn't told yet.
+    missing: u64,
+    /// Whether the message of that is being written.
+    is_telling: bool,
+}
+
+impl Journal {
+    /// The journal, if there is one: it may be full.
+    ///
+    /// # Errors
+    /// When there seems to be one, but it can't be written to.
+    pub(super) fn open() -> io::Result<Option<Self>> {
+        let socket = UnixDatagram::unbound()?;
+        match socket.connect(SOCKET) {
+            Err(error) if is_nobody(&error) => return Ok(None),
+            connected => connected?,
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Some(Self {
+            socket,
+            socket_path: SOCKET.into(),
+            run: host::new_id(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// This run of the service, and the number of its latest message.
+    pub(super) fn latest(&self) -> (&str, u64) {
+        (&self.run, self.state().seq)
+    }
+
+    /// Sends what is unsent, as far as there is room, and once nothing is, says that it came late.
+    pub(super) fn catch_up(&self) {
+        let mut state = self.state();
+        self.flush(&mut state);
+        let State { late, missing, .. } = *state;
+        if state.is_telling || !state.unsent.is_empty() || (late, missing) == (0, 0) {
+            return;
+        }
+        (state.late, state.missing) = (0, 0);
+        state.is_telling = true;
+        // The message comes this way, too.
+        drop(state);
+        let text = format!(
+            "the journal took no messages for a while; before this one, as many came late, each with the \
+             time at which it happened in MFE_AT: {late}; missing there before this one: {missing}"
+        );
+        Message::of_service(Kind::Degraded, text).record();
+        self.state().is_telling = false;
+    }
+
+    /// Goes on with that for a moment, as there will be no other, and gives up then.
+    pub(super) fn catch_up_at_the_end(&self) {
+        let deadline = Instant::now() + LAST_WAIT;
+        while self.unsent() > 0 && Instant::now() < deadline {
+            thread::sleep(LAST_PAUSE);
+            self.catch_up();
+        }
+    }
+
+    /// How many messages the journal hasn't taken so far.
+    pub(super) fn unsent(&self) -> usize {
+        self.state().unsent.len()
+    }
+
+    /// Nothing here panics with the state locked; if it did, the state would still be whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flush(&self, state: &mut State) {
+        while let Some(message) = state.unsent.front() {
+            match self.send(message) {
+                Sent::Yes => {}
+                // It would never be.
+                Sent::TooLong => state.missing += 1,
+                Sent::NotNow => return,
+            }
+            if let Some(message) = state.unsent.pop_front() {
+                state.unsent_bytes -= message.len();
+            }
+        }
+    }
+
+    /// To the path each time: the socket there may be another one than before.
+    fn send(&self, message: &[u8]) -> Sent {
+        match self.socket.send_to(message, &self.socket_path) {
+            Ok(_) => Sent::Yes,
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Sent::TooLong,
+            Err(_) => Sent::NotNow,
+        }
+    }
+
+    /// Sends a message that begins with these fields, or keeps it. None overtakes another one.
+    fn take(&self, mut message: Vec<u8>, seq: u64, state: &mut State) {
+        let at = host::since_boot().as_micros();
+        put(&mut message, "MFE_RUN", &self.run);
+        put(&mut message, "MFE_SEQ", &seq.to_string());
+        put(&mut message, "MFE_AT", &at.to_string());
+        self.flush(state);
+        let is_late = match state.unsent.is_empty().then(|| self.send(&message)) {
+            Some(Sent::Yes) => return,
+            Some(Sent::TooLong) => {
+                state.missing += 1;
+                return;
+            }
+            Some(Sent::NotNow) | None => !state.is_telling,
+        };
+        state.late += u64::from(is_late);
+        state.unsent_bytes += message.len();
+        state.unsent.push_back(message);
+        // What comes last says how things stand: that goes before what was.
+        while state.unsent.len() > UNSENT_MAX || state.unsent_bytes > UNSENT_BYTES_MAX {
+            let Some(oldest) = state.unsent.pop_front() else {
+                break;
+            };
+            state.unsent_bytes -= oldest.len();
+            state.late = state.late.saturating_sub(1);
+            state.missing += 1;
+        }
+    }
+}
+
+enum Sent {
+    Yes,
+    /// The journal is full, or away.
+    NotNow,
+    TooLong,
+}
+
+/// Whether an attempt to connect says that nobody is there.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    )
+}
+
+/// Writes to the journal what `asked` lets through.
+pub(super) struct JournalLayer {
+    pub(super) journal: Arc<Journal>,
+    pub(super) asked: Targets,
+}
+
+impl<S: Subscriber> Layer<S> for JournalLayer {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let is_wanted = is_wanted(&self.asked, metadata);
+        if !is_wanted && !is_numbered(metadata) {
+            return;
+        }
+        let mut state = self.journal.state();
+        state.seq += 1;
+        // What isn't told has a number all the same: whoever reads the others knows that it is missing.
+        if !is_wanted {
+            return;
+        }
+        let priority = match *metadata.level() {
+            Level::ERROR => "3",
+            Level::WARN => "4",
+            Level::INFO => "5",
+            Level::DEBUG => "6",
+            Level::TRACE => "7",
+        };
+        let mut fields = Fields(Vec::with_capacity(1024));
+        put(&mut fields.0, "PRIORITY", priority);
+        put(&mut fields.0, "SYSLOG_IDENTIFIER", "mfe-watchdog");
+        put(&mut fields.0, "TARGET", metadata.target());
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+            put(&mut fields.0, "CODE_FILE", file);
+            put(&mut fields.0, "CODE_LINE", &line.to_string());
+        }
+        event.record(&mut fields);
+        let seq = state.seq;
+        self.journal.take(fields.0, seq, &mut state);
+    }
+}
+
+/// A message's fields as the journal takes them.
+struct Fields(Vec<u8>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        put(&mut self.0, &name(field), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut text = String::new();
+        // To a String, that is never refused.
+        let _ = write!(text, "{value:?}");
+        put(&mut self.0, &name(field), &text);
+    }
+}
+
+/// A field's name as the journal wants it: capitals, digits and underscores, a capital first.
+fn name(field: &Field) -> String {
+    let valid = |c: char| match c.to_ascii_uppercase() {
+        c @ ('A'..='Z' | '0'..='9') => c,
+        _ => '_',
+    };
+    let name: String = field.name().chars().map(valid).collect();
+    name.trim_start_matches(|c: char| !c.is_ascii_uppercase())
+        .to_owned()
+}
+
+fn put(message: &mut Vec<u8>, name: &str, value: &str) {
+    let end = (0..=VALUE_MAX.min(value.len()))
+        .rev()
+        .find(|end| value.is_char_boundary(*end));
+    let value = &value[..end.unwrap_or_default()];
+    message.extend(name.as_bytes());
+    if value.contains('\n') {
+        message.push(b'\n');
+        message.extend((value.len() as u64).to_le_bytes());
+    } else {
+        message.push(b'=');
+    }
+    message.extend(value.as_bytes());
+    message.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::path::Path;
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    /// A journal in a directory of the test's own.
+    fn journal_at(path: &Path) -> Journal {
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Journal {
+            socket,
+            socket_path: path.to_owned(),
+            run: "0123456789abcdef0123456789abcdef".into(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The values of a field in what a journal has received, one for each message.
+    fn values(receiver: &UnixDatagram, field: &str) -> Vec<String> {
+        receiver.set_nonblocking(true).unwrap();
+        let mut buffer = vec![0; 1 << 17];
+        let mut values = Vec::new();
+        while let Ok(length) = receiver.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let mut lines = text.lines();
+            let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix('='));
+            values.push(value.unwrap_or_default().to_owned());
+        }
+        values
+    }
+
+    fn say(journal: &Arc<Journal>, asked: &str, messages: &[Message]) {
+        let layer = JournalLayer {
+            journal: journal.clone(),
+            asked: asked.parse().unwrap(),
+        };
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            for message in messages {
+                message.record();
+            }
+        });
+    }
+
+    fn down(number: usize) -> Message {
+        Message::of_process("a", Kind::Down, None, format!("number {number}"))
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_sent_in_its_order_with_the_time_at_which_it_happened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let journal = Arc::new(journal_at(&path));
+        let before = host::since_boot().as_micros();
+        say(&journal, "info", &[down(1), down(2)]);
+        let after = host::since_boot().as_micros();
+        assert_eq!(journal.unsent(), 2, "nobody is there");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        say(&journal, "info", &[down(3)]);
+        assert_eq!(journal.unsent(), 0);
+        let copy = receiver.try_clone().unwrap();
+        let mut buffer = vec![0; 4096];
+        let length = copy.recv(&mut buffer).unwrap();
+        let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let at = first.lines().find_map(|line| line.strip_prefix("MFE_AT="));
+        let at: u128 = at.unwrap().parse().unwrap();
+        assert!(before <= at && at <= after, "{first}");
+        assert!(first.contains("\nMFE_RUN=0123456789abcdef0123456789abcdef\n"));
+        assert!(first.contains("\nMFE_SEQ=1\n"), "{first}");
+        assert_eq!(values(&receiver, "MFE_SEQ"), ["2", "3"]);
+    }
+
+    #[test]
+    fn more_than_is_kept_is_counted_and_has_a_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let journal = Arc::new(journal_at(&path));
+        let messages: Vec<_> = (0..UNSENT_MAX + 5).map(down).collect();
+        say(&journal, "info", &messages);
+        assert_eq!(journal.unsent(), UNSENT_MAX);
+        assert_eq!(journal.state().missing, 5);
+        let long = Message::of_process("a", Kind::Down, None, "x".repeat(9000));
+        say(&journal, "info", &vec![long; UNSENT_MAX]);
+        assert!(journal.state().unsent_bytes <= UNSENT_BYTES_MAX);
+        assert_eq!(journal.latest().1, 2 * UNSENT_MAX as u64 + 5);
+        let kept = journal.state().unsent.iter().map(Vec::len).sum::<usize>();
+        assert_eq!(journal.state().unsent_bytes, kept);
+    }
+
+    #[test]
+    fn what_nobody_wants_to_read_has_a_number_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let journal = Arc::new(journal_at(&path));
+        let up = Message::of_process("a", Kind::Up, Some(7), "up");
+        say(&journal, "warn", &[down(1), up, down(2)]);
+        assert_eq!(values(&receiver, "MFE_SEQ"), ["1", "3"]);
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_one_and_a_long_one_is_cut() {
+        let mut message = Vec::new();
+        put(&mut message, "A", "b\nc");
+        assert_eq!(message, b"A\n\x03\0\0\0\0\0\0\0b\nc\n");
+        let mut message = Vec::new();
+        put(&mut message, "A", &"é".repeat(VALUE_MAX));
+        assert_eq!(message.len(), "A=\n".len() + VALUE_MAX);
+    }
+}
