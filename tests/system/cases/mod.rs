@@ -153,7 +153,6 @@ pub(crate) const I386_CASES: &[TillCase] = till_cases![
     operation::reload_bad,
     faults::service_killed,
     faults::service_hangs,
-    old_systems::kernel_of_16_04,
     installation::purge,
 ];
 
