@@ -98,7 +98,7 @@ impl StartProgram {
     ) -> Result<Self, StartFailure> {
         let session = place.map(|place| place.id);
         let (unit, is_ours) = match &process.start {
-            Start::Command(command) if instance::is_launcher(process.launcher) => {
+            Start::Command(_) if instance::is_launcher(process.launcher) => {
                 // Asked before systemd is: a till that waits for the vendor's driver is to be quiet,
                 // without a unit that fails every few seconds.
                 can_start(process)?;

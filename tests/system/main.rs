@@ -1,5 +1,5 @@
-//! Proves the package on real machines of a kind: it builds the .deb, boots Debian 11 to 14 with
-//! systemd in throw-away containers, installs it there with apt and runs the cases. It does not
+//! Proves the package on real machines of a kind: it builds the .deb, boots Debian 11 to 14, and Debian 12
+//! for 32 bits, with systemd in throw-away containers, installs it there with apt and runs the cases. It does not
 //! look into the program; what a person, systemd or the journal sees is what counts.
 
 mod cases;
@@ -16,10 +16,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mfe_kit::package::Packages;
-use mfe_kit::trees::Trees;
-use mfe_kit::{all_must_run, host, janitor};
+use mfe_kit::trees::{SUITE_I386, Trees};
+use mfe_kit::{all_must_run, debian, host, janitor};
 
-use cases::{CHAOS_CASES, HOST_CASES, HostCase, TILL_CASES, TillCase};
+use cases::{CHAOS_CASES, HOST_CASES, HostCase, I386_CASES, TILL_CASES, TillCase, package};
 use table::Table;
 use till::Till;
 
@@ -32,6 +32,9 @@ const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "forky"];
 
 /// The column of the cases that need the package and no container.
 const HOST: &str = "package";
+
+/// The column of 32-bit tills, whose package is built for the purpose.
+const I386: &str = "i386";
 
 /// The column of chaos, and the suite it runs on.
 const CHAOS: &str = "chaos";
@@ -111,9 +114,10 @@ impl Selection {
             .filter_map(|case| job(arguments, &mut trials, HOST, case.name, case))
             .collect();
         let suites = SUITES.map(|suite| (suite, suite, TILL_CASES));
-        let columns = suites
-            .into_iter()
-            .chain([(CHAOS, CHAOS_SUITE, CHAOS_CASES)]);
+        let columns = suites.into_iter().chain([
+            (I386, SUITE_I386, I386_CASES),
+            (CHAOS, CHAOS_SUITE, CHAOS_CASES),
+        ]);
         let mut machines = Vec::new();
         for (name, suite, cases) in columns {
             let jobs = cases.iter();
@@ -162,7 +166,8 @@ fn run(selection: Selection, show: impl FnOnce() -> ExitCode) -> Result<ExitCode
     let mut suites: Vec<_> = machines.iter().map(|machine| machine.suite).collect();
     suites.sort_unstable();
     suites.dedup();
-    let needs_toolchain_tree = host.iter().any(|job| job.case.needs_toolchain_tree);
+    let needs_toolchain_tree =
+        suites.contains(&SUITE_I386) || host.iter().any(|job| job.case.needs_toolchain_tree);
     let trees = Trees::new()?;
     let (packages, prepared) = thread::scope(|scope| {
         let trees = scope.spawn(|| trees.prepare(&suites, needs_toolchain_tree));
@@ -206,7 +211,14 @@ fn run_machine(
 ) {
     let Machine { name, suite, jobs } = machine;
     let started = Instant::now();
-    let till = caught(|| Till::boot(name, scene, &trees.path(suite), packages));
+    let till = caught(|| {
+        let of_i386 = match name {
+            I386 => Some(build_for_i386(scene, trees, packages)?),
+            _ => None,
+        };
+        let packages = of_i386.as_ref().unwrap_or(packages);
+        Till::boot(name, scene, &trees.path(suite), packages)
+    });
     let till = match till {
         Ok(till) => till,
         Err(error) => {
@@ -230,6 +242,13 @@ fn run_machine(
         // Nothing is lost: the scene's end takes the container away.
         eprintln!("{name}: the container did not power off: {error:#}");
     }
+}
+
+/// The packages of 32-bit tills.
+fn build_for_i386(scene: &janitor::Scene, trees: &Trees, packages: &Packages) -> Result<Packages> {
+    let built = debian::build(scene, trees, packages, I386)?;
+    package::of_architecture(scene, &built, I386, "ELF32", "Intel 80386")?;
+    packages.of(built.deb, scene, I386)
 }
 
 fn send(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cases::{CHAOS_CASES, HOST_CASES, TILL_CASES};
-use crate::{CHAOS, HOST, SUITES};
+use crate::cases::{CHAOS_CASES, HOST_CASES, I386_CASES, TILL_CASES};
+use crate::{CHAOS, HOST, I386, SUITES};
 
 /// What is in a cell, by case and column.
 type Cells = BTreeMap<(&'static str, &'static str), String>;
@@ -37,6 +37,8 @@ impl Table {
         let chaos: Vec<_> = CHAOS_CASES.iter().map(|case| case.name).collect();
         let host: Vec<_> = HOST_CASES.iter().map(|case| case.name).collect();
         print_rows(&cells, &SUITES, &suites);
+        let i386: Vec<_> = I386_CASES.iter().map(|case| case.name).collect();
+        print_rows(&cells, &[I386], &i386);
         print_rows(&cells, &[CHAOS], &chaos);
         print_rows(&cells, &[HOST], &host);
     }

@@ -16,6 +16,7 @@
 pub mod chaos;
 mod command;
 pub mod container;
+pub mod debian;
 pub mod host;
 pub mod janitor;
 pub mod journal;

@@ -22,6 +22,8 @@ pub struct Packages {
     pub older: PathBuf,
     /// The same, with a version that comes after.
     pub newer: PathBuf,
+    /// Its version.
+    pub version: String,
     /// The folder with `current` and what else the build has made.
     pub results: PathBuf,
     /// The project as it was when the tests began, whatever is being done to it meanwhile.
@@ -40,9 +42,24 @@ impl Packages {
         Ok(Self {
             older: with_version(&current, &format!("{version}~older"), &packages)?,
             newer: with_version(&current, &format!("{version}+newer"), &packages)?,
+            version: version.to_owned(),
             current,
             results,
             source,
+        })
+    }
+
+    /// The same from another build, for an architecture.
+    pub fn of(&self, current: PathBuf, scene: &Scene, architecture: &str) -> Result<Self> {
+        let packages = scene.folder(&format!("packages-{architecture}"))?;
+        let version = &self.version;
+        Ok(Self {
+            older: with_version(&current, &format!("{version}~older"), &packages)?,
+            newer: with_version(&current, &format!("{version}+newer"), &packages)?,
+            version: version.clone(),
+            current,
+            results: self.results.clone(),
+            source: self.source.clone(),
         })
     }
 }
@@ -92,7 +109,8 @@ pub fn path_with_cargo() -> Result<std::ffi::OsString> {
     Ok(env::join_paths(env::split_paths(&path).chain(cargo))?)
 }
 
-fn only_deb_in(folder: &Path) -> Result<PathBuf> {
+/// The one .deb in a folder.
+pub fn only_deb_in(folder: &Path) -> Result<PathBuf> {
     let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let debs: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|e| e == "deb"))

@@ -23,9 +23,20 @@ const PATIENCE: u32 = 900;
 /// Debian's minimum.
 const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd,man-db,bash-completion";
 
-/// The suite whose own toolchain has to do for the package.
+/// The suite whose own toolchain has to do for the package, and builds it for other architectures.
 const TOOLCHAIN_SUITE: &str = "trixie";
 const TOOLCHAIN: &str = "build-essential cargo rustc debhelper lintian";
+
+/// The other architectures that the package is built for: Debian's name of each, and of its compiler's package.
+const OTHER_ARCHITECTURES: [(&str, &str); 3] = [
+    ("i386", "gcc-i686-linux-gnu"),
+    ("arm64", "gcc-aarch64-linux-gnu"),
+    ("armhf", "gcc-arm-linux-gnueabihf"),
+];
+
+/// The suite of 32-bit tills, as a tree is called: after a suite, and an architecture that this machine's
+/// kernel runs too.
+pub const SUITE_I386: &str = "bookworm-i386";
 
 /// Where they are.
 pub struct Trees {
@@ -84,13 +95,20 @@ impl Trees {
         })
     }
 
-    fn make_suite(&self, suite: &str) -> Result<()> {
+    fn make_suite(&self, name: &str) -> Result<()> {
         let mirror = mirror::of_this_machine()?;
-        self.make(&self.path(suite), INCLUDE, |tree| {
+        self.make(&self.path(name), INCLUDE, |tree| {
             let scripts = Path::new("/usr/share/debootstrap/scripts");
             let mut debootstrap = bounded(PATIENCE);
-            debootstrap.args(["debootstrap", "--variant=minbase", INCLUDE, suite]);
-            debootstrap.arg(tree).arg(&mirror);
+            debootstrap.args(["debootstrap", "--variant=minbase", INCLUDE]);
+            let suite = match name.split_once('-') {
+                Some((suite, architecture)) => {
+                    debootstrap.arg(format!("--arch={architecture}"));
+                    suite
+                }
+                None => name,
+            };
+            debootstrap.arg(suite).arg(tree).arg(&mirror);
             if !scripts.join(suite).exists() {
                 // Newer than this machine's debootstrap.
                 debootstrap.arg(scripts.join("sid"));
@@ -101,15 +119,22 @@ impl Trees {
     }
 
     fn make_toolchain(&self) -> Result<()> {
-        let content = format!("{INCLUDE} {TOOLCHAIN}");
+        let (mut foreign, mut cross) = (String::new(), String::new());
+        for (architecture, compiler) in OTHER_ARCHITECTURES {
+            foreign += &format!("chroot \"$1\" dpkg --add-architecture {architecture}\n");
+            cross +=
+                &format!(" {compiler} libc6-dev:{architecture} libstd-rust-dev:{architecture}");
+        }
+        let content = format!("{INCLUDE} {TOOLCHAIN}{cross}");
         self.make(&self.toolchain(), &content, |tree| {
             let install = format!(
                 "set -e
                 cp -a \"$0/.\" \"$1\"
                 cp /etc/resolv.conf /etc/hosts \"$1/etc/\"
                 mount -t proc proc \"$1/proc\"
+                {foreign}
                 chroot \"$1\" apt-get -q -o Acquire::Retries=3 update
-                chroot \"$1\" apt-get -q -y -o Acquire::Retries=3 install --no-install-recommends {TOOLCHAIN}
+                chroot \"$1\" apt-get -q -y -o Acquire::Retries=3 install --no-install-recommends {TOOLCHAIN}{cross}
                 chroot \"$1\" apt-get clean"
             );
             output(

@@ -14,7 +14,7 @@ mod installation;
 mod lineage;
 mod old_systems;
 mod operation;
-mod package;
+pub(crate) mod package;
 mod report;
 mod screen;
 mod starts;
@@ -150,6 +150,22 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::power_off_is_no_outage,
 ];
 
+/// On a 32-bit till: what differs there is how the service speaks to the kernel, systemd and the journal.
+pub(crate) const I386_CASES: &[TillCase] = till_cases![
+    installation::install,
+    operation::adopt_what_runs,
+    operation::kill_comunicador,
+    operation::kill_monitor,
+    starts::script_forks,
+    report::outages_as_they_were,
+    operation::stop_start_restart,
+    operation::reload_good,
+    operation::reload_bad,
+    faults::service_killed,
+    faults::service_hangs,
+    installation::purge,
+];
+
 /// Run on a machine of its own, beside all others.
 pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];
 
@@ -192,6 +208,11 @@ pub(crate) const HOST_CASES: &[HostCase] = &[
     HostCase {
         name: "minimum_supported_rust",
         run: package::minimum_supported_rust,
+        needs_toolchain_tree: true,
+    },
+    HostCase {
+        name: "other_architectures",
+        run: package::other_architectures,
         needs_toolchain_tree: true,
     },
 ];
