@@ -117,7 +117,7 @@ fn intervals(past: &Past) -> Vec<(i64, char)> {
             let letter = match interval.state {
                 State::Up => 'u',
                 State::Down(_) => 'd',
-                State::NobodyLoggedIn => 'l',
+                State::NobodyLoggedIn => 'w',
                 State::NotObserved(Reason::NoRecord) => '-',
                 State::NotObserved(Reason::NotRunning) => 'n',
                 State::NotObserved(Reason::Unknown) => '?',
@@ -811,13 +811,13 @@ fn while_nobody_is_logged_in_it_is_neither_up_nor_down() {
     ];
     let past = past(&entries, at(60), 60, Some(&running()));
     let expected = [
-        (0, 'l'),
+        (0, 'w'),
         (12, 'u'),
         (20, 'd'),
         (25, 'u'),
-        (30, 'l'),
+        (30, 'w'),
         (40, 'd'),
-        (50, 'l'),
+        (50, 'w'),
     ];
     assert_eq!(intervals(&past), expected);
     let outages = &past.processes["a"].outages;

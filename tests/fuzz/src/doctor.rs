@@ -153,7 +153,6 @@ fn look_over(root: &Path) {
         service_user: 0,
         now: SystemTime::now(),
         systemd: Systemd {
-            drop_ins: None,
             version: Some(252),
             enabled: Some("enabled".into()),
             active: Some("active".into()),

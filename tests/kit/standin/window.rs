@@ -14,7 +14,7 @@ fn socket(display: &str) -> PathBuf {
 }
 
 /// Answers as display NUMBER, and starts COMMAND after SECONDS, unless there is none. Ends by a signal.
-pub fn desk(mut arguments: impl Iterator<Item = String>) {
+pub(crate) fn desk(mut arguments: impl Iterator<Item = String>) {
     const USAGE: &str = "usage: NAME DIRECTORY desk NUMBER [SECONDS COMMAND ...]";
     let socket = socket(&arguments.next().expect(USAGE));
     let folder = socket.parent().expect("a folder");
@@ -46,7 +46,7 @@ pub fn desk(mut arguments: impl Iterator<Item = String>) {
 }
 
 /// A window: ends with 1 when its display doesn't answer, or no longer does.
-pub fn window() {
+pub(crate) fn window() {
     let display = std::env::var("DISPLAY").unwrap_or_default();
     let number = display
         .strip_prefix(':')
