@@ -83,10 +83,14 @@ impl Sighting {
     /// Takes in a known process that lives, and in what it isn't what is meant any more.
     pub(super) fn add_known(&mut self, alive: Alive, named: Option<Impostor>) {
         let is_it = |impostor: &Impostor| impostor.id == alive.id;
-        let position = self.impostors.iter().position(is_it);
-        let met = position.map(|index| self.impostors.swap_remove(index));
-        self.near.retain(|impostor| !is_it(impostor));
-        self.changed.extend(met.or(named));
+        let take = |impostors: &mut Vec<Impostor>| {
+            let position = impostors.iter().position(is_it);
+            position.map(|index| impostors.swap_remove(index))
+        };
+        let met = take(&mut self.impostors);
+        // One in another PID namespace has the right name.
+        let near = take(&mut self.near);
+        self.changed.extend(met.or(named).or(near));
         self.alive.push(alive);
     }
 
@@ -255,6 +259,19 @@ mod tests {
             uid: Some(uid),
             state: RunState::Running,
         }
+    }
+
+    #[test]
+    fn a_known_one_in_another_namespace_is_not_what_is_meant() {
+        let mut sighting = Sighting::default();
+        let contained = Impostor {
+            difference: Difference::Namespace,
+            ..impostor(5, 0)
+        };
+        sighting.add_impostor(contained.clone());
+        sighting.add_known(alive(5, 0), None);
+        assert_eq!(sighting.changed, [contained]);
+        assert_eq!((sighting.alive.len(), sighting.near.len()), (1, 0));
     }
 
     #[test]
