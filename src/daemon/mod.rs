@@ -136,6 +136,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     service.apply(settings.clone(), effective, remembered);
     // The tasks run for the first time when this one waits.
     others::go_first(&settings, service.tasks());
+    let mut is_judged = false;
     loop {
         let changed = service.changed.clone();
         let event = tokio::select! {
@@ -158,6 +159,10 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
                     () = std::future::ready(()) => {}
                 }
                 service.publish()?;
+                // Others may have put any number of files beside a command: no program waits for them.
+                if !service.ready_pending && !std::mem::replace(&mut is_judged, true) {
+                    service.say_unsafe_commands(&settings);
+                }
             }
             Event::PingDue => service.notify(&service.published(), Vec::new()),
             Event::Asked(Incoming { request, answer }) => {
@@ -465,7 +470,6 @@ impl Service {
         if let Some(kept) = kept.filter(|_| self.options.config.is_none()) {
             self.keeper.keep_config(kept);
         }
-        self.say_unsafe_commands(&settings);
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {
@@ -533,6 +537,7 @@ impl Service {
                 );
                 self.fallback = None;
                 let effective = self.effective(&settings, &source);
+                self.say_unsafe_commands(&settings);
                 self.apply(settings, effective, Vec::new());
             }
             Err(refused) => {

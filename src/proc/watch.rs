@@ -87,7 +87,7 @@ impl ExitWatches {
     }
 
     /// Waits until one of the processes has ended; forever when none can be watched. Those that have to be
-    /// read are read every [`PAUSE`], or every `interval` if that is shorter. May be dropped and called again.
+    /// read are read every 250 ms, or every `interval` if that is shorter. May be dropped and called again.
     pub async fn any_exit(&mut self, interval: Duration) {
         loop {
             let next = next_multiple(self.epoch, PAUSE.min(interval), self.read_at);

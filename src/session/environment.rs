@@ -1,6 +1,6 @@
 //! The environment of a session: that of the process which knows most of it and shares it with most
 //! others. It is read by the session's own user, never by root, who would follow what somebody else wrote.
-//! Which session it is was chosen in [`super::choice`].
+//! Which session it is was chosen in [`super`].
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //!
 //! A path is followed as the kernel follows it (`path_resolution(7)`), symbolic links included; of an access
 //! control list (`acl(5)`) it is only seen that somebody has been given write access. What root runs with a
-//! program is listed in [`chain`], and what takes it out of others' hands is said in [`remedy`].
+//! program is listed in `chain`, and what takes it out of others' hands is said in `remedy`, both below this.
 
 mod chain;
 mod remedy;

@@ -2,7 +2,7 @@
 //! beside it, and the libraries that these load, as far as that can be read. Nothing is run, and only
 //! regular files are opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -14,6 +14,9 @@ use crate::sys::script::{Form, Named, SEARCHED};
 
 /// More of a script than this isn't read, in bytes.
 const SCRIPT_MAX: usize = 64 * 1024;
+
+/// So much of a file says what it is, in bytes.
+const HEAD: usize = 4;
 
 /// What a script begins with (execve(2)).
 const SCRIPT_MARK: &[u8] = b"#!";
@@ -47,6 +50,7 @@ pub(super) fn of(root: &Path, program: &Path) -> Vec<Link> {
         root,
         links: Vec::new(),
         seen: BTreeSet::new(),
+        heads: BTreeMap::new(),
         scripts: 0,
     };
     chain.program(program);
@@ -60,6 +64,8 @@ struct Chain<'a> {
     root: &'a Path,
     links: Vec<Link>,
     seen: BTreeSet<Link>,
+    /// How files begin that were opened before.
+    heads: BTreeMap<PathBuf, Vec<u8>>,
     scripts: usize,
 }
 
@@ -84,8 +90,7 @@ impl Chain<'_> {
             return;
         }
         // What is no script isn't read any further.
-        let head = read(&self.at(program), SCRIPT_MARK.len());
-        if head.is_none_or(|head| head != SCRIPT_MARK) {
+        if !self.head(program).starts_with(SCRIPT_MARK) {
             return;
         }
         let Some(bytes) = read(&self.at(program), SCRIPT_MAX) else {
@@ -125,7 +130,7 @@ impl Chain<'_> {
             }
         }
         for file in &named.files {
-            if is_run(&self.at(file)) {
+            if self.is_run(file) {
                 self.program(file);
             }
         }
@@ -161,28 +166,35 @@ impl Chain<'_> {
     }
 
     /// The files in a folder that are run or loaded.
-    fn files(&self, folder: &Path) -> Vec<PathBuf> {
+    fn files(&mut self, folder: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.at(folder)) else {
             return Vec::new();
         };
         let entries = entries.take(ENTRIES_MAX).flatten();
-        let runs = entries.filter(|entry| is_run(&entry.path()));
-        let mut files: Vec<_> = runs.map(|entry| folder.join(entry.file_name())).collect();
+        let mut files: Vec<_> = entries
+            .map(|entry| folder.join(entry.file_name()))
+            .collect();
+        files.retain(|file| self.is_run(file));
         files.sort_unstable();
         files
     }
-}
 
-/// Whether a file is one to be run or loaded, by how it begins: what `chmod -R` has done to its mode says
-/// nothing.
-fn is_run(path: &Path) -> bool {
-    let Some(head) = read(path, 4) else {
-        return false;
-    };
-    let is_archive = || path.extension().is_some_and(|end| end == "jar");
-    head.starts_with(b"\x7fELF")
-        || head.starts_with(b"#!")
-        || head.starts_with(b"PK") && is_archive()
+    /// Whether a file is one to be run or loaded, by how it begins: what `chmod -R` has done to its mode says
+    /// nothing.
+    fn is_run(&mut self, path: &Path) -> bool {
+        let is_archive = path.extension().is_some_and(|end| end == "jar");
+        let head = self.head(path);
+        head.starts_with(b"\x7fELF")
+            || head.starts_with(SCRIPT_MARK)
+            || head.starts_with(b"PK") && is_archive
+    }
+
+    /// How a regular file begins; empty for whatever else is there.
+    fn head(&mut self, path: &Path) -> &[u8] {
+        let at = self.at(path);
+        let heads = self.heads.entry(path.to_owned());
+        heads.or_insert_with(|| read(&at, HEAD).unwrap_or_default())
+    }
 }
 
 /// The beginning of a regular file.

@@ -1,5 +1,5 @@
 //! Speaks to systemd itself, on the private socket on which systemctl speaks to it for root, or on the
-//! system bus where that one is away; what is asked of it is in [`super::manager`].
+//! system bus where that one is away; what is asked of it is in `manager`, beside this.
 //!
 //! The client is our own: a D-Bus library weighs more than all of this package may, and not every one
 //! speaks on the private socket, which needs no other service.
