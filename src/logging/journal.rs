@@ -1,6 +1,9 @@
 //! The way to systemd's journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). It never
 //! waits: what the journal has no room for is kept, numbered as all is, and sent again as soon as
 //! [`super::catch_up`] finds room. What a report makes of the numbers is in [`crate::report`].
+//!
+//! tracing-journald says which priority a level is. Its layer sends as well, but on a socket that waits,
+//! and keeps to itself whether the journal has taken a message: with it, a flood would swallow an outage.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_journald::PriorityMappings;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
@@ -215,15 +219,12 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
         if !is_wanted {
             return;
         }
-        let priority = match *metadata.level() {
-            Level::ERROR => "3",
-            Level::WARN => "4",
-            Level::INFO => "5",
-            Level::DEBUG => "6",
-            Level::TRACE => "7",
-        };
         let mut fields = Fields(Vec::with_capacity(1024));
-        put(&mut fields.0, "PRIORITY", priority);
+        put(
+            &mut fields.0,
+            "PRIORITY",
+            &priority(*metadata.level()).to_string(),
+        );
         put(&mut fields.0, "SYSLOG_IDENTIFIER", "mfe-watchdog");
         put(&mut fields.0, "TARGET", metadata.target());
         if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
@@ -234,6 +235,19 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
         let seq = state.seq;
         self.journal.take(fields.0, seq, &mut state);
     }
+}
+
+/// A level as syslog(3) numbers it, in its digit.
+fn priority(level: Level) -> char {
+    let priorities = PriorityMappings::new();
+    let priority = match level {
+        Level::ERROR => priorities.error,
+        Level::WARN => priorities.warn,
+        Level::INFO => priorities.info,
+        Level::DEBUG => priorities.debug,
+        Level::TRACE => priorities.trace,
+    };
+    char::from(priority as u8)
 }
 
 /// A message's fields as the journal takes them.
