@@ -306,11 +306,15 @@ pub(super) fn hostile_reader(till: &Till) -> Result<()> {
 pub(super) fn hostile_leftovers(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     desk(till)?;
-    let body = format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > {STATE_DIR}/case-hook\nwait\n");
+    // It hangs once: at its end the service would wait for the second one, too.
+    let body = format!(
+        "#!/bin/sh\n[ -e {STATE_DIR}/case-hook ] && exit 0\nsleep 1000 &\n\
+         echo $$ $! > {STATE_DIR}/case-hook\nwait\n"
+    );
     till.write(HOOK, &body, 0o755)?;
     let shown = forged(till);
     clear(till)?;
-    till.sh(&format!("rm -f {HOOK}"))?;
+    till.sh(&format!("rm -f {HOOK} {STATE_DIR}/case-hook"))?;
     shown
 }
 
