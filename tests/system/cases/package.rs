@@ -16,7 +16,7 @@ use mfe_kit::trees::Trees;
 
 /// What the package has, in bytes, as built by the newest toolchain. Whoever makes it smaller makes
 /// this smaller too; whoever makes it bigger says in the commit what for.
-const SIZE: u64 = 1_265_000;
+const SIZE: u64 = 1_404_000;
 
 /// How much it may grow unnoticed, in percent of [`SIZE`].
 const GROWTH: u64 = 5;
@@ -155,7 +155,7 @@ pub(super) fn needrestart(scene: &Scene, _: &Trees, packages: &Packages) -> Resu
 
 /// What systemd 229 (Ubuntu 16.04) knows of what units may say; that it knows all of it was seen when it was
 /// booted with the package.
-const KNOWN_TO_229: [&str; 39] = [
+const KNOWN_TO_229: [&str; 40] = [
     "After",
     "Before",
     "CapabilityBoundingSet",
@@ -186,6 +186,7 @@ const KNOWN_TO_229: [&str; 39] = [
     "StandardError",
     "StandardOutput",
     "StartLimitInterval",
+    "SuccessExitStatus",
     "SystemCallArchitectures",
     "SystemCallErrorNumber",
     "TimeoutStartSec",
