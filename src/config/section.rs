@@ -16,6 +16,9 @@ use crate::text::phrase::{Phrase, Value, phrase};
 /// More of a value than this isn't shown in a message, in characters.
 const EXCERPT: usize = 60;
 
+/// For so many unknown settings of a section it is guessed what was meant.
+const GUESSES_MAX: usize = 100;
+
 /// Between more slips than these nobody sees a likeness.
 const SLIPS_MAX: usize = 2;
 
@@ -296,8 +299,10 @@ impl<'i> Section<'i> {
 
     /// Ends the section: what nobody took is unknown.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
-        for (key, offset, _) in &self.entries {
-            let message = match self.nearest(key) {
+        for (index, (key, offset, _)) in self.entries.iter().enumerate() {
+            // A binary file has a million, and few of them are shown.
+            let near = (index < GUESSES_MAX).then(|| self.nearest(key)).flatten();
+            let message = match near {
                 Some(near) => phrase!("unknown key; did you mean %{near}?", near = near),
                 None => phrase!(
                     "unknown key; known here: %{known}",

@@ -97,9 +97,10 @@ fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Fi
             format!("sudo mfe-watchdog restart {key}"),
         ),
         State::Starting | State::Stuck | State::Misfit | State::Unknown => {
-            let text = match why.is_empty() {
-                true => t!("doctor.not_up", name = name, since = since),
-                false => t!("doctor.not_up_for", name = name, since = since, why = why),
+            let text = if why.is_empty() {
+                t!("doctor.not_up", name = name, since = since)
+            } else {
+                t!("doctor.not_up_for", name = name, since = since, why = why)
             };
             return Some(Finding {
                 id: "not-up",
