@@ -110,8 +110,8 @@ fn in_session(
     let user = printable(&account.name.to_string_lossy());
     become_user(&account).with_context(|| t!("exec.not_become", user = user))?;
     // From here on nothing of root's is left.
-    let variables = match of_session(&chosen, &account) {
-        Ok(variables) => variables,
+    let given = match of_session(&chosen, &account) {
+        Ok(given) => given,
         Err(NotYet::NoDonor) => {
             return not_yet(phrase!(
                 "no process in the session of %{user} has a display yet",
@@ -125,11 +125,11 @@ fn in_session(
             ));
         }
     };
-    let ended = in_session::start(command, &variables, &account.home);
+    let ended = in_session::start(command, &given, &account.home);
     let ended = ended.map_err(|error| not_run(&command[0], &error))?;
     match ended {
         // It may have ended because the session does.
-        Some(_) if !answers(&variables) => not_yet(phrase!(
+        Some(_) if !answers(&given.variables) => not_yet(phrase!(
             "the display of %{user} doesn't answer",
             user = user
         )),

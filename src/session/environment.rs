@@ -75,8 +75,18 @@ pub struct Donor {
     pub started: u64,
     /// Its control groups, as /proc/PID/cgroup has them.
     pub groups: String,
+    /// Which rights its files don't get (umask(2)), where the kernel tells: since 4.7 (proc(5)).
+    pub umask: Option<u32>,
     /// What it was given.
     pub variables: Variables,
+}
+
+/// What a program in a session is given.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) variables: Variables,
+    /// As the session's others have it.
+    pub(crate) umask: Option<u32>,
 }
 
 /// Why a program can't be started in a session yet.
@@ -92,12 +102,13 @@ pub enum NotYet {
 ///
 /// # Errors
 /// Why it is to be tried again later.
-pub(crate) fn of_session(chosen: &Chosen, account: &Account) -> Result<Variables, NotYet> {
+pub(crate) fn of_session(chosen: &Chosen, account: &Account) -> Result<Given, NotYet> {
     let donors = donors(Path::new("/proc"), account.uid);
-    let variables = pick(&donors, chosen).ok_or(NotYet::NoDonor)?;
+    let (donor, variables) = pick(&donors, chosen).ok_or(NotYet::NoDonor)?;
     let variables = complete(variables, chosen, account, &wayland_sockets(account.uid));
     if answers(&variables) {
-        Ok(variables)
+        let umask = donor.umask;
+        Ok(Given { variables, umask })
     } else {
         Err(NotYet::NoAnswer)
     }
@@ -120,10 +131,10 @@ pub fn parse(environ: &[u8]) -> Variables {
     variables
 }
 
-/// The variables that most of the session's processes share, of those processes that know most; `None` if
-/// none of them has a display.
+/// The variables that most of the session's processes share, of those processes that know most, and one of
+/// these; `None` if none of them has a display.
 #[must_use]
-pub fn pick(donors: &[Donor], chosen: &Chosen) -> Option<Variables> {
+pub fn pick<'a>(donors: &'a [Donor], chosen: &Chosen) -> Option<(&'a Donor, Variables)> {
     let of_session = donors.iter().filter(|donor| is_of(donor, chosen));
     let candidates: Vec<(&Donor, Variables)> = of_session
         .filter(|donor| {
@@ -137,7 +148,7 @@ pub fn pick(donors: &[Donor], chosen: &Chosen) -> Option<Variables> {
     for (_, variables) in &candidates {
         *votes.entry(variables).or_default() += 1;
     }
-    let best = candidates.iter().max_by_key(|(donor, variables)| {
+    let rank = |(donor, variables): &(&Donor, Variables)| {
         let known = WANTED.iter().filter(|name| knows(variables, name)).count();
         let has_terminal = donor.variables.contains_key(b"TERM".as_slice());
         (
@@ -146,8 +157,10 @@ pub fn pick(donors: &[Donor], chosen: &Chosen) -> Option<Variables> {
             votes[variables],
             Reverse(donor.started),
         )
-    });
-    best.map(|(_, variables)| variables.clone())
+    };
+    let ranks = candidates.iter().map(rank).enumerate();
+    let (best, _) = ranks.max_by_key(|(_, rank)| *rank)?;
+    candidates.into_iter().nth(best)
 }
 
 fn knows(variables: &Variables, name: &str) -> bool {
@@ -298,15 +311,26 @@ fn donors(proc: &Path, uid: u32) -> Vec<Donor> {
     let donors = own.into_iter().take(DONORS_MAX).filter_map(|(_, path)| {
         let stat = read(&path.join("stat"), FILE_MAX).ok()?;
         let groups = read(&path.join("cgroup"), FILE_MAX).unwrap_or_default();
+        let status = read(&path.join("status"), FILE_MAX).unwrap_or_default();
         let environ = read(&path.join("environ"), ENVIRONMENT_MAX + 1).ok()?;
         (environ.len() as u64 <= ENVIRONMENT_MAX).then_some(())?;
         Some(Donor {
             started: Stat::parse(&stat)?.start_time,
             groups: String::from_utf8_lossy(&groups).into_owned(),
+            umask: umask(&status),
             variables: parse(&environ),
         })
     });
     donors.collect()
+}
+
+/// The umask that /proc/PID/status shows.
+fn umask(status: &[u8]) -> Option<u32> {
+    let status = std::str::from_utf8(status).ok()?;
+    let octal = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(octal.trim(), 8).ok()
 }
 
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
@@ -342,8 +366,13 @@ mod tests {
         Donor {
             started,
             groups: "0::/user.slice/user-1000.slice/session-2.scope\n".into(),
+            umask: Some(0o022),
             variables: variables(pairs),
         }
+    }
+
+    fn picked(donors: &[Donor], chosen: &Chosen) -> Option<Variables> {
+        pick(donors, chosen).map(|(_, variables)| variables)
     }
 
     fn account() -> Account {
@@ -354,6 +383,14 @@ mod tests {
             home: "/home/pdv".into(),
             shell: PathBuf::new(),
         }
+    }
+
+    #[test]
+    fn a_umask_is_read_as_the_kernel_shows_it() {
+        let status = b"Name:\tUmask:\nUmask:\t0002\nState:\tS (sleeping)\n";
+        assert_eq!(umask(status), Some(0o002));
+        assert_eq!(umask(b"Name:\tsh\nState:\tS (sleeping)\n"), None);
+        assert_eq!(umask(b"Umask:\tnone\n"), None);
     }
 
     #[test]
@@ -378,34 +415,34 @@ mod tests {
             "SCALE=2",
         ];
         let donors = [bare.clone(), first.clone(), donor(3, &two), donor(4, &two)];
-        assert_eq!(pick(&donors, &chosen()), Some(variables(&two)));
+        assert_eq!(picked(&donors, &chosen()), Some(variables(&two)));
         let terminal = [&two[..], &["TERM=xterm", "SHLVL=1", "PS1=$"]].concat();
         let donors = [first.clone(), donor(5, &terminal), donor(6, &terminal)];
-        assert_eq!(pick(&donors, &chosen()), Some(first.variables));
-        assert_eq!(pick(&[bare], &chosen()).unwrap().len(), 3);
-        assert_eq!(pick(&[], &chosen()), None);
+        assert_eq!(picked(&donors, &chosen()), Some(first.variables));
+        assert_eq!(picked(&[bare], &chosen()).unwrap().len(), 3);
+        assert_eq!(picked(&[], &chosen()), None);
     }
 
     #[test]
     fn only_the_sessions_own_processes_are_asked() {
         let display = "DISPLAY=:0";
         assert_eq!(
-            pick(&[donor(1, &["LANG=C"])], &chosen()),
+            picked(&[donor(1, &["LANG=C"])], &chosen()),
             None,
             "no display"
         );
         assert_eq!(
-            pick(&[donor(1, &[display, "XDG_SESSION_ID=3"])], &chosen()),
+            picked(&[donor(1, &[display, "XDG_SESSION_ID=3"])], &chosen()),
             None
         );
-        assert_eq!(pick(&[donor(1, &["DISPLAY=:1"])], &chosen()), None);
-        assert!(pick(&[donor(1, &["DISPLAY=:0.0"])], &chosen()).is_some());
+        assert_eq!(picked(&[donor(1, &["DISPLAY=:1"])], &chosen()), None);
+        assert!(picked(&[donor(1, &["DISPLAY=:0.0"])], &chosen()).is_some());
         let in_group = |groups: &str| {
             let donor = Donor {
                 groups: groups.into(),
                 ..donor(1, &[display])
             };
-            pick(&[donor], &chosen()).is_some()
+            picked(&[donor], &chosen()).is_some()
         };
         assert!(in_group(
             "0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope\n"
@@ -428,7 +465,7 @@ mod tests {
             ..donor(1, &["DISPLAY=:5", "XDG_SESSION_ID=9"])
         };
         assert!(
-            pick(&[elsewhere], &unknown).is_some(),
+            picked(&[elsewhere], &unknown).is_some(),
             "logind knows no session"
         );
     }
@@ -446,7 +483,7 @@ mod tests {
             "_=/bin/x",
         ];
         assert_eq!(
-            pick(&[donor(1, &own)], &chosen()),
+            picked(&[donor(1, &own)], &chosen()),
             Some(variables(&["DISPLAY=:0"]))
         );
     }
@@ -473,7 +510,7 @@ mod tests {
             ..chosen()
         };
         let child = donor(1, &["WAYLAND_SOCKET=7", "XDG_SESSION_ID=2"]);
-        let child = all(pick(&[child], &weston).unwrap(), &weston);
+        let child = all(picked(&[child], &weston).unwrap(), &weston);
         assert_eq!(text(&child, "WAYLAND_DISPLAY"), Some("wayland-0"));
         assert!(!child.contains_key(b"WAYLAND_SOCKET".as_slice()));
     }
@@ -513,6 +550,7 @@ mod tests {
             found = is_child(&Donor {
                 started: 0,
                 groups: String::new(),
+                umask: None,
                 variables: parse(&fs::read(path).unwrap()),
             });
         }
@@ -541,7 +579,7 @@ mod tests {
                     ..donor(started, &[])
                 })
                 .collect();
-            let Some(picked) = pick(&donors, &chosen()) else {
+            let Some(first) = picked(&donors, &chosen()) else {
                 let mut usable = donors.iter().filter(|donor| is_of(donor, &chosen()));
                 let has = |donor: &Donor| {
                     knows(&donor.variables, "DISPLAY") || knows(&donor.variables, "WAYLAND_DISPLAY")
@@ -549,20 +587,20 @@ mod tests {
                 prop_assert!(!usable.any(has));
                 return Ok(());
             };
-            prop_assert!(knows(&picked, "DISPLAY") || knows(&picked, "WAYLAND_DISPLAY"));
+            prop_assert!(knows(&first, "DISPLAY") || knows(&first, "WAYLAND_DISPLAY"));
             for name in ["TERM", "WINDOWID", "GIO_LAUNCHED_X"] {
-                prop_assert!(!picked.contains_key(name.as_bytes()));
+                prop_assert!(!first.contains_key(name.as_bytes()));
             }
             let mut owners = donors.iter().filter(|donor| is_of(donor, &chosen()));
-            prop_assert!(owners.any(|donor| shared(&donor.variables) == picked));
+            prop_assert!(owners.any(|donor| shared(&donor.variables) == first));
             // The order in which processes are met is of no account.
             let mut reversed = donors.clone();
             reversed.reverse();
-            let again = pick(&reversed, &chosen()).unwrap();
+            let again = picked(&reversed, &chosen()).unwrap();
             let known = |variables: &Variables| {
                 WANTED.iter().filter(|name| knows(variables, name)).count()
             };
-            prop_assert_eq!(known(&again), known(&picked));
+            prop_assert_eq!(known(&again), known(&first));
         }
     }
 }

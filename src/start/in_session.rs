@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::session::environment::Variables;
+use nix::sys::stat::{Mode, umask};
+
+use crate::session::environment::Given;
 use crate::sys::exit_status::ExitStatus;
 
 /// How long a start program that fails is waited for, so that it is told at once how it has ended.
@@ -20,27 +22,31 @@ const FAILS_WITHIN: Duration = Duration::from_secs(1);
 /// The pause between two questions whether it has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs `command` with these variables and no others, in `home` or, where that can't be entered, at the
-/// root. As in a session SIGPIPE is deadly. Gives how it has ended if it failed at once; `None` while it
+/// Runs `command` with these variables and no others, and the umask that comes with them, in `home` or, where
+/// that can't be entered, at the root. As in a session SIGPIPE is deadly. Gives how it has ended if it failed at once; `None` while it
 /// goes on, or has done its work.
 ///
 /// # Errors
 /// When it can't be run.
 pub(crate) fn start(
     command: &[String],
-    variables: &Variables,
+    given: &Given,
     home: &Path,
 ) -> io::Result<Option<ExitStatus>> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let text = |bytes: &Vec<u8>| OsString::from_vec(bytes.clone());
+    if let Some(mode) = given.umask {
+        umask(Mode::from_bits_truncate(mode));
+    }
     let can_enter = home.is_absolute() && home.join(".").is_dir();
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(
-            variables
+            given
+                .variables
                 .iter()
                 .map(|(name, value)| (text(name), text(value))),
         )
@@ -67,10 +73,17 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::session::environment::Variables;
 
-    fn run(script: &str, variables: &Variables, home: &Path) -> io::Result<Option<ExitStatus>> {
+    /// Without a umask, which is the whole test program's.
+    fn given(variables: Variables) -> Given {
+        let umask = None;
+        Given { variables, umask }
+    }
+
+    fn run(script: &str, variables: Variables, home: &Path) -> io::Result<Option<ExitStatus>> {
         let command = ["/bin/sh", "-c", script].map(str::to_owned);
-        start(&command, variables, home)
+        start(&command, &given(variables), home)
     }
 
     #[test]
@@ -79,7 +92,7 @@ mod tests {
         let out = home.path().join("out");
         let variables = Variables::from([(b"DISPLAY".to_vec(), b":7".to_vec())]);
         let script = "echo \"$DISPLAY $CARGO $PWD\" > out.new && mv out.new out; exec sleep 2";
-        assert_eq!(run(script, &variables, home.path()).unwrap(), None);
+        assert_eq!(run(script, variables, home.path()).unwrap(), None);
         let begin = Instant::now();
         while !out.exists() && begin.elapsed() < Duration::from_secs(30) {
             sleep(PAUSE);
@@ -91,19 +104,19 @@ mod tests {
 
     #[test]
     fn what_fails_at_once_is_told() {
-        let nothing = Variables::new();
+        let nothing = Variables::new;
         let root = Path::new("/nonexistent");
         assert_eq!(
-            run("exit 7", &nothing, root).unwrap(),
+            run("exit 7", nothing(), root).unwrap(),
             Some(ExitStatus::Code(7))
         );
         assert_eq!(
-            run("kill -9 $$", &nothing, root).unwrap(),
+            run("kill -9 $$", nothing(), root).unwrap(),
             Some(ExitStatus::Signal(9))
         );
-        assert_eq!(run("exit 0", &nothing, root).unwrap(), None);
+        assert_eq!(run("exit 0", nothing(), root).unwrap(), None);
         let missing = ["/nonexistent/program".to_owned()];
-        assert!(start(&missing, &nothing, root).is_err());
-        assert!(start(&[], &nothing, root).is_err());
+        assert!(start(&missing, &given(nothing()), root).is_err());
+        assert!(start(&[], &given(nothing()), root).is_err());
     }
 }

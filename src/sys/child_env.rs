@@ -7,12 +7,13 @@ use nix::errno::Errno;
 
 /// Variables that systemd sets for the service itself (systemd.exec(5), sd_notify(3)); a program
 /// that inherited them could answer in the watchdog's name.
-const OURS_ALONE: [&str; 8] = [
+const OURS_ALONE: [&str; 9] = [
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "MAINPID",
     "MANAGERPID",
     "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
     "NOTIFY_SOCKET",
     "RUNTIME_DIRECTORY",
     "SYSTEMD_EXEC_PID",

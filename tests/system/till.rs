@@ -143,10 +143,12 @@ impl Till {
     }
 
     /// Gives each case the same machine: the package as built, the service stopped, no driver,
-    /// nothing of what the case before has left.
+    /// nothing of what the case before has left. The service goes first, or it would have systemd start
+    /// the vendor's unit again whose stop has just ended the program.
     pub(crate) fn fresh(&self) -> Result<()> {
         self.container.sh(&format!(
-            "systemctl stop {SERVICE} {VENDOR} rc-local.service 2>/dev/null
+            "systemctl stop {SERVICE} 2>/dev/null
+            systemctl stop {VENDOR} rc-local.service 2>/dev/null
             rm -rf /etc/systemd/system/mfe* /etc/systemd/system/cco-ser* /etc/init.d/cco-ser
             rm -rf /etc/systemd/system/rc-local.service
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}

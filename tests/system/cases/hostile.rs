@@ -20,19 +20,23 @@ const ATTACK: &str = "case-attack.service";
 /// How often each restart is timed: the fastest counts, for the machine has other work too.
 const TIMES: usize = 5;
 
-/// A process whose arguments can't be read: a file lies where they were, which the kernel doesn't read.
+/// A process whose arguments can't be read: a file lies where they were, which the kernel doesn't read. What
+/// perl itself needs of its stack lies below them, at a distance that differs each time: it begins anew until
+/// none of that is in the way.
 const NO_ARGUMENTS: &str = r#"
 use POSIX;
-if (!$ENV{PADDED}) {
-    $ENV{PADDED} = 1;
+my $try = $ENV{TRY}++;
+open my $stat, '<', '/proc/self/stat' or die $!;
+my $text = join '', <$stat>;
+$text =~ s/.*\) //s;
+my @fields = split ' ', $text;
+my ($stack, $from) = ($fields[25], $fields[45] & ~4095);
+if (!$try || $stack + 2048 > $from) {
+    die 'the stack is in the way' if $try > 200;
     exec $^X, $0, $ARGV[0], ('x' x 30_000) x 3 or die $!;
 }
 open my $name, '>', '/proc/self/comm' or die $!;
 syswrite $name, $ARGV[0];
-open my $stat, '<', '/proc/self/stat' or die $!;
-my $text = join '', <$stat>;
-$text =~ s/.*\) //s;
-my $from = (split ' ', $text)[45] & ~4095;
 my %calls = (x86_64 => 9, aarch64 => 222);
 my $call = $calls{(POSIX::uname())[4]} or die 'an unknown machine';
 open my $file, '<', $^X or die $!;
@@ -142,6 +146,7 @@ const BUSY: Duration = Duration::from_millis(250);
 /// With what the user runs a restart takes no more than twice as long as without.
 fn as_fast(before: Duration, now: Duration) -> Result<()> {
     let allowed = 2 * before + BUSY;
+    println!("RATIO {before:?} {now:?}");
     ensure!(now <= allowed, "{now:?}, and {before:?} without the attack");
     Ok(())
 }
@@ -199,7 +204,12 @@ pub(super) fn attack_by_a_crowd(till: &Till) -> Result<()> {
             Ok(line.contains(" more)").then_some(line))
         })?;
         ensure!(line.len() < 3600, "{line}");
-        let shown = till.status_exits(1)?;
+        // That they are copies is told once they have lived beside each other for a while.
+        let shown = wait_for(
+            "status says that not all is well",
+            Duration::from_secs(60),
+            || Ok(till.status_exits(1).ok()),
+        )?;
         ensure!(shown.contains(" and ") && shown.len() < 4096, "{shown}");
         let told = messages(till, &MONITOR, "duplicate")?;
         ensure!(told.len() < 40, "{} messages: {told:#?}", told.len());

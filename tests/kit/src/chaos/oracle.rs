@@ -105,12 +105,12 @@ impl<C: Ord + Copy + Debug> Oracle<C> {
                 ));
             }
             program.seen.extend(&copies);
-            let ended = program.seen.difference(&copies).count();
+            let ended: Vec<&C> = program.seen.difference(&copies).collect();
             let to_end = program.absences + program.vain + program.extras;
-            if ended > to_end {
+            if ended.len() > to_end {
                 self.violations.push(format!(
-                    "at {now:.1?} {ended} copies of program {which} had ended, and chaos has ended no \
-                     more than {to_end}; there are: {copies:?}"
+                    "at {now:.1?} these copies of program {which} had ended: {ended:?}, and chaos has \
+                     ended no more than {to_end}; there are: {copies:?}"
                 ));
                 program.seen.clone_from(&copies);
             }
