@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cases::{CHAOS_CASES, HOST_CASES, I386_CASES, TILL_CASES};
-use crate::{CHAOS, HOST, I386, SUITES};
+use crate::cases::{CHAOS_CASES, HOST_CASES, I386_CASES, SCREEN_CASES, TILL_CASES, TillCase};
+use crate::{CHAOS, HOST, I386, SCREEN, SUITES};
 
 /// What is in a cell, by case and column.
 type Cells = BTreeMap<(&'static str, &'static str), String>;
@@ -33,26 +33,25 @@ impl Table {
     /// Rows are cases, columns suites; seconds where a case passed.
     pub(crate) fn print(&self) {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let suites: Vec<_> = TILL_CASES.iter().map(|case| case.name).collect();
-        let chaos: Vec<_> = CHAOS_CASES.iter().map(|case| case.name).collect();
-        let host: Vec<_> = HOST_CASES.iter().map(|case| case.name).collect();
-        print_rows(&cells, &SUITES, &suites);
-        let i386: Vec<_> = I386_CASES.iter().map(|case| case.name).collect();
-        print_rows(&cells, &[I386], &i386);
-        print_rows(&cells, &[CHAOS], &chaos);
-        print_rows(&cells, &[HOST], &host);
+        let names = |cases: &'static [TillCase]| cases.iter().map(|case| case.name).collect();
+        print_rows(&cells, &SUITES, names(TILL_CASES));
+        print_rows(&cells, &[I386], names(I386_CASES));
+        print_rows(&cells, &[SCREEN], names(SCREEN_CASES));
+        print_rows(&cells, &[CHAOS], names(CHAOS_CASES));
+        let host = HOST_CASES.iter().map(|case| case.name).collect();
+        print_rows(&cells, &[HOST], host);
     }
 }
 
-fn print_rows(cells: &Cells, columns: &[&str], rows: &[&str]) {
+fn print_rows(cells: &Cells, columns: &[&str], rows: Vec<&str>) {
     let was_run = |column: &&&str| cells.keys().any(|(_, suite)| suite == *column);
     let columns: Vec<_> = columns.iter().filter(was_run).collect();
-    let shown = |row: &&&str| {
+    let shown = |row: &&str| {
         columns
             .iter()
-            .any(|column| cells.contains_key(&(**row, *column)))
+            .any(|column| cells.contains_key(&(*row, *column)))
     };
-    let rows: Vec<_> = rows.iter().filter(shown).collect();
+    let rows: Vec<_> = rows.into_iter().filter(shown).collect();
     let Some(width) = rows.iter().map(|row| row.len()).max() else {
         return;
     };
@@ -64,7 +63,7 @@ fn print_rows(cells: &Cells, columns: &[&str], rows: &[&str]) {
     for row in rows {
         print!("{row:width$}");
         for column in &columns {
-            let cell = cells.get(&(*row, **column)).map_or("-", String::as_str);
+            let cell = cells.get(&(row, **column)).map_or("-", String::as_str);
             print!("  {cell:>10}");
         }
         println!();

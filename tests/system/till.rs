@@ -450,14 +450,27 @@ impl Till {
     /// Logs a user in at a display: a real session of logind's, in which `words` run as
     /// [`mfe_kit::STANDIN`]'s `desk` has them.
     pub(crate) fn log_in(&self, user: &str, display: u32, place: &str, words: &str) -> Result<()> {
+        let number = display.to_string();
+        let mut command = vec!["/usr/local/bin/desk", "-", "desk", &number];
+        command.extend(words.split_whitespace());
+        self.log_in_with(user, display, place, &command)
+    }
+
+    /// The same, whatever is run there.
+    pub(crate) fn log_in_with(
+        &self,
+        user: &str,
+        display: u32,
+        place: &str,
+        command: &[&str],
+    ) -> Result<()> {
         let environment = format!(
-            "XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user DISPLAY=:{display} LANG=pt_BR.UTF-8 {place}"
+            "Environment=XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user DISPLAY=:{display} \
+             LANG=pt_BR.UTF-8 {place}"
         );
         let unit = format!("desk-{user}");
-        let environment = format!("Environment={environment}");
         let user = format!("User={user}");
-        let number = display.to_string();
-        let mut command = vec![
+        let session = [
             "systemd-run",
             "--quiet",
             "--unit",
@@ -468,13 +481,8 @@ impl Till {
             "PAMName=login",
             "-p",
             &environment,
-            "/usr/local/bin/desk",
-            "-",
-            "desk",
-            &number,
         ];
-        command.extend(words.split_whitespace());
-        self.ok(&command)?;
+        self.ok(&[&session, command].concat())?;
         Ok(())
     }
 
@@ -695,7 +703,7 @@ impl Till {
 }
 
 /// When the journal took a message in, in microseconds since 1970.
-fn time_of(entry: &Value) -> u64 {
+pub(crate) fn time_of(entry: &Value) -> u64 {
     let time = entry["__REALTIME_TIMESTAMP"].as_str();
     time.and_then(|time| time.parse().ok()).unwrap_or_default()
 }

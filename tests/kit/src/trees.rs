@@ -23,6 +23,11 @@ const PATIENCE: u32 = 900;
 /// Debian's minimum.
 const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,libpam-systemd,man-db,bash-completion";
 
+/// The suite of tills with a real screen, and what that takes: an X server without hardware, a window
+/// manager, and programs with a window and without.
+pub const SUITE_SCREEN: &str = "bookworm";
+const SCREEN: &str = ",xvfb,openbox,x11-utils";
+
 /// The suite whose own toolchain has to do for the package, and builds it for other architectures.
 const TOOLCHAIN_SUITE: &str = "trixie";
 const TOOLCHAIN: &str = "build-essential cargo rustc debhelper lintian";
@@ -97,10 +102,14 @@ impl Trees {
 
     fn make_suite(&self, name: &str) -> Result<()> {
         let mirror = mirror::of_this_machine()?;
-        self.make(&self.path(name), INCLUDE, |tree| {
+        let mut include = INCLUDE.to_owned();
+        if name == SUITE_SCREEN {
+            include += SCREEN;
+        }
+        self.make(&self.path(name), &include, |tree| {
             let scripts = Path::new("/usr/share/debootstrap/scripts");
             let mut debootstrap = bounded(PATIENCE);
-            debootstrap.args(["debootstrap", "--variant=minbase", INCLUDE]);
+            debootstrap.args(["debootstrap", "--variant=minbase", &include]);
             let suite = match name.split_once('-') {
                 Some((suite, architecture)) => {
                     debootstrap.arg(format!("--arch={architecture}"));

@@ -163,8 +163,15 @@ pub(crate) const I386_CASES: &[TillCase] = till_cases![
     operation::reload_bad,
     faults::service_killed,
     faults::service_hangs,
+    state::remembered,
+    state::start_in_flight,
+    old_systems::kernel_of_16_04,
+    old_systems::journal_of_16_04,
     installation::purge,
 ];
+
+/// Run where there is a real X server.
+pub(crate) const SCREEN_CASES: &[TillCase] = till_cases![screen::window_is_back];
 
 /// Run on a machine of its own, beside all others.
 pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];

@@ -1,5 +1,6 @@
 //! The machines of 2016 and 2018, as far as today's suites can stand in for them: what Ubuntu 16.04 and
-//! 18.04 lack is taken away. That they were booted for real, and what was seen, is in the README.
+//! 18.04 lack is taken away. That they were booted for real, with an earlier state of the package, is in the
+//! README.
 
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
@@ -8,18 +9,22 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::till::{
-    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config,
+    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config, time_of,
 };
 
-/// System calls that Linux 4.4 (Ubuntu 16.04) doesn't have, nor does the C library need them.
-const SINCE_4_4: [&str; 25] = [
+/// System calls that Linux 4.4 (Ubuntu 16.04) doesn't have, nor does the C library need them; those with
+/// `time64` are of 32 bits.
+const SINCE_4_4: [&str; 35] = [
     "cachestat",
+    "clock_gettime64",
+    "clock_nanosleep_time64",
     "clone3",
     "close_range",
     "copy_file_range",
     "epoll_pwait2",
     "faccessat2",
     "fchmodat2",
+    "futex_time64",
     "futex_waitv",
     "io_pgetevents",
     "io_uring_enter",
@@ -32,12 +37,19 @@ const SINCE_4_4: [&str; 25] = [
     "pidfd_open",
     "pidfd_send_signal",
     "pkey_alloc",
+    "ppoll_time64",
     "preadv2",
     "process_madvise",
     "process_mrelease",
+    "pselect6_time64",
     "pwritev2",
+    "recvmmsg_time64",
     "rseq",
+    "rt_sigtimedwait_time64",
     "statx",
+    "timerfd_gettime64",
+    "timerfd_settime64",
+    "utimensat_time64",
 ];
 
 /// How long what nobody uses is watched for what it costs, and how often: whatever else the machine does
@@ -71,6 +83,12 @@ pub(super) fn kernel_of_16_04(till: &Till) -> Result<()> {
     till.configure(&config("10m", &programs))?;
     let [mut comunicador, mut monitor] = till.all_day()?;
     let service = till.main_pid()?;
+    let open = till.sh(&format!("ls -l /proc/{service}/fd"))?;
+    ensure!(!open.contains("pidfd"), "the kernel tells: {open}");
+    for process in [comunicador, monitor] {
+        let stat = format!("/proc/{}/stat", process.pid);
+        ensure!(open.contains(&stat), "{stat} isn't watched: {open}");
+    }
     let costs: Result<Vec<u128>> = (0..WATCHES).map(|_| cost(till, service)).collect();
     let cost = costs?.into_iter().min().context("not watched")?;
     println!("watching without pidfds costs {cost} us/s");
@@ -173,6 +191,19 @@ pub(super) fn journal_of_16_04(till: &Till) -> Result<()> {
         let told = entries.iter().filter(|entry| entry["MFE_EVENT"] == event);
         ensure!(told.count() == 1, "{event} isn't there once");
     }
+    // The journal has had time to see whose the last message was.
+    let last = entries
+        .iter()
+        .find(|entry| entry["MFE_EVENT"] == "shutdown");
+    let ended = entries.iter().rev().find(|entry| entry["_PID"] == "1");
+    let [last, ended] = [last, ended].map(|entry| entry.map(time_of));
+    let settled = ended
+        .context("no end")?
+        .saturating_sub(last.context("no last message")?);
+    ensure!(
+        settled >= 100_000,
+        "it ended {settled} us after its last message"
+    );
     Ok(())
 }
 

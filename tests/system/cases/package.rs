@@ -153,6 +153,30 @@ pub(super) fn needrestart(scene: &Scene, _: &Trees, packages: &Packages) -> Resu
     Ok(())
 }
 
+/// Since which version systemd knows what the folders of systemd/since say (its NEWS).
+const KNOWN_SINCE: [(&str, u32); 20] = [
+    ("IPAddressDeny", 235),
+    ("KeyringMode", 235),
+    ("LockPersonality", 235),
+    ("MemoryDenyWriteExecute", 231),
+    ("OOMPolicy", 243),
+    ("PrivateMounts", 239),
+    ("ProtectClock", 245),
+    ("ProtectControlGroups", 232),
+    ("ProtectHostname", 242),
+    ("ProtectKernelLogs", 244),
+    ("ProtectKernelModules", 232),
+    ("ProtectKernelTunables", 232),
+    ("ProtectSystem", 232),
+    ("RestrictNamespaces", 233),
+    ("RestrictRealtime", 231),
+    ("RestrictSUIDSGID", 242),
+    ("RuntimeDirectoryPreserve", 235),
+    ("StateDirectory", 235),
+    ("StateDirectoryMode", 235),
+    ("SystemCallFilter", 231),
+];
+
 /// What systemd 229 (Ubuntu 16.04) knows of what units may say; that it knows all of it was seen when it was
 /// booted with the package.
 const KNOWN_TO_229: [&str; 40] = [
@@ -238,6 +262,23 @@ pub(super) fn units_for_old_systemd(_: &Scene, _: &Trees, packages: &Packages) -
         ensure!(is_target || unlimited, "{unit} has a start limit");
     }
     let settings = shell("cat \"$0\"/systemd/since/*/*.conf", &[&packages.source])?;
+    // The generator gives a systemd the folders up to its own version; today's know them all.
+    let by_folder = shell(
+        "cd \"$0\"/systemd/since && grep -roE '^[A-Za-z]+=' .",
+        &[&packages.source],
+    )?;
+    // ./231/mfe-watchdog.service.conf:RestrictRealtime=
+    for line in by_folder.lines() {
+        let since = line.split('/').nth(1).context("no folder")?;
+        let since: u32 = since.parse().with_context(|| line.to_owned())?;
+        let (_, name) = line.split_once(':').context("no setting")?;
+        let name = name.trim_end_matches('=');
+        let known = KNOWN_SINCE.iter().find(|(known, _)| *known == name);
+        ensure!(
+            known.is_some_and(|(_, known)| *known <= since),
+            "since/{since}: {name} is known since {known:?}"
+        );
+    }
     // An allow-list with a group that a version doesn't know would kill the service at its first call.
     let mut filters = settings
         .lines()

@@ -127,6 +127,62 @@ pub(super) fn session_killed_twenty_times(till: &Till) -> Result<()> {
     no_unit_has_failed(till)
 }
 
+/// A session as startx(1) has it: an X server without hardware, a window manager, and its autostart.
+const DESKTOP: &str = r#"#!/bin/sh
+Xvfb "$DISPLAY" -screen 0 640x480x24 -nolisten tcp >/dev/null 2>&1 &
+tries=0
+until xprop -root >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || exit 1
+    sleep 0.1
+done
+exec openbox --sm-disable --startup "$1"
+"#;
+
+/// What the window of [`DESKTOP`]'s program is called.
+const WINDOW: &str = "\"Event Tester\"";
+
+/// With a real X server and window manager the window itself is back, each time one and no more, in the same
+/// environment.
+pub(super) fn window_is_back(till: &Till) -> Result<()> {
+    prepare(till, "", "auto")?;
+    till.install_program(&MONITOR, Script::Stays)?;
+    // It has a window, and does nothing else.
+    till.sh(&format!(
+        "cp --remove-destination /usr/bin/xev {}",
+        MONITOR.path()
+    ))?;
+    till.write("/usr/local/bin/desktop", DESKTOP, 0o755)?;
+    let command = ["/usr/local/bin/desktop", MONITOR.script];
+    till.log_in_with("caixa", 7, IN_FRONT, &command)?;
+    till.start()?;
+    let mut process = till.wait_up(&MONITOR)?;
+    let expected = variables(till, process)?;
+    window_is_viewable(till)?;
+    for kill in 1..=5 {
+        process = till.kill_and_wait(&MONITOR, process)?;
+        is_users(till, process, "caixa").with_context(|| format!("kill {kill}"))?;
+        window_is_viewable(till).with_context(|| format!("kill {kill}"))?;
+        let found = variables(till, process)?;
+        ensure!(found == expected, "{found:?} isn't {expected:?}");
+    }
+    ensure!(till.starts(&MONITOR) == 6, "it was started too often");
+    till.log_out("caixa")?;
+    till.wait_state(&MONITOR, "waiting")?;
+    no_unit_has_failed(till)
+}
+
+/// Waits until there is one window of the program's on the screen, as the X server has it.
+fn window_is_viewable(till: &Till) -> Result<()> {
+    let xwininfo = "runuser -u caixa -- xwininfo -display :7";
+    wait_for("one window is on the screen", SOON, || {
+        let windows = till.sh(&format!("{xwininfo} -root -tree"))?;
+        let window = till.sh(&format!("{xwininfo} -name {WINDOW} || true"))?;
+        let is_one = windows.matches(WINDOW).count() == 1;
+        Ok((is_one && window.contains("IsViewable")).then_some(()))
+    })
+}
+
 /// Nobody, a login with an autostart that takes its time, a logout, and another login.
 pub(super) fn session_login_and_logout(till: &Till) -> Result<()> {
     prepare(till, "", "graphical")?;
