@@ -11,8 +11,8 @@ use crate::till::{
 use mfe_kit::wait_for;
 
 /// Who attacks.
-const USER: &str = "pdv";
-const HOME: &str = "/home/pdv";
+const USER: &str = "operador";
+const HOME: &str = "/home/operador";
 
 /// What he runs is in a unit of this name, so that it can be ended as a whole.
 const ATTACK: &str = "case-attack.service";

@@ -69,6 +69,15 @@ fn two_copies_at_once_are_seen() {
 }
 
 #[test]
+fn who_hands_over_while_a_sample_is_taken_has_not_ended() {
+    let mut oracle = Oracle::new();
+    assert_eq!(seen(&mut oracle, 0, 5, &[1]), 0);
+    assert_eq!(seen(&mut oracle, 5, 1, &[]), 0);
+    assert_eq!(seen(&mut oracle, 6, 5, &[1]), 0);
+    assert_eq!(seen(&mut oracle, 11, 2, &[]), 1);
+}
+
+#[test]
 fn a_copy_that_chaos_has_started_is_allowed_and_no_other() {
     let mut oracle = Oracle::new();
     oracle.extra(0, 1);
