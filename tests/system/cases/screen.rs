@@ -127,16 +127,19 @@ pub(super) fn session_killed_twenty_times(till: &Till) -> Result<()> {
     no_unit_has_failed(till)
 }
 
-/// A session as startx(1) has it: an X server without hardware, a window manager, and its autostart.
+/// A session as startx(1) has it: an X server without hardware, with which all ends; a window manager, and
+/// its autostart.
 const DESKTOP: &str = r#"#!/bin/sh
-Xvfb "$DISPLAY" -screen 0 640x480x24 -nolisten tcp >/dev/null 2>&1 &
-tries=0
-until xprop -root >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || exit 1
-    sleep 0.1
-done
-exec openbox --sm-disable --startup "$1"
+(
+    tries=0
+    until xprop -root >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || exit 1
+        sleep 0.1
+    done
+    exec openbox --sm-disable --startup "$1"
+) &
+exec Xvfb "$DISPLAY" -screen 0 640x480x24 -nolisten tcp >/dev/null 2>&1
 "#;
 
 /// What the window of [`DESKTOP`]'s program is called.
