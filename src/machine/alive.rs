@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use super::{Absence, Action, Machine, Phase, Trouble};
-use super::{DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN};
+use super::{
+    DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE,
+};
 use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
@@ -119,6 +121,9 @@ impl Machine {
     /// Everything that is watched while a process lives, and when to look again.
     fn stays_alive(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
         let mut next_look = self.next_cycle(now);
+        if next_look > self.whole_look_at + WHOLE_LOOK_LATE {
+            next_look = self.whole_look_at;
+        }
         let stable_at = self.up_since + self.policy.stable_after;
         if now >= stable_at {
             self.late_starts = 0;

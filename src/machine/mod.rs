@@ -53,6 +53,9 @@ const LAST_POLL: Duration = Duration::from_millis(500);
 /// birth is to be told within a minute, of which it has ten seconds to settle.
 const WHOLE_LOOK_MAX: Duration = Duration::from_secs(45);
 
+/// By how much it may be later where a cycle comes then anyway: a look of its own is a wake-up more.
+const WHOLE_LOOK_LATE: Duration = Duration::from_secs(5);
+
 /// An outage whose begin isn't known to within this is told as one of at most its length.
 const UNCERTAIN: Duration = Duration::from_secs(1);
 

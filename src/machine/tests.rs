@@ -972,6 +972,35 @@ fn a_second_copy_is_told_and_ended_only_if_that_is_wanted() {
 }
 
 #[test]
+fn a_second_copy_is_told_within_a_minute_however_long_the_interval_is() {
+    for seconds in [10, 30, 40, 44, 50, 600, 3600] {
+        let mut bench = Bench::new();
+        bench.event(reconfigured(Policy {
+            interval: Duration::from_secs(seconds),
+            ..policy()
+        }));
+        bench.alive(&[100]);
+        // One takes the name late: a look at all processes is the first to meet it.
+        let begin = bench.now;
+        let mut is_met = false;
+        let told = std::iter::repeat_with(|| {
+            bench.now = bench.now.max(bench.machine.next_look());
+            is_met |= bench.machine.look() == Look::Whole;
+            bench.alive(if is_met { &[100, 101] } else { &[100] })
+        });
+        let is_told = told.take(100).any(|actions| {
+            let mut actions = actions.iter();
+            actions.any(|action| matches!(action, Action::Tell(Change::Duplicate { .. })))
+        });
+        let after = bench.now - begin;
+        assert!(
+            is_told && after <= 60 * SECOND,
+            "interval {seconds} s: {after:?}"
+        );
+    }
+}
+
+#[test]
 fn a_second_copy_that_is_left_alone_is_the_program() {
     let mut bench = Bench::up();
     bench.event(reconfigured(Policy {
@@ -1826,13 +1855,13 @@ fn new_settings_are_tried_at_once_and_change_nothing_else() {
     let mut bench = Bench::up();
     bench.after(SECOND);
     let policy = Policy {
-        interval: 60 * SECOND,
+        interval: 30 * SECOND,
         ..policy()
     };
     assert_eq!(bench.event(reconfigured(policy)), []);
     assert_eq!(bench.next_look(), SECOND);
     assert_eq!(bench.alive(&[100]), []);
-    assert_eq!(bench.next_look(), 60 * SECOND);
+    assert_eq!(bench.next_look(), 30 * SECOND);
 }
 
 /// A world as the machine may meet it: what it asks for happens, late, differently or not at all.
