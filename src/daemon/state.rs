@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
-use crate::machine::{Absence, Backoff, Cause, Memory, PAUSE_MAX, Pause, Program};
+use crate::machine::{Absence, Backoff, Cause, CommandId, Memory, PAUSE_MAX, Pause, Program};
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
@@ -90,6 +90,10 @@ struct OfTheBoot {
     #[serde(with = "ids")]
     misfits: Vec<ProcessId>,
     late_starts: u32,
+    failed_starts: u32,
+    #[serde(with = "time")]
+    retry_at: Option<Instant>,
+    failed_command: Option<CommandId>,
     #[serde(with = "ids")]
     alive: Vec<ProcessId>,
     #[serde(with = "time")]
@@ -561,6 +565,14 @@ mod tests {
                 }],
                 misfits: Vec::new(),
                 late_starts: 2,
+                failed_starts: 7,
+                retry_at: Some(now + 300 * second),
+                failed_command: Some(CommandId {
+                    device: 1,
+                    inode: 2,
+                    modified: (3, 4),
+                    mode: 0o100_755,
+                }),
                 alive: vec![ProcessId {
                     pid: 42,
                     start_time: 4711,
@@ -606,6 +618,7 @@ mod tests {
             seconds(&mut memory.not_before),
             seconds(&mut memory.starting_until),
             seconds(&mut memory.up_since),
+            seconds(&mut memory.retry_at),
             seconds(&mut absence.map(|absence| absence.since)),
             seconds(&mut absence.map(|absence| absence.noticed)),
             seconds(&mut memory.pause.take().map(|pause| pause.until)),

@@ -1,7 +1,9 @@
 //! The file of a start command, as far as the rules go by it; reading it is [`crate::start`]'s.
 
+use serde::{Deserialize, Serialize};
+
 /// Which file a start command is, and in which state: a change of it is a reason to try again at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandId {
     /// The device that the file is on (stat(2)).
     pub device: u64,

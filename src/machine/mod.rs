@@ -248,6 +248,12 @@ pub struct Memory {
     pub misfits: Vec<ProcessId>,
     /// How often in a row starts have left something in the background that never became the program.
     pub late_starts: u32,
+    /// How many starts in a row have failed.
+    pub failed_starts: u32,
+    /// When the next try comes after them.
+    pub retry_at: Option<Instant>,
+    /// The start command's file, when the last of them failed.
+    pub failed_command: Option<CommandId>,
     /// The processes that were alive.
     pub alive: Vec<ProcessId>,
     /// Since when.
@@ -535,6 +541,15 @@ impl Machine {
             backoff: memory.backoff.clone(),
             renamed: memory.renamed.clone(),
             late_starts: memory.late_starts,
+            failed_starts: memory.failed_starts,
+            retry_at: memory
+                .retry_at
+                .map_or(self.epoch, |time| time.min(self.next_look + RETRY_MAX)),
+            failed_command: memory
+                .failed_command
+                .map_or(FailedCommand::NotSeen, |command| {
+                    FailedCommand::Seen(Some(command))
+                }),
             // What the rules say has changed, and so may have the program.
             program: memory.program.clone().filter(|_| !is_other_target),
             is_other_target,
@@ -575,6 +590,12 @@ impl Machine {
                 .map(|misfit| misfit.ids.clone())
                 .unwrap_or_default(),
             late_starts: self.late_starts,
+            failed_starts: self.failed_starts,
+            retry_at: (self.failed_starts > 0).then_some(self.retry_at),
+            failed_command: match self.failed_command {
+                FailedCommand::Seen(command) if self.failed_starts > 0 => command,
+                _ => None,
+            },
             alive: self.alive.clone(),
             up_since: is(Phase::Up).then_some(self.up_since),
             // It goes on: when it ended is for whoever reads this to say.
