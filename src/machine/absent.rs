@@ -128,8 +128,13 @@ impl Machine {
                 self.start_failed(now, StartFailure::NotReady, actions);
             }
             Some(status) if !status.is_success() && !is_left => {
+                // It may have left the session, and what could link it to its start.
+                let misfits = self.misfits(sighting);
                 if self.attempt.may_have_gone_elsewhere && !is_over {
                     self.look_at_start_again(now);
+                } else if !misfits.is_empty() {
+                    self.is_misfit(&misfits, actions);
+                    self.next_look = self.next_cycle(now);
                 } else {
                     self.start_failed(now, StartFailure::Failed(status), actions);
                 }

@@ -1084,6 +1084,24 @@ fn somebody_elses_lookalike_stands_in_nobodys_way() {
 }
 
 #[test]
+fn what_a_failed_start_has_set_free_is_a_misfit() {
+    let ours = lookalike(200, Difference::Exe);
+    let look = || {
+        looked(Sighting {
+            impostors: vec![ours.clone()],
+            ..Sighting::default()
+        })
+    };
+    let mut bench = Bench::starting();
+    bench.finds(left(&[], true));
+    bench.exits(150, ExitStatus::Code(1));
+    bench.finds(left(&[], true));
+    let actions = bench.after(SECOND).event(look());
+    assert_eq!(actions, [report(Change::Misfit(ours.clone()))]);
+    assert_eq!(bench.phase(), Phase::Misfit);
+}
+
+#[test]
 fn what_only_a_stricter_rule_refuses_is_never_absent() {
     for difference in [
         Difference::RealUser,
