@@ -340,12 +340,16 @@ pub fn read(directory: &Path) -> Result<Vec<Remembered>, Phrase> {
 
 fn understand(text: &[u8]) -> serde_json::Result<Vec<Remembered>> {
     let file: File = serde_json::from_slice(text)?;
-    let is_of_this_machine = file.machine_id.is_empty() || file.machine_id == machine_id();
+    let is_of_this_boot = boot_id().is_ok_and(|id| id == file.boot_id);
+    // An earlier version has named the boot alone, and written where nothing outlives it.
+    let is_of_this_machine = match file.machine_id.as_str() {
+        "" => is_of_this_boot,
+        id => id == machine_id(),
+    };
     if file.version != VERSION || !is_of_this_machine {
         return Ok(Vec::new());
     }
     let clock = Clock::now();
-    let is_of_this_boot = boot_id().is_ok_and(|id| id == file.boot_id);
     let remembered = file.processes.into_iter().map(|process| {
         let lasting = Lasting::deserialize(&process)?;
         let pause = lasting.pause.and_then(|pause| {
@@ -713,6 +717,11 @@ mod tests {
         assert_eq!(with_id("another"), 0);
         assert_eq!(with_id(&machine_id()), 1);
         assert_eq!(with_id(""), 1, "an earlier version's");
+        let of_another_boot = read_with(&remembered, |file| {
+            file.machine_id = String::new();
+            file.boot_id = "another".into();
+        });
+        assert_eq!(of_another_boot, []);
     }
 
     #[test]
