@@ -14,7 +14,7 @@ use crate::config::{self, ProcessSettings, Settings, Source, Start};
 use crate::daemon::effective_config;
 use crate::machine;
 use crate::proc::LeftOver;
-use crate::session::environment::{NotYet, answers, of_session};
+use crate::session::environment::{NotYet, goes_away, of_session};
 use crate::session::identity::become_user;
 use crate::session::{Found, Screen};
 use crate::start::beside::{self, Known, Verdict};
@@ -129,7 +129,7 @@ fn in_session(
     let ended = ended.map_err(|error| not_run(&command[0], &error))?;
     match ended {
         // It may have ended because the session does.
-        Some(_) if !answers(&given.variables) => not_yet(phrase!(
+        Some(_) if goes_away(&given.variables) => not_yet(phrase!(
             "the display of %{user} doesn't answer",
             user = user
         )),

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -61,6 +63,12 @@ const OF_ONE_PROCESS: [&str; 13] = [
 
 /// The same for a whole family of variables.
 const OF_ONE_PROCESS_PREFIX: &str = "GIO_LAUNCHED_";
+
+/// How long a display may take to be gone once its first client is.
+const GOES_WITHIN: Duration = Duration::from_secs(1);
+
+/// The pause between two questions whether it answers.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The PATH of a user who has none (login.defs(5), `ENV_PATH`).
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -284,6 +292,19 @@ pub fn answers(variables: &Variables) -> bool {
         accepts(SocketAddrUnix::new(Path::new(folder).join(name)))
     });
     is_elsewhere || x11 || wayland
+}
+
+/// Whether the display of these variables stops answering within a second, as it does while a session ends:
+/// a program with a window may notice that before the server's socket is gone.
+pub(crate) fn goes_away(variables: &Variables) -> bool {
+    let end = Instant::now() + GOES_WITHIN;
+    while answers(variables) {
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(PAUSE);
+    }
+    true
 }
 
 /// Whether somebody listens there, without waiting for him.
@@ -522,8 +543,14 @@ mod tests {
         let wayland = variables(&[&folder, "WAYLAND_DISPLAY=wayland-7"]);
         assert!(!answers(&wayland));
         let listener = UnixListener::bind(directory.path().join("wayland-7")).unwrap();
-        assert!(answers(&wayland));
-        drop(listener);
+        assert!(answers(&wayland) && !goes_away(&wayland));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(10 * PAUSE);
+                drop(listener);
+            });
+            assert!(goes_away(&wayland), "while it is looked");
+        });
         assert!(!answers(&wayland), "the socket is left over");
         assert!(!answers(&variables(&["DISPLAY=:4294967295"])));
         assert!(
