@@ -115,11 +115,7 @@ pub(super) fn session_killed_twenty_times(till: &Till) -> Result<()> {
     println!("outages in ms: {outages:?}");
     ensure!(outages.len() == 20, "{outages:?}");
     ensure!(outages.iter().all(|outage| *outage >= 2000), "{outages:?}");
-    // The start program is watched for a second, for the case that it fails.
-    wait_for("the unit has no main process", SOON, || {
-        let main = till.property(&MONITOR.unit(), "MainPID")?;
-        Ok((main == "0").then_some(()))
-    })?;
+    is_let_go(till)?;
     // So no restart of it ends anyone's, or makes a second one.
     till.ok(&["systemctl", "restart", &MONITOR.unit()])?;
     till.wait_cycles(3)?;
@@ -170,9 +166,19 @@ pub(super) fn window_is_back(till: &Till) -> Result<()> {
         ensure!(found == expected, "{found:?} isn't {expected:?}");
     }
     ensure!(till.starts(&MONITOR) == 6, "it was started too often");
+    is_let_go(till)?;
     till.log_out("caixa")?;
     till.wait_state(&MONITOR, "waiting")?;
     no_unit_has_failed(till)
+}
+
+/// Waits until Monitor's unit has let it go: the start program is followed for a second, for the case that it
+/// fails.
+fn is_let_go(till: &Till) -> Result<()> {
+    wait_for("the unit has no main process", SOON, || {
+        let main = till.property(&MONITOR.unit(), "MainPID")?;
+        Ok((main == "0").then_some(()))
+    })
 }
 
 /// Waits until there is one window of the program's on the screen, as the X server has it.
