@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::alive::killed;
 use super::{Absence, Action, Attempt, Backoff, Copies, FailedCommand, Machine, Memory, Phase};
 use crate::machine::change::{Cause, Change, StartFailure, Stop};
 use crate::machine::seat::{Seat, Wait};
@@ -223,10 +224,7 @@ impl Machine {
         let Seat::Taken(sitting) = &self.screen.seat else {
             return false;
         };
-        if matches!(
-            self.phase,
-            Phase::Starting | Phase::Stopping | Phase::Clearing | Phase::Replacing
-        ) {
+        if self.phase == Phase::Starting {
             return false;
         }
         let begins = if sitting.is_autostarted {
@@ -244,26 +242,33 @@ impl Machine {
             .filter(is_roots)
             .cloned()
             .collect();
+        // Also where a start is only waiting for what is being ended before it.
         if !roots.is_empty() {
+            if let Some(ending) = self.ending.take() {
+                let cause = self.cause(&self.alive, sighting);
+                actions.push(Action::Tell(killed(&ending, cause)));
+            }
+            if self.phase == Phase::Up {
+                self.settles(now, sighting);
+            }
             self.roots_is_in_the_way(now, &roots, actions);
             return true;
         }
+        if matches!(
+            self.phase,
+            Phase::Stopping | Phase::Clearing | Phase::Replacing
+        ) {
+            return false;
+        }
         match self.phase {
             Phase::Up => {
-                let cause = self.cause(&self.alive, sighting);
-                let known = std::mem::take(&mut self.alive);
-                self.absence = self.absence.or(Some(Absence {
-                    since: self.seen_alive.map_or(now, |seen| seen.min(now)),
-                    noticed: now,
-                    cause,
-                }));
-                let until = now + SETTLE;
-                self.screen.settling = Some(Settling { until, known });
+                self.next_look = self.settles(now, sighting);
                 self.wait(Wait::Settling, actions);
-                self.next_look = until;
                 true
             }
-            Phase::Waiting if self.screen.settling.is_some() => self.has_settled(now),
+            Phase::Misfit | Phase::Waiting if self.screen.settling.is_some() => {
+                self.has_settled(now, actions)
+            }
             Phase::Waiting if self.start_failure == Some(StartFailure::NotReady) => {
                 if now < self.retry_at {
                     self.next_look = self.retry_at.min(self.next_cycle(now));
@@ -288,12 +293,27 @@ impl Machine {
         }
     }
 
+    /// The program has ended, and its session may be about to: gives until when that is open.
+    fn settles(&mut self, now: Instant, sighting: &Sighting) -> Instant {
+        let cause = self.cause(&self.alive, sighting);
+        let known = std::mem::take(&mut self.alive);
+        self.absence = self.absence.or(Some(Absence {
+            since: self.seen_alive.map_or(now, |seen| seen.min(now)),
+            noticed: now,
+            cause,
+        }));
+        let until = now + SETTLE;
+        self.screen.settling = Some(Settling { until, known });
+        until
+    }
+
     /// Some time after the program's end its session is still there: it wasn't a logout.
-    fn has_settled(&mut self, now: Instant) -> bool {
+    fn has_settled(&mut self, now: Instant, actions: &mut Vec<Action>) -> bool {
         match self.screen.settling.take() {
             Some(settling) if now < settling.until => {
                 self.next_look = settling.until;
                 self.screen.settling = Some(settling);
+                self.wait(Wait::Settling, actions);
                 true
             }
             settling => {
@@ -307,7 +327,6 @@ impl Machine {
     /// Root runs the program, where nobody sees it: what we have started ourselves is ended; beside
     /// somebody else's nothing is started.
     fn roots_is_in_the_way(&mut self, now: Instant, roots: &[Impostor], actions: &mut Vec<Action>) {
-        self.screen.settling = None;
         let stop_timeout = self.policy.stop_timeout;
         let is_ending = |id: ProcessId| {
             let mut strays = self.screen.strays.iter();

@@ -26,6 +26,7 @@ pub use sighting::{
 pub use signal::{SignalError, Signalled, signal};
 pub use sockets::listening;
 pub use stat::Stat;
+pub(crate) use stat::Status;
 pub use table::{LookError, ProcessTable};
 pub use target::{CmdlinePattern, ExePattern, Target};
 pub use usage::Usage;

@@ -94,7 +94,7 @@ impl<'a> Stat<'a> {
 
 /// What is needed of /proc/PID/status; a line that a kernel doesn't have is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(crate) struct Status {
     /// The pid of the process; another one than that of a thread (`Tgid`).
     pub(super) process: Option<i32>,
     /// The pid of the debugger, 0 for none (`TracerPid`).
@@ -108,11 +108,13 @@ pub(super) struct Status {
     pub(super) namespaces: Option<usize>,
     /// Whether the kernel is writing a core dump of it (`CoreDumping`, Linux 4.15).
     pub(super) is_dumping: bool,
+    /// Which rights its new files don't get (`Umask`, umask(2); Linux 4.7).
+    pub(crate) umask: Option<u32>,
 }
 
 impl Status {
     /// Takes the text apart. What isn't a number is as good as absent.
-    pub(super) fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         let mut status = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
             let mut words = line
@@ -127,11 +129,16 @@ impl Status {
                 }
                 Some(b"NSpid:") => status.namespaces = Some(words.count()),
                 Some(b"CoreDumping:") => status.is_dumping = words.next() == Some(b"1"),
+                Some(b"Umask:") => status.umask = octal(words.next()),
                 _ => {}
             }
         }
         status
     }
+}
+
+fn octal(word: Option<&[u8]>) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(word?).ok()?, 8).ok()
 }
 
 fn number<T: FromStr>(word: Option<&[u8]>) -> Option<T> {
@@ -220,6 +227,7 @@ mod tests {
             real_uid: Some(1000),
             is_dumping: false,
             namespaces: Some(2),
+            umask: Some(0o022),
         };
         assert_eq!(Status::parse(text), expected);
         assert_eq!(Status::parse(b""), Status::default());
@@ -228,6 +236,15 @@ mod tests {
             ..Status::default()
         };
         assert_eq!(Status::parse(b"Tgid:\nUid:\t1\nTracerPid:\tx"), half);
+    }
+
+    #[test]
+    fn a_umask_is_read_as_the_kernel_shows_it() {
+        let umask = |status: &[u8]| Status::parse(status).umask;
+        let status = b"Name:\tUmask:\nUmask:\t0002\nState:\tS (sleeping)\n";
+        assert_eq!(umask(status), Some(0o002));
+        assert_eq!(umask(b"Name:\tsh\nState:\tS (sleeping)\n"), None);
+        assert_eq!(umask(b"Umask:\tnone\n"), None);
     }
 
     proptest! {

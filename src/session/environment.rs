@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use super::choice::Chosen;
 use super::display::{RUNTIME_DIRS, X_SOCKETS, number};
-use crate::proc::Stat;
+use crate::proc::{Stat, Status};
 use crate::sys::child_env::is_ours_alone;
 use crate::sys::user::Account;
 
@@ -79,12 +79,12 @@ pub type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 /// A process of the user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Donor {
+    /// Its pid.
+    pub pid: u32,
     /// When it began, in clock ticks since the boot.
     pub started: u64,
     /// Its control groups, as /proc/PID/cgroup has them.
     pub groups: String,
-    /// Which rights its files don't get (umask(2)), where the kernel tells: since 4.7 (proc(5)).
-    pub umask: Option<u32>,
     /// What it was given.
     pub variables: Variables,
 }
@@ -93,7 +93,7 @@ pub struct Donor {
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) variables: Variables,
-    /// As the session's others have it.
+    /// As the session's others have it, where the kernel tells.
     pub(crate) umask: Option<u32>,
 }
 
@@ -111,12 +111,17 @@ pub enum NotYet {
 /// # Errors
 /// Why it is to be tried again later.
 pub(crate) fn of_session(chosen: &Chosen, account: &Account) -> Result<Given, NotYet> {
-    let donors = donors(Path::new("/proc"), account.uid);
+    let proc = Path::new("/proc");
+    let donors = donors(proc, account.uid);
     let (donor, variables) = pick(&donors, chosen).ok_or(NotYet::NoDonor)?;
     let variables = complete(variables, chosen, account, &wayland_sockets(account.uid));
     if answers(&variables) {
-        let umask = donor.umask;
-        Ok(Given { variables, umask })
+        let status = proc.join(format!("{}/status", donor.pid));
+        let status = read(&status, FILE_MAX).unwrap_or_default();
+        Ok(Given {
+            variables,
+            umask: Status::parse(&status).umask,
+        })
     } else {
         Err(NotYet::NoAnswer)
     }
@@ -156,7 +161,7 @@ pub fn pick<'a>(donors: &'a [Donor], chosen: &Chosen) -> Option<(&'a Donor, Vari
     for (_, variables) in &candidates {
         *votes.entry(variables).or_default() += 1;
     }
-    let rank = |(donor, variables): &(&Donor, Variables)| {
+    let best = candidates.iter().max_by_key(|(donor, variables)| {
         let known = WANTED.iter().filter(|name| knows(variables, name)).count();
         let has_terminal = donor.variables.contains_key(b"TERM".as_slice());
         (
@@ -165,10 +170,8 @@ pub fn pick<'a>(donors: &'a [Donor], chosen: &Chosen) -> Option<(&'a Donor, Vari
             votes[variables],
             Reverse(donor.started),
         )
-    };
-    let ranks = candidates.iter().map(rank).enumerate();
-    let (best, _) = ranks.max_by_key(|(_, rank)| *rank)?;
-    candidates.into_iter().nth(best)
+    });
+    best.cloned()
 }
 
 fn knows(variables: &Variables, name: &str) -> bool {
@@ -329,29 +332,19 @@ fn donors(proc: &Path, uid: u32) -> Vec<Donor> {
         })
         .collect();
     own.sort_unstable();
-    let donors = own.into_iter().take(DONORS_MAX).filter_map(|(_, path)| {
+    let donors = own.into_iter().take(DONORS_MAX).filter_map(|(pid, path)| {
         let stat = read(&path.join("stat"), FILE_MAX).ok()?;
         let groups = read(&path.join("cgroup"), FILE_MAX).unwrap_or_default();
-        let status = read(&path.join("status"), FILE_MAX).unwrap_or_default();
         let environ = read(&path.join("environ"), ENVIRONMENT_MAX + 1).ok()?;
         (environ.len() as u64 <= ENVIRONMENT_MAX).then_some(())?;
         Some(Donor {
+            pid,
             started: Stat::parse(&stat)?.start_time,
             groups: String::from_utf8_lossy(&groups).into_owned(),
-            umask: umask(&status),
             variables: parse(&environ),
         })
     });
     donors.collect()
-}
-
-/// The umask that /proc/PID/status shows.
-fn umask(status: &[u8]) -> Option<u32> {
-    let status = std::str::from_utf8(status).ok()?;
-    let octal = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Umask:"))?;
-    u32::from_str_radix(octal.trim(), 8).ok()
 }
 
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
@@ -385,9 +378,9 @@ mod tests {
 
     fn donor(started: u64, pairs: &[&str]) -> Donor {
         Donor {
+            pid: 42,
             started,
             groups: "0::/user.slice/user-1000.slice/session-2.scope\n".into(),
-            umask: Some(0o022),
             variables: variables(pairs),
         }
     }
@@ -404,14 +397,6 @@ mod tests {
             home: "/home/pdv".into(),
             shell: PathBuf::new(),
         }
-    }
-
-    #[test]
-    fn a_umask_is_read_as_the_kernel_shows_it() {
-        let status = b"Name:\tUmask:\nUmask:\t0002\nState:\tS (sleeping)\n";
-        assert_eq!(umask(status), Some(0o002));
-        assert_eq!(umask(b"Name:\tsh\nState:\tS (sleeping)\n"), None);
-        assert_eq!(umask(b"Umask:\tnone\n"), None);
     }
 
     #[test]
@@ -575,9 +560,9 @@ mod tests {
         while !found && begin.elapsed().as_secs() < 30 {
             let path = format!("/proc/{}/environ", child.id());
             found = is_child(&Donor {
+                pid: child.id(),
                 started: 0,
                 groups: String::new(),
-                umask: None,
                 variables: parse(&fs::read(path).unwrap()),
             });
         }

@@ -23,8 +23,8 @@ const FAILS_WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs `command` with these variables and no others, and the umask that comes with them, in `home` or, where
-/// that can't be entered, at the root. As in a session SIGPIPE is deadly. Gives how it has ended if it failed at once; `None` while it
-/// goes on, or has done its work.
+/// that can't be entered, at the root. As in a session SIGPIPE is deadly. Gives how it has ended if it failed
+/// at once; `None` while it goes on, or has done its work.
 ///
 /// # Errors
 /// When it can't be run.

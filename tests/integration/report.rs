@@ -561,9 +561,9 @@ fn in_a_browser_the_page_fits_a_phone_and_shows_the_shortest_outage() {
     }
 }
 
-/// In the form in which journalctl shows a service that was killed and came back 1.1 s later under systemd 229 (Ubuntu 16.04)
-/// and 237 (18.04), which have no id for the end of a process; before that a reload had failed. The journal
-/// has lost whose the very last message was.
+/// In the form in which journalctl shows a service that was killed and came back 1.1 s later under systemd 229
+/// (Ubuntu 16.04) and 237 (18.04), which have no id for the end of a process; before that a reload had failed.
+/// The journal has lost whose the very last message was.
 #[test]
 fn the_end_of_the_service_is_seen_under_old_systemd_too() {
     for version in ["229", "237"] {

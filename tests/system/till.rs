@@ -191,7 +191,7 @@ impl Till {
 
     /// journalctl's option for the same. Not --after-cursor: together with -u it leaves out the
     /// first message if the one at the cursor is another unit's.
-    pub(crate) fn since(&self) -> String {
+    fn since(&self) -> String {
         let time = self.journal_begins.load(Ordering::Relaxed);
         format!("--since=@{}", time / 1_000_000)
     }

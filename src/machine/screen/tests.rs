@@ -392,6 +392,37 @@ fn roots_program_of_somebody_elses_is_a_misfit() {
 }
 
 #[test]
+fn nothing_is_started_beside_roots_program_after_what_was_to_end_has_ended() {
+    // A restart on purpose, and what a start has left.
+    let replacing = || {
+        let mut bench = Bench::up();
+        bench.event(Event::RestartAsked);
+        assert_eq!(bench.machine.phase(), Phase::Replacing);
+        bench
+    };
+    let mut bench = replacing();
+    let actions = bench.beside(of_another(50, 0));
+    assert!(!is_start(&actions), "{actions:?}");
+    let is_end = |change: &&Change| matches!(change, Change::Killed { .. });
+    assert!(told(&actions).iter().any(is_end), "its end is told");
+    assert_eq!(bench.machine.phase(), Phase::Misfit);
+    assert!(is_start(&bench.absent()), "root's has ended");
+
+    let mut bench = replacing();
+    assert!(is_start(&bench.absent()), "nothing is in the way");
+}
+
+#[test]
+fn roots_program_for_a_moment_makes_no_logout_a_death() {
+    let mut bench = Bench::up();
+    bench.beside(of_another(50, 0));
+    assert_eq!(bench.machine.phase(), Phase::Misfit);
+    assert_eq!(bench.absent(), [], "its session may be about to end");
+    assert_eq!(bench.machine.next_look(), bench.now + SETTLE);
+    assert!(is_start(&bench.after(SETTLE).absent()));
+}
+
+#[test]
 fn in_a_kiosk_roots_program_counts() {
     let mut bench = Bench::new();
     bench.sits(0, "1", 600 * SECOND, true);

@@ -223,8 +223,9 @@ pub(super) fn power_off_is_no_outage(till: &Till) -> Result<()> {
     till.install_unit(&MONITOR, "")?;
     let heard = format!("{STATE_DIR}/heard");
     let hook = "/usr/local/bin/hear";
-    // Which boot it was: to the kernel, whose boots the service goes by, this machine's are all one.
-    let boot = "readlink /proc/self/ns/pid";
+    // Which boot it was, by when its systemd began: to the kernel, whose boots the service goes by, this
+    // machine's are all one.
+    let boot = "cut -d ' ' -f 22 /proc/1/stat";
     let script = format!("#!/bin/sh\necho $({boot}) $MFE_PROCESS: $MFE_CAUSE >> {heard}\n");
     till.write(hook, &script, 0o755)?;
     let processes = [by_command(&COMUNICADOR), by_unit(&MONITOR, VENDOR)].concat();
@@ -248,7 +249,9 @@ pub(super) fn power_off_is_no_outage(till: &Till) -> Result<()> {
         .read(&heard)
         .context("nothing was heard")?
         .lines()
-        .filter(|line| line.starts_with(&before) && !line.ends_with(": absent"))
+        .filter(|line| {
+            line.split(' ').next() == Some(before.as_str()) && !line.ends_with(": absent")
+        })
         .map(str::to_owned)
         .collect();
     ensure!(outages.is_empty(), "{outages:?}");

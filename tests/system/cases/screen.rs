@@ -166,6 +166,7 @@ pub(super) fn window_is_back(till: &Till) -> Result<()> {
         ensure!(found == expected, "{found:?} isn't {expected:?}");
     }
     ensure!(till.starts(&MONITOR) == 6, "it was started too often");
+    is_let_go(till)?;
     till.log_out("caixa")?;
     till.wait_state(&MONITOR, "waiting")?;
     no_unit_has_failed(till)
