@@ -115,21 +115,24 @@ fn install(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// The last start of a program: its pid, and when it began since 1970.
-fn last_start(till: &Till, program: &Program) -> Option<(i32, Duration)> {
-    let starts = till.read(&format!("{STARTS}/{}.starts", program.name))?;
-    let (pid, began) = starts.lines().last()?.split_once(' ')?;
-    Some((pid.parse().ok()?, Duration::from_nanos(began.parse().ok()?)))
+/// The last start of a program that isn't this process: its pid, and when it began since 1970. A program
+/// runs a moment before it has noted that.
+fn last_start(till: &Till, program: &Program, but: Option<i32>) -> Result<(i32, Duration)> {
+    let noted = || {
+        let starts = till.read(&format!("{STARTS}/{}.starts", program.name))?;
+        let (pid, began) = starts.lines().last()?.split_once(' ')?;
+        let (pid, began) = (pid.parse().ok()?, began.parse().ok()?);
+        (Some(pid) != but).then(|| (pid, Duration::from_nanos(began)))
+    };
+    wait_for(&format!("{} is started", program.name), SOON, || Ok(noted()))
 }
 
 /// Kills a program and waits for its next start; gives how long it was gone.
 fn outage(till: &Till, program: &Program) -> Result<Duration> {
-    let (pid, _) = last_start(till, program).context("it was started")?;
+    let (pid, _) = last_start(till, program, None)?;
     let killed = till.sh(&format!("date +%s%N; kill -KILL {pid}"))?;
     let killed = Duration::from_nanos(killed.trim().parse()?);
-    let (_, began) = wait_for(&format!("{} is started", program.name), SOON, || {
-        Ok(last_start(till, program).filter(|(next, _)| *next != pid))
-    })?;
+    let (_, began) = last_start(till, program, Some(pid))?;
     Ok(began.saturating_sub(killed))
 }
 
@@ -362,7 +365,7 @@ pub(super) fn attack_by_what_passes_for_the_program(till: &Till) -> Result<()> {
             wait_told(till, &COMUNICADOR, "duplicate", told).with_context(|| line.clone())?;
             till.status_exits(1)?;
             // Alone it passes for the program, which is told too.
-            let (pid, _) = last_start(till, &COMUNICADOR).context("it was started")?;
+            let (pid, _) = last_start(till, &COMUNICADOR, None)?;
             till.signal("KILL", pid)?;
             wait_told(till, &COMUNICADOR, "unhealthy", told).with_context(|| line.clone())?;
             till.status_exits(1)?;
@@ -397,7 +400,7 @@ pub(super) fn attack_by_what_one_rule_refuses(till: &Till) -> Result<()> {
             attack(till, &line)?;
             wait_attackers(till, &COMUNICADOR, 1)?;
             let starts = till.starts(&COMUNICADOR);
-            let (pid, _) = last_start(till, &COMUNICADOR).context("it was started")?;
+            let (pid, _) = last_start(till, &COMUNICADOR, None)?;
             till.signal("KILL", pid)?;
             wait_told(till, &COMUNICADOR, "misfit", "Comunicador")?;
             till.wait_cycles(3)?;
