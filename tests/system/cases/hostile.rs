@@ -124,7 +124,11 @@ fn last_start(till: &Till, program: &Program, but: Option<i32>) -> Result<(i32, 
         let (pid, began) = (pid.parse().ok()?, began.parse().ok()?);
         (Some(pid) != but).then(|| (pid, Duration::from_nanos(began)))
     };
-    wait_for(&format!("{} is started", program.name), SOON, || Ok(noted()))
+    wait_for(
+        &format!("{} is started", program.name),
+        SOON,
+        || Ok(noted()),
+    )
 }
 
 /// Kills a program and waits for its next start; gives how long it was gone.
