@@ -156,6 +156,8 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
         }
         Blow::FreezeSystemd(which, seconds) => {
             let time = Duration::from_secs(seconds);
+            // Nobody could start one meanwhile.
+            stage::the_copy(till, which)?;
             stage::freeze_systemd(till, time, || end_copy(till, oracle, which))
         }
         Blow::Rename(which) => {
