@@ -1,5 +1,6 @@
 //! Whether the service is started at boot, runs, and has a systemd that is new enough.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,9 +18,53 @@ use crate::text::escape::{list, shell_word};
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;
 
-/// The versions since which systemd knows further settings for the service; the package has a file of them for
-/// each, and a generator that puts in force those of the running version and before (systemd.generator(7)).
-const SETTINGS_SINCE: [u32; 9] = [231, 232, 233, 235, 239, 242, 243, 244, 245];
+/// The versions since which systemd knows further settings for the service, with these; the package has a file
+/// of them for each, and a generator that puts in force those of the running version and before
+/// (systemd.generator(7)).
+const SETTINGS_SINCE: [(u32, &str); 9] = [
+    (
+        231,
+        include_str!("../../systemd/since/231/mfe-watchdog.service.conf"),
+    ),
+    (
+        232,
+        include_str!("../../systemd/since/232/mfe-watchdog.service.conf"),
+    ),
+    (
+        233,
+        include_str!("../../systemd/since/233/mfe-watchdog.service.conf"),
+    ),
+    (
+        235,
+        include_str!("../../systemd/since/235/mfe-watchdog.service.conf"),
+    ),
+    (
+        239,
+        include_str!("../../systemd/since/239/mfe-watchdog.service.conf"),
+    ),
+    (
+        242,
+        include_str!("../../systemd/since/242/mfe-watchdog.service.conf"),
+    ),
+    (
+        243,
+        include_str!("../../systemd/since/243/mfe-watchdog.service.conf"),
+    ),
+    (
+        244,
+        include_str!("../../systemd/since/244/mfe-watchdog.service.conf"),
+    ),
+    (
+        245,
+        include_str!("../../systemd/since/245/mfe-watchdog.service.conf"),
+    ),
+];
+
+/// The settings that every systemd knows.
+const SETTINGS: &str = include_str!("../../systemd/mfe-watchdog.service");
+
+/// What the package itself says how to open, for checks and hooks that need it.
+const TO_BE_OPENED: &str = "PrivateNetwork";
 
 /// Since this one a service that is asked to end may ask for more time (`EXTEND_TIMEOUT_USEC` of
 /// sd_notify(3)).
@@ -56,24 +101,29 @@ pub(super) fn examine(systemd: &Systemd, found: &mut Examination) {
     }
 }
 
-/// Whether the service is protected as well as the running systemd can do it.
+/// Whether the service is protected as well as the running systemd can do it: by the settings that the package
+/// has for it, and by nobody's who has loosened them.
 pub(super) fn examine_sandbox(systemd: &Systemd, found: &mut Examination) {
     let is_installed = systemd
         .enabled
         .as_deref()
         .is_some_and(|enabled| enabled != "not-found");
-    let (Some(version), Some(drop_ins), true) = (systemd.version, &systemd.drop_ins, is_installed)
+    let (Some(version), Some(in_force), true) = (systemd.version, &systemd.settings, is_installed)
     else {
         return;
     };
-    let in_force: Vec<&str> = drop_ins
+    let drop_ins = in_force.get("DropInPaths").map_or("", String::as_str);
+    let drop_ins: Vec<&str> = drop_ins
         .split_whitespace()
         .filter_map(|path| path.rsplit('/').next())
         .collect();
-    let known = SETTINGS_SINCE.into_iter().filter(|since| *since <= version);
-    let missing = known.filter(|since| !in_force.contains(&settings_file(*since).as_str()));
-    let missing: Vec<u32> = missing.collect();
+    let known = SETTINGS_SINCE
+        .into_iter()
+        .filter(|(since, _)| *since <= version);
+    let (loaded, missing): (Vec<_>, Vec<_>) =
+        known.partition(|(since, _)| drop_ins.contains(&settings_file(*since).as_str()));
     if !missing.is_empty() {
+        let missing = missing.into_iter().map(|(since, _)| since);
         found.find(
             "sandbox-weaker",
             t!(
@@ -84,6 +134,53 @@ pub(super) fn examine_sandbox(systemd: &Systemd, found: &mut Examination) {
             "sudo systemctl daemon-reload && sudo systemctl restart mfe-watchdog",
         );
     }
+    let loaded = std::iter::once(SETTINGS).chain(loaded.into_iter().map(|(_, text)| text));
+    let loosened = loosened(in_force, loaded);
+    if !loosened.is_empty() {
+        found.find(
+            "sandbox-weaker",
+            t!("doctor.sandbox_loosened", settings = list(loosened)),
+            "systemctl cat mfe-watchdog",
+        );
+    }
+}
+
+/// What protects the service that has one of these units' settings in force, and doesn't any longer: each
+/// as `NAME=VALUE`, as it is now.
+fn loosened<'a>(
+    in_force: &BTreeMap<String, String>,
+    texts: impl Iterator<Item = &'a str>,
+) -> Vec<String> {
+    // Of a setting that is said twice the later holds.
+    let wanted: BTreeMap<&str, &str> = texts.flat_map(protections).collect();
+    let is_weaker = |name: &str, wanted: &str, now: &str| match name {
+        "ProtectSystem" => now != wanted && now != "strict",
+        _ => now == "no",
+    };
+    wanted
+        .into_iter()
+        .filter_map(|(name, wanted)| {
+            let now = in_force.get(name)?;
+            is_weaker(name, wanted, now).then(|| format!("{name}={now}"))
+        })
+        .collect()
+}
+
+/// The settings of the package that protect the service by being on, whatever the version.
+pub(super) fn names_of_protections() -> BTreeSet<&'static str> {
+    let texts = SETTINGS_SINCE.into_iter().map(|(_, text)| text);
+    let all = std::iter::once(SETTINGS).chain(texts);
+    all.flat_map(protections).map(|(name, _)| name).collect()
+}
+
+/// Those of one file.
+fn protections(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_protection = |name: &str, value: &str| {
+        ["yes", "read-only", "full", "strict"].contains(&value) && name != TO_BE_OPENED
+    };
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(move |(name, value)| is_protection(name, value))
 }
 
 /// The name of the settings that there are since a version, as the generator has it.
@@ -159,7 +256,7 @@ mod tests {
             version: Some(version),
             enabled: Some(enabled.into()),
             active: Some(active.into()),
-            drop_ins: None,
+            settings: None,
             is_clock_synchronized: None,
         }
     }
@@ -200,35 +297,60 @@ mod tests {
         });
         let mut versions: Vec<u32> = versions.collect();
         versions.sort_unstable();
-        assert_eq!(versions, SETTINGS_SINCE);
+        assert_eq!(versions, SETTINGS_SINCE.map(|(since, _)| since));
+    }
+
+    fn drop_ins(paths: &str) -> (&str, &str) {
+        ("DropInPaths", paths)
     }
 
     #[test]
     fn a_sandbox_that_could_be_tighter_is_found() {
-        let all = SETTINGS_SINCE.map(|since| {
+        let all = SETTINGS_SINCE.map(|(since, _)| {
             let file = settings_file(since);
             format!("/run/systemd/generator/mfe-watchdog.service.d/{file}")
         });
-        let (all, four) = (all.join(" "), all[..4].join(" "));
-        let of = |enabled, version, drop_ins: Option<&str>| {
+        let (all, four) = (&*all.join(" "), &*all[..4].join(" "));
+        let of = |enabled, version, answer: Option<&[(&str, &str)]>| {
             let mut found = Examination::default();
-            let drop_ins = drop_ins.map(str::to_owned);
+            let settings = answer.map(|answer| {
+                let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+                answer.iter().map(owned).collect()
+            });
             let systemd = Systemd {
-                drop_ins,
+                settings,
                 ..systemd(enabled, "active", version)
             };
             examine_sandbox(&systemd, &mut found);
             found.findings.pop().map(|finding| finding.text)
         };
-        assert_eq!(of("enabled", 229, Some("")), None, "it knows none");
-        assert_eq!(of("enabled", 237, Some(&four)), None);
-        assert_eq!(of("enabled", 260, Some(&all)), None);
+        assert_eq!(of("enabled", 229, Some(&[])), None, "it knows none");
+        assert_eq!(of("enabled", 237, Some(&[drop_ins(four)])), None);
+        assert_eq!(of("enabled", 260, Some(&[drop_ins(all)])), None);
         assert_eq!(of("enabled", 260, None), None, "it can't be told");
-        assert_eq!(of("not-found", 260, Some("")), None);
-        let text = of("disabled", 252, Some(&four)).unwrap();
+        assert_eq!(of("not-found", 260, Some(&[])), None);
+        let text = of("disabled", 252, Some(&[drop_ins(four)])).unwrap();
         assert!(text.contains("239, 242, 243, 244, 245"), "{text}");
         let own = "/etc/systemd/system/mfe-watchdog.service.d/override.conf";
-        assert!(of("enabled", 231, Some(own)).is_some());
+        assert!(of("enabled", 231, Some(&[drop_ins(own)])).is_some());
+
+        // Settings that somebody has made less strict.
+        for (version, drop_in, setting, is_found) in [
+            (229, "", ("ProtectSystem", "full"), false),
+            (229, "", ("ProtectSystem", "yes"), true),
+            (229, "", ("NoNewPrivileges", "no"), true),
+            (260, all, ("ProtectSystem", "strict"), false),
+            (260, all, ("ProtectSystem", "full"), true),
+            (260, all, ("RestrictNamespaces", "no"), true),
+            (260, all, ("ProtectHome", "yes"), false),
+            // This is said in the manual to be opened.
+            (260, all, ("PrivateNetwork", "no"), false),
+        ] {
+            let text = of("enabled", version, Some(&[drop_ins(drop_in), setting]));
+            assert_eq!(text.is_some(), is_found, "{version} {setting:?}");
+            let (name, value) = setting;
+            assert!(text.is_none_or(|text| text.contains(&format!("{name}={value}"))));
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Asks systemd about this machine, within a time; the answers are judged in
 //! [`super::service`] and its neighbours.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use rust_i18n::t;
 
+use super::service::names_of_protections;
 use crate::sys::subprocess::{End, Subprocess};
 use crate::systemd::names::SERVICE;
 use crate::text::escape::printable;
@@ -29,9 +31,9 @@ pub struct Systemd {
     pub enabled: Option<String>,
     /// Whether the service runs, as `systemctl is-active` says it.
     pub active: Option<String>,
-    /// The files that give the service's unit further settings, as systemd has them in force; with spaces
-    /// between them.
-    pub drop_ins: Option<String>,
+    /// What it has in force for the service: `DropInPaths`, the files that give its unit further settings, and
+    /// what protects it, as `systemctl show` prints that.
+    pub settings: Option<BTreeMap<String, String>>,
     /// Whether the clock is set by the network.
     pub is_clock_synchronized: Option<bool>,
 }
@@ -43,19 +45,27 @@ impl Systemd {
             .enable_all()
             .build()
             .with_context(|| t!("errors.event_loop"))?;
+        let properties = names_of_protections().into_iter().chain(["DropInPaths"]);
+        let properties: Vec<_> = properties
+            .map(|name| format!("--property={name}"))
+            .collect();
+        let show: Vec<&str> = ["show", SERVICE]
+            .into_iter()
+            .chain(properties.iter().map(String::as_str))
+            .collect();
         Ok(runtime.block_on(async {
-            let (version, enabled, active, drop_ins, clock) = tokio::join!(
+            let (version, enabled, active, settings, clock) = tokio::join!(
                 answer("systemctl", &["--version"]),
                 answer("systemctl", &["is-enabled", SERVICE]),
                 answer("systemctl", &["is-active", SERVICE]),
-                answer("systemctl", &["show", "--property=DropInPaths", SERVICE]),
+                answer("systemctl", &show),
                 answer("timedatectl", &["status"]),
             );
             Self {
                 version: version.as_deref().and_then(version_in),
                 enabled: enabled.as_deref().and_then(word_in),
                 active: active.as_deref().and_then(word_in),
-                drop_ins: drop_ins.as_deref().and_then(value_in),
+                settings: settings.as_deref().and_then(settings_in),
                 is_clock_synchronized: clock.as_deref().and_then(synchronized_in),
             }
         }))
@@ -119,10 +129,13 @@ fn word_in(answer: &str) -> Option<String> {
     (!line.is_empty() && line.chars().all(is_word)).then(|| line.to_owned())
 }
 
-/// Out of `DropInPaths=/run/a.conf /etc/b.conf`.
-fn value_in(answer: &str) -> Option<String> {
-    let (_, value) = answer.lines().next()?.split_once('=')?;
-    Some(value.to_owned())
+/// Out of lines such as `DropInPaths=/run/a.conf /etc/b.conf`; `None` if there is no such line.
+fn settings_in(answer: &str) -> Option<BTreeMap<String, String>> {
+    let settings = answer.lines().filter_map(|line| line.split_once('='));
+    let settings: BTreeMap<_, _> = settings
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    (!settings.is_empty()).then_some(settings)
 }
 
 /// Out of `System clock synchronized: no`, or `NTP synchronized: no` before 239.
@@ -151,9 +164,10 @@ mod tests {
             "not-found"
         );
         assert_eq!(word_in("Failed to connect to bus\n"), None);
-        assert_eq!(value_in("DropInPaths=/a /b\n").unwrap(), "/a /b");
-        assert_eq!(value_in("DropInPaths=\n").unwrap(), "");
-        assert_eq!(value_in("Failed to connect to bus\n"), None);
+        let settings = settings_in("DropInPaths=/a /b\nProtectSystem=\n").unwrap();
+        assert_eq!(settings["DropInPaths"], "/a /b");
+        assert_eq!(settings["ProtectSystem"], "");
+        assert_eq!(settings_in("Failed to connect to bus\n"), None);
         assert_eq!(
             synchronized_in("  RTC time: x\n  NTP synchronized: no\n"),
             Some(false)

@@ -36,7 +36,7 @@ fn machine(root: &Path) -> Machine {
             version: Some(252),
             enabled: Some("enabled".into()),
             active: Some("active".into()),
-            drop_ins: None,
+            settings: None,
             is_clock_synchronized: Some(true),
         },
     }

@@ -156,7 +156,7 @@ fn look_over(root: &Path) {
             version: Some(252),
             enabled: Some("enabled".into()),
             active: Some("active".into()),
-            drop_ins: None,
+            settings: None,
             is_clock_synchronized: Some(true),
         },
     };

@@ -288,5 +288,15 @@ pub(super) fn settings_by_version(till: &Till) -> Result<()> {
     ))?;
     ensure!(is_found?, "no weaker sandbox is found");
     ensure!(!finds()?, "a weaker sandbox is still found");
+
+    // So is what somebody has loosened, but for what the package says how to open.
+    for (settings, is_weaker) in [
+        ("PrivateNetwork=no\nRestrictAddressFamilies=AF_INET", false),
+        ("ProtectSystem=no", true),
+        ("NoNewPrivileges=no", true),
+    ] {
+        till.drop_in(SERVICE, &format!("[Service]\n{settings}\n"))?;
+        ensure!(finds()? == is_weaker, "{settings}");
+    }
     Ok(())
 }
