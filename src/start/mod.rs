@@ -62,6 +62,15 @@ impl InSession<'_> {
     }
 }
 
+/// The looks on which a start is grounded.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// When the one began that has found the program gone.
+    pub gone: Moment,
+    /// When the last one began that has found it alive, if nothing was started since.
+    pub alive: Option<Moment>,
+}
+
 /// Whether the start command of a process can be run, as far as that can be told without running it. A
 /// unit is systemd's to judge.
 ///
@@ -86,14 +95,14 @@ pub fn is_over(process: &ProcessSettings) {
 }
 
 impl StartProgram {
-    /// Runs the start program of a process, which a look that began at `looked` has found gone; in
-    /// the session `place`, if it belongs in one.
+    /// Runs the start program of a process that these looks have found gone; in the session `place`, if it
+    /// belongs in one.
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
     pub fn run(
         process: &ProcessSettings,
-        looked: Moment,
+        looks: Looks,
         place: Option<&InSession<'_>>,
     ) -> Result<Self, StartFailure> {
         let session = place.map(|place| place.id);
@@ -103,7 +112,7 @@ impl StartProgram {
                 // without a unit that fails every few seconds.
                 can_start(process)?;
                 let directory = Directories::new(None, None).runtime;
-                beside::note(&directory, &process.key, looked, session);
+                beside::note(&directory, &process.key, looks.gone, session);
                 (unit_of(&process.key), true)
             }
             Start::Command(command) => {
@@ -112,7 +121,7 @@ impl StartProgram {
                     return direct::Child::spawn(command).map(Self::Direct);
                 };
                 can_start(process)?;
-                beside::note(place.runtime_dir, &process.key, looked, session);
+                beside::note(place.runtime_dir, &process.key, looks.gone, session);
                 let command = place.command(&process.key);
                 return direct::Child::spawn(&command).map(Self::Direct);
             }
@@ -121,7 +130,7 @@ impl StartProgram {
         Ok(Self::Unit(unit::restart(unit::Request {
             unit,
             is_ours,
-            looked,
+            looks,
         })))
     }
 

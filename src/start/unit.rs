@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::Looks;
 use super::job::{Before, Job, exited, failure};
 use crate::machine::StartOutcome;
 use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
-use crate::sys::host::Moment;
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::{Manager, State, Unit, is_contradicted};
 use crate::text::phrase::{Phrase, phrase};
@@ -50,8 +50,8 @@ pub(super) struct Request {
     /// Whether it is an instance of our own. Its start tells nothing (Type=simple), so its main process,
     /// the start script, is followed to its end; of other people's units, the job is.
     pub(super) is_ours: bool,
-    /// When the look began that has found the process gone.
-    pub(super) looked: Moment,
+    /// The looks on which it is grounded.
+    pub(super) looks: Looks,
 }
 
 /// Begins to restart a unit. `start` wouldn't do: systemd believes that a unit whose start script has
@@ -153,6 +153,7 @@ impl Restart {
         loop {
             let unit = manager.unit(&self.request.unit).await?;
             self.answered = Instant::now();
+            self.take_in_who_was_first(&unit);
             if let Some(ended) = unit.ended_main().filter(|_| !self.is_there(&unit)) {
                 // Only the first answer is about the one that was found gone.
                 let _ = self.before.set(ended);
@@ -179,15 +180,25 @@ impl Restart {
         }
     }
 
+    /// The look may come some time after the death, and somebody else's start in between: then that
+    /// start's main process, a script perhaps that is still to become the program, isn't to be ended.
+    fn take_in_who_was_first(&mut self, unit: &Unit) {
+        let looks = &mut self.request.looks;
+        let alive = looks.alive.filter(|_| unit.main.is_some());
+        if let Some(alive) = alive.filter(|alive| unit.started > alive.monotonic) {
+            looks.gone = looks.gone.min(alive);
+        }
+    }
+
     /// Whether the unit's last start is younger than the look, whoever has asked for it. One that systemd
     /// will only make after a pause of the unit's own is none.
     fn is_there(&self, unit: &Unit) -> bool {
-        unit.started > self.request.looked.monotonic && unit.state != State::AwaitsRestart
+        unit.started > self.request.looks.gone.monotonic && unit.state != State::AwaitsRestart
     }
 
     /// How a start has ended that is over.
     fn outcome(&self, unit: &Unit) -> StartOutcome {
-        let has_run = unit.main_started > self.request.looked.monotonic;
+        let has_run = unit.main_started > self.request.looks.gone.monotonic;
         if self.request.is_ours && has_run {
             return exited(unit.last_main, unit.exit_status());
         }

@@ -22,7 +22,9 @@ use crate::machine::{
     Stop,
 };
 use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
-use crate::start::{self, InSession, Lineage, StartProgram, UnitStop, can_start, command_id};
+use crate::start::{
+    self, InSession, Lineage, Looks, StartProgram, UnitStop, can_start, command_id,
+};
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
@@ -199,6 +201,8 @@ struct Supervisor {
     paused_until: Told,
     /// When the last look began.
     looked: Moment,
+    /// When the last one began that has found it alive, if nothing was started since.
+    alive: Option<Moment>,
     /// When it ended and how long it took.
     look_took: (Instant, Duration),
     /// Why the last look failed, if it did.
@@ -247,6 +251,7 @@ impl Supervisor {
             next_start: Told::default(),
             paused_until: Told::default(),
             looked: Moment::now(),
+            alive: None,
             look_took: (Instant::now(), Duration::ZERO),
             look_error: None,
             unfinished: None,
@@ -349,6 +354,9 @@ impl Supervisor {
             }
             Ok(sighting) => {
                 self.look_error = None;
+                if !sighting.alive.is_empty() {
+                    self.alive = Some(self.looked);
+                }
                 let asks_for_command = self.machine.asks_for_command();
                 let program = self.start_program.as_ref();
                 let mut besides = Besides {
@@ -569,6 +577,10 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
+        let looks = Looks {
+            gone: self.looked,
+            alive: self.alive,
+        };
         let since = Moment::now().ticks;
         let place = match self.machine.seat() {
             Seat::Taken(sitting) => Some(InSession {
@@ -577,8 +589,9 @@ impl Supervisor {
             }),
             _ => None,
         };
-        match StartProgram::run(&self.process, self.looked, place.as_ref()) {
+        match StartProgram::run(&self.process, looks, place.as_ref()) {
             Ok(program) => {
+                self.alive = None;
                 let is_child = matches!(program, StartProgram::Direct(_));
                 let uid = is_child.then(|| geteuid().as_raw());
                 let child = program.pid().filter(|_| is_child);

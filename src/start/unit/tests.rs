@@ -11,12 +11,16 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::machine::StartFailure;
+use crate::sys::host::Moment;
 use crate::systemd::dbus::Answer;
 
 const UNIT: &str = "mfe@monitor.service";
 
 /// When the process was found gone, in seconds since the boot.
 const LOOKED: u64 = 100;
+
+/// When it was last found alive.
+const ALIVE: u64 = LOOKED - 10;
 
 /// Longer than what is waited for should take, on a machine that is busy.
 const LONG: Duration = Duration::from_secs(60);
@@ -104,10 +108,17 @@ fn request(is_ours: bool) -> Request {
     Request {
         unit: UNIT.to_owned(),
         is_ours,
-        looked: Moment {
-            monotonic: Duration::from_secs(LOOKED),
-            ticks: 0,
+        looks: Looks {
+            gone: at(LOOKED),
+            alive: Some(at(ALIVE)),
         },
+    }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment {
+        monotonic: Duration::from_secs(seconds),
+        ticks: 0,
     }
 }
 
@@ -332,6 +343,48 @@ async fn somebody_elses_start_is_followed() {
     client.tells(AFTER).await;
     assert_eq!(outcome_of(job).await, has_failed());
     client.ends().await;
+}
+
+/// Nor where that was before the look, which was late: the script is let do its work.
+#[tokio::test]
+async fn somebody_elses_start_before_the_look_is_followed() {
+    let systemd = Systemd::new();
+    let started = ALIVE + 1;
+    for is_ours in [true, false] {
+        let job = systemd.restart(is_ours);
+        let mut client = systemd.accept().await;
+        let mut script = Command::new("true").spawn().unwrap();
+        let main = script.id();
+        let its = Fares {
+            started,
+            main_started: started,
+            ..AFTER
+        };
+        client.tells(Fares { main, ..its }).await;
+        if is_ours {
+            client.tells(its).await;
+            assert_eq!(outcome_of(job).await, has_failed());
+        } else {
+            let expected = exited(None, ExitStatus::Code(0));
+            assert_eq!(outcome_of(job).await, expected);
+        }
+        client.ends().await;
+        script.wait().unwrap();
+    }
+
+    // Of a start whose main process has ended by then nothing is in flight.
+    let job = systemd.restart(true);
+    let mut client = systemd.accept().await;
+    client
+        .tells(Fares {
+            started,
+            main_started: started,
+            ..AFTER
+        })
+        .await;
+    client.hears_restart().await;
+    job.let_go();
+    client.ends_sometime().await;
 }
 
 #[tokio::test]

@@ -86,6 +86,34 @@ pub(super) fn restart_by_hand_of_what_stays(till: &Till) -> Result<()> {
     started(till, &COMUNICADOR, 11)
 }
 
+/// The watchdog comes to look only when systemd has ended the program, and the script of its next start is
+/// at work.
+pub(super) fn restart_by_hand_seen_late(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    till.start()?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    let monitor = till.wait_up(&MONITOR)?;
+    let script = till.read(COMUNICADOR.script).context("no script")?;
+    let becomes = format!("exec {}", COMUNICADOR.path());
+    let script = script.replace(&becomes, &format!("sleep 3\n{becomes}"));
+    till.write(COMUNICADOR.script, &script, 0o755)?;
+    let service = till.main_pid()?;
+    till.signal("STOP", service)?;
+    let restarted = till
+        .ok(&["systemctl", "restart", &COMUNICADOR.unit()])
+        .and_then(|_| {
+            wait_for("the script is at work", SOON, || {
+                Ok((till.starts(&COMUNICADOR) == 2).then_some(()))
+            })
+        });
+    till.signal("CONT", service)?;
+    restarted?;
+    let comunicador = another(till, &COMUNICADOR, comunicador)?;
+    till.wait_cycles(3)?;
+    started(till, &COMUNICADOR, 2)?;
+    till.unharmed(&[comunicador, monitor])
+}
+
 /// What is still to become the program counts as well.
 pub(super) fn restart_by_hand_of_a_start_in_flight(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;

@@ -107,6 +107,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     beside::restart_by_hand_of_what_forks,
     beside::start_beside_an_adopted_one,
     beside::restart_by_hand_of_what_stays,
+    beside::restart_by_hand_seen_late,
     beside::restart_by_hand_of_a_start_in_flight,
     beside::restart_by_hand_as_another_user,
     beside::systemd_executes_itself_anew,
