@@ -388,7 +388,12 @@ pub(super) fn session_display_is_gone(till: &Till) -> Result<()> {
     // The service tries, too, and what it has just begun isn't begun a second time.
     wait_for("nor can it be started by hand", SOON, || {
         let by_hand = till.run(&["mfe-watchdog", "exec", "monitor"])?;
-        Ok((by_hand.status.code() == Some(75)).then_some(()))
+        let is_not_yet = by_hand.status.code() == Some(75);
+        let is_begun = String::from_utf8_lossy(&by_hand.stderr)
+            .contains("is already being started")
+            && by_hand.status.success();
+        ensure!(is_not_yet || is_begun, "{by_hand:?}");
+        Ok(is_not_yet.then_some(()))
     })?;
     till.sh("mv /tmp/.X11-unix/away /tmp/.X11-unix/X7")?;
     let back = till.wait_up(&MONITOR)?;
