@@ -63,6 +63,9 @@ const SETTINGS_SINCE: [(u32, &str); 9] = [
 /// The settings that every systemd knows.
 const SETTINGS: &str = include_str!("../../systemd/mfe-watchdog.service");
 
+/// The property that lists the files which give a unit further settings.
+pub(super) const DROP_INS: &str = "DropInPaths";
+
 /// What the package itself says how to open, for checks and hooks that need it.
 const TO_BE_OPENED: &str = "PrivateNetwork";
 
@@ -112,7 +115,7 @@ pub(super) fn examine_sandbox(systemd: &Systemd, found: &mut Examination) {
     else {
         return;
     };
-    let drop_ins = in_force.get("DropInPaths").map_or("", String::as_str);
+    let drop_ins = in_force.get(DROP_INS).map_or("", String::as_str);
     let drop_ins: Vec<&str> = drop_ins
         .split_whitespace()
         .filter_map(|path| path.rsplit('/').next())
@@ -301,7 +304,7 @@ mod tests {
     }
 
     fn drop_ins(paths: &str) -> (&str, &str) {
-        ("DropInPaths", paths)
+        (DROP_INS, paths)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rust_i18n::t;
 
-use super::service::names_of_protections;
+use super::service::{DROP_INS, names_of_protections};
 use crate::sys::subprocess::{End, Subprocess};
 use crate::systemd::names::SERVICE;
 use crate::text::escape::printable;
@@ -45,7 +45,7 @@ impl Systemd {
             .enable_all()
             .build()
             .with_context(|| t!("errors.event_loop"))?;
-        let properties = names_of_protections().into_iter().chain(["DropInPaths"]);
+        let properties = names_of_protections().into_iter().chain([DROP_INS]);
         let properties: Vec<_> = properties
             .map(|name| format!("--property={name}"))
             .collect();

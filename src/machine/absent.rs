@@ -128,15 +128,16 @@ impl Machine {
                 self.start_failed(now, StartFailure::NotReady, actions);
             }
             Some(status) if !status.is_success() && !is_left => {
-                // It may have left the session, and what could link it to its start.
-                let misfits = self.misfits(sighting);
                 if self.attempt.may_have_gone_elsewhere && !is_over {
                     self.look_at_start_again(now);
-                } else if !misfits.is_empty() {
-                    self.is_misfit(&misfits, actions);
-                    self.next_look = self.next_cycle(now);
-                } else {
+                    return;
+                }
+                // It may have left the session, and what could link it to its start.
+                let misfits = self.misfits(sighting);
+                if misfits.is_empty() {
                     self.start_failed(now, StartFailure::Failed(status), actions);
+                } else {
+                    self.waits_for_misfits(now, &misfits, actions);
                 }
             }
             _ if self.attempt.is_late && !is_left => {
@@ -147,8 +148,7 @@ impl Machine {
             ended => {
                 let misfits = self.misfits(sighting);
                 if !misfits.is_empty() {
-                    self.is_misfit(&misfits, actions);
-                    self.next_look = self.next_cycle(now);
+                    self.waits_for_misfits(now, &misfits, actions);
                 } else if self.attempt.is_late && self.is_hands_off() {
                     self.want_start(now, Vec::new(), actions);
                 } else if self.attempt.is_late {

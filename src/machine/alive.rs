@@ -512,10 +512,7 @@ impl Machine {
             return true;
         };
         let uid_of = |id: ProcessId| self.seen.iter().find(|copy| copy.id == id)?.uid;
-        let is_same_user = match (uid_of(first), uid_of(id)) {
-            (Some(first), Some(uid)) => first == uid,
-            _ => false,
-        };
+        let is_same_user = uid_of(id).is_some_and(|uid| uid_of(first) == Some(uid));
         let is_kin = self.copies.is_kin(id);
         !is_kin && is_same_user || with_descendants(first, &self.seen).contains(&id)
     }

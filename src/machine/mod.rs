@@ -1079,6 +1079,12 @@ impl Machine {
         });
     }
 
+    /// The same where nothing but these says when to look again.
+    fn waits_for_misfits(&mut self, now: Instant, misfits: &[Impostor], actions: &mut Vec<Action>) {
+        self.is_misfit(misfits, actions);
+        self.next_look = self.next_cycle(now);
+    }
+
     /// The first multiple of the interval after `now`, counted from the epoch.
     fn next_cycle(&self, now: Instant) -> Instant {
         next_multiple(self.epoch, self.policy.interval, now)

@@ -336,8 +336,7 @@ impl Machine {
             self.wait(Wait::Outside, actions);
             self.next_look = now + ENDING_POLL;
         } else {
-            self.is_misfit(roots, actions);
-            self.next_look = self.next_cycle(now);
+            self.waits_for_misfits(now, roots, actions);
         }
     }
 

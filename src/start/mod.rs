@@ -65,7 +65,7 @@ impl InSession<'_> {
 /// The looks on which a start is grounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Looks {
-    /// When the one began that has found the program gone.
+    /// When the last one began; it has found the program gone.
     pub gone: Moment,
     /// When the last one began that has found it alive, if nothing was started since.
     pub alive: Option<Moment>,

@@ -186,7 +186,7 @@ impl Restart {
         let looks = &mut self.request.looks;
         let alive = looks.alive.filter(|_| unit.main.is_some());
         if let Some(alive) = alive.filter(|alive| unit.started > alive.monotonic) {
-            looks.gone = looks.gone.min(alive);
+            looks.gone = alive;
         }
     }
 

@@ -199,11 +199,9 @@ struct Supervisor {
     runtime_dir: PathBuf,
     next_start: Told,
     paused_until: Told,
-    /// When the last look began.
-    looked: Moment,
-    /// When the last one began that has found it alive, if nothing was started since.
-    alive: Option<Moment>,
-    /// When it ended and how long it took.
+    /// On what the next start is grounded: the last looks.
+    looks: Looks,
+    /// When the last look ended and how long it took.
     look_took: (Instant, Duration),
     /// Why the last look failed, if it did.
     look_error: Option<LookError>,
@@ -250,8 +248,10 @@ impl Supervisor {
             process,
             next_start: Told::default(),
             paused_until: Told::default(),
-            looked: Moment::now(),
-            alive: None,
+            looks: Looks {
+                gone: Moment::now(),
+                alive: None,
+            },
             look_took: (Instant::now(), Duration::ZERO),
             look_error: None,
             unfinished: None,
@@ -333,7 +333,7 @@ impl Supervisor {
         if let Some(event) = self.at_screen() {
             return vec![event];
         }
-        self.looked = Moment::now();
+        self.looks.gone = Moment::now();
         let begin = Instant::now();
         let target = self.screen.target(&self.process, self.machine.seat());
         let sighting = match self.machine.look() {
@@ -355,7 +355,7 @@ impl Supervisor {
             Ok(sighting) => {
                 self.look_error = None;
                 if !sighting.alive.is_empty() {
-                    self.alive = Some(self.looked);
+                    self.looks.alive = Some(self.looks.gone);
                 }
                 let asks_for_command = self.machine.asks_for_command();
                 let program = self.start_program.as_ref();
@@ -577,10 +577,6 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
-        let looks = Looks {
-            gone: self.looked,
-            alive: self.alive,
-        };
         let since = Moment::now().ticks;
         let place = match self.machine.seat() {
             Seat::Taken(sitting) => Some(InSession {
@@ -589,9 +585,9 @@ impl Supervisor {
             }),
             _ => None,
         };
-        match StartProgram::run(&self.process, looks, place.as_ref()) {
+        match StartProgram::run(&self.process, self.looks, place.as_ref()) {
             Ok(program) => {
-                self.alive = None;
+                self.looks.alive = None;
                 let is_child = matches!(program, StartProgram::Direct(_));
                 let uid = is_child.then(|| geteuid().as_raw());
                 let child = program.pid().filter(|_| is_child);
