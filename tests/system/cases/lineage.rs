@@ -26,6 +26,9 @@ POSIX::setsid();
 sleep 1000 while 1;
 ";
 
+/// Where the textbook's daemon notes its pid.
+const TWICE_PID: &str = "/run/forks-twice.pid";
+
 /// The textbook's daemon: it forks twice, and its parent waits until it is ready.
 const TWICE: &str = "#!/usr/bin/perl
 use POSIX;
@@ -33,6 +36,7 @@ pipe(my $r, my $w);
 if (!fork) {
     POSIX::setsid();
     POSIX::_exit(0) if fork;
+    open my $pid, '>', '/run/forks-twice.pid'; print $pid \"$$\\n\"; close $pid;
     close $r; sleep 14; syswrite($w, 'r'); close $w;
     sleep 1000 while 1;
 }
@@ -246,15 +250,19 @@ pub(super) fn forks_twice(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     till.sh(&format!("rm {}", COMUNICADOR.path()))?;
     till.write(&COMUNICADOR.path(), TWICE, 0o755)?;
+    till.sh(&format!("rm -f {TWICE_PID}"))?;
     configure(
         till,
         "duplicates = \"stop-newest\"\n",
         &by_command(&COMUNICADOR),
     )?;
     till.start()?;
+    // The one between them lives for a moment, too.
     let daemon: Process = wait_for("both live", SOON, || {
         let both = till.processes(&COMUNICADOR)?;
-        Ok((both.len() == 2).then(|| both[1]))
+        let pid = till.read(TWICE_PID).and_then(|pid| pid.trim().parse().ok());
+        let daemon = both.iter().find(|process| Some(process.pid) == pid);
+        Ok(daemon.copied().filter(|_| both.len() == 2))
     })?;
     wait_for("the daemon lives alone", SOON, || {
         let alone = till.processes(&COMUNICADOR)? == [daemon];
