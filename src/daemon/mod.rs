@@ -34,7 +34,7 @@ use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::ProcessTable;
-use crate::start::{can_start, old_watcher};
+use crate::start::{can_restart, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
@@ -594,7 +594,7 @@ impl Service {
                         "dry_run = true in the configuration, so nothing is started"
                     ))
                 } else {
-                    can_start(&settings).err().map(|failure| failure.phrase())
+                    can_restart(&settings).err().map(|failure| failure.phrase())
                 };
                 if let Some(why) = obstacle {
                     let key = settings.key.clone();

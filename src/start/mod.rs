@@ -25,7 +25,8 @@ use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::status::directories::Directories;
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::host::Moment;
-use crate::systemd::names::unit_of;
+use crate::systemd::names::{is_masked, unit_of};
+use crate::text::phrase::phrase;
 
 pub use command::id_of as command_id;
 pub use lineage::{Lineage, in_unit};
@@ -71,12 +72,31 @@ pub struct Looks {
     pub alive: Option<Moment>,
 }
 
+/// Whether a process that is ended could be started again, as far as that can be told without trying.
+///
+/// # Errors
+/// Why it couldn't be.
+pub fn can_restart(process: &ProcessSettings) -> Result<(), StartFailure> {
+    can_start(process)?;
+    let unit = match &process.start {
+        Start::Unit(unit) => Some(unit.clone()),
+        Start::Command(_) => instance::is_launcher(process.launcher).then(|| unit_of(&process.key)),
+    };
+    match unit.filter(|unit| is_masked(Path::new("/"), unit)) {
+        Some(unit) => Err(StartFailure::NotRun(phrase!(
+            "%{unit} is masked",
+            unit = unit
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Whether the start command of a process can be run, as far as that can be told without running it. A
 /// unit is systemd's to judge.
 ///
 /// # Errors
 /// Why it can't be.
-pub fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
+fn can_start(process: &ProcessSettings) -> Result<(), StartFailure> {
     match &process.start {
         Start::Command(command) => {
             command::check(&command[0])?;

@@ -7,17 +7,9 @@ use std::path::{Path, PathBuf};
 use super::command_line::starts;
 use crate::config::{self, ProcessSettings, SessionMode};
 use crate::session::autostart::{FOLDER, entries};
-use crate::systemd::names::unit_of;
+use crate::systemd::names::{UNIT_FOLDERS, unit_of};
 use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
-
-/// Where units are, those that count first (systemd.unit(5)).
-const FOLDERS: [&str; 4] = [
-    "etc/systemd/system",
-    "run/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-];
 
 /// What our own units are instances of.
 const TEMPLATE: &str = "mfe@.service";
@@ -91,10 +83,10 @@ pub fn unit_user(root: &Path, key: &str) -> Option<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut units = names
         .iter()
-        .flat_map(|name| FOLDERS.map(|folder| at(folder, name)));
+        .flat_map(|name| UNIT_FOLDERS.map(|folder| at(folder, name)));
     files.extend(units.find(|path| path.is_file()));
     let mut drop_ins: Vec<PathBuf> = Vec::new();
-    for (folder, name) in FOLDERS
+    for (folder, name) in UNIT_FOLDERS
         .iter()
         .flat_map(|folder| names.iter().map(move |name| (folder, name)))
     {

@@ -23,7 +23,7 @@ use crate::machine::{
 };
 use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
 use crate::start::{
-    self, InSession, Lineage, Looks, StartProgram, UnitStop, can_start, command_id,
+    self, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
 };
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
@@ -570,7 +570,7 @@ impl Supervisor {
     fn obstacle(&self) -> Event {
         let obstacle = match self.machine.seat() {
             Seat::Nobody | Seat::Unclear => Some(StartFailure::NobodyLoggedIn),
-            _ => can_start(&self.process).err(),
+            _ => can_restart(&self.process).err(),
         };
         Event::Obstacle(obstacle)
     }

@@ -71,6 +71,20 @@ pub(crate) fn name_of(root: &Path, unit: &str) -> String {
     name.unwrap_or(unit).to_owned()
 }
 
+/// Whether nobody can start a unit, since its file is a link to /dev/null, or empty (systemd.unit(5)). Of an
+/// instance, such as `mfe@comunicador.service`, the template's counts where it has none of its own.
+pub(crate) fn is_masked(root: &Path, unit: &str) -> bool {
+    let template = unit
+        .split_once('@')
+        .zip(unit.rsplit_once('.'))
+        .map(|((name, _), (_, kind))| format!("{name}@.{kind}"));
+    let names = std::iter::once(unit).chain(template.as_deref());
+    let mut files = names.flat_map(|name| UNIT_FOLDERS.map(|folder| root.join(folder).join(name)));
+    let file = files.find(|path| path.symlink_metadata().is_ok());
+    let file = file.and_then(|path| path.metadata().ok());
+    file.is_some_and(|file| file.len() == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -96,5 +110,35 @@ mod tests {
         ] {
             assert_eq!(name_of(root.path(), name), expected);
         }
+    }
+
+    #[test]
+    fn what_is_masked_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |folder: &str, unit: &str| {
+            let folder = root.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            folder.join(unit)
+        };
+        let (etc, run, lib) = (
+            "etc/systemd/system",
+            "run/systemd/system",
+            "lib/systemd/system",
+        );
+        fs::write(at(lib, "cco-ser.service"), "[Service]\n").unwrap();
+        fs::write(at(lib, "mfe@.service"), "[Service]\n").unwrap();
+        let masked = |unit| is_masked(root.path(), unit);
+        assert!(!masked("cco-ser.service"));
+        assert!(!masked("mfe@monitor.service"));
+        assert!(!masked("missing.service"));
+        symlink("/dev/null", at(run, "cco-ser.service")).unwrap();
+        symlink("/dev/null", at(run, "mfe@monitor.service")).unwrap();
+        assert!(masked("cco-ser.service"));
+        assert!(masked("mfe@monitor.service"));
+        assert!(!masked("mfe@comunicador.service"));
+        fs::write(at(etc, "cco-ser.service"), "[Service]\n").unwrap();
+        assert!(!masked("cco-ser.service"), "what counts more isn't");
+        fs::write(at(etc, "mfe@.service"), "").unwrap();
+        assert!(masked("mfe@comunicador.service"));
     }
 }

@@ -131,6 +131,14 @@ pub(super) fn systemd_refuses(till: &Till) -> Result<()> {
     let unit = COMUNICADOR.unit();
     let [comunicador, monitor] = till.all_day()?;
     till.ok(&["systemctl", "mask", "--runtime", &unit])?;
+    // What couldn't be started again isn't ended.
+    let refused = till.run(&["mfe-watchdog", "restart", COMUNICADOR.key])?;
+    let words = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && words.contains(&format!("{unit} is masked")),
+        "{refused:?}"
+    );
+    till.unharmed(&[comunicador, monitor])?;
     till.signal("KILL", comunicador.pid)?;
     let told = format!("systemd was to restart {unit}: ");
     till.wait_detail(&COMUNICADOR, &format!("{told}Unit {unit} is masked"))?;
