@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::effective_config::EffectiveConfig;
-use crate::machine::{Absence, Backoff, Cause, CommandId, Memory, PAUSE_MAX, Pause, Program};
+use crate::machine::{
+    Absence, Backoff, Cause, CommandId, Memory, Origin, PAUSE_MAX, Pause, Program,
+};
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
@@ -83,7 +85,8 @@ struct OfTheBoot {
     not_before: Option<Instant>,
     #[serde(with = "time")]
     starting_until: Option<Instant>,
-    starting_since: Option<u64>,
+    #[serde(flatten)]
+    starting: Origin,
     may_have_gone_elsewhere: bool,
     #[serde(with = "ids")]
     renamed: Vec<ProcessId>,
@@ -547,11 +550,16 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::machine::Child;
 
     fn all_that_can_be_remembered() -> Remembered {
         let second = Duration::from_secs(1);
         let before = Instant::now();
         let now = before + second;
+        let child = ProcessId {
+            pid: 812,
+            start_time: 4713,
+        };
         Remembered {
             key: "comunicador".into(),
             name: "Comunicador".into(),
@@ -561,7 +569,10 @@ mod tests {
                 backoff: Backoff::remembered(5, [before, now].into(), true),
                 not_before: Some(now + second),
                 starting_until: Some(now + 30 * second),
-                starting_since: Some(4712),
+                starting: Origin {
+                    since: Some(4712),
+                    child: Some(Child::new(child, 0)),
+                },
                 may_have_gone_elsewhere: true,
                 renamed: vec![ProcessId {
                     pid: 42,

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::alive::killed;
 use super::screen::NOT_YET;
 use super::termination::Termination;
-use super::{Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Phase, Started};
+use super::{
+    Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Origin, Phase, Started,
+};
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
 use crate::proc::{Impostor, Left, LeftOver, ProcessId, Sighting};
@@ -75,7 +77,7 @@ impl Machine {
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
         let in_flight = self.start_left_by_earlier_run(now, memory.as_ref());
-        let since = memory.as_ref().and_then(|memory| memory.starting_since);
+        let origin = memory.as_ref().map(|memory| memory.starting);
         let wait = if in_flight.is_some() {
             now
         } else {
@@ -89,7 +91,7 @@ impl Machine {
         if let Some(until) = in_flight {
             news.push(Change::Starting);
             actions.extend(news.into_iter().map(Action::Tell));
-            self.await_start(now, until, since);
+            self.await_start(now, until, origin.unwrap_or_default());
             self.attempt.may_have_gone_elsewhere =
                 memory.is_some_and(|memory| memory.may_have_gone_elsewhere);
         } else {
@@ -194,8 +196,9 @@ impl Machine {
             let is_it = |left: &LeftOver| left.id == impostor.id;
             let is_left = |left: &Left| left.processes.iter().any(is_it);
             // Whoever is nobody's descendant any more has our own user, and was born since.
-            let since = self.started.and_then(|started| started.since);
-            let uid = self.started.and_then(|started| started.uid);
+            let since = self.started.and_then(|started| started.origin.since);
+            let child = self.started.and_then(|started| started.origin.child);
+            let uid = child.map(|child| child.uid);
             let is_ours = impostor.uid.is_some()
                 && impostor.uid == uid
                 && since.is_some_and(|since| impostor.id.start_time >= since);
@@ -307,7 +310,7 @@ impl Machine {
             self.wait_for_background(now, started);
             return;
         }
-        self.await_start(now, now + self.policy.start_timeout, None);
+        self.await_start(now, now + self.policy.start_timeout, Origin::default());
         actions.push(Action::Start);
         actions.extend(news);
         if self.start_failure.is_none() {
@@ -316,10 +319,10 @@ impl Machine {
     }
 
     /// From now on a start is in flight.
-    fn await_start(&mut self, now: Instant, deadline: Instant, since: Option<u64>) {
+    fn await_start(&mut self, now: Instant, deadline: Instant, origin: Origin) {
         self.phase = Phase::Starting;
         self.clearing = None;
-        self.started = Some(Started::inherited(now, since));
+        self.started = Some(Started::inherited(now, origin));
         self.attempt = Attempt {
             begin: now,
             deadline,

@@ -123,8 +123,8 @@ pub enum Event {
     StartProgramRuns {
         /// The time of the request, in clock ticks since boot, as start times are (proc(5)).
         since: u64,
-        /// The user that it has, if it is a child of ours.
-        uid: Option<u32>,
+        /// If it is a child of ours.
+        child: Option<Child>,
     },
     /// A start program has ended, or couldn't be run.
     StartEnded(StartOutcome),
@@ -238,8 +238,8 @@ pub struct Memory {
     pub not_before: Option<Instant>,
     /// Until when a start that was in flight may still succeed.
     pub starting_until: Option<Instant>,
-    /// When it was requested, in clock ticks since boot.
-    pub starting_since: Option<u64>,
+    /// What it came of.
+    pub starting: Origin,
     /// Whether something of it may be where nothing can link it to it.
     pub may_have_gone_elsewhere: bool,
     /// The living processes that have another name, program or arguments than when they were recognised.
@@ -309,25 +309,65 @@ struct Attempt {
     may_have_gone_elsewhere: bool,
 }
 
+/// A start program that is a child of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its pid, and so its session's.
+    pid: i32,
+    /// When it began, in clock ticks since boot.
+    start_time: u64,
+    /// Its user.
+    uid: u32,
+}
+
+impl Child {
+    /// A process of a user.
+    #[must_use]
+    pub fn new(id: ProcessId, uid: u32) -> Self {
+        Self {
+            pid: id.pid,
+            start_time: id.start_time,
+            uid,
+        }
+    }
+
+    /// Which process it is, or was.
+    #[must_use]
+    pub fn id(self) -> ProcessId {
+        ProcessId {
+            pid: self.pid,
+            start_time: self.start_time,
+        }
+    }
+}
+
+/// What a start came of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// When it was requested, in clock ticks since boot; `None` if only an earlier run of the service knew.
+    #[serde(rename = "starting_since")]
+    pub since: Option<u64>,
+    /// Its start program, if that is a child of ours, or was one of an earlier run's.
+    #[serde(rename = "starting_child")]
+    pub child: Option<Child>,
+}
+
 /// Our last start.
 #[derive(Debug, Clone, Copy)]
 struct Started {
     begin: Instant,
-    /// In clock ticks since boot; `None` for one that an earlier run of the service has made.
-    since: Option<u64>,
-    /// The user of its start program, if that is a child of ours.
-    uid: Option<u32>,
+    origin: Origin,
     /// Until its program has been seen, or nothing of it is left.
     is_in_flight: bool,
 }
 
 impl Started {
     /// A start in flight of which no more is known.
-    fn inherited(begin: Instant, since: Option<u64>) -> Self {
+    fn inherited(begin: Instant, origin: Origin) -> Self {
         Self {
             begin,
-            since,
-            uid: None,
+            origin,
             is_in_flight: true,
         }
     }
@@ -578,10 +618,10 @@ impl Machine {
             // What is left alone has its wait before it still.
             not_before: (is(Phase::Backoff) || is(Phase::Down)).then_some(self.not_before),
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
-            starting_since: self
+            starting: self
                 .started
                 .filter(|started| started.is_in_flight)
-                .and_then(|started| started.since),
+                .map_or_else(Origin::default, |started| started.origin),
             may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
             renamed: self.renamed.clone(),
             misfits: self
@@ -673,17 +713,19 @@ impl Machine {
         }
     }
 
-    /// Since when what is left of a start is to be told with the next look, in clock ticks since boot;
-    /// the outer `None` if it isn't to be told, the inner if only an earlier run of the service knew.
+    /// Of which start it is to be told with the next look what is left; `None` of none.
     #[must_use]
-    pub fn asks_what_is_left(&self) -> Option<Option<u64>> {
+    pub fn asks_what_is_left(&self) -> Option<Origin> {
         let is_in_flight = self.started.is_some_and(|started| started.is_in_flight);
-        let since = match &self.memory {
-            Some(memory) => memory.starting_since,
-            None => self.started.and_then(|started| started.since),
+        let origin = match &self.memory {
+            Some(memory) => memory.starting,
+            None => self
+                .started
+                .map(|started| started.origin)
+                .unwrap_or_default(),
         };
         let is_asked = self.phase == Phase::New || is_in_flight || self.copies.has_surplus();
-        is_asked.then_some(since)
+        is_asked.then_some(origin)
     }
 
     /// Whether the next look, if it finds nothing alive, decides by what is left of the start: not while its
@@ -829,11 +871,11 @@ impl Machine {
                     self.look_at_all(now);
                 }
             }
-            Event::StartProgramRuns { since, uid } => {
+            Event::StartProgramRuns { since, child } => {
                 self.start_program_runs = true;
                 if let Some(started) = &mut self.started {
-                    started.since = Some(since);
-                    started.uid = uid;
+                    let since = Some(since);
+                    started.origin = Origin { since, child };
                 }
             }
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
@@ -951,11 +993,8 @@ impl Machine {
         };
         let has_left = |left: &Left| !left.processes.is_empty();
         if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
-            let since = self
-                .memory
-                .as_ref()
-                .and_then(|memory| memory.starting_since);
-            self.started = Some(Started::inherited(now, since));
+            let origin = self.memory.as_ref().map(|memory| memory.starting);
+            self.started = Some(Started::inherited(now, origin.unwrap_or_default()));
         }
         let alive = if self.screen.is_empty() {
             Vec::new()

@@ -10,7 +10,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A child of ours runs, requested at the time at which every process of the tests was born.
 const STARTED: Event = Event::StartProgramRuns {
     since: 1000,
-    uid: Some(0),
+    child: Some(Child {
+        pid: 50,
+        start_time: 1000,
+        uid: 0,
+    }),
 };
 
 fn policy() -> Policy {

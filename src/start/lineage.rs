@@ -89,6 +89,28 @@ impl Lineage {
         }
     }
 
+    /// The lineage of a start that an earlier run of the service has made. `child` is, or was, its start
+    /// program, if that was a child of ours.
+    #[must_use]
+    pub fn inherited(process: &ProcessSettings, since: u64, child: Option<ProcessId>) -> Self {
+        Self::new(process, since, child.map(|child| child.pid)).of(child)
+    }
+
+    /// Who has the pid of `child` now may be another.
+    fn of(mut self, child: Option<ProcessId>) -> Self {
+        if child.is_some() && self.child_id != child {
+            self.child_id = None;
+            self.seen.clear();
+        }
+        self
+    }
+
+    /// The start program, if it is a child of ours.
+    #[must_use]
+    pub fn child(&self) -> Option<ProcessId> {
+        self.child.and(self.child_id)
+    }
+
     /// Whether the start is a unit's: its control group tells at any time who is left. The descendants of a
     /// child are to be looked at while the chain of parents stands.
     #[must_use]
@@ -399,6 +421,44 @@ mod tests {
         assert_eq!(found(), [0; 0]);
         is_user(30, ours);
         assert_eq!(found(), [30]);
+    }
+
+    /// What isn't our own is recognised by the session that our child has begun.
+    #[test]
+    fn of_a_start_that_an_earlier_run_has_made_its_session_is_left() {
+        let machine = Machine::new();
+        let of_others = "/user.slice/user-1000.slice/session-3.scope";
+        machine.runs(&Process {
+            pid: 31,
+            session: 30,
+            started: 1002,
+            group: of_others,
+            ..BASE
+        });
+        let id = ProcessId {
+            pid: 30,
+            start_time: 1001,
+        };
+        let inherited = |child: Option<ProcessId>| {
+            lineage(&machine, Launcher::Direct, child.map(|id| id.pid)).of(child)
+        };
+        let found = |child| pids(&inherited(child).left());
+        assert_eq!(found(None), [0; 0]);
+        assert_eq!(found(Some(id)), [31]);
+        let child = |started| {
+            machine.runs(&Process {
+                pid: 30,
+                session: 30,
+                started,
+                group: of_others,
+                ..BASE
+            });
+        };
+        child(1001);
+        assert_eq!(found(Some(id)), [30, 31]);
+        machine.ends(30);
+        child(1003);
+        assert_eq!(found(Some(id)), [0; 0], "the pid is another's now");
     }
 
     #[test]

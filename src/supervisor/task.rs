@@ -18,8 +18,8 @@ use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::machine::{
-    Action, Besides, Change, Event, Look, Machine, Memory, Phase, Seat, StartFailure, StartOutcome,
-    Stop,
+    Action, Besides, Change, Child, Event, Look, Machine, Memory, Origin, Phase, Seat,
+    StartFailure, StartOutcome, Stop,
 };
 use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
 use crate::start::{
@@ -410,13 +410,13 @@ impl Supervisor {
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
     /// service may have made.
     fn left(&mut self) -> Option<Left> {
-        let since = self.machine.asks_what_is_left()?;
+        let Origin { since, child } = self.machine.asks_what_is_left()?;
         let process = &self.process;
         let lineage = self.lineage.get_or_insert_with(|| {
             let now = Moment::now().ticks;
             let timeout = process.policy.start_timeout.as_millis() / MILLISECONDS_PER_TICK;
             let earliest = now.saturating_sub(u64::try_from(timeout).unwrap_or(u64::MAX));
-            Lineage::new(process, since.unwrap_or(earliest), None)
+            Lineage::inherited(process, since.unwrap_or(earliest), child.map(Child::id))
         });
         let is_decisive = self.machine.decides_by_what_is_left(Instant::now());
         (is_decisive || !lineage.is_of_unit()).then(|| lineage.left())
@@ -589,11 +589,12 @@ impl Supervisor {
             Ok(program) => {
                 self.looks.alive = None;
                 let is_child = matches!(program, StartProgram::Direct(_));
-                let uid = is_child.then(|| geteuid().as_raw());
-                let child = program.pid().filter(|_| is_child);
-                self.lineage = Some(Lineage::new(&self.process, since, child));
+                let pid = program.pid().filter(|_| is_child);
+                let lineage = Lineage::new(&self.process, since, pid);
+                let child = lineage.child().map(|id| Child::new(id, geteuid().as_raw()));
+                self.lineage = Some(lineage);
                 self.start_program = Some(program);
-                Event::StartProgramRuns { since, uid }
+                Event::StartProgramRuns { since, child }
             }
             Err(failure) => Event::StartEnded(StartOutcome::NotRun(failure)),
         }

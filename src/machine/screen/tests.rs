@@ -322,7 +322,7 @@ fn a_start_that_is_not_possible_yet_is_no_failure() {
     for attempt in 0..8 {
         bench.event(Event::StartProgramRuns {
             since: 1,
-            uid: None,
+            child: None,
         });
         bench.ends(i32::from(NOT_YET));
         let actions = bench.absent();
