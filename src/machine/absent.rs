@@ -1,5 +1,6 @@
 //! What the machine decides while a process is absent: when it is started, and when a start has failed.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::alive::killed;
@@ -120,6 +121,7 @@ impl Machine {
 
     /// Nothing of the name lives yet, and a start is in flight.
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
+        self.note_programs(now);
         // Before it decides, it is looked at.
         let is_left = self.is_left().unwrap_or(true);
         let is_over = now >= self.attempt.deadline;
@@ -135,7 +137,7 @@ impl Machine {
                     return;
                 }
                 // It may have left the session, and what could link it to its start.
-                let misfits = self.misfits(sighting);
+                let misfits = self.misfits(now, sighting);
                 if misfits.is_empty() {
                     self.start_failed(now, StartFailure::Failed(status), actions);
                 } else {
@@ -148,7 +150,7 @@ impl Machine {
             }
             _ if !is_over => self.look_at_start_again(now),
             ended => {
-                let misfits = self.misfits(sighting);
+                let misfits = self.misfits(now, sighting);
                 if !misfits.is_empty() {
                     self.waits_for_misfits(now, &misfits, actions);
                 } else if self.attempt.is_late && self.is_hands_off() {
@@ -191,7 +193,7 @@ impl Machine {
 
     /// Those that have come with our start and are nearly the program. As long as one lives, another
     /// start would only bring another one. Somebody else's stand in nobody's way.
-    fn misfits(&self, sighting: &Sighting) -> Vec<Impostor> {
+    fn misfits(&self, now: Instant, sighting: &Sighting) -> Vec<Impostor> {
         let has = |impostor: &&Impostor| {
             let is_it = |left: &LeftOver| left.id == impostor.id;
             let is_left = |left: &Left| left.processes.iter().any(is_it);
@@ -207,10 +209,33 @@ impl Machine {
         let nearly = sighting.impostors.iter().chain(&sighting.near);
         let mut misfits: Vec<Impostor> = nearly.filter(has).cloned().collect();
         if misfits.is_empty() && self.attempt.is_late {
-            let programs = self.left_over().filter(|left| !left.is_script);
+            // What a script runs again and again is the script's.
+            let long = self.policy.start_timeout / 2;
+            let lasts = |left: &&LeftOver| {
+                let mut programs = self.programs.iter();
+                programs.any(|(id, _, since)| *id == left.id && now >= *since + long)
+            };
+            let programs = self.left_over().filter(lasts);
             misfits.extend(programs.map(LeftOver::as_impostor));
         }
         misfits
+    }
+
+    /// Takes in which programs the start has left, and whether they are still what they were.
+    fn note_programs(&mut self, now: Instant) {
+        if self.left.is_none() {
+            return;
+        }
+        let known = std::mem::take(&mut self.programs);
+        let programs = self.left_over().filter(|left| !left.is_script);
+        let noted = programs.map(|left| {
+            let is_it = |(id, exe, _): &&(ProcessId, Option<PathBuf>, Instant)| {
+                *id == left.id && *exe == left.exe
+            };
+            let since = known.iter().find(is_it).map_or(now, |known| known.2);
+            (left.id, left.exe.clone(), since)
+        });
+        self.programs = noted.collect();
     }
 
     /// The start in flight is over: nothing of it lives.

@@ -21,6 +21,7 @@ mod seat;
 mod termination;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -463,6 +464,9 @@ pub struct Machine {
     started: Option<Started>,
     /// What is left of it, as the look has found that is just told.
     left: Option<Left>,
+    /// The programs among it, no shells and no interpreters, with what each runs, and since when it has been
+    /// seen to.
+    programs: Vec<(ProcessId, Option<PathBuf>, Instant)>,
     /// The end of what it has left: there in `Clearing`, and nowhere else.
     clearing: Option<Termination>,
     late_starts: u32,
@@ -545,6 +549,7 @@ impl Machine {
             },
             started: None,
             left: None,
+            programs: Vec::new(),
             clearing: None,
             late_starts: 0,
             hold: None,

@@ -1368,6 +1368,28 @@ fn what_outlives_its_wait_as_a_program_of_its_own_is_a_misfit() {
     assert_eq!(bench.phase(), Phase::Misfit);
 }
 
+/// A script in the background runs one program after the other, or its own process becomes another.
+#[test]
+fn what_has_changed_while_it_was_waited_for_is_no_misfit() {
+    for becomes_another in [false, true] {
+        let mut bench = Bench::starting();
+        bench.exits(200, ExitStatus::Code(0));
+        let mut actions = Vec::new();
+        for seconds in [30, 40, 50, 60] {
+            bench.now = bench.epoch + seconds * SECOND;
+            let pid = i32::try_from(200 + seconds).unwrap();
+            let mut found = left(&[if becomes_another { 201 } else { pid }], true);
+            found.processes[0].exe = becomes_another.then(|| format!("/bin/{seconds}").into());
+            bench.finds(found);
+            actions = bench.absent();
+        }
+        let [Action::Signal(Stop::Terminate, _)] = actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(bench.phase(), Phase::Clearing);
+    }
+}
+
 #[test]
 fn nothing_left_is_nothing_to_wait_for() {
     let mut bench = Bench::starting();
