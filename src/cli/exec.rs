@@ -38,7 +38,8 @@ pub(super) fn exec(
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
     let runtime_dir = &directories.runtime;
-    let is_running = Service::find(directories).pid().is_some();
+    let service = Service::find(directories).pid();
+    let is_running = service.is_some();
     let (settings, source) = settings(config, runtime_dir, is_running)?;
     let mut processes = settings.processes.iter();
     let Some(process) = processes.find(|process| process.key == key) else {
@@ -54,7 +55,7 @@ pub(super) fn exec(
             return Ok(refused(&source, &text));
         }
     };
-    let known = known(key, runtime_dir, is_running);
+    let known = known(key, runtime_dir, service);
     if !Placement::of(Path::new("/"), process).is_graphical() {
         return match beside::look(process, &known, None) {
             Verdict::Go => match exec::exec(command)? {},
@@ -197,19 +198,26 @@ fn settings(
 }
 
 /// What the service has said of the process. What can't be read says nothing.
-fn known(key: &str, runtime_dir: &Path, is_running: bool) -> Known {
+fn known(key: &str, runtime_dir: &Path, service: Option<i32>) -> Known {
     let status = Status::read(runtime_dir).ok().flatten();
     let processes = status.into_iter().flat_map(|status| status.processes);
     let mut process = processes.filter(|process| process.key == key);
-    let (pids, is_up) = process.next().map_or_else(Default::default, |process| {
-        let is_up = matches!(process.state, State::Up | State::Unhealthy);
-        (process.pids, is_up)
-    });
+    let asked = beside::asked(runtime_dir, key);
+    let is_running = service.is_some();
+    let Some(process) = process.next() else {
+        return Known {
+            is_running,
+            asked,
+            ..Known::default()
+        };
+    };
+    let is_starting = process.state == State::Starting;
     Known {
         is_running,
-        pids,
-        is_up,
-        asked: beside::asked(runtime_dir, key),
+        is_up: matches!(process.state, State::Up | State::Unhealthy),
+        pids: process.pids,
+        asked,
+        starting_by: service.filter(|_| is_starting),
     }
 }
 

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::ProcessSettings;
+use crate::config::{Launcher, ProcessSettings};
 use crate::proc::{LeftOver, ProcessId, ProcessName, ProcessTable, Target, kin};
 use crate::sys::host::Moment;
 use crate::sys::small_file;
@@ -53,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) is_up: bool,
     /// The start that it has last asked systemd for.
     pub(crate) asked: Option<Asked>,
+    /// Its pid, while it says that the program is being started.
+    pub(crate) starting_by: Option<i32>,
 }
 
 /// A start that the service has asked systemd for.
@@ -170,7 +172,8 @@ impl<'a> Look<'a> {
         let table = self.in_table();
         let mut found = Vec::new();
         let mut unknown = None;
-        for looked in [group, table, self.known_to_service()] {
+        let by_service = self.by_service();
+        for looked in [group, table, self.known_to_service(), by_service] {
             match looked {
                 Ok(verdict) => found.push(verdict),
                 Err(why) => unknown = Some(why),
@@ -298,18 +301,27 @@ impl<'a> Look<'a> {
         let is_asked_by_others = self.known.is_running && !self.has_service_looked();
         let known = self.known.pids.iter().filter(|_| is_asked_by_others);
         for pid in known.filter(|pid| !self.ours.contains(pid)) {
-            let runs = self.read(*pid).map_err(|error| {
-                phrase!(
-                    "%{file} can't be read: %{error}",
-                    file = format!("/proc/{pid}"),
-                    error = error.to_string()
-                )
-            })?;
+            let runs = self.read(*pid).map_err(|error| unreadable(*pid, &error))?;
             if let Some(runs) = runs {
                 return Ok(Verdict::Runs(runs));
             }
         }
         Ok(Verdict::Go)
+    }
+
+    /// Looks whether the service has the program started by a child of its own, whose descendants are in no
+    /// group that could tell.
+    fn by_service(&self) -> Result<Verdict, Phrase> {
+        let is_direct = matches!(self.process.launcher, Launcher::Direct);
+        let service = self.known.starting_by.filter(|_| is_direct);
+        // It may be the one that runs this.
+        let Some(service) = service.filter(|pid| !self.ours.contains(pid)) else {
+            return Ok(Verdict::Go);
+        };
+        let service = self
+            .read(service)
+            .map_err(|error| unreadable(service, &error))?;
+        Ok(service.map_or(Verdict::Go, Verdict::IsStarting))
     }
 
     fn read(&self, pid: i32) -> io::Result<Option<LeftOver>> {
@@ -322,6 +334,14 @@ impl<'a> Look<'a> {
     fn read_id(&self, id: ProcessId) -> io::Result<Option<LeftOver>> {
         LeftOver::read(&self.proc, id, &|_| false)
     }
+}
+
+fn unreadable(pid: i32, error: &io::Error) -> Phrase {
+    phrase!(
+        "%{file} can't be read: %{error}",
+        file = format!("/proc/{pid}"),
+        error = error.to_string()
+    )
 }
 
 #[cfg(test)]
@@ -527,6 +547,27 @@ mod tests {
         machine.runs(&program(20));
         known.pids = vec![20];
         assert_eq!(says(&machine, &known), "runs: 20");
+    }
+
+    #[test]
+    fn a_child_of_the_services_is_a_start_in_flight() {
+        let machine = Machine::new();
+        machine.runs(&Process {
+            arguments: &["/usr/bin/mfe-watchdog", "run"],
+            ..program(30)
+        });
+        let mut known = Known {
+            is_running: true,
+            starting_by: Some(30),
+            ..Known::default()
+        };
+        assert_eq!(says(&machine, &known), "go", "its unit tells");
+        let mut process = process();
+        process.launcher = Launcher::Direct;
+        let says = |known: &Known| in_words(verdict(&machine, &process, known));
+        assert_eq!(says(&known), "is starting: 30");
+        known.starting_by = i32::try_from(std::process::id()).ok();
+        assert_eq!(says(&known), "go", "it is the service's own");
     }
 
     #[test]
