@@ -328,9 +328,14 @@ impl Till {
 
     /// The living processes of a program.
     pub(crate) fn processes(&self, program: &Program) -> Result<Vec<Process>> {
+        self.named(program.name)
+    }
+
+    /// The living processes of this name.
+    pub(crate) fn named(&self, name: &str) -> Result<Vec<Process>> {
         let living = self.living()?.into_iter();
         Ok(living
-            .filter(|living| living.name == program.name)
+            .filter(|living| living.name == name)
             .map(|living| living.process)
             .collect())
     }

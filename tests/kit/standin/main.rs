@@ -8,6 +8,7 @@
 //! | mode | what it does besides |
 //! |---|---|
 //! | `prefork` | begins with a child like itself |
+//! | `daemon` | forks twice, into a session of its own, and ends after 4 s |
 //! | `busy` | uses all the CPU it gets |
 //! | `large` | holds 4 MiB of memory |
 //! | `talk` | says something ten times a second, whoever listens |
@@ -66,6 +67,11 @@ fn main() {
             .expect("the child can't be started");
         thread::spawn(move || child.wait());
     }
+    match mode.to_str() {
+        Some("daemon") => return become_parent(&program, directory),
+        Some("between") => return leave_daemon(&program, directory),
+        _ => {}
+    }
     if mode == "deep" {
         become_deep(&program, directory.expect("usage: NAME DIRECTORY deep"));
     }
@@ -101,6 +107,25 @@ fn main() {
             _ => thread::sleep(second - Instant::now()),
         }
     }
+}
+
+/// Starts the process between a daemon and its parent, and ends when that would hear that all is well.
+fn become_parent(program: &OsStr, directory: Option<&Path>) {
+    let mut between = Command::new("setsid");
+    between.arg(program).args(directory).arg("between");
+    between.status().expect("setsid can't be run");
+    thread::sleep(Duration::from_secs(4));
+}
+
+/// Leaves the daemon behind.
+#[expect(
+    clippy::zombie_processes,
+    reason = "this process ends at once: its child is to be an orphan"
+)]
+fn leave_daemon(program: &OsStr, directory: Option<&Path>) {
+    let mut daemon = Command::new(program);
+    daemon.args(directory);
+    daemon.spawn().expect("the daemon can't be started");
 }
 
 fn note(starts: &Path, now: u128) -> std::io::Result<()> {

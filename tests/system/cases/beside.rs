@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::till::{
     COMUNICADOR, MONITOR, PROGRAMS, Process, Program, SERVICE, SOON, STATE_DIR, Script, Till,
-    VENDOR, by_command, by_unit, config,
+    VENDOR, by_command, by_unit, config, time_of,
 };
 use mfe_kit::wait_for;
 
@@ -25,6 +25,13 @@ sleep 1000 while 1;
 /// How long systemd waits for what is left at power-off is 90 s; what ours takes is 5 s, and the machine
 /// is up again some seconds later.
 const REBOOTED: Duration = Duration::from_secs(60);
+
+/// What is left at power-off has 4 s to end, and is then killed; the rest is for four machines on two cores.
+const ENDED: Duration = Duration::from_secs(8);
+
+/// systemd's messages that a unit is being stopped, and has been (systemd/sd-messages.h).
+const UNIT_STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
+const UNIT_STOPPED: &str = "9d1aaa27d60140bd96365438aad20286";
 
 /// What a person types, or needrestart after an upgrade, at a program that its script has left in the
 /// background: systemd would leave that one alone and run the script once more.
@@ -157,12 +164,31 @@ pub(super) fn restart_by_hand_as_another_user(till: &Till) -> Result<()> {
     comunicador = restart(comunicador)?;
     till.sh("mount -o remount,hidepid=2 /proc")?;
     // Also while the service has just asked for a start of its own.
-    let hidden = restart(comunicador).and_then(restart);
+    let hidden = restart(comunicador)
+        .and_then(restart)
+        .and_then(|comunicador| cannot_look(till, [comunicador, monitor]));
     // The other cases are to see everything.
     till.sh("mount -o remount,hidepid=0 /proc")?;
     comunicador = hidden?;
     started(till, &COMUNICADOR, 4)?;
     till.unharmed(&[comunicador, monitor])
+}
+
+/// Without the service nobody can tell whether the program runs: nothing is started, and that is told.
+fn cannot_look(till: &Till, before: [Process; 2]) -> Result<Process> {
+    let unit = COMUNICADOR.unit();
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    till.ok(&["systemctl", "restart", &unit])?;
+    wait_for("it is not yet to be told", SOON, || {
+        let status = till.property(&unit, "ExecMainStatus")?;
+        Ok((status == "75").then_some(()))
+    })?;
+    said(till, &COMUNICADOR, "doesn't show every process")?;
+    till.unharmed(&before)?;
+    till.start()?;
+    till.wait_up(&COMUNICADOR)?;
+    till.unharmed(&before)?;
+    Ok(before[0])
 }
 
 /// systemd executes itself anew in the midst of starts, as at its own upgrade: each is made once.
@@ -239,10 +265,24 @@ pub(super) fn power_off_waits_for_nobody(till: &Till) -> Result<()> {
     till.reboot()?;
     let took = begin.elapsed();
     ensure!(took < REBOOTED, "it took {took:?}");
+    let took = time_of_the_end(till)?;
+    ensure!(took < ENDED, "what is left was ended after {took:?}");
     for program in &PROGRAMS {
         till.wait_up_for(program, Duration::from_secs(60))?;
     }
     Ok(())
+}
+
+/// How long it took at power-off to end what was left of the programs.
+fn time_of_the_end(till: &Till) -> Result<Duration> {
+    let entries = till.journal("mfe-watchdog-shutdown.service")?;
+    let time = |message_id| {
+        let mut entries = entries.iter().rev();
+        let entry = entries.find(|entry| entry["MESSAGE_ID"] == message_id);
+        entry.map(time_of).context("the end isn't in the journal")
+    };
+    let (begin, end) = (time(UNIT_STOPPING)?, time(UNIT_STOPPED)?);
+    Ok(Duration::from_micros(end.saturating_sub(begin)))
 }
 
 /// What systemd ends at power-off is no outage, though the watchdog takes its time to end.

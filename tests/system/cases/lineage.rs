@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::till::{
     COMUNICADOR, MONITOR, Process, SERVICE, SOON, STARTS, Script, Till, VENDOR, by_command,
@@ -25,6 +25,9 @@ if (fork) { sleep 3; POSIX::_exit(0) }
 POSIX::setsid();
 sleep 1000 while 1;
 ";
+
+/// What is there while all is well.
+const HEALTHY: &str = "/run/healthy";
 
 /// Where the textbook's daemon notes its pid.
 const TWICE_PID: &str = "/run/forks-twice.pid";
@@ -198,6 +201,7 @@ pub(super) fn nearly_the_program(till: &Till) -> Result<()> {
     till.status_exits(1)?;
     till.wait_cycles(1)?;
     ensure!(till.processes(&COMUNICADOR)? == runs, "it was harmed");
+    nothing_by_hand(till)?;
     started(till, 1)?;
     // The configuration is corrected.
     configure(till, "", &by_command(&COMUNICADOR))?;
@@ -221,7 +225,19 @@ pub(super) fn nearly_the_program(till: &Till) -> Result<()> {
     let check = till.run(&["mfe-watchdog", "check"])?;
     let said = String::from_utf8_lossy(&check.stderr);
     ensure!(said.contains("container"), "check says: {said}");
+    nothing_by_hand(till)?;
     started(till, 2)
+}
+
+/// Whoever else starts it makes no second copy either.
+fn nothing_by_hand(till: &Till) -> Result<()> {
+    let said = till.run(&["mfe-watchdog", "exec", COMUNICADOR.key])?;
+    let words = String::from_utf8_lossy(&said.stderr);
+    ensure!(
+        said.status.success() && words.contains("is already running (pid "),
+        "{said:?}"
+    );
+    Ok(())
 }
 
 /// When the main process has ended, its child is checked, and whoever comes beside it is a second copy.
@@ -229,20 +245,64 @@ pub(super) fn the_child_goes_on(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     till.sh(&format!("rm {}", COMUNICADOR.path()))?;
     till.write(&COMUNICADOR.path(), DAEMON, 0o755)?;
+    till.write(HEALTHY, "", 0o644)?;
+    let check = "kind = \"command\"\nevery = \"1s\"\naction = \"restart\"";
     configure(
         till,
         "stopped_timeout = \"2s\"\n",
-        &by_command(&COMUNICADOR),
+        &format!(
+            "{}[[process.{}.check]]\n{check}\ncommand = [\"/usr/bin/test\", \"-e\", \"{HEALTHY}\"]\n",
+            by_command(&COMUNICADOR),
+            COMUNICADOR.key
+        ),
     )?;
     till.start()?;
-    till.wait_event(&COMUNICADOR, "main_ended")?;
-    let child = till.processes(&COMUNICADOR)?;
-    ensure!(child.len() == 1, "{child:?}");
-    till.signal("STOP", child[0].pid)?;
+    let child = only_child(till)?;
+    till.sh(&format!(
+        "cp {} /opt/Comunicador; setsid /opt/Comunicador >/dev/null 2>&1 </dev/null &",
+        MONITOR.path()
+    ))?;
+    let beside = wait_for("there are two", SOON, || {
+        let mut copies = till.processes(&COMUNICADOR)?.into_iter();
+        Ok(copies.find(|copy| *copy != child))
+    })?;
+    let told = till.wait_event(&COMUNICADOR, "duplicate")?;
+    ensure!(
+        told["MFE_PID"].as_str() == Some(&beside.pid.to_string()),
+        "{told}"
+    );
+    till.signal("KILL", beside.pid)?;
+    started(till, 1)?;
+
+    till.sh(&format!("rm {HEALTHY}"))?;
+    till.wait_event(&COMUNICADOR, "unhealthy")?;
+    till.write(HEALTHY, "", 0o644)?;
+    wait_for("it is started anew", SOON, || {
+        Ok((till.starts(&COMUNICADOR) >= 2).then_some(()))
+    })?;
+    ensure!(
+        !till.processes(&COMUNICADOR)?.contains(&child),
+        "{child:?} lives"
+    );
+
+    till.remember_journal()?;
+    let starts = till.starts(&COMUNICADOR);
+    let child = only_child(till)?;
+    till.signal("STOP", child.pid)?;
     till.wait_event(&COMUNICADOR, "unhealthy")?;
     wait_for("it is started anew", SOON, || {
-        Ok((till.starts(&COMUNICADOR) == 2).then_some(()))
+        Ok((till.starts(&COMUNICADOR) > starts).then_some(()))
     })
+}
+
+/// Waits until the main process has ended, and gives its child.
+fn only_child(till: &Till) -> Result<Process> {
+    till.wait_event(&COMUNICADOR, "main_ended")?;
+    let left = till.processes(&COMUNICADOR)?;
+    let [child] = left[..] else {
+        bail!("not one child: {left:?}");
+    };
+    Ok(child)
 }
 
 /// A daemon that forks twice isn't its parent's second copy.

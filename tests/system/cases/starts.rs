@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till};
+use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, STARTS, Script, Till};
 use mfe_kit::container::expect_status;
 use mfe_kit::wait_for;
 
@@ -85,12 +85,18 @@ pub(super) fn script_fails(till: &Till) -> Result<()> {
     wait_for("it is tried again", SOON, || {
         Ok((till.starts(&COMUNICADOR) >= 4).then_some(()))
     })?;
+    wait_for(
+        "it is tried ever more rarely",
+        Duration::from_secs(90),
+        || Ok((till.starts(&COMUNICADOR) >= 13).then_some(())),
+    )?;
     let failures = till.events(Some(&COMUNICADOR), "start_failed")?.len();
     ensure!(failures == 1, "said {failures} times");
     ensure!(till.is_active()? && till.property(SERVICE, "NRestarts")? == "0");
     till.status_exits(1)?;
+    // The next try would come after 25.6 s: a new script is tried at once.
     till.install_program(&COMUNICADOR, Script::Stays)?;
-    till.wait_up(&COMUNICADOR)?;
+    till.wait_up_for(&COMUNICADOR, Duration::from_secs(20))?;
     Ok(())
 }
 
@@ -123,6 +129,63 @@ pub(super) fn script_missing_then_there(till: &Till) -> Result<()> {
         till.wait_up(program)?;
     }
     ensure!(till.main_pid()? == service, "the service was restarted");
+    Ok(())
+}
+
+/// Nothing is started with a command that is being put in place, and nothing is ended that couldn't be
+/// started again.
+pub(super) fn command_replaced(till: &Till) -> Result<()> {
+    let [comunicador, monitor] = till.all_day()?;
+    let script = COMUNICADOR.script;
+    till.sh(&format!("mv {script} {script}.away"))?;
+    let refused = till.run(&["mfe-watchdog", "restart", COMUNICADOR.key])?;
+    let words = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && words.contains(&format!("{script} is not installed")),
+        "{refused:?}"
+    );
+    till.unharmed(&[comunicador, monitor])?;
+    till.sh(&format!("mv {script}.away {script}"))?;
+
+    // dpkg is about to.
+    till.sh(&format!("cp -p {script} {script}.dpkg-new"))?;
+    till.signal("KILL", comunicador.pid)?;
+    till.wait_detail(&COMUNICADOR, &format!("{script} is just being replaced"))?;
+    till.wait_cycles(10)?;
+    let starts = till.starts(&COMUNICADOR);
+    ensure!(starts == 1, "{starts} starts while it is being replaced");
+    till.sh(&format!("mv {script}.dpkg-new {script}"))?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+
+    // An updater has just written it.
+    till.sh(&format!(
+        "echo '# new' >> {script}; kill -KILL {}",
+        comunicador.pid
+    ))?;
+    till.wait_up(&COMUNICADOR)?;
+    let times = till.sh(&format!(
+        "stat --format=%.Y {script} {STARTS}/{}",
+        COMUNICADOR.key
+    ))?;
+    let times: Vec<f64> = times
+        .lines()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .with_context(|| times.clone())?;
+    let [written, started] = times[..] else {
+        bail!("not two times: {times:?}");
+    };
+    ensure!(
+        started - written >= 2.0,
+        "started {} s after it was written",
+        started - written
+    );
+    ensure!(
+        till.starts(&COMUNICADOR) == 3,
+        "{} starts",
+        till.starts(&COMUNICADOR)
+    );
+    till.status_exits(0)?;
     Ok(())
 }
 

@@ -65,6 +65,10 @@ pub(super) fn config_fallback(till: &Till) -> Result<()> {
     })?;
     till.wait_cycles(1)?;
     till.status_exits(0)?;
+    let kept = till.sh(&format!(
+        "stat --format='%U %a' {STATE_DIR}/last-in-force.toml"
+    ))?;
+    ensure!(kept == "root 644\n", "{kept}");
     till.unharmed(&[comunicador, before[1]])
 }
 
@@ -78,7 +82,18 @@ pub(super) fn config_built_in(till: &Till) -> Result<()> {
     }
     let shown = till.status_exits(1)?;
     ensure!(shown.contains("built-in"), "{shown}");
-    Ok(())
+    let before = [till.wait_up(&COMUNICADOR)?, till.wait_up(&MONITOR)?];
+    // The corrected file comes at the next start.
+    till.configure_as_usual()?;
+    till.ok(&["systemctl", "restart", SERVICE])?;
+    wait_for("the file is in force", SOON, || {
+        Ok(till
+            .run(&["mfe-watchdog", "status"])?
+            .status
+            .success()
+            .then_some(()))
+    })?;
+    till.unharmed(&before)
 }
 
 /// Somebody removes the folder in which the service publishes: nobody is told that it doesn't run while

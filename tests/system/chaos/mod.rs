@@ -175,6 +175,18 @@ fn strike(till: &Till, oracle: &Mutex<Oracle>, blow: Blow) -> Result<()> {
         Blow::Duplicate(which) => second_copy(till, oracle, which, false),
         Blow::Zombie(which) => second_copy(till, oracle, which, true),
         Blow::Surplus(which) => surplus_copy(till, oracle, which),
+        Blow::Pause(which) => paused(till, oracle, which),
+        Blow::Update(which) => {
+            stage::the_copy(till, which)?;
+            stage::replace_command(till, which, || end_copy(till, oracle, which))
+        }
+        Blow::CommandAway(which) => {
+            stage::the_copy(till, which)?;
+            stage::take_command_away(till, which, || {
+                end_copy(till, oracle, which)?;
+                is_left_down(till, which)
+            })
+        }
         service => stage::strike_service(till, service),
     }
 }
@@ -190,6 +202,10 @@ fn end_copy(till: &Till, oracle: &Mutex<Oracle>, which: Which) -> Result<()> {
 fn start_badly(till: &Till, oracle: &Mutex<Oracle>, which: Which, manner: Manner) -> Result<()> {
     if manner == Manner::Vain {
         lock(oracle)?.will_be_in_vain(which);
+    }
+    if manner == Manner::Twice {
+        // The parent waits beside the daemon.
+        lock(oracle)?.extra(which, 1);
     }
     let before = stage::the_copy(till, which)?;
     end_copy(till, oracle, which)?;
@@ -207,8 +223,42 @@ fn start_badly(till: &Till, oracle: &Mutex<Oracle>, which: Which, manner: Manner
             ensure!(left == [child], "the child was not left alone: {left:?}");
             end_copy(till, oracle, which)
         }
+        Manner::Twice => {
+            let parent = stage::parent_of_a_daemon(till, which, before)?;
+            let left = stage::left_by(till, which, parent)?;
+            ensure!(left.len() == 1, "the daemon was not left alone: {left:?}");
+            lock(oracle)?.extra(which, 0);
+            Ok(())
+        }
+        Manner::OtherCase => {
+            let misfit = stage::in_other_case(till, which)?;
+            stage::is_misfit(till, which)?;
+            lock(oracle)?.will_be_absent(which);
+            stage::kill(till, misfit)
+        }
         Manner::Lies | Manner::Vain | Manner::Late | Manner::Later => Ok(()),
     }
+}
+
+/// A paused program stays down, though the service that was told so is killed, and comes back in the end.
+fn paused(till: &Till, oracle: &Mutex<Oracle>, which: Which) -> Result<()> {
+    stage::the_copy(till, which)?;
+    stage::pause(till, which)?;
+    end_copy(till, oracle, which)?;
+    if stage::is_remembered(till) {
+        stage::strike_service(till, Blow::KillService)?;
+    }
+    is_left_down(till, which)?;
+    stage::resume(till, which)
+}
+
+/// Nothing is started for a while.
+fn is_left_down(till: &Till, which: Which) -> Result<()> {
+    let starts = till.starts(&PROGRAMS[which]);
+    thread::sleep(Duration::from_millis(500));
+    let now = till.starts(&PROGRAMS[which]);
+    ensure!(now == starts, "{} was started", PROGRAMS[which].name);
+    Ok(())
 }
 
 /// Starts a second copy and ends it again: nothing may come of it.

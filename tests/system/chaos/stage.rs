@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::till::{
-    PROGRAMS, Process, Program, SERVICE, STARTS, Script, Till, VENDOR, by_command, by_unit, config,
+    PROGRAMS, Process, Program, SERVICE, STARTS, STATE_DIR, Script, Till, VENDOR, by_command,
+    by_unit, config,
 };
 use mfe_kit::chaos::{Blow, Manner, STOPS_NEWEST, Trouble, Which};
 use mfe_kit::host;
@@ -60,6 +61,8 @@ case $manner in
     Later) (sleep 8; become rename) & ;;
     Hidden) unshare --pid --fork --kill-child PROGRAM ;;
     Forks) become prefork ;;
+    Twice) become daemon ;;
+    OtherCase) exec OTHER ;;
     *) become rename ;;
 esac
 ";
@@ -69,6 +72,12 @@ const UNIT: &str = "[Service]\nKillMode=process\n";
 
 /// Takes all the room in /run.
 const FILLER: &str = "/run/chaos";
+
+/// Takes all the room where the service keeps what it remembers.
+const STATE_FILLER: &str = "/var/lib/mfe-watchdog/chaos";
+
+/// What no service starts with.
+const BAD_CONFIG: &str = "interval = \"soon\"\n[process.comunicador]\nname = \"Comunicador\"\n";
 
 /// Starts processes as fast as it can, bounded by its control group.
 const FORK_BOMB: &str = "systemd-run --quiet --collect --unit=bomb -p TasksMax=80 \
@@ -83,9 +92,15 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
             .replace("COUNT", &format!("{STARTS}/{}", program.key))
             .replace("PIDS", &pids_file(program))
             .replace("MANNER", &manner_file(program))
+            .replace("OTHER", &format!("{FOLDER}/{}", in_capitals(program)))
             .replace("PROGRAM", &format!("{} {STARTS}", program.path()));
         till.write(program.script, &script, 0o755)?;
+        let other = format!("{FOLDER}/{}", in_capitals(program));
+        till.sh(&format!("mkdir -p {FOLDER}; cp {} {other}", program.path()))?;
     }
+    till.sh(&format!(
+        "mount -t tmpfs -o mode=755,size=2m tmpfs {STATE_DIR}"
+    ))?;
     till.install_unit(&PROGRAMS[BY_UNIT], UNIT)?;
     // The shipped program is static and takes no library; the same code, linked dynamically, takes
     // libfaketime, which shows it another wall clock. The machine's own can't be set: all
@@ -110,6 +125,11 @@ pub(super) fn prepare(till: &Till) -> Result<()> {
 
 fn pids_file(program: &Program) -> String {
     format!("{STARTS}/{}.pids", program.key)
+}
+
+/// The name of a program as only a misfit has it.
+fn in_capitals(program: &Program) -> String {
+    program.name.to_uppercase()
 }
 
 fn manner_file(program: &Program) -> String {
@@ -192,7 +212,7 @@ pub(super) fn copies(till: &Till) -> Result<[Vec<i32>; 2]> {
     let copies = |program: &Program| -> Result<Vec<i32>> {
         let script = program.script.rsplit('/').next().unwrap_or_default();
         Ok(till
-            .sessions(&[program.name, script])?
+            .sessions(&[program.name, script, &in_capitals(program)])?
             .into_iter()
             .collect())
     };
@@ -244,6 +264,26 @@ pub(super) fn start_copy(
     wait_for(&format!("a second {}", program.name), PATIENCE, || {
         let mut copies = till.processes(program)?.into_iter();
         Ok(copies.find(|copy| !before.contains(copy)))
+    })
+}
+
+/// Waits for the program that a start brings up in the name of which only the letters' case is wrong.
+pub(super) fn in_other_case(till: &Till, which: Which) -> Result<Process> {
+    let name = in_capitals(&PROGRAMS[which]);
+    wait_for(&format!("{name} runs"), PATIENCE, || {
+        Ok(till.named(&name)?.first().copied())
+    })
+}
+
+/// Waits for the parent that a start script has become, of a daemon that isn't `before`.
+pub(super) fn parent_of_a_daemon(till: &Till, which: Which, before: Process) -> Result<Process> {
+    let program = &PROGRAMS[which];
+    wait_for(&format!("the parent of {}", program.name), PATIENCE, || {
+        let notes = till.read(&pids_file(program)).unwrap_or_default();
+        let last = notes.lines().last().and_then(|pid| pid.parse().ok());
+        let live = till.processes(program)?.into_iter();
+        let mut parents = live.filter(|process| Some(process.pid) == last && *process != before);
+        Ok(parents.next())
     })
 }
 
@@ -346,6 +386,55 @@ pub(super) fn stop_for_a_moment(till: &Till, process: Process) -> Result<()> {
     Ok(())
 }
 
+/// Has the service leave a program alone.
+pub(super) fn pause(till: &Till, which: Which) -> Result<()> {
+    control(till, &["pause", PROGRAMS[which].key, "--for", "1h"])
+}
+
+/// And look after it again.
+pub(super) fn resume(till: &Till, which: Which) -> Result<()> {
+    control(till, &["resume", PROGRAMS[which].key])
+}
+
+/// Asks the service for something, as often as it takes: it may be busy, or just have been killed.
+fn control(till: &Till, words: &[&str]) -> Result<()> {
+    wait_for(&format!("{words:?} is done"), PATIENCE, || {
+        let done = till.run(&[&["mfe-watchdog"], words].concat())?;
+        Ok(done.status.success().then_some(()))
+    })
+}
+
+/// Whether what the service is to remember can be written.
+pub(super) fn is_remembered(till: &Till) -> bool {
+    !till.exists(STATE_FILLER)
+}
+
+/// What is done to the command of a program, while something else is.
+pub(super) fn replace_command(
+    till: &Till,
+    which: Which,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let script = PROGRAMS[which].script;
+    till.sh(&format!("cp -p {script} {script}.dpkg-new"))?;
+    let done = meanwhile();
+    till.sh(&format!("mv {script}.dpkg-new {script}"))?;
+    done
+}
+
+/// Likewise.
+pub(super) fn take_command_away(
+    till: &Till,
+    which: Which,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let script = PROGRAMS[which].script;
+    till.sh(&format!("mv {script} {script}.away"))?;
+    let done = meanwhile();
+    till.sh(&format!("mv {script}.away {script}"))?;
+    done
+}
+
 /// What concerns the service and not a program.
 pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
     match blow {
@@ -371,6 +460,24 @@ pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
             till.configure("interval = \"soon\"\n")?;
             reload(till)?;
             configure(till, "200ms")?;
+        }
+        Blow::CrashBadly => {
+            till.configure(BAD_CONFIG)?;
+            strike_service(till, Blow::KillService)?;
+            configure(till, "200ms")?;
+            reload(till)?;
+        }
+        // Where nothing can be written to /run, nobody could make it again.
+        Blow::RemoveFolder if !till.exists(FILLER) => {
+            till.sh("rm -rf /run/mfe-watchdog")?;
+            ready(till)?;
+        }
+        Blow::SecondService => {
+            let second = till.run(&["timeout", "20", "mfe-watchdog", "run"])?;
+            ensure!(
+                second.status.code() == Some(1),
+                "a second watchdog: {second:?}"
+            );
         }
         Blow::SetClock(days) => set_clock(till, days)?,
         _ => {}
@@ -440,6 +547,11 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
                 dd if=/dev/zero of={FILLER} bs=1k 2>/dev/null || true"
             ))?;
         }
+        Trouble::VarFull => {
+            till.sh(&format!(
+                "dd if=/dev/zero of={STATE_FILLER} bs=1k 2>/dev/null || true"
+            ))?;
+        }
         Trouble::ForkBomb => {
             // Where /run is full, systemd can't take a new unit.
             till.sh(&format!("{FORK_BOMB} || test -e {FILLER}"))?;
@@ -450,8 +562,10 @@ pub(super) fn begin(till: &Till, trouble: Trouble) -> Result<()> {
 
 pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
     let free = format!("rm -f {FILLER}; mount -o remount,size=64m /run");
+    let room = format!("rm -f {STATE_FILLER}");
     let line = match trouble {
         Trouble::JournalStopped => return till.thaw_journal(),
+        Trouble::VarFull => room.as_str(),
         Trouble::RunFull => free.as_str(),
         // It may have ended by itself.
         Trouble::ForkBomb => {

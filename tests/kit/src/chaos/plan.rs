@@ -11,6 +11,9 @@ pub type Which = usize;
 /// The one of whose copies the service ends the newest.
 pub const STOPS_NEWEST: Which = 0;
 
+/// The one that is started by a command.
+const BY_COMMAND: Which = 0;
+
 /// How the next start of a program goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Manner {
@@ -26,6 +29,10 @@ pub enum Manner {
     Hidden,
     /// The program has a child of its name, which outlives it.
     Forks,
+    /// The program forks twice, as a daemon does, and its parent waits for a while.
+    Twice,
+    /// The program comes with its name in capitals.
+    OtherCase,
 }
 
 /// Something that is done at one moment.
@@ -51,8 +58,20 @@ pub enum Blow {
     Surplus(Which),
     /// A copy dies whose parent doesn't care.
     Zombie(Which),
+    /// A program dies while it is paused, and so does the service.
+    Pause(Which),
+    /// A program dies while its command is being replaced by dpkg.
+    Update(Which),
+    /// A program dies while its command is away.
+    CommandAway(Which),
     /// kill -9 of the service.
     KillService,
+    /// The same, with a configuration that is bad.
+    CrashBadly,
+    /// Somebody removes the folder in which the service publishes.
+    RemoveFolder,
+    /// Somebody runs a second watchdog.
+    SecondService,
     /// SIGSTOP of the service, until systemd's watchdog has had enough of it.
     FreezeService,
     /// A configuration that is good.
@@ -70,6 +89,8 @@ pub enum Trouble {
     JournalStopped,
     /// Nothing more can be written to /run.
     RunFull,
+    /// Nothing more can be written where the service keeps what it remembers.
+    VarFull,
     /// Another unit starts processes as fast as it can.
     ForkBomb,
 }
@@ -86,7 +107,7 @@ pub enum Step {
 }
 
 /// How often each is struck, compared with the others.
-pub(super) const BLOWS: [(usize, Blow); 33] = [
+pub(super) const BLOWS: [(usize, Blow); 44] = [
     (6, Blow::Kill(0)),
     (6, Blow::Kill(1)),
     (2, Blow::StartBadly(0, Manner::Lies)),
@@ -101,6 +122,10 @@ pub(super) const BLOWS: [(usize, Blow); 33] = [
     (1, Blow::StartBadly(1, Manner::Hidden)),
     (1, Blow::StartBadly(0, Manner::Forks)),
     (1, Blow::StartBadly(1, Manner::Forks)),
+    (1, Blow::StartBadly(0, Manner::Twice)),
+    (1, Blow::StartBadly(1, Manner::Twice)),
+    (1, Blow::StartBadly(0, Manner::OtherCase)),
+    (1, Blow::StartBadly(1, Manner::OtherCase)),
     (2, Blow::Restart(0)),
     (2, Blow::Restart(1)),
     (2, Blow::Reexec(0)),
@@ -116,13 +141,25 @@ pub(super) const BLOWS: [(usize, Blow); 33] = [
     (2, Blow::Surplus(STOPS_NEWEST)),
     (2, Blow::Zombie(0)),
     (2, Blow::Zombie(1)),
+    (2, Blow::Pause(0)),
+    (2, Blow::Pause(1)),
+    (2, Blow::Update(BY_COMMAND)),
+    (2, Blow::CommandAway(BY_COMMAND)),
     (4, Blow::KillService),
+    (2, Blow::CrashBadly),
+    (2, Blow::RemoveFolder),
+    (1, Blow::SecondService),
     (1, Blow::FreezeService),
     (2, Blow::ReloadGood),
     (2, Blow::ReloadBad),
 ];
 
-const TROUBLES: [Trouble; 3] = [Trouble::JournalStopped, Trouble::RunFull, Trouble::ForkBomb];
+const TROUBLES: [Trouble; 4] = [
+    Trouble::JournalStopped,
+    Trouble::RunFull,
+    Trouble::VarFull,
+    Trouble::ForkBomb,
+];
 
 /// Out of so many steps one begins a trouble, one sets the clock.
 const PER_TROUBLE: usize = 6;

@@ -38,7 +38,7 @@ fn what_lasts_begins_once_and_ends() {
         }
     }
     assert_eq!(lasts, plan.left().collect());
-    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }
 
 #[test]
