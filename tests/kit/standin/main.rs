@@ -8,7 +8,7 @@
 //! | mode | what it does besides |
 //! |---|---|
 //! | `prefork` | begins with a child like itself |
-//! | `daemon` | forks twice, into a session of its own, and ends after 4 s |
+//! | `daemon` | forks twice, into a session of its own, and ends after 4 s; what it leaves is as `rename` |
 //! | `busy` | uses all the CPU it gets |
 //! | `large` | holds 4 MiB of memory |
 //! | `talk` | says something ten times a second, whoever listens |
@@ -124,7 +124,7 @@ fn become_parent(program: &OsStr, directory: Option<&Path>) {
 )]
 fn leave_daemon(program: &OsStr, directory: Option<&Path>) {
     let mut daemon = Command::new(program);
-    daemon.args(directory);
+    daemon.args(directory).arg("rename");
     daemon.spawn().expect("the daemon can't be started");
 }
 
