@@ -170,7 +170,7 @@ pub(super) fn restart_by_hand_as_another_user(till: &Till) -> Result<()> {
     // The other cases are to see everything.
     till.sh("mount -o remount,hidepid=0 /proc")?;
     comunicador = hidden?;
-    started(till, &COMUNICADOR, 4)?;
+    started(till, &COMUNICADOR, 5)?;
     till.unharmed(&[comunicador, monitor])
 }
 
@@ -178,6 +178,12 @@ pub(super) fn restart_by_hand_as_another_user(till: &Till) -> Result<()> {
 fn cannot_look(till: &Till, before: [Process; 2]) -> Result<Process> {
     let unit = COMUNICADOR.unit();
     till.ok(&["systemctl", "stop", SERVICE])?;
+    // Root's own the unit's user can't see.
+    till.signal("KILL", before[0].pid)?;
+    wait_for("it is gone", SOON, || {
+        Ok(till.processes(&COMUNICADOR)?.is_empty().then_some(()))
+    })?;
+    let before = [till.start_by_hand(&COMUNICADOR)?, before[1]];
     till.ok(&["systemctl", "restart", &unit])?;
     wait_for("it is not yet to be told", SOON, || {
         let status = till.property(&unit, "ExecMainStatus")?;
@@ -186,7 +192,7 @@ fn cannot_look(till: &Till, before: [Process; 2]) -> Result<Process> {
     said(till, &COMUNICADOR, "doesn't show every process")?;
     till.unharmed(&before)?;
     till.start()?;
-    till.wait_up(&COMUNICADOR)?;
+    till.wait_event(&COMUNICADOR, "adopted")?;
     till.unharmed(&before)?;
     Ok(before[0])
 }

@@ -69,12 +69,12 @@ pub(super) fn rc_local_that_stays(till: &Till) -> Result<()> {
     ))?;
     let waits = "while ! [ -e /dev/no-such-device ]; do sleep 1; done\n";
     at_boot(till, &format!("{waits}{} &\n", COMUNICADOR.script))?;
+    let begin = std::time::Instant::now();
     till.ok(&["systemctl", "start", "--no-block", RC_LOCAL_UNIT])?;
     wait_for("rc.local is being started", SOON, || {
         let state = till.property(RC_LOCAL_UNIT, "ActiveState")?;
         Ok((state == "activating").then_some(()))
     })?;
-    let begin = std::time::Instant::now();
     till.start()?;
     for program in &PROGRAMS {
         till.wait_detail(program, &format!("waiting for {RC_LOCAL_UNIT}"))?;

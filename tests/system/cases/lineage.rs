@@ -249,7 +249,8 @@ pub(super) fn the_child_goes_on(till: &Till) -> Result<()> {
     let check = "kind = \"command\"\nevery = \"1s\"\naction = \"restart\"";
     configure(
         till,
-        "stopped_timeout = \"2s\"\n",
+        // Checks begin when a start has had its time.
+        "stopped_timeout = \"2s\"\nstart_timeout = \"5s\"\n",
         &format!(
             "{}[[process.{}.check]]\n{check}\ncommand = [\"/usr/bin/test\", \"-e\", \"{HEALTHY}\"]\n",
             by_command(&COMUNICADOR),
