@@ -346,6 +346,8 @@ fn unreadable(pid: i32, error: &io::Error) -> Phrase {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::machine_for_tests::{BASE, Machine, Process, UNIT_GROUP, process};
     use super::*;
 
@@ -596,5 +598,113 @@ mod tests {
         fs::create_dir(directory.path().join(".asked-monitor.new")).unwrap();
         note(directory.path(), "monitor", looked, None);
         assert_eq!(asked(directory.path(), "monitor"), None);
+    }
+
+    /// What a process of a random machine is.
+    #[derive(Debug, Clone, Copy)]
+    struct Any {
+        is_in_group: bool,
+        /// Which of [`NAMES`] it has.
+        name: usize,
+        /// How long it has lived, in clock ticks.
+        age: u64,
+        /// Whether the service takes it for the program.
+        is_known: bool,
+    }
+
+    /// The program's, the same in other letters, and another one's.
+    const NAMES: [&[&str]; 3] = [
+        &[PROGRAM],
+        &["/opt/sefaz/cco/bin/COMUNICADOR"],
+        &["/bin/sh", "/opt/slow"],
+    ];
+
+    fn any_process() -> impl Strategy<Value = Any> {
+        let name = prop_oneof![1 => Just(0_usize), 1 => Just(1), 6 => Just(2)];
+        let age = prop_oneof![0..3000_u64, 2900..3100_u64, 3000..9000_u64];
+        (any::<bool>(), name, age, any::<bool>()).prop_map(|(is_in_group, name, age, is_known)| {
+            Any {
+                is_in_group,
+                name,
+                age,
+                is_known,
+            }
+        })
+    }
+
+    fn any_known() -> impl Strategy<Value = Known> {
+        let asked = (0..9000_u64, any::<bool>());
+        let asked = proptest::option::of(prop_oneof![
+            1 => (0..1000_u64, any::<bool>()),
+            2 => asked,
+        ]);
+        (any::<bool>(), any::<bool>(), asked).prop_map(|(is_running, is_up, asked)| Known {
+            is_running,
+            is_up,
+            asked: asked.map(|(ago, is_pending)| Asked {
+                since: NOW - ago,
+                is_pending,
+            }),
+            ..Known::default()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Nothing is started beside the program, what the service takes for it, or a start on its way; and
+        /// nothing where nobody has looked.
+        #[test]
+        fn on_any_machine_it_is_said_what_stands_against_a_start(
+            all in prop::collection::vec(any_process(), 0..6),
+            mut known in any_known(),
+            can_look in prop_oneof![4 => Just(true), 1 => Just(false)],
+        ) {
+            let machine = Machine::new();
+            for (pid, any) in (20..).zip(&all) {
+                machine.runs(&Process {
+                    pid,
+                    started: NOW - any.age,
+                    group: if any.is_in_group { UNIT_GROUP } else { ELSEWHERE },
+                    exe: if any.name == 2 { BASE.exe } else { PROGRAM },
+                    arguments: NAMES[any.name],
+                    ..BASE
+                });
+                known.pids.extend(any.is_known.then_some(pid));
+            }
+            // One that has ended since.
+            known.pids.push(99);
+            if !can_look {
+                fs::remove_dir_all(machine.path("proc/1")).unwrap();
+            }
+            let asked = known.asked.filter(|_| known.is_running);
+            let has_looked = asked.is_some_and(|asked| asked.is_pending && NOW - asked.since <= 1000);
+            let runs = |any: &Any| {
+                let is_taken = any.is_known && known.is_running && !has_looked;
+                can_look && any.name < 2 || is_taken
+            };
+            let since = asked.map_or(NOW - 3000, |asked| asked.since);
+            let is_awaited = !(known.is_running && known.is_up);
+            let is_starting = |any: &Any| {
+                can_look && any.is_in_group && is_awaited && NOW - any.age >= since
+            };
+            let of = |pid: i32| &all[usize::try_from(pid - 20).unwrap()];
+            match verdict(&machine, &process(), &known) {
+                Verdict::Go => {
+                    prop_assert!(!all.iter().any(runs), "it runs");
+                    prop_assert!(!all.iter().any(is_starting), "it is on its way");
+                    prop_assert!(can_look || has_looked, "nobody has looked");
+                }
+                Verdict::Runs(it) => prop_assert!(runs(of(it.id.pid)), "{:?}", it),
+                Verdict::IsStarting(it) => {
+                    prop_assert!(!all.iter().any(runs), "it runs");
+                    prop_assert!(is_starting(of(it.id.pid)), "{:?}", it);
+                }
+                Verdict::Unknown(_) => {
+                    prop_assert!(!all.iter().any(runs), "it runs");
+                    prop_assert!(!can_look && !has_looked, "it could be told");
+                }
+            }
+        }
     }
 }

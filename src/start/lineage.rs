@@ -269,7 +269,9 @@ fn is_exec(arguments: &[String], key: &str) -> bool {
 mod tests {
     use std::fs;
 
-    use super::super::machine_for_tests::{BASE, Machine, Process, process};
+    use proptest::prelude::*;
+
+    use super::super::machine_for_tests::{BASE, Machine, Process, UNIT_GROUP, process};
     use super::*;
     use crate::config::Launcher;
 
@@ -519,5 +521,250 @@ mod tests {
             "other"
         ));
         assert!(!is_exec(&words("exec monitor"), "monitor"));
+    }
+
+    /// What may happen in a machine.
+    #[derive(Debug, Clone, Copy)]
+    enum Happening {
+        /// One of them has a child, which goes into the unit's group or elsewhere, and into a session of its
+        /// own or not.
+        Forks {
+            parent: usize,
+            leaves: bool,
+            has_session: bool,
+        },
+        /// One of them ends, and init has its children.
+        Ends(usize),
+        /// Another process takes the pid of one that has ended.
+        Reuses(usize),
+        /// Somebody's process begins.
+        Begins,
+        /// It is asked who is left.
+        Look,
+        /// The service is started again.
+        Restarts,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            4 => (0..20_usize, any::<bool>(), any::<bool>()).prop_map(
+                |(parent, leaves, has_session)| Happening::Forks { parent, leaves, has_session }
+            ),
+            3 => (0..20_usize).prop_map(Happening::Ends),
+            1 => (0..20_usize).prop_map(Happening::Reuses),
+            1 => Just(Happening::Begins),
+            4 => Just(Happening::Look),
+            1 => Just(Happening::Restarts),
+        ]
+    }
+
+    const SINCE: u64 = 1000;
+    const ELSEWHERE: &str = "/user.slice/user-1000.slice/session-5.scope";
+
+    /// A process of the forest.
+    #[derive(Clone, Copy)]
+    struct Tree {
+        process: Process,
+        /// Whether it descends from the start.
+        is_ours: bool,
+        /// Whether everybody between it and the start lived when somebody looked, or it shows by itself
+        /// whose it is.
+        is_seen: bool,
+    }
+
+    /// A machine, and who of it came of the start.
+    struct Forest {
+        machine: Machine,
+        trees: Vec<Tree>,
+        ended: Vec<i32>,
+        pid: i32,
+        now: u64,
+        is_of_unit: bool,
+    }
+
+    impl Forest {
+        fn new(is_of_unit: bool) -> Self {
+            let mut forest = Self {
+                machine: Machine::new(),
+                trees: Vec::new(),
+                ended: Vec::new(),
+                pid: 19,
+                now: SINCE - 10,
+                is_of_unit,
+            };
+            // What was there before, in the same group.
+            forest.begins(1, 19, UNIT_GROUP, false);
+            forest.now = SINCE;
+            let group = if is_of_unit {
+                UNIT_GROUP
+            } else {
+                "/init.scope"
+            };
+            forest.begins(1, 20, group, true);
+            forest
+        }
+
+        fn begins(&mut self, parent: i32, session: i32, group: &'static str, is_ours: bool) {
+            let pid = self.pid;
+            self.pid += 1;
+            self.begins_as(pid, parent, session, group, is_ours);
+        }
+
+        fn begins_as(
+            &mut self,
+            pid: i32,
+            parent: i32,
+            session: i32,
+            group: &'static str,
+            is_ours: bool,
+        ) {
+            let process = Process {
+                pid,
+                parent,
+                session,
+                started: self.now,
+                group,
+                ..BASE
+            };
+            self.machine.runs(&process);
+            // Whoever begins in the unit's group since then is the start's.
+            let is_ours = is_ours || self.is_of_unit && self.shows(&process);
+            self.trees.push(Tree {
+                process,
+                is_ours,
+                is_seen: false,
+            });
+        }
+
+        /// Whether it shows by itself that it came of the start: by its group, or its session.
+        fn shows(&self, process: &Process) -> bool {
+            if self.is_of_unit {
+                process.group == UNIT_GROUP && process.started >= SINCE
+            } else {
+                // Once somebody else has its pid, the session may be his.
+                let mut trees = self.trees.iter();
+                let is_taken = trees.any(|tree| tree.process.pid == 20 && !tree.is_ours);
+                process.session == 20 && process.started >= SINCE && !is_taken
+            }
+        }
+
+        fn happens(&mut self, happening: Happening) {
+            self.now += 1;
+            match happening {
+                Happening::Forks {
+                    parent,
+                    leaves,
+                    has_session,
+                } => {
+                    let Some(parent) = self.trees.get(parent).copied() else {
+                        return;
+                    };
+                    let session = if has_session {
+                        self.pid
+                    } else {
+                        parent.process.session
+                    };
+                    let group = if leaves {
+                        ELSEWHERE
+                    } else {
+                        parent.process.group
+                    };
+                    let is_ours = parent.is_ours;
+                    self.begins(parent.process.pid, session, group, is_ours);
+                }
+                Happening::Ends(index) if index < self.trees.len() => {
+                    let pid = self.trees.remove(index).process.pid;
+                    self.machine.ends(pid);
+                    self.ended.push(pid);
+                    for tree in &mut self.trees {
+                        if tree.process.parent == pid {
+                            tree.process.parent = 1;
+                            self.machine.is_reparented(&tree.process);
+                        }
+                    }
+                }
+                Happening::Reuses(index) if index < self.ended.len() => {
+                    let pid = self.ended.swap_remove(index);
+                    // Nobody gets the pid of a session in which somebody is.
+                    if self.trees.iter().all(|tree| tree.process.session != pid) {
+                        self.begins_as(pid, 1, pid, ELSEWHERE, false);
+                    }
+                }
+                Happening::Begins => self.begins(1, self.pid, ELSEWHERE, false),
+                _ => {}
+            }
+        }
+
+        /// Who is to be told as left. Whoever was seen once stays one of them, and so are those whom it has
+        /// brought forth, while that can be seen.
+        fn left(&mut self) -> Vec<i32> {
+            loop {
+                let seen: Vec<i32> = self
+                    .trees
+                    .iter()
+                    .filter(|tree| tree.is_seen)
+                    .map(|tree| tree.process.pid)
+                    .collect();
+                let is_new: Vec<bool> = self
+                    .trees
+                    .iter()
+                    .map(|tree| {
+                        let is_child = seen.contains(&tree.process.parent);
+                        !tree.is_seen && (is_child || self.shows(&tree.process))
+                    })
+                    .collect();
+                if !is_new.contains(&true) {
+                    let mut left = seen;
+                    left.sort_unstable();
+                    return left;
+                }
+                for (tree, is_new) in self.trees.iter_mut().zip(is_new) {
+                    tree.is_seen |= is_new;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Who is left of a start is whoever shows that it came of it or whose parents were seen to, and never
+        /// anybody else: not who was there before, nor who has got the pid of one of them.
+        #[test]
+        fn in_any_forest_those_of_the_start_are_left_and_nobody_else(
+            is_of_unit in any::<bool>(),
+            history in prop::collection::vec(happening(), 0..60),
+        ) {
+            let launcher = if is_of_unit { Launcher::Systemd } else { Launcher::Direct };
+            let mut forest = Forest::new(is_of_unit);
+            let child = (!is_of_unit).then_some(20);
+            let id = ProcessId { pid: 20, start_time: SINCE };
+            let mut lineage = super::tests::lineage(&forest.machine, launcher, child);
+            for happening in history.into_iter().chain([Happening::Look]) {
+                forest.happens(happening);
+                match happening {
+                    Happening::Restarts => {
+                        let remembered = super::tests::lineage(&forest.machine, launcher, child);
+                        lineage = remembered.of(child.map(|_| id));
+                        // Those that have left without a trace are forgotten.
+                        for tree in &mut forest.trees {
+                            tree.is_seen = false;
+                        }
+                    }
+                    Happening::Look => {
+                        let mut found = pids(&lineage.left());
+                        found.sort_unstable();
+                        let expected = forest.left();
+                        prop_assert_eq!(&found, &expected);
+                        let is_ours = |pid: &i32| {
+                            let mut trees = forest.trees.iter();
+                            trees.any(|tree| tree.process.pid == *pid && tree.is_ours)
+                        };
+                        prop_assert!(found.iter().all(is_ours), "{:?}", found);
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 }

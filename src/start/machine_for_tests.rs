@@ -89,7 +89,41 @@ impl Machine {
         }
     }
 
+    /// A process that runs has another parent, or session, now.
+    pub(super) fn is_reparented(&self, process: &Process) {
+        let file = self.path(&format!("proc/{}/stat", process.pid));
+        let before = fs::read_to_string(&file).unwrap();
+        let (name, _) = before.rsplit_once(')').unwrap();
+        let (parent, session, started) = (process.parent, process.session, process.started);
+        let stat = format!(
+            "{name}) S {parent} {session} {session} 0 -1 0 1 0 0 0 1 2 0 0 20 0 1 0 {started} 1 2"
+        );
+        fs::write(file, stat).unwrap();
+    }
+
     pub(super) fn ends(&self, pid: i32) {
+        let folder = self.path(&format!("proc/{pid}"));
+        let remove = |file: PathBuf| {
+            let before = fs::read_to_string(&file).unwrap_or_default();
+            let ends = format!("{pid}\n");
+            let others = before.split_inclusive('\n').filter(|line| *line != ends);
+            let others: String = others.collect();
+            if others != before {
+                fs::write(file, others).unwrap();
+            }
+        };
+        let group = fs::read_to_string(folder.join("cgroup")).unwrap();
+        let group = group.trim_end().trim_start_matches("0::/");
+        remove(self.path("sys/fs/cgroup").join(group).join("cgroup.procs"));
+        let stat = fs::read_to_string(folder.join("stat")).unwrap();
+        let parent = stat
+            .rsplit_once(") S ")
+            .unwrap()
+            .1
+            .split(' ')
+            .next()
+            .unwrap();
+        remove(self.path(&format!("proc/{parent}/task/{parent}/children")));
         fs::remove_dir_all(self.path(&format!("proc/{pid}"))).unwrap();
     }
 }
