@@ -64,7 +64,8 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
 fn module(file: &Path) -> Option<Module> {
     let text = file.with_extension("").to_str()?.replace('/', "::");
     let module = text.strip_suffix("::mod").unwrap_or(&text);
-    let is_left_out = ["lib", "main", "rooms"].contains(&module) || module.ends_with("tests");
+    let is_test = module.split("::").any(|part| part == "tests");
+    let is_left_out = ["lib", "main", "rooms"].contains(&module) || is_test;
     (!is_left_out).then(|| module.to_owned())
 }
 

@@ -24,6 +24,9 @@ impl Machine {
         if self.screen_decides(now, sighting, actions) {
             return;
         }
+        if self.phase == Phase::Misfit && self.is_still_awaited(now) {
+            self.phase = Phase::Starting;
+        }
         match self.phase {
             Phase::New | Phase::Up | Phase::Replacing | Phase::Misfit | Phase::Waiting => {
                 self.found_gone(now, sighting, actions);
@@ -36,11 +39,30 @@ impl Machine {
                 }
                 self.next_look = self.kill_at.min(self.next_cycle(now));
             }
-            Phase::Clearing if !self.is_hands_off() => self.clear(now, actions),
+            Phase::Clearing if !self.is_hands_off() => {
+                let nearly = self.nearly(sighting);
+                if nearly.is_empty() {
+                    self.clear(now, actions);
+                } else {
+                    self.clearing = None;
+                    self.waits_for_misfits(now, nearly, actions);
+                }
+            }
             Phase::Stopping | Phase::Clearing | Phase::Backoff | Phase::Down | Phase::Held => {
                 self.want_start(now, Vec::new(), actions);
             }
         }
+    }
+
+    /// Whether a start is in flight that has more time: something else was in the way meanwhile.
+    fn is_still_awaited(&self, now: Instant) -> bool {
+        let is_in_flight = self.started.is_some_and(|started| started.is_in_flight);
+        let has_failed = self
+            .attempt
+            .ended
+            .is_some_and(|status| !status.is_success());
+        let may_come = !has_failed || self.attempt.may_have_gone_elsewhere;
+        is_in_flight && may_come && now < self.attempt.deadline
     }
 
     /// Nothing of the name lives any more, or, at the first look, at all.
@@ -114,14 +136,18 @@ impl Machine {
             Some(left) if left.can_tell && left.processes.is_empty() => {
                 remembered.filter(|_| is_elsewhere)
             }
-            Some(_) => Some(remembered.unwrap_or(now + self.policy.start_timeout)),
+            // What was waited for longer than that is asked for anew when that time is over.
+            Some(_) if is_elsewhere && remembered.is_some() => remembered,
+            Some(_) => {
+                let latest = now + self.policy.start_timeout;
+                Some(remembered.map_or(latest, |until| until.min(latest)))
+            }
             None => remembered,
         }
     }
 
     /// Nothing of the name lives yet, and a start is in flight.
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
-        self.note_programs(now);
         // Before it decides, it is looked at.
         let is_left = self.is_left().unwrap_or(true);
         let is_over = now >= self.attempt.deadline;
@@ -132,7 +158,8 @@ impl Machine {
                 self.start_failed(now, StartFailure::NotReady, actions);
             }
             Some(status) if !status.is_success() && !is_left => {
-                if self.attempt.may_have_gone_elsewhere && !is_over {
+                let is_late = self.attempt.is_late;
+                if self.attempt.may_have_gone_elsewhere && !is_over && !is_late {
                     self.look_at_start_again(now);
                     return;
                 }
@@ -141,7 +168,7 @@ impl Machine {
                 if misfits.is_empty() {
                     self.start_failed(now, StartFailure::Failed(status), actions);
                 } else {
-                    self.waits_for_misfits(now, &misfits, actions);
+                    self.waits_for_misfits(now, misfits, actions);
                 }
             }
             _ if self.attempt.is_late && !is_left => {
@@ -152,7 +179,7 @@ impl Machine {
             ended => {
                 let misfits = self.misfits(now, sighting);
                 if !misfits.is_empty() {
-                    self.waits_for_misfits(now, &misfits, actions);
+                    self.waits_for_misfits(now, misfits, actions);
                 } else if self.attempt.is_late && self.is_hands_off() {
                     self.want_start(now, Vec::new(), actions);
                 } else if self.attempt.is_late {
@@ -194,20 +221,7 @@ impl Machine {
     /// Those that have come with our start and are nearly the program. As long as one lives, another
     /// start would only bring another one. Somebody else's stand in nobody's way.
     fn misfits(&self, now: Instant, sighting: &Sighting) -> Vec<Impostor> {
-        let has = |impostor: &&Impostor| {
-            let is_it = |left: &LeftOver| left.id == impostor.id;
-            let is_left = |left: &Left| left.processes.iter().any(is_it);
-            // Whoever is nobody's descendant any more has our own user, and was born since.
-            let since = self.started.and_then(|started| started.origin.since);
-            let child = self.started.and_then(|started| started.origin.child);
-            let uid = child.map(|child| child.uid);
-            let is_ours = impostor.uid.is_some()
-                && impostor.uid == uid
-                && since.is_some_and(|since| impostor.id.start_time >= since);
-            self.left.as_ref().is_some_and(is_left) || is_ours
-        };
-        let nearly = sighting.impostors.iter().chain(&sighting.near);
-        let mut misfits: Vec<Impostor> = nearly.filter(has).cloned().collect();
+        let mut misfits = self.nearly(sighting);
         if misfits.is_empty() && self.attempt.is_late {
             // What a script runs again and again is the script's.
             let long = self.policy.start_timeout / 2;
@@ -221,11 +235,30 @@ impl Machine {
         misfits
     }
 
+    /// Those among them that have the name, or nearly.
+    fn nearly(&self, sighting: &Sighting) -> Vec<Impostor> {
+        let has = |impostor: &&Impostor| {
+            let is_it = |left: &LeftOver| left.id == impostor.id;
+            let is_left = |left: &Left| left.processes.iter().any(is_it);
+            // Whoever is nobody's descendant any more has our own user, and was born since.
+            let since = self.started.and_then(|started| started.origin.since);
+            let child = self.started.and_then(|started| started.origin.child);
+            let uid = child.map(|child| child.uid);
+            let is_ours = impostor.uid.is_some()
+                && impostor.uid == uid
+                && since.is_some_and(|since| impostor.id.start_time >= since);
+            self.left.as_ref().is_some_and(is_left) || is_ours
+        };
+        let nearly = sighting.impostors.iter().chain(&sighting.near);
+        nearly.filter(has).cloned().collect()
+    }
+
     /// Takes in which programs the start has left, and whether they are still what they were.
-    fn note_programs(&mut self, now: Instant) {
-        if self.left.is_none() {
+    pub(super) fn note_programs(&mut self, now: Instant) {
+        let Some(left) = &self.left else {
             return;
-        }
+        };
+        let can_tell = left.can_tell;
         let known = std::mem::take(&mut self.programs);
         let programs = self.left_over().filter(|left| !left.is_script);
         let noted = programs.map(|left| {
@@ -236,6 +269,11 @@ impl Machine {
             (left.id, left.exe.clone(), since)
         });
         self.programs = noted.collect();
+        if !can_tell {
+            let ids: Vec<ProcessId> = self.left_over().map(|left| left.id).collect();
+            let hidden = known.into_iter().filter(|(id, ..)| !ids.contains(id));
+            self.programs.extend(hidden);
+        }
     }
 
     /// The start in flight is over: nothing of it lives.
@@ -290,6 +328,7 @@ impl Machine {
         if self.is_hands_off() {
             actions.extend(news);
             self.phase = Phase::Down;
+            self.clearing = None;
             self.next_look = self.next_cycle(now);
             if !self.policy.dry_run {
                 return;
@@ -399,6 +438,7 @@ impl Machine {
 
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
+        self.attempt.deadline = self.attempt.deadline.min(now);
         self.failed_starts = self.failed_starts.saturating_add(1);
         self.failed_command = FailedCommand::NotSeen;
         let cycle = self.next_cycle(now);

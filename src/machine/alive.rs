@@ -153,6 +153,11 @@ impl Machine {
         let first = self.copies.first();
         if let (Some(main), Some(first)) = (main, first) {
             let has_died = alive.iter().all(|copy| copy.id != main);
+            if has_died {
+                // What was found about it says nothing of the one that comes after it.
+                self.nothing_is_wrong(actions);
+                self.stopped_since = None;
+            }
             if has_died && self.copies.is_family(first) {
                 let (pid, first) = (main.pid, first.pid);
                 actions.push(Action::Tell(Change::MainEnded { pid, first }));
@@ -161,8 +166,9 @@ impl Machine {
         let news = self.copies.news_of_copies(now, duplicates, self.more_alive);
         let others = news.others.map(Change::MoreDuplicates);
         for duplicate in news.each {
-            let will_stop =
-                self.policy.duplicates == Duplicates::StopNewest && self.may_be_ended(duplicate.id);
+            let will_stop = self.policy.duplicates == Duplicates::StopNewest
+                && self.knows_kin()
+                && self.may_be_ended(duplicate.id);
             actions.push(Action::Tell(Change::Duplicate {
                 pid: duplicate.id.pid,
                 first: duplicate.first.pid,
@@ -266,7 +272,7 @@ impl Machine {
         });
         for id in duplicates {
             let is_ending = self.surplus.iter().any(|ending| ending.ids().contains(&id));
-            if !is_ending {
+            if !is_ending && self.knows_kin() {
                 let ids = with_descendants(id, alive);
                 actions.push(Action::Signal(Stop::Terminate, ids.clone()));
                 self.surplus.push(Termination::by_signal(ids, now, timeout));
@@ -287,7 +293,10 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let obstacle = self.obstacle.clone().filter(|_| is_reason_to_restart);
-        let will_restart = is_reason_to_restart && !self.is_hands_off() && obstacle.is_none();
+        // By other rules it may be no more than nearly the program, which the next look tells.
+        let is_judged = !self.is_other_target;
+        let may_restart = is_judged && !self.is_hands_off() && obstacle.is_none();
+        let will_restart = is_reason_to_restart && may_restart;
         actions.push(Action::Tell(Change::Unhealthy {
             pid: self.alive.first().map(|id| id.pid),
             check: check.clone(),
@@ -455,6 +464,7 @@ impl Machine {
             return false;
         }
         self.alive.clone_from(&living);
+        self.merge_seen(alive);
         self.ending = Some(self.goes_on(ending, now, living, actions));
         true
     }
@@ -517,11 +527,25 @@ impl Machine {
         !is_kin && is_same_user || with_descendants(first, &self.seen).contains(&id)
     }
 
+    /// Whether it is told of all that come of our own start that they do: who isn't known to may do.
+    fn knows_kin(&self) -> bool {
+        self.left.as_ref().is_none_or(|left| left.can_tell)
+    }
+
     /// Those that end when the program is made to end.
     fn may_all_be_ended(&self) -> Vec<ProcessId> {
         let is_kin = |id: &ProcessId| self.copies.is_kin(*id);
         let may = |id: &ProcessId| is_kin(id) || self.may_be_ended(*id);
-        self.alive.iter().copied().filter(may).collect()
+        let mut ending: Vec<ProcessId> = self.alive.iter().copied().filter(may).collect();
+        for id in ending.clone() {
+            // They would be met later, and killed without having been asked.
+            for child in with_descendants(id, &self.seen) {
+                if !ending.contains(&child) {
+                    ending.push(child);
+                }
+            }
+        }
+        ending
     }
 }
 

@@ -390,14 +390,6 @@ struct Hold {
     until: Instant,
 }
 
-/// What runs and is nearly the program.
-#[derive(Debug, Clone)]
-struct Misfit {
-    ids: Vec<ProcessId>,
-    /// The first of them.
-    who: Impostor,
-}
-
 /// The time since when a process is gone, or is being made to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absence {
@@ -444,8 +436,9 @@ pub struct Machine {
     renamed: Vec<ProcessId>,
     /// Whether what makes the process has changed since all processes were last looked at.
     is_other_target: bool,
-    /// Meaningful in `Misfit`.
-    misfit: Option<Misfit>,
+    /// Those that are nearly the program and came with our start, or were taken for it: while one lives,
+    /// nothing is started beside it, also when the program that it was beside has died.
+    misfits: Vec<Impostor>,
     /// Meaningful in `Up`.
     up_since: Instant,
     /// Since when the process is stopped (state T), if it is.
@@ -531,7 +524,7 @@ impl Machine {
             ours: None,
             renamed: Vec::new(),
             is_other_target: false,
-            misfit: None,
+            misfits: Vec::new(),
             up_since: now,
             stopped_since: None,
             troubles: BTreeMap::new(),
@@ -629,11 +622,7 @@ impl Machine {
                 .map_or_else(Origin::default, |started| started.origin),
             may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
             renamed: self.renamed.clone(),
-            misfits: self
-                .misfit
-                .as_ref()
-                .map(|misfit| misfit.ids.clone())
-                .unwrap_or_default(),
+            misfits: self.misfits.iter().map(|misfit| misfit.id).collect(),
             late_starts: self.late_starts,
             failed_starts: self.failed_starts,
             retry_at: (self.failed_starts > 0).then_some(self.retry_at),
@@ -641,7 +630,7 @@ impl Machine {
                 FailedCommand::Seen(command) if self.failed_starts > 0 => command,
                 _ => None,
             },
-            alive: self.alive.clone(),
+            alive: self.living(),
             up_since: is(Phase::Up).then_some(self.up_since),
             // It goes on: when it ended is for whoever reads this to say.
             seen_alive: None,
@@ -711,11 +700,27 @@ impl Machine {
     /// Those that a look has to find, whatever they are called by now: the same, or before the first
     /// look those that an earlier run of the service has known.
     #[must_use]
-    pub fn known(&self) -> &[ProcessId] {
-        match &self.memory {
-            Some(memory) => &memory.alive,
-            None => &self.alive,
+    pub fn known(&self) -> Vec<ProcessId> {
+        let (mut known, misfits) = match &self.memory {
+            Some(memory) => (memory.alive.clone(), memory.misfits.clone()),
+            None => (
+                self.living(),
+                self.misfits.iter().map(|misfit| misfit.id).collect(),
+            ),
+        };
+        let others = misfits.into_iter().filter(|id| !known.contains(id));
+        known.extend(others.collect::<Vec<_>>());
+        known
+    }
+
+    /// Those that are alive, and those that live beside one that is being ended.
+    fn living(&self) -> Vec<ProcessId> {
+        let mut living = self.alive.clone();
+        if self.phase == Phase::Replacing {
+            let seen = self.seen.iter().map(|copy| copy.id);
+            living.extend(seen.filter(|id| !self.alive.contains(id)));
         }
+        living
     }
 
     /// Of which start it is to be told with the next look what is left; `None` of none.
@@ -770,7 +775,8 @@ impl Machine {
     /// What runs and is nearly the program, and what makes it another one.
     #[must_use]
     pub fn misfit(&self) -> Option<&Impostor> {
-        self.misfit.as_ref().map(|misfit| &misfit.who)
+        let misfits = self.misfits.first();
+        misfits.filter(|_| self.phase == Phase::Misfit)
     }
 
     /// Who else is starting the program, while that is waited for.
@@ -934,9 +940,11 @@ impl Machine {
         self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
         let starts = (before.start_timeout, policy.start_timeout);
         self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
-        let remembered = self.memory.as_mut();
-        if let Some(until) = remembered.and_then(|memory| memory.starting_until.as_mut()) {
-            *until = under_new_rules(*until, now, starts);
+        if let Some(memory) = &mut self.memory {
+            memory.failed_starts = 0;
+            if let Some(until) = &mut memory.starting_until {
+                *until = under_new_rules(*until, now, starts);
+            }
         }
         let stops = (before.stop_timeout, policy.stop_timeout);
         self.kill_at = under_new_rules(self.kill_at, now, stops);
@@ -975,10 +983,11 @@ impl Machine {
         if let Some(command) = besides.command {
             self.command_is(command);
         }
+        // What this look was, not what the next one is to be.
+        let is_whole = self.look() == Look::Whole;
         if self.pause.as_ref().is_some_and(|pause| now >= pause.until) {
             self.resume(now, true, actions);
         }
-        let is_whole = self.look() == Look::Whole;
         if is_whole {
             self.whole_look_at = now + WHOLE_LOOK_MAX;
         }
@@ -996,93 +1005,111 @@ impl Machine {
             self.copies
                 .impostors(now, &sighting.impostors, more, is_whole)
         };
-        let has_left = |left: &Left| !left.processes.is_empty();
-        if self.phase == Phase::New && self.left.as_ref().is_some_and(has_left) {
+        if self.phase == Phase::New {
+            let may_be_left = |left: &Left| !left.can_tell || !left.processes.is_empty();
             let origin = self.memory.as_ref().map(|memory| memory.starting);
-            self.started = Some(Started::inherited(now, origin.unwrap_or_default()));
+            let origin = origin.unwrap_or_default();
+            // Also where the program lives: others may come of the same start.
+            if origin.since.is_some() || self.left.as_ref().is_some_and(may_be_left) {
+                self.started = Some(Started::inherited(now, origin));
+            }
         }
+        self.note_programs(now);
         let alive = if self.screen.is_empty() {
             Vec::new()
         } else {
-            self.recognised(sighting, actions)
+            self.recognised(sighting, is_whole, actions)
         };
+        if is_whole {
+            self.is_other_target = false;
+        }
         if !sighting.alive.is_empty() {
             self.seen_alive = Some(now);
         }
         if self.screen.is_empty() {
             self.wait_for_somebody(now, actions);
         } else if !alive.is_empty() {
-            self.misfit = None;
             self.found_alive(now, &alive, was_unknown, actions);
-        } else if self.misfit.is_some() || self.refused_by_stricter_rules(sighting, actions) {
+        } else if !is_whole && !self.misfits.is_empty() {
+            // It may be the program by now.
+            self.look_at_all(now);
+        } else if self.is_in_the_way(now, sighting, actions) {
             self.next_look = self.next_cycle(now);
         } else {
             self.found_absent(now, sighting, actions);
         }
         self.memory = None;
         self.left = None;
-        if is_whole {
-            self.is_other_target = false;
-        }
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }
         self.end_strays(now, actions);
         // A misfit has been told as that, and one that is ended as that.
-        let misfit = self.misfit.as_ref();
-        let is_misfit = |id: &ProcessId| misfit.is_some_and(|misfit| misfit.ids.contains(id));
         let each = impostors.each.into_iter();
-        let is_left_alone = |id: ProcessId| !is_misfit(&id) && !self.screen.is_stray(id);
+        let is_left_alone = |id: ProcessId| !self.is_misfit(id) && !self.screen.is_stray(id);
         let told = each.filter(|impostor| is_left_alone(impostor.id));
         let told = told.map(Change::Impostor);
         let others = impostors.others.map(Change::MoreImpostors);
         actions.extend(told.chain(others).map(Action::Tell));
     }
 
-    /// Whether one lives that only rules refuse which are stricter than they were: an earlier version has
-    /// taken it for the program, and it may well be that. Says so.
-    fn refused_by_stricter_rules(
+    /// Whether one lives that is nearly the program and that nothing is started beside. Says so.
+    fn is_in_the_way(
         &mut self,
+        now: Instant,
         sighting: &Sighting,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let impostors = sighting.impostors.iter();
-        let refused = impostors.filter(|impostor| impostor.difference.is_strict());
-        let refused: Vec<Impostor> = refused.cloned().collect();
-        if refused.is_empty() {
+        let is_known = self.phase == Phase::Misfit && !self.misfits.is_empty();
+        if self.misfits.is_empty() {
+            // What only rules refuse which are stricter than they were an earlier version has taken for the
+            // program, and it may well be that.
+            let impostors = sighting.impostors.iter();
+            let refused = impostors.filter(|impostor| impostor.difference.is_strict());
+            self.misfits = refused.cloned().collect();
+        }
+        if self.misfits.is_empty() {
             return false;
         }
-        if let Some(ending) = self.ending.take() {
-            let cause = self
-                .absence
-                .map_or(Cause::Unhealthy, |absence| absence.cause);
-            actions.push(Action::Tell(alive::killed(&ending, cause)));
+        if !is_known {
+            if let Some(ending) = self.ending.take() {
+                let cause = self
+                    .absence
+                    .map_or(Cause::Unhealthy, |absence| absence.cause);
+                actions.push(Action::Tell(alive::killed(&ending, cause)));
+            }
+            if self.phase == Phase::Up {
+                self.may_settle(now, sighting);
+            }
+            self.clearing = None;
+            self.surplus.clear();
+            self.becomes_misfit(actions);
         }
-        self.clearing = None;
-        self.surplus.clear();
-        self.nothing_is_wrong(actions);
-        self.is_misfit(&refused, actions);
+        self.alive = self.misfits.iter().map(|misfit| misfit.id).collect();
         true
     }
 
     /// Those of the living that are the program. A known process is that until it dies, whatever it is
-    /// called and runs by now; but what only a rule refuses that has come since is a misfit.
-    fn recognised(&mut self, sighting: &Sighting, actions: &mut Vec<Action>) -> Vec<Alive> {
+    /// called and runs by now; but what only a rule refuses that has come since is a misfit. Only a look at all
+    /// processes says in what they differ.
+    fn recognised(
+        &mut self,
+        sighting: &Sighting,
+        is_whole: bool,
+        actions: &mut Vec<Action>,
+    ) -> Vec<Alive> {
         let mut alive = sighting.alive.clone();
         let lives = |id: &ProcessId| sighting.alive.iter().any(|alive| alive.id == *id);
         self.renamed.retain(lives);
-        if let Some(misfit) = &mut self.misfit {
-            // What fits by now, since the rules have changed, is the program.
-            let is_other = |id: &ProcessId| sighting.changed.iter().any(|other| other.id == *id);
-            misfit.ids.retain(|id| lives(id) && is_other(id));
-            alive.retain(|alive| !misfit.ids.contains(&alive.id));
-        }
-        self.misfit.take_if(|misfit| misfit.ids.is_empty());
+        // What fits by now, since the rules have changed, is the program.
+        let differs = |id: &ProcessId| sighting.changed.iter().any(|other| other.id == *id);
+        self.misfits
+            .retain(|misfit| lives(&misfit.id) && (!is_whole || differs(&misfit.id)));
+        alive.retain(|alive| !self.is_misfit(alive.id));
         let mut refused = Vec::new();
         for changed in &sighting.changed {
             let was_refused = |memory: &Memory| memory.misfits.contains(&changed.id);
-            let is_misfit = |misfit: &Misfit| misfit.ids.contains(&changed.id);
-            if self.misfit.as_ref().is_some_and(is_misfit) || self.renamed.contains(&changed.id) {
+            if self.is_misfit(changed.id) || self.renamed.contains(&changed.id) {
                 continue;
             }
             let is_refused = self.is_other_target && changed.difference != Difference::Name;
@@ -1095,37 +1122,40 @@ impl Machine {
                 actions.push(Action::Tell(Change::Renamed(changed.clone())));
             }
         }
-        if alive.is_empty() && !refused.is_empty() {
-            self.nothing_is_wrong(actions);
-            self.is_misfit(&refused, actions);
-        } else {
-            let told = refused.into_iter().map(Change::Impostor);
+        if !alive.is_empty() {
+            let told = refused.iter().cloned().map(Change::Impostor);
             actions.extend(told.map(Action::Tell));
         }
+        self.misfits.extend(refused);
         alive
     }
 
+    /// Whether it is nearly the program, and was told to be that.
+    fn is_misfit(&self, id: ProcessId) -> bool {
+        self.misfits.iter().any(|misfit| misfit.id == id)
+    }
+
     /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
-    fn is_misfit(&mut self, misfits: &[Impostor], actions: &mut Vec<Action>) {
-        let Some(who) = misfits.first() else {
-            return;
-        };
-        let ids: Vec<ProcessId> = misfits.iter().map(|misfit| misfit.id).collect();
+    fn becomes_misfit(&mut self, actions: &mut Vec<Action>) {
+        self.nothing_is_wrong(actions);
+        let who = self.misfits.first().cloned();
+        actions.extend(who.map(|who| Action::Tell(Change::Misfit(who))));
         self.phase = Phase::Misfit;
-        self.alive.clone_from(&ids);
+        self.alive = self.misfits.iter().map(|misfit| misfit.id).collect();
         self.seen.clear();
         self.start_failure = None;
         self.failed_starts = 0;
-        actions.push(Action::Tell(Change::Misfit(who.clone())));
-        self.misfit = Some(Misfit {
-            ids,
-            who: who.clone(),
-        });
     }
 
-    /// The same where nothing but these says when to look again.
-    fn waits_for_misfits(&mut self, now: Instant, misfits: &[Impostor], actions: &mut Vec<Action>) {
-        self.is_misfit(misfits, actions);
+    /// From now on these are in the way.
+    fn waits_for_misfits(
+        &mut self,
+        now: Instant,
+        misfits: Vec<Impostor>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.misfits = misfits;
+        self.becomes_misfit(actions);
         self.next_look = self.next_cycle(now);
     }
 

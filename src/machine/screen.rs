@@ -137,7 +137,7 @@ impl Machine {
         self.seen.clear();
         self.copies = Copies::default();
         self.renamed.clear();
-        self.misfit = None;
+        self.misfits.clear();
         self.ending = None;
         self.surplus.clear();
         self.stopped_since = None;
@@ -251,7 +251,7 @@ impl Machine {
             if self.phase == Phase::Up {
                 self.settles(now, sighting);
             }
-            self.roots_is_in_the_way(now, &roots, actions);
+            self.roots_is_in_the_way(now, roots, actions);
             return true;
         }
         if matches!(
@@ -293,6 +293,13 @@ impl Machine {
         }
     }
 
+    /// The same where something else says when to look again, and that there is a session.
+    pub(super) fn may_settle(&mut self, now: Instant, sighting: &Sighting) {
+        if matches!(self.screen.seat, Seat::Taken(_)) {
+            self.settles(now, sighting);
+        }
+    }
+
     /// The program has ended, and its session may be about to: gives until when that is open.
     fn settles(&mut self, now: Instant, sighting: &Sighting) -> Instant {
         let cause = self.cause(&self.alive, sighting);
@@ -326,7 +333,12 @@ impl Machine {
 
     /// Root runs the program, where nobody sees it: what we have started ourselves is ended; beside
     /// somebody else's nothing is started.
-    fn roots_is_in_the_way(&mut self, now: Instant, roots: &[Impostor], actions: &mut Vec<Action>) {
+    fn roots_is_in_the_way(
+        &mut self,
+        now: Instant,
+        roots: Vec<Impostor>,
+        actions: &mut Vec<Action>,
+    ) {
         let stop_timeout = self.policy.stop_timeout;
         let is_ending = |id: ProcessId| {
             let mut strays = self.screen.strays.iter();

@@ -337,8 +337,8 @@ impl Supervisor {
         let begin = Instant::now();
         let target = self.screen.target(&self.process, self.machine.seat());
         let sighting = match self.machine.look() {
-            Look::Whole => self.table.look_for(target, self.machine.known()),
-            Look::Confirm => self.table.confirm(target, self.machine.known()),
+            Look::Whole => self.table.look_for(target, &self.machine.known()),
+            Look::Confirm => self.table.confirm(target, &self.machine.known()),
         };
         let ended = Instant::now();
         self.look_took = (ended, ended.duration_since(begin));
