@@ -46,7 +46,7 @@ pub(super) struct Rules {
     ending: Vec<ProcessId>,
     /// Who was asked to end, up to which pid the machine had seen all when it asked, and whether it was
     /// told of all.
-    asked: Vec<ProcessId>,
+    asked: Vec<(ProcessId, i32)>,
     asked_of: i32,
     asked_of_all: bool,
     /// Up to which pid it had seen all at its last look.
@@ -350,14 +350,20 @@ impl World {
             }
             let rules = &self.rules;
             let is_new = process.id.pid > rules.asked_of || !rules.asked_of_all;
-            let was_asked = rules.asked.contains(id);
+            let was_asked = rules.asked.iter().any(|(asked, _)| asked == id);
+            let is_born_since = rules
+                .asked
+                .iter()
+                .any(|(asked, seen)| process.id.pid > *seen && self.descends(&process, *asked));
             assert!(
-                stop == Stop::Terminate || was_asked || is_new,
+                stop == Stop::Terminate || was_asked || is_new || is_born_since,
                 "killed without being asked: {process:?}"
             );
         }
         if stop == Stop::Terminate {
-            self.rules.asked.extend(ids);
+            let seen = self.rules.seen;
+            let asked = ids.iter().map(|id| (*id, seen));
+            self.rules.asked.extend(asked);
             self.rules.asked_of = self.rules.seen;
             self.rules.asked_of_all = self.hidden.is_none();
         }
