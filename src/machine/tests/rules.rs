@@ -555,6 +555,11 @@ impl World {
         } else {
             self.is_explained();
         }
+        if before.phase == Phase::New && phase == Phase::Misfit {
+            // What was waited for besides is forgotten.
+            self.rules.elsewhere_until = None;
+            self.rules.in_flight = None;
+        }
         self.rules.has_been_up |= is_up;
         if is_up || phase == Phase::Misfit {
             self.rules.forgets_failures();

@@ -552,8 +552,10 @@ impl World {
             Chance::ProgramBecomes => {
                 let program = self.program;
                 let processes = self.processes.iter_mut();
-                for process in processes.filter(|process| Some(process.id.pid) == program) {
-                    process.kind = Kind::Program;
+                for process in processes.filter(|it| Some(it.id.pid) == program) {
+                    if process.kind == Kind::Script {
+                        process.kind = Kind::Program;
+                    }
                 }
             }
             Chance::ProgramMistakes(difference) if self.program.is_some() && self.may_grow() => {
