@@ -64,6 +64,11 @@ impl Executable {
     }
 }
 
+/// Whom a file belongs to.
+pub(super) fn owner_of(root: BorrowedFd<'_>, path: &str) -> Result<u32, Errno> {
+    Executable::of(root, path).map(|file| file.owner)
+}
+
 /// Whether the executable behind `link` is the file at `path`, which is what /proc tells of that link. Where
 /// either can't be told the path alone counts.
 pub(super) fn is_the_file(root: BorrowedFd<'_>, link: &str, path: &[u8]) -> bool {

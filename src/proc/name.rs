@@ -43,9 +43,13 @@ impl ProcessName {
     /// kernel marks the path of a file that an upgrade has replaced with ` (deleted)`.
     #[must_use]
     pub fn is_base_name_of(&self, program: &[u8]) -> bool {
-        let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
-        let base = program.rsplit(|byte| *byte == b'/').next();
-        base == Some(self.0.as_bytes())
+        base_name(program) == self.0.as_bytes()
+    }
+
+    /// The same, in whatever upper and lower case letters of ASCII.
+    #[must_use]
+    pub fn is_base_name_in_any_letters_of(&self, program: &[u8]) -> bool {
+        base_name(program).eq_ignore_ascii_case(self.0.as_bytes())
     }
 
     /// Whether some process could be taken for both.
@@ -54,6 +58,14 @@ impl ProcessName {
         let decided_by_file = self.is_longer_than_comm() && other.is_longer_than_comm();
         self == other || (self.comm() == other.comm() && !decided_by_file)
     }
+}
+
+fn base_name(program: &[u8]) -> &[u8] {
+    let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
+    program
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .unwrap_or_default()
 }
 
 /// Fit for a terminal and for the journal.
@@ -98,6 +110,9 @@ mod tests {
         assert!(!name.is_base_name_of(b"/opt/x/ComunicadorFiscalClient"));
         assert!(!name.is_base_name_of(b"/opt/ComunicadorFiscalServer/x"));
         assert!(!name.is_base_name_of(b""));
+        assert!(name.is_base_name_in_any_letters_of(b"/opt/comunicadorFISCALserver (deleted)"));
+        assert!(!name.is_base_name_of(b"/opt/comunicadorFISCALserver"));
+        assert!(!name.is_base_name_in_any_letters_of(b"/opt/comunicadorFISCALclient"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! once ([`super::verdicts`]) and in slices, and what somebody can do to a process of his own makes it an
 //! impostor: it never keeps the program from being looked for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::fs::DirEntry;
 use std::io;
@@ -26,6 +26,7 @@ use super::executable::{Executable, is_the_file};
 use super::patient::{Answer, PatientReader};
 use super::sighting::{Alive, Difference, Identity, Impostor, RunState, Sighting, Zombie};
 use super::stat::{Stat, Status};
+use super::users::effective_user;
 use super::verdicts::{Key, Verdict, Verdicts};
 use super::{ProcessId, ProcessName, Target};
 use crate::sys::exit_status::ExitStatus;
@@ -169,6 +170,24 @@ enum Judgement {
     Open(Unreadable),
 }
 
+/// What a look is for.
+#[derive(Clone, Copy)]
+struct Sought<'a> {
+    target: &'a Target,
+    /// The processes that are known.
+    known: &'a [ProcessId],
+    /// Of a look before a start, whoever doesn't count.
+    before_start: Option<&'a BTreeSet<i32>>,
+}
+
+/// In which letters a process has to have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Letters {
+    AsWritten,
+    /// In upper or lower case.
+    Any,
+}
+
 /// What a living process runs.
 struct Program {
     pid: i32,
@@ -274,7 +293,8 @@ pub struct ProcessTable {
     /// What was found out about processes that had to be judged by more than is cheap.
     verdicts: Verdicts,
     reader: PatientReader,
-    /// How much of the slice is used up, in bytes.
+    /// How much may be judged in this slice of a look, and how much of that is used up, in bytes.
+    slice: usize,
     spent: usize,
 }
 
@@ -294,6 +314,7 @@ impl ProcessTable {
             in_doubt_since: None,
             verdicts: Verdicts::default(),
             reader: PatientReader::default(),
+            slice: SLICE,
             spent: 0,
         }
     }
@@ -305,12 +326,35 @@ impl ProcessTable {
     /// # Errors
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
-        loop {
-            match self.look_for(target, &[]) {
-                Err(error) if error.is_unfinished() => {}
-                looked => return looked,
-            }
-        }
+        self.begin_slice(target, usize::MAX);
+        let sought = Sought {
+            target,
+            known: &[],
+            before_start: None,
+        };
+        self.with_opened(|table, opened| table.look_at_known(opened, sought))
+    }
+
+    /// Finds who stands against a start of `target`, but for `ours`, by pid: whoever lives and is meant, in
+    /// whatever upper and lower case letters it has the name, or is refused only by a rule that was less
+    /// strict once ([`Difference::is_strict`]). Of the others no more is read than it takes to rule them out:
+    /// of a stranger where `user` is set, the owner of one folder.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn look_before_start(
+        &mut self,
+        target: &Target,
+        ours: &BTreeSet<i32>,
+    ) -> Result<Vec<ProcessId>, LookError> {
+        self.begin_slice(target, usize::MAX);
+        let sought = Sought {
+            target,
+            known: &[],
+            before_start: Some(ours),
+        };
+        let sighting = self.with_opened(|table, opened| table.look_at_all(opened, sought))?;
+        Ok(sighting.alive.into_iter().map(|alive| alive.id).collect())
     }
 
     /// The same, and finds those of the processes `known` that live, whatever they are called and run by
@@ -323,44 +367,43 @@ impl ProcessTable {
         target: &Target,
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
-        self.begin_slice(target);
-        self.with_opened(|table, opened| table.look_at_known(opened, target, known))
+        self.begin_slice(target, SLICE);
+        let sought = Sought {
+            target,
+            known,
+            before_start: None,
+        };
+        self.with_opened(|table, opened| table.look_at_known(opened, sought))
     }
 
-    fn begin_slice(&mut self, target: &Target) {
-        self.spent = 0;
+    fn begin_slice(&mut self, target: &Target, bytes: usize) {
+        (self.slice, self.spent) = (bytes, 0);
         self.verdicts.are_for(target);
     }
 
     fn look_at_known(
         &mut self,
         opened: &Opened,
-        target: &Target,
-        known: &[ProcessId],
+        sought: Sought<'_>,
     ) -> Result<Sighting, LookError> {
-        let mut sighting = self.look_at_all(opened, target, known)?;
+        let mut sighting = self.look_at_all(opened, sought)?;
         let root = opened.directory.as_fd();
-        for id in known {
+        for id in sought.known {
             if sighting.alive.iter().any(|alive| alive.id == *id) {
                 continue;
             }
-            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+            if let Some((alive, named)) = self.confirm_one(root, *id, &sought.target.name)? {
                 sighting.add_known(alive, named);
             }
         }
-        sighting.sort(known);
+        sighting.sort(sought.known);
         Ok(sighting)
     }
 
-    fn look_at_all(
-        &mut self,
-        opened: &Opened,
-        target: &Target,
-        known: &[ProcessId],
-    ) -> Result<Sighting, LookError> {
+    fn look_at_all(&mut self, opened: &Opened, sought: Sought<'_>) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
         let mut before = self.last_pid(opened);
-        let mut sighting = self.scan(root, target, known)?;
+        let mut sighting = self.scan(root, sought)?;
         for _ in 1..MAX_SCANS {
             let now = self.last_pid(opened);
             let undisturbed = now.is_some() && now == before && self.doubtful.is_none();
@@ -374,9 +417,11 @@ impl ProcessTable {
             // unless the kernel has begun anew with the lowest.
             sighting = match young_between(before, now) {
                 Some(young) if self.doubtful.is_none() => {
-                    self.examine_all(root, young, &[], target, sighting)?
+                    let known = &[];
+                    let sought = Sought { known, ..sought };
+                    self.examine_all(root, young, sought, sighting)?
                 }
-                _ => self.scan(root, target, known)?,
+                _ => self.scan(root, sought)?,
             };
             before = now;
         }
@@ -400,25 +445,24 @@ impl ProcessTable {
     /// # Errors
     /// As [`Self::look_for`].
     pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
-        self.begin_slice(target);
-        self.with_opened(|table, opened| table.confirm_all(opened, target, known))
+        self.begin_slice(target, SLICE);
+        let sought = Sought {
+            target,
+            known,
+            before_start: None,
+        };
+        self.with_opened(|table, opened| table.confirm_all(opened, sought))
     }
 
-    fn confirm_all(
-        &mut self,
-        opened: &Opened,
-        target: &Target,
-        known: &[ProcessId],
-    ) -> Result<Sighting, LookError> {
-        let root = opened.directory.as_fd();
+    fn confirm_all(&mut self, opened: &Opened, sought: Sought<'_>) -> Result<Sighting, LookError> {
         let last = self.last_pid(opened);
         // Until it is known who was young at the earlier looks, somebody may have been met between fork
         // and exec, and is not young any more.
         let young = young_between(self.last_pids.front().copied(), last);
         let is_remembered = self.last_pids.len() >= YOUNG_LOOKS - 1;
         let confirmed = match young.filter(|_| is_remembered) {
-            Some(young) => self.confirm_known(opened, root, young, target, known),
-            None => self.look_at_known(opened, target, known),
+            Some(young) => self.confirm_known(opened, young, sought),
+            None => self.look_at_known(opened, sought),
         };
         // Of a slice the same are young in the next one.
         if !matches!(&confirmed, Err(error) if error.is_unfinished()) {
@@ -430,25 +474,24 @@ impl ProcessTable {
     fn confirm_known(
         &mut self,
         opened: &Opened,
-        root: BorrowedFd<'_>,
         young: RangeInclusive<i32>,
-        target: &Target,
-        known: &[ProcessId],
+        sought: Sought<'_>,
     ) -> Result<Sighting, LookError> {
+        let root = opened.directory.as_fd();
         let mut confirmed = Sighting {
-            alive: Vec::with_capacity(known.len()),
+            alive: Vec::with_capacity(sought.known.len()),
             ..Sighting::default()
         };
-        for id in known {
-            if let Some((alive, named)) = self.confirm_one(root, *id, &target.name)? {
+        for id in sought.known {
+            if let Some((alive, named)) = self.confirm_one(root, *id, &sought.target.name)? {
                 confirmed.add_known(alive, named);
             }
         }
         // Where one lives on nobody is absent, and whoever has taken another's place is young.
         if confirmed.alive.is_empty() {
-            return self.look_at_known(opened, target, known);
+            return self.look_at_known(opened, sought);
         }
-        self.examine_all(root, young, known, target, confirmed)
+        self.examine_all(root, young, sought, confirmed)
     }
 
     /// A process that is known, if it lives, and what it is called if that isn't its name any more.
@@ -497,16 +540,15 @@ impl ProcessTable {
         &mut self,
         root: BorrowedFd<'_>,
         pids: RangeInclusive<i32>,
-        known: &[ProcessId],
-        target: &Target,
+        sought: Sought<'_>,
         mut sighting: Sighting,
     ) -> Result<Sighting, LookError> {
         for pid in pids {
-            if known.iter().all(|id| id.pid != pid) {
-                self.examine(root, pid, target, known, &mut sighting)?;
+            if sought.known.iter().all(|id| id.pid != pid) {
+                self.examine(root, pid, sought, &mut sighting)?;
             }
         }
-        sighting.sort(known);
+        sighting.sort(sought.known);
         Ok(sighting)
     }
 
@@ -561,12 +603,7 @@ impl ProcessTable {
     }
 
     /// Reads the whole table once.
-    fn scan(
-        &mut self,
-        root: BorrowedFd<'_>,
-        target: &Target,
-        known: &[ProcessId],
-    ) -> Result<Sighting, LookError> {
+    fn scan(&mut self, root: BorrowedFd<'_>, sought: Sought<'_>) -> Result<Sighting, LookError> {
         self.doubtful = None;
         let mut sighting = Sighting::default();
         let mut saw_init = false;
@@ -574,14 +611,14 @@ impl ProcessTable {
         let mut entries = std::mem::take(&mut self.entries);
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            table.examine(root, pid, target, known, &mut sighting)
+            table.examine(root, pid, sought, &mut sighting)
         });
         self.entries = entries;
         scanned?;
         if !saw_init {
             return Err(self.error("", Unreadable::Incomplete));
         }
-        sighting.sort(known);
+        sighting.sort(sought.known);
         Ok(sighting)
     }
 
@@ -608,12 +645,16 @@ impl ProcessTable {
         &mut self,
         root: BorrowedFd<'_>,
         pid: i32,
-        target: &Target,
-        known: &[ProcessId],
+        sought: Sought<'_>,
         sighting: &mut Sighting,
     ) -> Result<(), LookError> {
+        let Sought { target, known, .. } = sought;
         let name = &target.name;
-        if self.is_known_stranger(root, pid, target, known, sighting)? {
+        let is_settled = match sought.before_start {
+            Some(ours) => ours.contains(&pid) || is_ruled_out(root, pid, target),
+            None => self.is_known_stranger(root, pid, target, known, sighting)?,
+        };
+        if is_settled {
             return Ok(());
         }
         let Some(comm) = self.read(root, pid, "comm")? else {
@@ -665,6 +706,10 @@ impl ProcessTable {
             Some(_) => Some(Difference::Case),
             None => is_inside(&status).then_some(Difference::Namespace),
         };
+        let (difference, letters) = match (difference, sought.before_start) {
+            (Some(Difference::Case), Some(_)) if !is_inside(&status) => (None, Letters::Any),
+            (difference, _) => (difference, Letters::AsWritten),
+        };
         if let Some(difference) = difference {
             let comm = near.as_deref().unwrap_or(name.comm());
             add(self, &program, comm, difference);
@@ -673,16 +718,19 @@ impl ProcessTable {
         if main_thread_is_dead {
             program.directory = self.living_thread(root, pid)?;
         }
-        match self.verdict(root, id, arg_start, &program, target)? {
-            Verdict::Meant => sighting.add_alive(
-                Alive {
-                    id,
-                    parent,
-                    uid: status.uid,
-                    state: run_state(state, &status),
-                },
-                known,
-            ),
+        let alive = Alive {
+            id,
+            parent,
+            uid: status.uid,
+            state: run_state(state, &status),
+        };
+        match self.verdict(root, id, arg_start, &program, (target, letters))? {
+            Verdict::Meant => sighting.add_alive(alive, known),
+            Verdict::Other(difference) if sought.before_start.is_some() => {
+                if difference.is_strict() {
+                    sighting.add_alive(alive, known);
+                }
+            }
             Verdict::Other(difference) => add(self, &program, name.comm(), difference),
             Verdict::AnotherName => {}
         }
@@ -734,7 +782,7 @@ impl ProcessTable {
         id: ProcessId,
         arg_start: u64,
         program: &Program,
-        target: &Target,
+        (target, letters): (&Target, Letters),
     ) -> Result<Verdict, LookError> {
         let is_dear = needs_arguments(target);
         let is_stranger = program.is_strangers() && arg_start != 0 && target.has_rules();
@@ -751,7 +799,7 @@ impl ProcessTable {
         if let Some(verdict) = before.and_then(|key| self.verdicts.get(key)) {
             return Ok(verdict);
         }
-        let doubt = match self.judge(root, id, program, target)? {
+        let doubt = match self.judge(root, id, program, (target, letters))? {
             Judgement::Is(verdict) => {
                 self.doubts.retain(|(known, _)| *known != id);
                 if let Some(key) = key {
@@ -802,9 +850,9 @@ impl ProcessTable {
         root: BorrowedFd<'_>,
         id: ProcessId,
         program: &Program,
-        target: &Target,
+        (target, letters): (&Target, Letters),
     ) -> Result<Judgement, LookError> {
-        let is_named = match self.has_whole_name(root, id, program, target)? {
+        let is_named = match self.has_whole_name(root, id, program, (target, letters))? {
             Named::Yes => self.qualifies(root, id, program, target)?,
             Named::No => return Ok(Judgement::Is(Verdict::AnotherName)),
             Named::Open(doubt) => return Ok(Judgement::Open(doubt)),
@@ -814,7 +862,7 @@ impl ProcessTable {
         };
         // Whoever a namesake means is no impostor.
         for namesake in &target.namesakes {
-            let is_namesake = match self.has_whole_name(root, id, program, namesake)? {
+            let is_namesake = match self.has_whole_name(root, id, program, (namesake, letters))? {
                 Named::Yes => self.qualifies(root, id, program, namesake)?,
                 Named::No => continue,
                 Named::Open(doubt) => Judgement::Open(doubt),
@@ -859,15 +907,19 @@ impl ProcessTable {
         root: BorrowedFd<'_>,
         id: ProcessId,
         program: &Program,
-        target: &Target,
+        (target, letters): (&Target, Letters),
     ) -> Result<Named, LookError> {
         let name = &target.name;
         if !name.is_longer_than_comm() {
             return Ok(Named::Yes);
         }
+        let is_name_of = |program: &[u8]| match letters {
+            Letters::AsWritten => name.is_base_name_of(program),
+            Letters::Any => name.is_base_name_in_any_letters_of(program),
+        };
         let exe = self.exe(root, program);
         if let Ok(Exe::Path(exe)) = &exe {
-            if name.is_base_name_of(exe) {
+            if is_name_of(exe) {
                 return Ok(Named::Yes);
             }
         }
@@ -884,7 +936,7 @@ impl ProcessTable {
             .split(|byte| *byte == 0)
             .take(ARGUMENTS_WITH_A_NAME);
         // A name may begin where the text is cut.
-        if !is_cut && arguments.any(|argument| name.is_base_name_of(argument)) {
+        if !is_cut && arguments.any(is_name_of) {
             return Ok(Named::Yes);
         }
         // Neither says so; but one of them may have been closed to us.
@@ -953,10 +1005,10 @@ impl ProcessTable {
     /// # Errors
     /// When it is used up. Whatever is judged first in a slice is judged, whatever it costs.
     fn spend(&mut self, bytes: usize) -> Result<(), LookError> {
-        if self.spent > 0 && self.spent + bytes > SLICE {
+        if self.spent > 0 && self.spent.saturating_add(bytes) > self.slice {
             return Err(self.error("", Unreadable::Unfinished));
         }
-        self.spent += bytes;
+        self.spent = self.spent.saturating_add(bytes);
         Ok(())
     }
 
@@ -1151,6 +1203,20 @@ impl ProcessTable {
             problem,
         }
     }
+}
+
+/// Whether the rules refuse a process by the least that has to be read of it, whatever it is called. What
+/// can't be told so leaves it open.
+fn is_ruled_out(root: BorrowedFd<'_>, pid: i32, target: &Target) -> bool {
+    let is_refused = target.user.as_ref().is_some_and(|user| {
+        let uid = effective_user(root, pid);
+        uid.is_ok_and(|uid| uid != user.uid)
+    });
+    is_refused
+        || target.exe.as_ref().is_some_and(|pattern| {
+            let exe = readlinkat(root, format!("{pid}/exe"), Vec::new());
+            exe.is_ok_and(|exe| !pattern.matches(exe.as_bytes()))
+        })
 }
 
 /// Whether the arguments of a process have a part in what it is.

@@ -3,12 +3,27 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+
+use super::executable::owner_of;
+
 /// The users of a process below `root`: real, effective, saved, and that of the file system (proc(5),
 /// /proc/PID/status, `Uid`). A set-user-ID program has another effective user than the real one, and who owns
 /// the files in /proc says neither. `None` where that can't be read.
 #[must_use]
 pub fn users(root: &Path, pid: i32) -> Option<[u32; 4]> {
     users_in(&fs::read(root.join(format!("{pid}/status"))).ok()?)
+}
+
+/// The effective user of a process, at a fraction of the price of its status. Of what is in the folder of a
+/// process that can't be traced the kernel says that it is root's; the folder itself is the effective user's
+/// in any case (`task_dump_owner` of the kernel's fs/proc/base.c).
+///
+/// # Errors
+/// When that can't be told, as of one that has ended.
+pub(super) fn effective_user(proc: BorrowedFd<'_>, pid: i32) -> Result<u32, Errno> {
+    owner_of(proc, &pid.to_string())
 }
 
 fn users_in(status: &[u8]) -> Option<[u32; 4]> {
@@ -22,6 +37,8 @@ fn users_in(status: &[u8]) -> Option<[u32; 4]> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -34,5 +51,14 @@ mod tests {
         let uid = rustix::process::getuid().as_raw();
         let found = users(Path::new("/proc"), me).unwrap();
         assert_eq!(found[0], uid);
+    }
+
+    #[test]
+    fn the_effective_user_has_the_folder() {
+        let proc = fs::File::open("/proc").unwrap();
+        let me = i32::try_from(std::process::id()).unwrap();
+        let found = effective_user(proc.as_fd(), me);
+        assert_eq!(found, Ok(users(Path::new("/proc"), me).unwrap()[1]));
+        assert!(effective_user(proc.as_fd(), i32::MAX).is_err());
     }
 }

@@ -3,7 +3,13 @@
 //! the service itself looks at before it asks for a start is decided in [`crate::machine`].
 //!
 //! Here a process counts that only nearly is the program, if it came with a start of ours: it is in the
-//! unit's control group, and has its name, whatever its exe, its user or its PID namespace.
+//! unit's control group, and has its name, whatever its exe, its user or its PID namespace. What the rules
+//! would have it be, but for upper and lower case letters, or for what an earlier version didn't ask, counts
+//! wherever it is.
+//!
+//! It is a look at everything that lives at this moment, made anew each time: what the service has found out
+//! may be old by now. A stranger may run any number of processes of the name, so no more of one is read than
+//! rules it out ([`ProcessTable::look_before_start`]).
 //!
 //! This may run as the unit's `User=`, which may not be let look at everything. The service may: where
 //! it has just asked for this very start, and so has just looked, what can't be seen from here is left to
@@ -16,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{Launcher, ProcessSettings};
-use crate::proc::{LeftOver, ProcessId, ProcessName, ProcessTable, Target, kin};
+use crate::proc::{LeftOver, ProcessId, ProcessTable, kin};
 use crate::sys::host::Moment;
 use crate::sys::small_file;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
@@ -25,9 +31,6 @@ use crate::text::phrase::{Phrase, phrase};
 
 /// How long after the service has asked for a start its look counts.
 const RECENT: Duration = Duration::from_secs(10);
-
-/// More ways to write a name in other letters aren't looked for: anybody can run one of each.
-const VARIANTS_MAX: usize = 8;
 
 /// What stands against a start.
 #[derive(Debug, PartialEq, Eq)]
@@ -247,52 +250,17 @@ impl<'a> Look<'a> {
         Some(asked.map_or_else(earliest, |asked| asked.since))
     }
 
-    /// Looks at everything that runs, as the service does; and for the name in other letters.
+    /// Looks at everything that runs.
     fn in_table(&self) -> Result<Verdict, Phrase> {
         let mut table = ProcessTable::new(&self.proc);
-        let target = &self.process.target;
-        let variants = self.variants().into_iter().map(|name| Target {
-            name,
-            ..target.clone()
-        });
-        for target in std::iter::once(target.clone()).chain(variants) {
-            let sighting = table.look(&target).map_err(|error| error.phrase())?;
-            for alive in sighting.alive {
-                if !self.ours.contains(&alive.id.pid) {
-                    if let Ok(Some(runs)) = self.read_id(alive.id) {
-                        return Ok(Verdict::Runs(runs));
-                    }
-                }
+        let found = table.look_before_start(&self.process.target, &self.ours);
+        for id in found.map_err(|error| error.phrase())? {
+            let runs = self.read_id(id);
+            if let Some(runs) = runs.map_err(|error| unreadable(id.pid, &error))? {
+                return Ok(Verdict::Runs(runs));
             }
         }
         Ok(Verdict::Go)
-    }
-
-    /// The names of what runs that are the program's but for upper and lower case. What can't be read
-    /// isn't met by the table either, which says so.
-    fn variants(&self) -> Vec<ProcessName> {
-        let name = self.process.name();
-        let mut variants = BTreeSet::new();
-        for entry in fs::read_dir(&self.proc).into_iter().flatten().flatten() {
-            let comm = fs::read(entry.path().join("comm")).unwrap_or_default();
-            let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
-            if comm == name.comm() || !comm.eq_ignore_ascii_case(name.comm()) {
-                continue;
-            }
-            if !name.is_longer_than_comm() {
-                variants.insert(String::from_utf8_lossy(comm).into_owned());
-                continue;
-            }
-            let cmdline = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let base_names = cmdline.split(|byte| *byte == 0).take(3).filter_map(|word| {
-                let base_name = word.rsplit(|byte| *byte == b'/').next()?;
-                std::str::from_utf8(base_name).ok()
-            });
-            let whole = |base_name: &&str| base_name.eq_ignore_ascii_case(name.as_str());
-            variants.extend(base_names.filter(whole).map(str::to_owned));
-        }
-        let variants = variants.into_iter().take(VARIANTS_MAX);
-        variants.map(ProcessName::new).collect()
     }
 
     /// Looks whether one of those lives that the service takes for the program, under whatever name. If
@@ -301,8 +269,8 @@ impl<'a> Look<'a> {
         let is_asked_by_others = self.known.is_running && !self.has_service_looked();
         let known = self.known.pids.iter().filter(|_| is_asked_by_others);
         for pid in known.filter(|pid| !self.ours.contains(pid)) {
-            let runs = self.read(*pid).map_err(|error| unreadable(*pid, &error))?;
-            if let Some(runs) = runs {
+            let runs = self.read(*pid);
+            if let Some(runs) = runs.map_err(|error| unreadable(*pid, &error))? {
                 return Ok(Verdict::Runs(runs));
             }
         }
@@ -350,6 +318,7 @@ mod tests {
 
     use super::super::machine_for_tests::{BASE, Machine, Process, UNIT_GROUP, process};
     use super::*;
+    use crate::proc::{CmdlinePattern, ProcessName};
 
     const PROGRAM: &str = "/opt/sefaz/cco/bin/Comunicador";
     const ELSEWHERE: &str = "/user.slice/user-1000.slice/session-1.scope";
@@ -422,6 +391,48 @@ mod tests {
         process.target.exe = Some(crate::proc::ExePattern::new("/usr/bin/x").unwrap());
         let verdict = verdict(&machine, &process, &Known::default());
         assert_eq!(in_words(verdict), "go", "a stranger's");
+    }
+
+    #[test]
+    fn of_a_long_name_the_whole_is_compared_in_any_letters() {
+        let machine = Machine::new();
+        let mut process = process();
+        process.target.name = ProcessName::new("ComunicadorFiscalServer");
+        let known = Known::default();
+        let runs = |pid, arguments| {
+            machine.runs(&Process {
+                pid,
+                arguments,
+                ..program(pid)
+            });
+        };
+        for pid in 20..40 {
+            // As many ways to write the name as anybody likes hide none.
+            runs(pid, &["/home/x/comunicadorFISCALclient"]);
+        }
+        assert_eq!(in_words(verdict(&machine, &process, &known)), "go");
+        runs(40, &["/bin/sh", "/opt/comunicadorfiscalserver"]);
+        assert_eq!(in_words(verdict(&machine, &process, &known)), "runs: 40");
+    }
+
+    #[test]
+    fn what_only_a_stricter_rule_refuses_is_not_started_beside() {
+        let machine = Machine::new();
+        let mut process = process();
+        process.target.cmdline = Some(CmdlinePattern::new("^java ").unwrap());
+        let longer_than_is_read: &str = Box::leak("x".repeat(70_000).into_boxed_str());
+        for (pid, first) in [(20, "mono"), (21, "java")] {
+            let arguments = vec![first, longer_than_is_read, PROGRAM];
+            let arguments = Box::leak(arguments.into_boxed_slice());
+            let known = Known::default();
+            assert_eq!(in_words(verdict(&machine, &process, &known)), "go");
+            machine.runs(&Process {
+                arguments,
+                ..program(pid)
+            });
+        }
+        let known = Known::default();
+        assert_eq!(in_words(verdict(&machine, &process, &known)), "runs: 21");
     }
 
     #[test]
