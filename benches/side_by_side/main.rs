@@ -13,6 +13,7 @@ mod outages;
 mod plot;
 mod scan;
 mod stage;
+mod strangers;
 mod systemd;
 mod watchers;
 
@@ -175,6 +176,7 @@ fn measure(effort: Effort, plot: Option<&Path>, directory: PathBuf) -> anyhow::R
             bench.starts(processes)?;
         } else {
             scan::compare(bench.effort.looks, processes)?;
+            strangers::compare(bench.effort.looks, &bench.peers.ours, &bench.directory)?;
             outages.extend(bench.slow_outages(processes)?);
         }
     }
