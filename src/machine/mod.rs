@@ -20,7 +20,7 @@ mod screen;
 mod seat;
 mod termination;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -175,6 +175,8 @@ pub struct Besides {
     pub watched: Option<Instant>,
     /// The pid of one that was found gone, and how it has ended: systemd knows.
     pub had_ended: Option<(i32, ExitStatus)>,
+    /// Who else lives in its session ([`Machine::asks_for_company`]); `None` where that says nothing.
+    pub company: Option<BTreeSet<ProcessId>>,
 }
 
 /// What a machine wants done, in this order.
@@ -975,6 +977,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         self.left = besides.left;
+        self.screen.company = besides.company;
         let watched = besides.watched.map(|until| until.min(now));
         self.seen_alive = self.seen_alive.max(watched);
         if let Some((pid, status)) = besides.had_ended {
@@ -1040,6 +1043,7 @@ impl Machine {
         }
         self.memory = None;
         self.left = None;
+        self.screen.company = None;
         if let Some(pause) = &self.pause {
             self.next_look = self.next_look.min(pause.until);
         }

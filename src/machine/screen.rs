@@ -2,6 +2,7 @@
 //! for him, whose it is, and what becomes of one that is nobody's. Who is there is found out in
 //! [`crate::session`]; a program that needs no screen never comes here.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::alive::killed;
@@ -11,9 +12,17 @@ use crate::machine::seat::{Seat, Wait};
 use crate::proc::{Difference, Impostor, ProcessId, Sighting};
 
 /// How long after a program's end its session is looked at again. At a logout windows close before logind
-/// says that the session does, by 155 ms on the slowest of four desktops; what is started in between lands
-/// in a session that ends, on some of them for a second.
+/// says that the session does, by up to 433 ms on the slowest of four desktops; what is started in between
+/// lands in a session that ends, on some of them for a second.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// The same where it can be told by the others in the session: at each desktop's logout another one of them
+/// has ended 14 ms after the first window at the latest, or the session's leader or its first process had
+/// ended before. So of a session in which all of them still live no logout has begun.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How late an end may be noticed for that: of those who had ended by then nobody knows.
+const PROMPT: Duration = Duration::from_millis(100);
 
 /// How long a session that doesn't start the program itself has to begin.
 const BEGINS: Duration = Duration::from_secs(5);
@@ -50,6 +59,14 @@ struct Ending {
 struct Settling {
     until: Instant,
     known: Vec<ProcessId>,
+    quiet: Option<Quiet>,
+}
+
+/// A session in which nobody else has ended so far.
+#[derive(Debug, Clone)]
+struct Quiet {
+    until: Instant,
+    company: BTreeSet<ProcessId>,
 }
 
 /// What is known of the screen.
@@ -68,6 +85,22 @@ pub(super) struct Screen {
     /// Whether the program was up until the screen changed hands.
     was_up: bool,
     strays: Vec<Ending>,
+    /// Who else lives in the session, as the look has found that is just told.
+    pub(super) company: Option<BTreeSet<ProcessId>>,
+}
+
+impl Settling {
+    /// When the session is looked at again.
+    fn next_look(&self) -> Instant {
+        self.quiet.as_ref().map_or(self.until, |quiet| quiet.until)
+    }
+
+    /// The same with those who live in the session now.
+    fn with(self, company: Option<&BTreeSet<ProcessId>>) -> Self {
+        let live = |quiet: &Quiet| company.is_some_and(|live| quiet.company.is_subset(live));
+        let quiet = self.quiet.filter(live);
+        Self { quiet, ..self }
+    }
 }
 
 impl Screen {
@@ -81,6 +114,7 @@ impl Screen {
             has_begun: false,
             was_up: false,
             strays: Vec::new(),
+            company: None,
         }
     }
 
@@ -109,6 +143,14 @@ impl Machine {
     #[must_use]
     pub fn waits_for(&self) -> Option<Wait> {
         self.screen.wait.filter(|_| self.phase == Phase::Waiting)
+    }
+
+    /// Whether a look is to find out who else lives in the session, if the program doesn't: what becomes of
+    /// them tells whether the session goes on.
+    #[must_use]
+    pub fn asks_for_company(&self) -> bool {
+        let is_settling = self.screen.settling.is_some();
+        self.screen.uid().is_some() && (self.phase == Phase::Up || is_settling)
     }
 
     /// Somebody else is at the screen, or nobody: what was before is forgotten.
@@ -300,25 +342,45 @@ impl Machine {
         }
     }
 
-    /// The program has ended, and its session may be about to: gives until when that is open.
+    /// The program has ended, and its session may be about to: gives when it is looked at again.
     fn settles(&mut self, now: Instant, sighting: &Sighting) -> Instant {
         let cause = self.cause(&self.alive, sighting);
         let known = std::mem::take(&mut self.alive);
+        let since = self.seen_alive.map_or(now, |seen| seen.min(now));
         self.absence = self.absence.or(Some(Absence {
-            since: self.seen_alive.map_or(now, |seen| seen.min(now)),
+            since,
             noticed: now,
             cause,
         }));
-        let until = now + SETTLE;
-        self.screen.settling = Some(Settling { until, known });
+        // Its start script may have waited for its end.
+        let parents: Vec<i32> = self.seen.iter().map(|alive| alive.parent).collect();
+        let company = self.screen.company.take();
+        let company = company.filter(|_| now <= since + PROMPT);
+        let quiet = company.map(|mut company| {
+            company.retain(|id| !parents.contains(&id.pid));
+            Quiet {
+                until: now + QUIET,
+                company,
+            }
+        });
+        let settling = Settling {
+            until: now + SETTLE,
+            known,
+            quiet,
+        };
+        let until = settling.next_look();
+        self.screen.settling = Some(settling);
         until
     }
 
     /// Some time after the program's end its session is still there: it wasn't a logout.
     fn has_settled(&mut self, now: Instant, actions: &mut Vec<Action>) -> bool {
-        match self.screen.settling.take() {
-            Some(settling) if now < settling.until => {
-                self.next_look = settling.until;
+        let company = self.screen.company.take();
+        let settling = self.screen.settling.take();
+        let settling = settling.map(|settling| settling.with(company.as_ref()));
+        match settling {
+            Some(settling) if now < settling.next_look() => {
+                self.next_look = settling.next_look();
                 self.screen.settling = Some(settling);
                 self.wait(Wait::Settling, actions);
                 true

@@ -22,6 +22,8 @@ pub struct Chosen {
     pub is_wayland: bool,
     /// Whether logind knows it.
     pub is_known: bool,
+    /// The pid of the process for which it was begun, where logind knows it.
+    pub leader: Option<i32>,
     /// When it began, by the monotonic clock; `None` where nobody tells.
     pub began: Option<Duration>,
 }
@@ -59,6 +61,7 @@ pub(super) fn choose(
         display: session.display.clone(),
         is_wayland: session.kind == Kind::Wayland,
         is_known: true,
+        leader: session.leader,
         began: Some(session.began),
     })
 }
@@ -213,6 +216,7 @@ mod tests {
                 class,
                 seat: has_seat.then(|| OWN_SEAT.to_owned()),
                 display: None,
+                leader: None,
                 began: Duration::from_secs(began),
             },
         )

@@ -152,6 +152,7 @@ fn only_of(listening: &Listening, people: &BTreeSet<u32>, wanted: Option<u32>) -
         display: None,
         is_wayland: listening.wayland.contains(&uid),
         is_known: false,
+        leader: None,
         began: None,
     })
 }

@@ -368,6 +368,7 @@ mod tests {
             display: Some(":0".into()),
             is_wayland: false,
             is_known: true,
+            leader: None,
             began: None,
         }
     }

@@ -34,6 +34,8 @@ pub struct Session {
     pub seat: Option<String>,
     /// Its X display, where the display manager has told it.
     pub display: Option<String>,
+    /// The pid of the process for which it was begun.
+    pub leader: Option<i32>,
     /// When it began, by the monotonic clock.
     pub began: Duration,
 }
@@ -101,6 +103,7 @@ impl Session {
             },
             seat: value("SEAT"),
             display: value("DISPLAY"),
+            leader: value("LEADER").and_then(|pid| pid.parse().ok()),
             began: Duration::from_micros(value("MONOTONIC").and_then(|at| at.parse().ok())?),
         })
     }
@@ -157,6 +160,7 @@ pub(super) mod tests {
                 class: Class::User,
                 seat: Some("seat0".into()),
                 display: Some(":0".into()),
+                leader: Some(345),
                 began: Duration::from_secs(61),
             }
         );

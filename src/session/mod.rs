@@ -7,6 +7,7 @@
 
 pub mod autostart;
 mod choice;
+mod company;
 mod display;
 pub mod environment;
 pub mod identity;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use choice::{Chosen, Preference};
+pub use company::company;
 pub use logind::Session;
 pub use watch::Watch;
 

@@ -98,6 +98,14 @@ impl AtScreen {
         (!seat.is_same(known)).then_some(seat)
     }
 
+    /// Who lives in the session besides the program, where that tells whether it goes on.
+    pub(super) fn company(&self) -> Option<BTreeSet<ProcessId>> {
+        match &self.screen.as_ref()?.found {
+            Found::Session(chosen) => session::company(&self.root, chosen),
+            Found::Nobody | Found::Unclear => None,
+        }
+    }
+
     /// Waits until a session has come, gone or changed. May be dropped and called again.
     pub(super) async fn changed(&mut self) {
         match &mut self.watch {

@@ -364,10 +364,14 @@ impl Supervisor {
                     command: asks_for_command.then(|| command_id(&self.process)),
                     watched: self.watches.seen_alive(self.is_overdue()),
                     had_ended: program.and_then(StartProgram::before),
+                    company: None,
                 };
                 // One that lives says that nothing is in flight.
                 if sighting.alive.is_empty() || self.machine.has_second_copies() {
                     besides.left = self.left();
+                }
+                if sighting.alive.is_empty() && self.machine.asks_for_company() {
+                    besides.company = self.screen.company();
                 }
                 let mut events = Vec::new();
                 if self.machine.may_be_replaced() {

@@ -14,6 +14,10 @@ const ANA: u32 = 1001;
 struct Bench {
     machine: Machine,
     now: Instant,
+    /// Until when the next look finds that the program has been watched.
+    watched: Option<Instant>,
+    /// Who else it finds in the session.
+    company: Option<BTreeSet<ProcessId>>,
 }
 
 fn id(pid: i32) -> ProcessId {
@@ -64,6 +68,8 @@ impl Bench {
             machine: Machine::new(policy, begin, begin),
             // A machine that has run for a while.
             now: begin + 1000 * SECOND,
+            watched: None,
+            company: None,
         }
     }
 
@@ -75,8 +81,19 @@ impl Bench {
         bench
     }
 
-    fn event(&mut self, event: Event) -> Vec<Action> {
+    fn event(&mut self, mut event: Event) -> Vec<Action> {
+        if let Event::Looked(_, besides) = &mut event {
+            besides.watched = self.watched;
+            besides.company.clone_from(&self.company);
+        }
         self.machine.handle(self.now, event)
+    }
+
+    /// The program has been watched until now, and these live besides it.
+    fn among(&mut self, pids: &[i32]) -> &mut Self {
+        self.watched = Some(self.now);
+        self.company = Some(pids.iter().copied().map(id).collect());
+        self
     }
 
     fn seat(&mut self, seat: Seat) -> Vec<Action> {
@@ -247,41 +264,197 @@ fn what_dies_is_back_when_its_session_has_been_seen_to_live() {
     assert_eq!(actions, [Action::Tell(back)]);
 }
 
-/// When Monitor has ended and when logind has said that the session does, in milliseconds, as it was seen on
-/// four desktops: what is started at once lands in a session that ends.
-const LOGOUTS: [(&str, u64, u64); 5] = [
-    ("openbox, before", 0, 5),
-    ("openbox, after", 5, 0),
-    ("MATE", 0, 39),
-    ("XFCE", 0, 92),
-    ("GNOME on X11", 0, 155),
-];
+#[test]
+fn among_others_who_live_on_it_is_back_sooner() {
+    let mut bench = Bench::up();
+    assert!(bench.machine.asks_for_company());
+    assert_eq!(bench.among(&[10, 20]).absent(), []);
+    assert_eq!(bench.waits_for(), Some(Wait::Settling));
+    assert!(bench.machine.asks_for_company());
+    assert_eq!(bench.machine.next_look(), bench.now + QUIET);
+    bench.after(Duration::from_millis(499));
+    assert_eq!(bench.among(&[10, 20]).absent(), [], "not yet");
+    bench.after(Duration::from_millis(1));
+    assert!(is_start(&bench.among(&[10, 20, 30]).absent()));
+    assert!(!bench.machine.asks_for_company());
+}
 
 #[test]
-fn at_a_logout_nothing_is_started_and_nothing_is_told_as_an_outage() {
-    for (desktop, ends, closes) in LOGOUTS {
+fn if_another_one_has_ended_it_may_be_a_logout() {
+    let other = |pid| {
+        let id = ProcessId { pid, ..id(pid) };
+        BTreeSet::from([
+            id,
+            ProcessId {
+                pid: 20,
+                start_time: 2000,
+            },
+        ])
+    };
+    for left in [None, Some(BTreeSet::from([id(10)])), Some(other(10))] {
+        for at_once in [true, false] {
+            let mut bench = Bench::up();
+            let died = bench.now;
+            bench.among(&[10, 20]).absent();
+            bench.company.clone_from(&left);
+            if at_once {
+                bench.after(Duration::from_millis(1)).absent();
+                bench.among(&[10, 20]);
+            }
+            bench.now = died + QUIET;
+            assert_eq!(bench.absent(), [], "{left:?}");
+            assert_eq!(bench.machine.next_look(), died + SETTLE);
+            bench.now = died + SETTLE;
+            assert!(is_start(&bench.absent()), "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_noticed_late_tells_nothing_of_the_others() {
+    for (late, wait) in [(100, QUIET), (101, SETTLE)] {
         let mut bench = Bench::up();
-        let begin = bench.now;
-        let mut all = Vec::new();
-        for at in 0..6000 {
-            bench.now = begin + Duration::from_millis(at);
-            if at == ends {
-                all.extend(bench.absent());
-            }
-            if at == closes {
-                all.extend(bench.seat(Seat::Nobody));
-            }
-            if bench.machine.next_look() <= bench.now {
-                let gone = at >= ends;
-                all.extend(if gone {
-                    bench.absent()
-                } else {
-                    bench.alive(100, PDV)
-                });
+        bench.among(&[10]);
+        bench.after(Duration::from_millis(late)).absent();
+        assert_eq!(bench.machine.next_look(), bench.now + wait, "{late}");
+    }
+    let mut bench = Bench::up();
+    bench.among(&[]).company = None;
+    bench.absent();
+    assert_eq!(bench.machine.next_look(), bench.now + SETTLE);
+}
+
+#[test]
+fn its_start_script_may_end_with_it() {
+    let mut bench = Bench::new();
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    let with_script = Alive {
+        parent: 20,
+        ..running(100, PDV)
+    };
+    bench.event(looked(Sighting {
+        alive: vec![with_script],
+        ..Sighting::default()
+    }));
+    bench.among(&[10, 20]).absent();
+    bench.after(QUIET).company = Some(BTreeSet::from([id(10)]));
+    assert!(is_start(&bench.absent()));
+}
+
+/// How a session has ended.
+struct Order {
+    how: &'static str,
+    ends: Vec<End>,
+    /// When logind has said so, in microseconds from the first window's end.
+    closes: i64,
+}
+
+/// Something in it that ended before logind said so, or after.
+struct End {
+    at: i64,
+    kind: &'static str,
+    id: ProcessId,
+}
+
+/// As it was seen, on four desktops.
+fn orders() -> Vec<Order> {
+    let texts = [
+        include_str!("../../../tests/fixtures/logout/openbox"),
+        include_str!("../../../tests/fixtures/logout/xfce"),
+        include_str!("../../../tests/fixtures/logout/mate"),
+        include_str!("../../../tests/fixtures/logout/gnome"),
+    ];
+    let mut orders: Vec<Order> = Vec::new();
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        if let Some(how) = line.strip_prefix("= ") {
+            let ends = Vec::new();
+            orders.push(Order {
+                how,
+                ends,
+                closes: 0,
+            });
+        } else if let Some((at, what)) = line.split_once(' ').filter(|(at, _)| *at != "#") {
+            let order = orders.last_mut().unwrap();
+            let (whole, tenths) = at.trim_start_matches('-').split_once('.').unwrap();
+            let at = if at.starts_with('-') { -1 } else { 1 }
+                * (whole.parse::<i64>().unwrap() * 1000 + tenths.parse::<i64>().unwrap() * 100);
+            let (kind, _) = what.split_once(' ').unwrap_or((what, ""));
+            if kind == "closing" {
+                order.closes = at;
+            } else {
+                let id = id(1000 + i32::try_from(order.ends.len()).unwrap());
+                order.ends.push(End { at, kind, id });
             }
         }
-        assert_eq!(all, [waiting(Wait::Login, None)], "{desktop}");
     }
+    orders
+}
+
+impl Order {
+    /// Who lives besides this window at this time, and what never ends, as [`crate::session::company`] says it.
+    fn company(&self, window: &End, at: i64) -> Option<BTreeSet<ProcessId>> {
+        let is_needed = |end: &&End| ["leader", "main"].contains(&end.kind);
+        if self.ends.iter().filter(is_needed).any(|end| end.at <= at) {
+            return None;
+        }
+        let living = self.ends.iter().filter(|end| end.at > at);
+        let others = living.filter(|end| end.id != window.id);
+        Some(others.map(|end| end.id).chain([id(10)]).collect())
+    }
+
+    /// What is done and told at a till that is so many times slower, if `window` is the program, and its end
+    /// is noticed `late`, in microseconds.
+    fn play(&self, window: &End, slower: i64, late: i64) -> Vec<Action> {
+        let mut bench = Bench::up();
+        let begin = bench.now + SECOND;
+        let after = |time: i64| begin + Duration::from_micros(time.try_into().unwrap());
+        let closes = (self.closes - window.at) * slower;
+        let mut is_closed = false;
+        let mut all = Vec::new();
+        let mut now = late;
+        while now < 5_000_000 {
+            bench.now = after(now);
+            if !is_closed && closes <= now {
+                is_closed = true;
+                all.extend(bench.seat(Seat::Nobody));
+            }
+            bench.watched = Some(begin);
+            bench.company = self.company(window, window.at + now / slower);
+            all.extend(bench.absent());
+            let next = bench.machine.next_look().duration_since(begin);
+            now = i64::try_from(next.as_micros()).unwrap().max(now + 1);
+            if !is_closed {
+                now = now.min(closes.max(late));
+            }
+        }
+        all
+    }
+}
+
+/// Whichever of the session's windows is the program, and however slow the till is, the others tell as well
+/// as the long wait that the session ends.
+#[test]
+fn at_a_logout_nothing_is_started_and_nothing_is_told_as_an_outage() {
+    let mut early = 0;
+    let orders = orders();
+    assert!(orders.len() >= 30, "{}", orders.len());
+    for order in &orders {
+        for window in order.ends.iter().filter(|end| end.kind == "window") {
+            early += i32::from(order.closes > window.at + 10_000);
+            for slower in 1..=15 {
+                let closes = (order.closes - window.at) * slower;
+                if closes + 100_000 >= 2_000_000 {
+                    break;
+                }
+                for late in [0, 1_000, 30_000, 100_000] {
+                    let all = order.play(window, slower, late);
+                    let how = (order.how, window.id, slower, late);
+                    assert_eq!(all, [waiting(Wait::Login, None)], "{how:?}");
+                }
+            }
+        }
+    }
+    assert!(early >= 15, "{early}: logind nearly always said so before");
 }
 
 #[test]
@@ -512,6 +685,7 @@ enum Step {
     Ends(i32),
     Passes(u64),
     Restart,
+    Others(Option<i32>),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -524,6 +698,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         prop_oneof![Just(0), Just(1), Just(75)].prop_map(Step::Ends),
         (0..30_000_u64).prop_map(Step::Passes),
         Just(Step::Restart),
+        proptest::option::of(0..3_i32).prop_map(Step::Others),
     ]
 }
 
@@ -537,6 +712,8 @@ proptest! {
         let mut lives: Option<u32> = None;
         let mut seen_alive = false;
         let mut died: Option<Instant> = None;
+        // Who lived besides when it died, as long as they all do.
+        let mut others: Option<BTreeSet<ProcessId>> = None;
         bench.seat(Seat::Nobody);
         for (number, step) in steps.into_iter().enumerate() {
             let mut actions = Vec::new();
@@ -562,7 +739,12 @@ proptest! {
                     let is_it = sitting.is_some() && lives == sitting;
                     if seen_alive && !is_it && bench.machine.phase() == Phase::Up {
                         died = Some(bench.now);
+                        others.clone_from(&bench.company);
                     }
+                    others = others.filter(|others| {
+                        bench.company.as_ref().is_some_and(|now| others.is_subset(now))
+                    });
+                    bench.watched = Some(bench.now);
                     seen_alive = is_it;
                     let pid = 100 + i32::try_from(number).unwrap();
                     actions = match lives {
@@ -574,12 +756,16 @@ proptest! {
                 Step::Ends(code) => actions = bench.ends(code),
                 Step::Passes(time) => bench.now += Duration::from_millis(time),
                 Step::Restart => actions = bench.event(Event::RestartAsked),
+                Step::Others(most) => {
+                    bench.company = most.map(|most| (0..=most).map(id).collect());
+                }
             }
             if is_start(&actions) {
                 prop_assert!(sitting.is_some(), "nobody is there");
                 prop_assert!(sitting == Some(0) || lives != Some(0), "root's is in the way");
                 prop_assert!(lives.is_none() || lives != sitting, "a second copy");
-                prop_assert!(died.is_none_or(|died| bench.now >= died + SETTLE), "a logout");
+                let wait = if others.is_some() { QUIET } else { SETTLE };
+                prop_assert!(died.is_none_or(|died| bench.now >= died + wait), "a logout");
                 died = None;
             }
             let is_alarm = |change: &&Change| {
