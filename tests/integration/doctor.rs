@@ -539,6 +539,53 @@ fn another_program_of_the_name_is_found() {
     sound.assert_clean();
 }
 
+/// By what the entry starts, whatever its file is called; a configuration from before has no `session`.
+#[test]
+fn a_program_that_comes_back_outside_its_session_is_found() {
+    let sound = Sound::new();
+    let found = |id: &str| {
+        let mut findings = sound.examine().findings.into_iter();
+        findings.find(|finding| finding.id == id)
+    };
+    let outside = "gui-outside-session";
+    let entry = |file: &str, line: &str| {
+        sound.write(
+            &format!("/etc/xdg/autostart/{file}"),
+            &format!("[Desktop Entry]\nType=Application\n{line}\n"),
+        );
+    };
+    for (file, line) in [
+        ("cco-mon.desktop", format!("Exec={SCRIPT}")),
+        ("other.desktop", format!("Exec={SCRIPT} %U")),
+        ("other.desktop", format!("Exec=\"{SCRIPT}\" %f")),
+        (
+            "other.desktop",
+            format!("Exec=sh -c \"sleep 40; {SCRIPT}\""),
+        ),
+        ("other.desktop", format!("Exec={SCRIPT}\nOnlyShowIn=XFCE;")),
+    ] {
+        assert_eq!(found(outside), None, "{line}");
+        entry(file, &line);
+        let finding = found(outside).unwrap_or_else(|| panic!("{line}"));
+        assert!(finding.text.contains(file), "{}", finding.text);
+        assert!(
+            finding.text.contains("session = \"auto\""),
+            "{}",
+            finding.text
+        );
+        entry(file, &format!("{line}\nHidden=true"));
+        assert_eq!(found(outside), None, "{line}");
+        sound.remove(&format!("/etc/xdg/autostart/{file}"));
+    }
+    entry("cco-mon.desktop", &format!("Exec={SCRIPT}"));
+    sound.configure(&(sound.section() + "session = \"auto\"\n"));
+    assert_eq!(found(outside), None, "it is as advised");
+    assert_eq!(found("autostart-missing"), None);
+    sound.remove("/etc/xdg/autostart/cco-mon.desktop");
+    sound.configure(&(sound.section() + "session = \"graphical\"\n"));
+    assert!(found("autostart-missing").is_some());
+}
+
 #[test]
 fn problems_of_the_configuration_are_found() {
     let sound = Sound::new();
