@@ -587,6 +587,48 @@ fn a_program_that_comes_back_outside_its_session_is_found() {
 }
 
 #[test]
+fn a_display_without_a_session_is_found() {
+    let sound = Sound::new();
+    sound.configure(&(sound.section() + "session = \"graphical\"\n"));
+    let is_found = || {
+        let findings = sound.examine().findings;
+        findings.iter().any(|finding| finding.id == "no-logind")
+    };
+    sound.remove("/proc");
+    let head = "Num RefCount Protocol Flags Type St Inode Path\n";
+    sound.write("/proc/1/net/unix", head);
+    assert!(!is_found());
+    let display = "0: 00000002 00000000 00010000 0001 01 20001 /tmp/.X11-unix/X7\n";
+    sound.write("/proc/1/net/unix", &format!("{head}{display}"));
+    assert!(is_found());
+}
+
+#[test]
+fn what_roots_program_has_left_is_found() {
+    needs!(Need::Root("what root's program leaves is root's"));
+    let sound = Sound::new();
+    sound.configure(&(sound.section() + "session = \"graphical\"\n"));
+    let found = |id: &str| {
+        let mut findings = sound.examine().findings.into_iter();
+        findings.find(|finding| finding.id == id)
+    };
+    let log = format!("/{}/log/a.log", sound.program.name);
+    sound.write(&log, "");
+    let pid = sound.program.pid().to_string();
+    let runs = found("runs-as-root").unwrap();
+    assert!(runs.text.contains(&pid), "{}", runs.text);
+    assert_eq!(runs.command, Some(format!("sudo kill {pid}")));
+    assert_eq!(found("not-writable-for-user"), None, "nobody is there");
+    let session = "UID=4242\nACTIVE=1\nSTATE=active\nREMOTE=0\nTYPE=x11\nCLASS=user\nSEAT=seat0\n\
+                   MONOTONIC=1\n";
+    sound.write("/run/systemd/sessions/2", session);
+    let left = found("not-writable-for-user").unwrap();
+    assert_eq!(left.command, Some(format!("sudo chown 4242 {log}")));
+    sound.set_mode(&log, 0o666);
+    assert_eq!(found("not-writable-for-user"), None);
+}
+
+#[test]
 fn problems_of_the_configuration_are_found() {
     let sound = Sound::new();
     sound.configure(&format!("{}intervall = \"1s\"\n", sound.section()));
