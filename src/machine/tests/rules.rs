@@ -70,6 +70,8 @@ pub(super) struct Rules {
     /// Those that were seen as children.
     children: BTreeSet<ProcessId>,
     /// Second copies, and since when they have been seen.
+    seen_beside: BTreeMap<ProcessId, Instant>,
+    /// And since when they count.
     beside: BTreeMap<ProcessId, Instant>,
     /// The programs among what a start has left: which, and since when it has been seen to be that.
     programs: BTreeMap<ProcessId, (Kind, Instant)>,
@@ -120,6 +122,7 @@ impl Rules {
             self.in_flight = None;
         }
         self.is_guessed |= starting_since.is_none();
+        self.seen_beside.clear();
         self.beside.clear();
         self.children.clear();
         self.programs.clear();
@@ -620,15 +623,18 @@ impl World {
         });
         let others: Vec<Process> = others.copied().collect();
         let (now, interval) = (self.now, self.policy.interval);
-        let beside = &mut self.rules.beside;
-        beside.retain(|id, _| others.iter().any(|other| other.id == *id));
+        let (beside, own) = (&mut self.rules.beside, &mut self.rules.seen_beside);
+        for times in [&mut *beside, &mut *own] {
+            times.retain(|id, _| others.iter().any(|other| other.id == *id));
+        }
         for other in others {
-            let since = *beside.entry(other.id).or_insert(now);
-            let mut due = since + interval.min(10 * SECOND);
-            if other.start.is_some() {
-                // No start has more time in these worlds.
-                due = due.max(since + 60 * SECOND);
+            let seen = *own.entry(other.id).or_insert(now);
+            // No start has more time in these worlds; a look has to find that it is over.
+            if other.start.is_some() && now < seen + 60 * SECOND {
+                continue;
             }
+            let since = *beside.entry(other.id).or_insert(now);
+            let due = since + interval.min(10 * SECOND);
             let is_told = self.machine.duplicates().any(|pid| pid == other.id.pid);
             assert!(now < due || is_told, "a second copy isn't told: {other:?}");
         }
