@@ -70,7 +70,10 @@ complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l con
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand doctor" -s h -l help -d 'Print help'
-complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l since -d 'How far to look back, such as 24h, 7d or 2weeks; at most a year [default: 7d]' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l month -d 'A month, such as 2026-10' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l from -d 'From a day on, such as 2026-10-31, or "2026-10-31 14:30"' -r -f
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l to -d 'Up to a day, that day included, or to a moment on it [default: now]' -r -f
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l html -d 'Write it to a file, as a page that a browser shows' -r -F
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand report" -l state-dir -d 'Where the service keeps what it remembers [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]' -r -f -a "(__fish_complete_directories)"

@@ -18,7 +18,7 @@ use crate::config::{self, ConfigError, ProcessSettings};
 use crate::daemon::{self, Options};
 use crate::logging;
 use crate::proc::{Difference, Impostor, ProcessTable};
-use crate::report;
+use crate::report::{self, period::Asked};
 use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
@@ -118,9 +118,18 @@ enum Command {
     Doctor(ConfigArgument),
     /// Report how the processes were, from the journal; exits 1 if that can't be read
     Report {
-        /// How far to look back, such as 24h, 7d or 2weeks; at most a year
-        #[arg(long, value_name = "TIME", default_value = "7d", value_hint = ValueHint::Other)]
-        since: String,
+        /// How far to look back, such as 24h, 7d or 2weeks; at most a year [default: 7d]
+        #[arg(long, value_name = "TIME", conflicts_with_all = ["month", "from"], value_hint = ValueHint::Other)]
+        since: Option<String>,
+        /// A month, such as 2026-10
+        #[arg(long, value_name = "MONTH", conflicts_with_all = ["from", "to"], value_hint = ValueHint::Other)]
+        month: Option<String>,
+        /// From a day on, such as 2026-10-31, or "2026-10-31 14:30"
+        #[arg(long, value_name = "DAY", value_hint = ValueHint::Other)]
+        from: Option<String>,
+        /// Up to a day, that day included, or to a moment on it [default: now]
+        #[arg(long, value_name = "DAY", value_hint = ValueHint::Other)]
+        to: Option<String>,
         /// The report as JSON
         #[arg(long, conflicts_with = "html")]
         json: bool,
@@ -169,8 +178,21 @@ pub fn main() -> ExitCode {
         Command::Resume { keys } => control::resume(&directories, keys),
         Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
-        Command::Report { since, json, html } => {
-            report(&since, json, html.as_deref(), &directories)
+        Command::Report {
+            since,
+            month,
+            from,
+            to,
+            json,
+            html,
+        } => {
+            let asked = Asked {
+                since: since.as_deref(),
+                month: month.as_deref(),
+                from: from.as_deref(),
+                to: to.as_deref(),
+            };
+            report(&asked, json, html.as_deref(), &directories)
         }
         Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
         Command::AtShutdown => at_shutdown(),
@@ -356,15 +378,12 @@ fn complain(line: &str, command: Option<&str>) {
 }
 
 fn report(
-    since: &str,
+    asked: &Asked,
     json: bool,
     html: Option<&Path>,
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
-    let period = humantime::parse_duration(since).ok();
-    let period = period.filter(|period| !period.is_zero() && *period <= report::PERIOD_MAX);
-    let period = period.with_context(|| t!("report.not_a_period", text = since).into_owned())?;
-    let report = report::report(period, directories)?;
+    let report = report::report(asked, directories)?;
     match html {
         Some(file) => {
             report::write(file, &report::html(&report))?;

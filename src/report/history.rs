@@ -116,6 +116,10 @@ pub enum Reason {
     NoRecord,
     /// The watchdog wasn't running, or nothing says that it was.
     NotRunning,
+    /// The machine was off.
+    Off,
+    /// The machine had just been switched on, and the program was being started for the first time.
+    Booting,
     /// The watchdog couldn't look.
     Unknown,
     /// The machine slept, or the clock was set forward.
@@ -133,6 +137,8 @@ impl Reason {
         match self {
             Self::NoRecord => "no_record",
             Self::NotRunning => "watchdog_not_running",
+            Self::Off => "machine_off",
+            Self::Booting => "booting",
             Self::Unknown => "unknown",
             Self::ClockAhead => "clock_ahead",
             Self::Removed => "removed",
@@ -153,6 +159,12 @@ pub enum State {
     /// Nobody can tell.
     NotObserved(Reason),
 }
+
+/// `MFE_CAUSE` of what the first look of a watchdog doesn't find.
+const ABSENT: &str = "absent";
+
+/// It is being started for the first time since the machine was switched on.
+const BOOTING: State = State::NotObserved(Reason::Booting);
 
 /// Messages are missing.
 const LOST: State = State::NotObserved(Reason::Lost);
@@ -207,6 +219,8 @@ pub struct Record {
     pub restarts: usize,
     /// How often it lived and wasn't well.
     pub unhealthy: usize,
+    /// How often it died again and again.
+    pub crash_loops: usize,
 }
 
 /// What is known of a period.
@@ -216,6 +230,8 @@ pub struct Past {
     pub from: u64,
     /// Its end.
     pub to: u64,
+    /// Whether that is the present: what lasts then still lasts.
+    pub is_until_now: bool,
     /// Each process by its key.
     pub processes: BTreeMap<String, Record>,
 }
@@ -232,6 +248,8 @@ struct Run {
     said: u64,
     /// Up to when it is known to have run, as far as nothing is missing.
     alive: u64,
+    /// Whether it is the first one since the machine was switched on.
+    is_first_of_boot: bool,
 }
 
 impl Run {
@@ -275,6 +293,9 @@ struct Track {
     outages: Vec<Outage>,
     restarts: Vec<u64>,
     unhealthy: Vec<u64>,
+    crash_loops: Vec<u64>,
+    /// Whether it is known to have run since the machine was switched on.
+    has_run_in_boot: bool,
     /// The first reload since its last word: it may have been removed then.
     doubt: Option<u64>,
     /// Whether the watchdog leaves it alone.
@@ -293,6 +314,8 @@ impl Track {
             outages: Vec::new(),
             restarts: Vec::new(),
             unhealthy: Vec::new(),
+            crash_loops: Vec::new(),
+            has_run_in_boot: false,
             doubt: None,
             is_paused: false,
         }
@@ -363,7 +386,7 @@ impl Track {
     fn lose(&mut self, from: u64, to: u64) {
         match (self.state, &mut self.lost) {
             (LOST, Some(lost)) => lost.to = to,
-            (State::NotObserved(_), _) => return,
+            (State::NotObserved(reason), _) if reason != Reason::Booting => return,
             (before, _) => {
                 self.lost = Some(Lost {
                     before,
@@ -425,7 +448,7 @@ impl Track {
     fn find_by(&mut self, lost: Lost, now: Position, event: &Event) {
         let pid = event.process_pid;
         match event.kind {
-            Kind::Down if event.cause.as_deref() != Some("absent") => self.find_up(lost, pid),
+            Kind::Down if event.cause.as_deref() != Some(ABSENT) => self.find_up(lost, pid),
             Kind::Unhealthy | Kind::Killed => self.find_up(lost, pid),
             Kind::Up | Kind::Adopted | Kind::Recovered if pid.is_some() && pid == lost.pid => {
                 self.find_up(lost, pid);
@@ -451,6 +474,20 @@ impl Track {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The boot is another one from now on: it has begun at `began`, and the one before is known to have
+    /// lasted until `over`.
+    fn is_booted(&mut self, over: u64, began: u64) {
+        // No pause outlives the boot.
+        self.is_paused = false;
+        self.has_run_in_boot = false;
+        let not_running = State::NotObserved(Reason::NotRunning);
+        if self.state == not_running {
+            let over = over.max(self.since);
+            self.set(over, State::NotObserved(Reason::Off));
+            self.set(began.max(over), not_running);
         }
     }
 
@@ -533,6 +570,7 @@ impl Track {
             self.past.drain(..over);
             self.restarts.retain(|at| *at >= time);
             self.unhealthy.retain(|at| *at >= time);
+            self.crash_loops.retain(|at| *at >= time);
         }
     }
 }
@@ -540,7 +578,7 @@ impl Track {
 impl Event {
     fn outage_micros(&self) -> Option<u64> {
         let outage = self.outage?;
-        Some(u64::try_from(outage.as_micros()).unwrap_or(u64::MAX))
+        Some(micros(outage))
     }
 }
 
@@ -556,11 +594,15 @@ struct Position {
 pub struct History {
     now: Moment,
     period: u64,
+    /// How long ago it ended.
+    ago: u64,
     last: Option<Moment>,
     axis: u64,
     run: Option<Run>,
     /// A run that has ended, whose last words say nothing more about processes.
     ended: Option<(i32, Option<u128>)>,
+    /// Whether a watchdog was heard of in this boot.
+    is_boot_known: bool,
     tracks: BTreeMap<String, Track>,
 }
 
@@ -570,13 +612,22 @@ impl History {
     pub fn new(now: Moment, period: Duration) -> Self {
         Self {
             now,
-            period: u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
+            period: micros(period),
+            ago: 0,
             last: None,
             axis: 0,
             run: None,
             ended: None,
+            is_boot_known: false,
             tracks: BTreeMap::new(),
         }
+    }
+
+    /// The same, but for the time since `ago`.
+    #[must_use]
+    pub fn until(mut self, ago: Duration) -> Self {
+        self.ago = micros(ago).min(self.period);
+        self
     }
 
     /// The boot in which the watchdog was last heard of, if nothing says that it has ended.
@@ -650,11 +701,13 @@ impl History {
                 self.run_ends(run.alive);
             }
             self.ended = None;
+            self.is_boot_known = false;
+            let over = self.axis;
+            self.axis = believed(to.wall).map_or(over, |wall| wall.max(over));
+            let began = self.axis.saturating_sub(to.monotonic).max(over);
             for track in self.tracks.values_mut() {
-                // No pause outlives the boot.
-                track.is_paused = false;
+                track.is_booted(over, began);
             }
-            self.axis = believed(to.wall).map_or(self.axis, |wall| wall.max(self.axis));
             return;
         }
         let passed = to.monotonic.saturating_sub(last.monotonic);
@@ -688,7 +741,7 @@ impl History {
             track.lost = None;
             if !matches!(
                 track.state,
-                State::NotObserved(Reason::NoRecord | Reason::NotRunning)
+                State::NotObserved(Reason::NoRecord | Reason::NotRunning | Reason::Off)
             ) {
                 track.set(at, State::NotObserved(Reason::NotRunning));
             }
@@ -720,10 +773,12 @@ impl History {
                     said: at.axis,
                     from: if is_begin { at.axis } else { since_boot },
                     alive: at.axis,
+                    is_first_of_boot: is_begin && !self.is_boot_known,
                 }
             }
         };
         self.ended = None;
+        self.is_boot_known = true;
         self.run = Some(run);
         match (event.kind, &event.process) {
             (Kind::Shutdown, _) => self.run_ends(at.axis),
@@ -772,6 +827,7 @@ impl History {
         }
         let end = self.axis;
         let from = end.saturating_sub(self.period);
+        let to = end.saturating_sub(self.ago);
         // The axis may be ahead of a clock that was set back.
         let shown = |at: u64| at.saturating_sub(end - end.min(now.wall));
         let processes = self.tracks.into_iter().filter_map(|(key, mut track)| {
@@ -782,7 +838,7 @@ impl History {
                 );
             }
             track.set(end, track.state);
-            let record = record(track, from, end, shown);
+            let record = record(track, from, to, shown);
             let is_known = record
                 .intervals
                 .iter()
@@ -792,9 +848,14 @@ impl History {
         Past {
             processes: processes.collect(),
             from: shown(from),
-            to: shown(end),
+            to: shown(to),
+            is_until_now: self.ago == 0,
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn first(track: &Track) -> u64 {
@@ -829,6 +890,7 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
         Kind::Up | Kind::Adopted => {
             track.come_up(at.axis);
             track.pid = event.process_pid;
+            track.has_run_in_boot = true;
         }
         Kind::Restarted => {
             if let Some(outage) = event.outage_micros() {
@@ -842,16 +904,27 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
             }
             track.come_up(at.axis);
             track.pid = event.process_pid;
+            track.has_run_in_boot = true;
             track.restarts.push(at.axis);
         }
         Kind::Down => {
             track.pid = None;
             let was_up = track.state == State::Up;
             track.noticed = at.monotonic;
-            track.go_down(at.axis, event.cause.clone(), was_up);
+            let is_new = run.is_first_of_boot && !track.has_run_in_boot;
+            if is_new && event.cause.as_deref() == Some(ABSENT) {
+                track.set(at.axis, BOOTING);
+            } else {
+                track.go_down(at.axis, event.cause.clone(), was_up);
+            }
+            track.has_run_in_boot = true;
         }
         Kind::Waiting => track.waits(at.axis, event.cause.as_deref()),
+        Kind::CrashLoop => track.crash_loops.push(at.axis),
         Kind::StartFailed => {
+            if track.state == BOOTING {
+                track.go_down(track.since, Some(ABSENT.to_owned()), false);
+            }
             if let Some(outage) = track.outage() {
                 outage.start_failed = true;
             }
@@ -878,9 +951,11 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
 
 /// What of a track lies between `from` and `to`.
 fn record(track: Track, from: u64, to: u64, shown: impl Fn(u64) -> u64) -> Record {
+    let count = |of: &[u64]| of.iter().filter(|at| (from..=to).contains(*at)).count();
     let mut record = Record {
-        restarts: track.restarts.iter().filter(|at| **at >= from).count(),
-        unhealthy: track.unhealthy.iter().filter(|at| **at >= from).count(),
+        restarts: count(&track.restarts),
+        unhealthy: count(&track.unhealthy),
+        crash_loops: count(&track.crash_loops),
         ..Record::default()
     };
     let mut numbers = BTreeMap::new();
@@ -891,17 +966,22 @@ fn record(track: Track, from: u64, to: u64, shown: impl Fn(u64) -> u64) -> Recor
     };
     for interval in std::iter::once(begin).chain(track.past) {
         let begins_before = interval.from < from;
+        let is_within = interval.to > from && interval.from < to;
         let clipped = Interval {
-            from: shown(interval.from.max(from)),
-            to: shown(interval.to.max(from)),
+            from: shown(interval.from.clamp(from, to)),
+            to: shown(interval.to.clamp(from, to)),
             state: match interval.state {
-                State::Down(old) if interval.to > from => {
-                    State::Down(*numbers.entry(old).or_insert_with(|| {
+                State::Down(old) if is_within => {
+                    let number = *numbers.entry(old).or_insert_with(|| {
                         let mut outage = track.outages.get(old).cloned().unwrap_or_default();
                         outage.is_begin_seen &= !begins_before;
                         record.outages.push(outage);
                         record.outages.len() - 1
-                    }))
+                    });
+                    if let Some(outage) = record.outages.get_mut(number) {
+                        outage.is_end_seen &= interval.to <= to;
+                    }
+                    State::Down(number)
                 }
                 other => other,
             },

@@ -4,23 +4,23 @@
 //! through [`escape`].
 
 use rust_i18n::t;
-use tz::TimeZone;
 
-use super::history::{Interval, Record, State};
-use super::words::{cause, day, duration, figures, hour, offset, reason, time, zone};
-use super::{Report, outages};
+use super::days::{Day, NOTICED, Sum, days};
+use super::history::{Interval, Reason, Record, State};
+use super::words::{cause, day, duration, figures, month, reason, sum, time, verdict, zone};
+use super::{Placed, Report, not_observed, outages};
 use crate::text::escape::printable;
 
 /// The page's look; it refers to nothing outside the page.
 const STYLE: &str = include_str!("report.css");
 
-/// How many steps wide a timeline is drawn; each is about a pixel of a large screen.
-const STEPS: u64 = 2000;
+/// How many steps wide a day is drawn: as many as it has minutes.
+const STEPS: u64 = 1440;
 
-/// The least that an outage is drawn wide, in steps: a pixel on a phone.
-const OUTAGE_STEPS: u64 = 7;
+/// The least that an outage is drawn wide, in steps: a shorter one is no pixel.
+const OUTAGE_STEPS: u64 = 5;
 
-/// A timeline is drawn this high, in units of its own.
+/// A day is drawn this high, in units of its own.
 const HEIGHT: u64 = 60;
 
 /// What runs is drawn lower than what is down, so that it takes no colour to tell them apart.
@@ -32,13 +32,8 @@ const NOBODY_TOP: u64 = 40;
 /// More rows than this are in no table: the latest are, and how many there are besides.
 const ROWS_MAX: usize = 500;
 
-/// At most so many times are written below a timeline: there is room for them on a phone.
-const TICKS_MAX: u64 = 7;
-
-/// The distances between such times, in hours.
-const TICK_HOURS: [u64; 13] = [1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 672, 1344, 2688];
-
-const HOUR: u64 = 3_600_000_000;
+/// A report of more days has a row a month, and of its days only those with an outage.
+const DAYS_MAX: usize = 62;
 
 /// The report as a page.
 #[must_use]
@@ -53,8 +48,8 @@ pub fn html(report: &Report) -> String {
         zone = zone(past.from, past.to, &report.zone)
     );
     let mut sections = String::new();
-    for (number, (key, record)) in past.processes.iter().enumerate() {
-        sections += &section(number, key, record, report);
+    for (key, record) in &past.processes {
+        sections += &section(key, record, report);
     }
     if past.processes.is_empty() {
         sections = format!("<p>{}</p>\n", escape(&t!("report.empty")));
@@ -95,7 +90,7 @@ pub fn html(report: &Report) -> String {
 /// What the timelines' shapes mean.
 fn legend(report: &Report) -> String {
     let item = |interval: State, words: &str| {
-        let (class, top) = look(interval);
+        let (class, top) = look(interval, true).unwrap_or_default();
         format!(
             "<li><svg viewBox=\"0 0 48 {HEIGHT}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
              {}</svg>{}</li>\n",
@@ -103,7 +98,7 @@ fn legend(report: &Report) -> String {
             escape(words)
         )
     };
-    let not_observed = State::NotObserved(super::history::Reason::NoRecord);
+    let unseen = State::NotObserved(Reason::NoRecord);
     let mut records = report.past.processes.values();
     let is_nobody = |interval: &Interval| interval.state == State::NobodyLoggedIn;
     let nobody = if records.any(|record| record.intervals.iter().any(is_nobody)) {
@@ -115,15 +110,18 @@ fn legend(report: &Report) -> String {
         "<ul class=\"legend\">\n{}{}{}{nobody}</ul>\n",
         item(State::Up, &t!("report.up")),
         item(State::Down(0), &t!("report.down")),
-        item(not_observed, &t!("report.not_observed"))
+        item(unseen, &t!("report.not_observed"))
     )
 }
 
-fn section(number: usize, key: &str, record: &Record, report: &Report) -> String {
+fn section(key: &str, record: &Record, report: &Report) -> String {
+    let (past, zone) = (&report.past, &report.zone);
+    let name = report.name(key);
+    let days = days(record, past.from, past.to, zone);
     let mut section = format!(
-        "<section>\n<div class=\"summary\">\n<h2>{}</h2>\n{}<dl>\n",
-        escape(key),
-        timeline(number, key, record, report)
+        "<section>\n<div class=\"summary\">\n<h2>{}</h2>\n<p class=\"verdict\">{}</p>\n<dl>\n",
+        escape(name),
+        escape(&verdict(name, record, &days, zone))
     );
     for (label, value) in figures(record) {
         section += &format!(
@@ -133,27 +131,121 @@ fn section(number: usize, key: &str, record: &Record, report: &Report) -> String
         );
     }
     section += "</dl>\n</div>\n";
-    let when = |micros| time(micros, &report.zone);
     let placed = outages(record);
-    let rows = placed.iter().map(|one| {
-        [
-            when(one.from),
-            duration(one.length),
-            cause(one, report.past.to),
-        ]
-    });
-    section += &table(&t!("report.outages"), &rows.collect::<Vec<_>>());
-    let intervals = record.intervals.iter();
-    let rows = intervals.filter_map(|interval| match interval.state {
-        State::NotObserved(why) => Some([
-            when(interval.from),
-            duration(interval.length()),
-            reason(why),
-        ]),
-        _ => None,
+    let (noticed, short): (Vec<&Placed>, Vec<&Placed>) =
+        placed.iter().partition(|outage| outage.length >= NOTICED);
+    let noticed_by: Vec<bool> = is_noticed(record);
+    section += &if days.len() > DAYS_MAX {
+        let bad: Vec<&Day> = days.iter().filter(|day| day.noticed.count > 0).collect();
+        months(&days, report) + &pictures(&t!("report.bad_days"), &bad, &noticed_by, report)
+    } else {
+        let all: Vec<&Day> = days.iter().collect();
+        pictures(&t!("report.by_day"), &all, &noticed_by, report)
+    };
+    let rows = |outages: &[&Placed]| -> Vec<[String; 3]> {
+        let rows = outages.iter().map(|one| {
+            let when = time(one.from, zone);
+            [when, duration(one.length), cause(one, report)]
+        });
+        rows.collect()
+    };
+    section += &table(&t!("report.long_outages"), &rows(&noticed));
+    if !short.is_empty() {
+        section += &format!(
+            "<details>\n<summary>{}: {}</summary>\n{}</details>\n",
+            escape(&t!("report.short_outages")),
+            escape(&sum(Sum::of(&short))),
+            table(&t!("report.short_outages"), &rows(&short))
+        );
+    }
+    let rows = not_observed(record).map(|(interval, why)| {
+        let when = time(interval.from, zone);
+        [when, duration(interval.length()), reason(why)]
     });
     section += &table(&t!("report.not_observed"), &rows.collect::<Vec<_>>());
     section + "</section>\n"
+}
+
+/// Which of a process's outages a cashier can notice.
+fn is_noticed(record: &Record) -> Vec<bool> {
+    let mut lengths = vec![0; record.outages.len()];
+    for interval in &record.intervals {
+        if let State::Down(index) = interval.state {
+            if let Some(length) = lengths.get_mut(index) {
+                *length += interval.length();
+            }
+        }
+    }
+    lengths.iter().map(|length| *length >= NOTICED).collect()
+}
+
+/// A row a month.
+fn months(days: &[Day], report: &Report) -> String {
+    let mut months: Vec<(String, Sum, Sum)> = Vec::new();
+    for day in days {
+        let name = month(day.from, &report.zone);
+        if months.last().is_none_or(|(last, ..)| *last != name) {
+            months.push((name, Sum::default(), Sum::default()));
+        }
+        if let Some((_, noticed, short)) = months.last_mut() {
+            noticed.merge(day.noticed);
+            short.merge(day.short);
+        }
+    }
+    let mut table = format!(
+        "<table class=\"days\">\n<caption>{}</caption>\n<thead><tr>",
+        escape(&t!("report.by_month"))
+    );
+    for head in [
+        t!("report.a_month"),
+        t!("report.long_outages"),
+        t!("report.short_outages"),
+    ] {
+        table += &format!("<th scope=\"col\">{}</th>", escape(&head));
+    }
+    table += "</tr></thead>\n<tbody>\n";
+    for (name, noticed, short) in months {
+        table += &format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
+            escape(&name),
+            escape(&sum_or_none(noticed)),
+            escape(&sum_or_none(short))
+        );
+    }
+    table + "</tbody>\n</table>\n"
+}
+
+/// A picture a day.
+fn pictures(caption: &str, days: &[&Day], is_noticed: &[bool], report: &Report) -> String {
+    if days.is_empty() {
+        return String::new();
+    }
+    let mut table = format!(
+        "<table class=\"days pictures\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">{}</th>\
+         <th scope=\"col\" aria-hidden=\"true\"><div class=\"hours\"><span>0</span><span>6</span>\
+         <span>12</span><span>18</span><span>24</span></div></th><th scope=\"col\">{}</th></tr></thead>\n\
+         <tbody>\n",
+        escape(caption),
+        escape(&t!("report.a_day")),
+        escape(&t!("report.long_outages"))
+    );
+    for one in days {
+        table += &format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
+            escape(&day(one.from, &report.zone)),
+            picture(one, is_noticed),
+            escape(&sum_or_none(one.noticed))
+        );
+    }
+    table + "</tbody>\n</table>\n"
+}
+
+fn sum_or_none(of: Sum) -> String {
+    if of.count == 0 {
+        t!("report.nothing").into_owned()
+    } else {
+        sum(of)
+    }
 }
 
 fn table(caption: &str, rows: &[[String; 3]]) -> String {
@@ -184,53 +276,33 @@ fn table(caption: &str, rows: &[[String; 3]]) -> String {
     table + "</tbody>\n</table>\n"
 }
 
-/// A picture of the whole period, with a text for those who don't see it.
-fn timeline(number: usize, key: &str, record: &Record, report: &Report) -> String {
-    let (from, to) = (report.past.from, report.past.to);
-    let named = figures(record);
-    let words = t!(
-        "report.timeline_in_words",
-        availability = named.first().map_or("", |(_, value)| value),
-        outages = outages(record).len()
-    );
+/// A picture of a day, to scale; what it shows is in the tables, for those who don't see it.
+fn picture(day: &Day, is_noticed: &[bool]) -> String {
     let mut drawing = String::new();
-    let (is_down, is_other): (Vec<&Interval>, Vec<&Interval>) = record
-        .intervals
-        .iter()
-        .partition(|interval| matches!(interval.state, State::Down(_)));
-    for (intervals, least) in [(is_other, 1), (is_down, OUTAGE_STEPS)] {
-        for (class, top, begin, end) in shapes(&intervals, least, from, to) {
+    let is_down = |interval: &&Interval| {
+        let noticed = |index: usize| is_noticed.get(index) == Some(&true);
+        matches!(interval.state, State::Down(index) if noticed(index))
+    };
+    let (down, other): (Vec<&Interval>, Vec<&Interval>) = day.intervals.iter().partition(is_down);
+    for (intervals, least) in [(other, 0), (down, OUTAGE_STEPS)] {
+        for (class, top, begin, end) in shapes(&intervals, least, day) {
             drawing += &rectangle(class, top, begin, end);
         }
     }
-    let mut labels = String::new();
-    for (at, label) in ticks(from, to, &report.zone) {
-        let step = (at - from) * STEPS / (to - from).max(1);
-        drawing += &format!("<path class=\"tick\" d=\"M{step} 0V{HEIGHT}\"/>");
-        // One at the edge would stick out.
-        if (STEPS / 16..=STEPS * 15 / 16).contains(&step) {
-            let (percent, rest) = (step * 100 / STEPS, step * 1000 / STEPS % 10);
-            let label = escape(&label);
-            labels += &format!("<span style=\"left:{percent}.{rest}%\">{label}</span>");
-        }
-    }
     format!(
-        "<svg class=\"timeline\" role=\"img\" aria-labelledby=\"t{number} d{number}\" \
-         viewBox=\"0 0 {STEPS} {HEIGHT}\" preserveAspectRatio=\"none\">\
-         <title id=\"t{number}\">{}</title><desc id=\"d{number}\">{}</desc>{drawing}</svg>\n\
-         <div class=\"ticks\" aria-hidden=\"true\">{labels}</div>\n",
-        escape(&t!("report.timeline", process = key)),
-        escape(&words)
+        "<svg class=\"timeline\" aria-hidden=\"true\" viewBox=\"0 0 {STEPS} {HEIGHT}\" \
+         preserveAspectRatio=\"none\">{drawing}</svg>"
     )
 }
 
-/// How intervals of a state are drawn: their class and their upper edge.
-fn look(state: State) -> (&'static str, u64) {
+/// How intervals of a state are drawn: their class and their upper edge; `None` for not at all.
+fn look(state: State, is_noticed: bool) -> Option<(&'static str, u64)> {
     match state {
-        State::Up => ("up", UP_TOP),
-        State::Down(_) => ("down", 0),
-        State::NotObserved(_) => ("none", UP_TOP),
-        State::NobodyLoggedIn => ("nobody", NOBODY_TOP),
+        State::Down(_) if is_noticed => Some(("down", 0)),
+        State::Up | State::Down(_) => Some(("up", UP_TOP)),
+        State::NotObserved(Reason::Off) => None,
+        State::NotObserved(_) => Some(("none", UP_TOP)),
+        State::NobodyLoggedIn => Some(("nobody", NOBODY_TOP)),
     }
 }
 
@@ -241,53 +313,26 @@ fn rectangle(class: &str, top: u64, from: u64, to: u64) -> String {
     )
 }
 
-/// Intervals as what is drawn of them, in steps; those of a kind that touch are drawn as one, so that
-/// there are never more than steps.
-fn shapes(
-    intervals: &[&Interval],
-    least: u64,
-    from: u64,
-    to: u64,
-) -> Vec<(&'static str, u64, u64, u64)> {
-    let step = |at: u64| {
-        let step = u128::from(at - from) * u128::from(STEPS) / u128::from((to - from).max(1));
-        u64::try_from(step).unwrap_or(STEPS)
-    };
+/// Intervals as what is drawn of them, in steps of their day; those of a kind that touch are drawn as one,
+/// so that there are never more than steps.
+fn shapes(intervals: &[&Interval], least: u64, day: &Day) -> Vec<(&'static str, u64, u64, u64)> {
+    let step = |at: u64| (at - day.from) * STEPS / (day.to - day.from).max(1);
     let mut shapes: Vec<(&'static str, u64, u64, u64)> = Vec::new();
     for interval in intervals {
-        let (class, top) = look(interval.state);
+        let Some((class, top)) = look(interval.state, least > 0) else {
+            continue;
+        };
         let begin = step(interval.from).min(STEPS - least);
         let end = step(interval.to).max(begin + least);
         match shapes.last_mut() {
             Some((same, _, _, until)) if *same == class && *until >= begin => {
                 *until = end.max(*until);
             }
+            _ if begin == end => {}
             _ => shapes.push((class, top, begin, end)),
         }
     }
     shapes
-}
-
-/// The times that are written below a timeline.
-fn ticks(from: u64, to: u64, zone: &TimeZone) -> Vec<(u64, String)> {
-    let hours = TICK_HOURS.into_iter();
-    let mut fitting = hours.filter(|hours| (to - from) / (hours * HOUR) <= TICKS_MAX);
-    let hours = fitting.next().unwrap_or(TICK_HOURS[TICK_HOURS.len() - 1]);
-    let step = i128::from(hours * HOUR);
-    let ahead = i128::from(offset(from, zone)) * 1_000_000;
-    let first = (i128::from(from) + ahead + step - 1).div_euclid(step) * step - ahead;
-    let mut at = u64::try_from(first).unwrap_or(to);
-    let mut ticks = Vec::new();
-    while at < to {
-        let label = if hours < 24 {
-            hour(at, zone)
-        } else {
-            day(at, zone)
-        };
-        ticks.push((at, label));
-        at += hours * HOUR;
-    }
-    ticks
 }
 
 /// Text as it may stand anywhere in the page, whatever it is.
@@ -308,68 +353,62 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DAY;
     use super::*;
-    use crate::report::history::Reason;
 
-    /// Midnight of a day, in microseconds.
-    const BEGIN: u64 = 20_000 * 24 * HOUR;
+    const HOUR: u64 = DAY / 24;
+
+    /// A midnight, in microseconds.
+    const BEGIN: u64 = 20_000 * DAY;
+
+    fn day(intervals: Vec<Interval>) -> Day {
+        Day {
+            from: BEGIN,
+            to: BEGIN + DAY,
+            intervals,
+            ..Day::default()
+        }
+    }
 
     fn interval(from: u64, to: u64, state: State) -> Interval {
         Interval { from, to, state }
     }
 
     #[test]
-    fn the_shortest_outage_of_a_year_is_seen_and_a_million_are_few_shapes() {
-        let to = BEGIN + 366 * 24 * HOUR;
-        let shortest = interval(to - 1, to, State::Down(0));
-        let drawn = shapes(&[&shortest], OUTAGE_STEPS, BEGIN, to);
-        assert_eq!(drawn, [("down", 0, STEPS - OUTAGE_STEPS, STEPS)]);
+    fn a_day_is_drawn_to_scale_and_what_nobody_notices_is_not_red() {
+        let down = State::Down(0);
+        let day = day(vec![
+            interval(BEGIN, BEGIN + HOUR, State::NotObserved(Reason::Off)),
+            interval(BEGIN + HOUR, BEGIN + 2 * HOUR, State::Up),
+            interval(BEGIN + 2 * HOUR, BEGIN + 2 * HOUR + 8000, down),
+            interval(BEGIN + 2 * HOUR + 8000, BEGIN + 4 * HOUR, State::Up),
+        ]);
+        let up = "<rect class=\"up\" x=\"60\" y=\"20\" width=\"180\" height=\"40\"/>";
+        let drawn = picture(&day, &[false]);
+        assert!(drawn.contains(up) && !drawn.contains("down"), "{drawn}");
+        let drawn = picture(&day, &[true]);
+        let red = "<rect class=\"down\" x=\"120\" y=\"0\" width=\"5\" height=\"60\"/>";
+        assert!(drawn.contains(red), "{drawn}");
+    }
+
+    #[test]
+    fn a_million_outages_are_few_shapes() {
         let all: Vec<Interval> = (0..1_000_000)
             .map(|n| {
                 interval(
-                    BEGIN + n * HOUR / 200,
-                    BEGIN + n * HOUR / 200 + 1,
+                    BEGIN + n * DAY / 1_000_000,
+                    BEGIN + n * DAY / 1_000_000 + 1,
                     State::Down(0),
                 )
             })
             .collect();
-        let drawn = shapes(&all.iter().collect::<Vec<_>>(), OUTAGE_STEPS, BEGIN, to);
+        let day = day(all);
+        let drawn = shapes(
+            &day.intervals.iter().collect::<Vec<_>>(),
+            OUTAGE_STEPS,
+            &day,
+        );
         assert!(drawn.len() <= 2, "{}", drawn.len());
-    }
-
-    #[test]
-    fn what_runs_and_what_is_not_known_are_drawn_apart() {
-        let up = interval(BEGIN, BEGIN + HOUR, State::Up);
-        let unknown = State::NotObserved(Reason::NoRecord);
-        let unknown = interval(BEGIN + HOUR, BEGIN + 4 * HOUR, unknown);
-        assert_eq!(
-            shapes(&[&up, &unknown], 1, BEGIN, BEGIN + 4 * HOUR),
-            [("up", UP_TOP, 0, 500), ("none", UP_TOP, 500, 2000)]
-        );
-    }
-
-    #[test]
-    fn the_times_below_are_round_where_the_machine_is() {
-        let fortaleza = TimeZone::from_posix_tz("<-03>3").unwrap();
-        let labels = |from, to| -> Vec<String> {
-            let ticks = ticks(from, to, &fortaleza);
-            assert!(ticks.iter().all(|(at, _)| (from..to).contains(at)));
-            ticks.into_iter().map(|(_, label)| label).collect()
-        };
-        let midday = BEGIN + 12 * HOUR;
-        assert_eq!(
-            labels(midday, midday + 24 * HOUR),
-            ["12:00", "16:00", "20:00", "00:00", "04:00", "08:00"]
-        );
-        let week = labels(midday, midday + 7 * 24 * HOUR);
-        assert_eq!((week.len(), week[0].as_str()), (7, "10-05"));
-        for days in 1..=366 {
-            assert!(
-                labels(midday, midday + days * 24 * HOUR).len() <= 8,
-                "{days} days"
-            );
-        }
-        assert!(labels(BEGIN, BEGIN + 1).len() <= 1);
     }
 
     #[test]

@@ -42,10 +42,11 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 /// What systemd says of the watchdog.
 const ABOUT_UNIT: [&str; 2] = ["_PID=1", "UNIT=mfe-watchdog.service"];
 
-/// The machine goes to sleep, has woken up, or its clock was set (`sd-messages.h`): where time is
-/// missing is known exactly then.
-const CLOCK: [&str; 4] = [
+/// The journal ends, as it does when the machine is switched off, the machine goes to sleep, has woken
+/// up, or its clock was set (`sd-messages.h`): where time is missing is known exactly then.
+const CLOCK: [&str; 5] = [
     "_UID=0",
+    "MESSAGE_ID=d93fb3c9c24d451a97cea615ce59c00b",
     "MESSAGE_ID=6bbd95ee977941e497c48be27c254128",
     "MESSAGE_ID=8811e6df2a8e40f58a94cea26f8ebf14",
     "MESSAGE_ID=c7a787079b354eaaa9e77b371893cd27",

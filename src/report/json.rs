@@ -22,15 +22,18 @@ struct Form<'a> {
 #[derive(Serialize)]
 struct Process<'a> {
     key: &'a str,
+    name: &'a str,
     availability_percent: Option<f64>,
     observed_percent: Option<f64>,
     up_ms: u64,
     down_ms: u64,
     not_observed_ms: u64,
+    machine_off_ms: u64,
     nobody_logged_in_ms: u64,
     restarts: usize,
     restarts_per_day: Option<f64>,
     unhealthy: usize,
+    crash_loops: usize,
     longest_outage_ms: Option<u64>,
     mean_time_to_recover_ms: Option<u64>,
     outages: Vec<Outage<'a>>,
@@ -80,14 +83,14 @@ pub fn json(report: &Report) -> anyhow::Result<String> {
         from: timestamp(past.from),
         to: timestamp(past.to),
         processes: processes
-            .map(|(key, record)| process(key, record))
+            .map(|(key, record)| process(key, report.name(key), record))
             .collect(),
     };
     let json = serde_json::to_string(&form).with_context(|| t!("errors.json"))?;
     Ok(json + "\n")
 }
 
-fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
+fn process<'a>(key: &'a str, name: &'a str, record: &'a Record) -> Process<'a> {
     let figures = Figures::of(record);
     let outages = outages(record).into_iter().map(|placed| Outage {
         from: timestamp(placed.from),
@@ -118,17 +121,20 @@ fn process<'a>(key: &'a str, record: &'a Record) -> Process<'a> {
     });
     Process {
         key,
+        name,
         availability_percent: figures.availability().map(|share| decimal(share, 1000)),
         observed_percent: figures.observed_share().map(|share| decimal(share, 1000)),
         up_ms: figures.up / 1000,
         down_ms: figures.down / 1000,
-        not_observed_ms: figures.not_observed / 1000,
+        not_observed_ms: (figures.not_observed + figures.off) / 1000,
+        machine_off_ms: figures.off / 1000,
         nobody_logged_in_ms: figures.nobody / 1000,
         restarts: record.restarts,
         restarts_per_day: figures
             .per_day(record.restarts)
             .map(|tenths| decimal(tenths, 10)),
         unhealthy: record.unhealthy,
+        crash_loops: record.crash_loops,
         longest_outage_ms: figures.longest_outage.map(|length| length / 1000),
         mean_time_to_recover_ms: figures.mean_time_to_recover.map(|mean| mean / 1000),
         outages: outages.collect(),

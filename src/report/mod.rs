@@ -1,14 +1,17 @@
 //! The report: how the processes were over some time, from the journal. [`history`] knows what the
 //! journal's entries mean; this module sums that up, and the others say it to people and machines.
 
+mod days;
 pub mod history;
 mod html;
 pub mod journal;
 mod json;
 pub mod order;
+pub mod period;
 mod text;
 mod words;
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -26,14 +29,17 @@ use crate::status::{self, ProcessStatus};
 use crate::sys::host;
 use crate::text::escape::printable;
 use crate::text::local_time::local_zone;
-use history::{History, Moment, Number, Outage, Past, Present, Record, Running, State};
+use history::{
+    History, Interval, Moment, Number, Outage, Past, Present, Reason, Record, Running, State,
+};
+use period::{Asked, Period};
 
 pub use html::html;
 pub use json::json;
 pub use text::text;
 
-/// The longest time that a report is about: a year.
-pub const PERIOD_MAX: Duration = Duration::from_secs(366 * 86400);
+/// A second, in microseconds.
+const SECOND: u64 = 1_000_000;
 
 /// A day, in microseconds.
 const DAY: u64 = 86_400_000_000;
@@ -47,6 +53,15 @@ pub struct Report {
     pub zone: TimeZone,
     /// What is known.
     pub past: Past,
+    /// The programs' names, by their keys, as far as the watchdog that runs now has said them.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// What a program is called.
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.names.get(key).map_or(key, String::as_str)
+    }
 }
 
 /// What is summed up of one process. Times are in microseconds.
@@ -55,6 +70,8 @@ struct Figures {
     up: u64,
     down: u64,
     not_observed: u64,
+    /// The machine was off.
+    off: u64,
     /// Nobody was logged in at the screen on which it belongs.
     nobody: u64,
     longest_outage: Option<u64>,
@@ -79,6 +96,7 @@ impl Figures {
             *match interval.state {
                 State::Up => &mut figures.up,
                 State::Down(_) => &mut figures.down,
+                State::NotObserved(Reason::Off) => &mut figures.off,
                 State::NotObserved(_) => &mut figures.not_observed,
                 State::NobodyLoggedIn => &mut figures.nobody,
             } += interval.length();
@@ -112,7 +130,7 @@ impl Figures {
         share(self.up, self.observed())
     }
 
-    /// The share of the period that is observed, likewise.
+    /// The share of the period that is observed, likewise; what the machine was off for is part of neither.
     fn observed_share(&self) -> Option<u64> {
         let known = self.known();
         share(known, known + self.not_observed)
@@ -161,12 +179,32 @@ fn outages(record: &Record) -> Vec<Placed<'_>> {
     placed
 }
 
-/// How the processes were during `period` until now. Which watchdog runs now is asked in
+/// When nobody can tell how a process was, and why: what is worth a line of its own, which neither a moment
+/// nor a night is, when the machine is off, nor how long it takes in the morning.
+fn not_observed(record: &Record) -> impl Iterator<Item = (&Interval, Reason)> {
+    let is_worth_a_line = |why: Reason, length: u64| match why {
+        Reason::Off => false,
+        Reason::NotRunning | Reason::Booting => length >= 60 * SECOND,
+        _ => length >= SECOND,
+    };
+    let intervals = record.intervals.iter();
+    intervals.filter_map(move |interval| match interval.state {
+        State::NotObserved(why) => {
+            is_worth_a_line(why, interval.length()).then_some((interval, why))
+        }
+        _ => None,
+    })
+}
+
+/// How the processes were in the time that was `asked` for. Which watchdog runs now is asked in
 /// `directories`.
 ///
 /// # Errors
-/// When the journal can't be read, or the machine's clocks.
-pub fn report(period: Duration, directories: &Directories) -> anyhow::Result<Report> {
+/// When there is no such time, or the journal can't be read, or the machine's clocks.
+pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report> {
+    let zone = local_zone();
+    // What makes no sense is refused before anything is read.
+    Period::of(asked, SystemTime::now(), &zone)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -175,7 +213,9 @@ pub fn report(period: Duration, directories: &Directories) -> anyhow::Result<Rep
     let before = running(directories);
     runtime.block_on(journal::sync());
     let now = now()?;
-    let mut history = History::new(now, period);
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now.wall);
+    let period = Period::of(asked, wall, &zone)?;
+    let mut history = History::new(now, period.since).until(period.until);
     runtime
         .block_on(journal::read(&mut history, now))
         .with_context(unreadable)?;
@@ -187,8 +227,9 @@ pub fn report(period: Duration, directories: &Directories) -> anyhow::Result<Rep
     let past = history.finish(running.as_ref());
     Ok(Report {
         host: host::name().unwrap_or_default(),
-        zone: local_zone(),
+        zone,
         past,
+        names: names(directories),
     })
 }
 
@@ -237,6 +278,16 @@ fn running(directories: &Directories) -> Option<Running> {
         watched,
         latest,
     })
+}
+
+/// The programs' names, by their keys.
+fn names(directories: &Directories) -> BTreeMap<String, String> {
+    let Service::Published(status) = Service::find(directories) else {
+        return BTreeMap::new();
+    };
+    let processes = status.processes.iter();
+    let named = processes.map(|process| (printable(&process.key), process.name.clone()));
+    named.collect()
 }
 
 /// How a process is, as the watchdog has published it.

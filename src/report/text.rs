@@ -2,10 +2,12 @@
 
 use rust_i18n::t;
 
-use super::history::{Record, State};
-use super::words::{cause, duration, figures, reason, time, zone};
-use super::{Report, outages};
+use super::days::{NOTICED, days};
+use super::history::Record;
+use super::words::{cause, duration, figures, reason, time, verdict, zone};
+use super::{Report, not_observed, outages};
 use crate::text::escape::printable;
+use crate::text::wrap::Paragraph;
 
 /// More than this isn't listed of anything: the latest are, and how many there are besides.
 const LISTED_MAX: usize = 20;
@@ -28,34 +30,32 @@ pub fn text(report: &Report) -> String {
         text += &format!("\n{}\n", t!("report.empty"));
     }
     for (key, record) in &past.processes {
-        text += &format!("\n{key}\n{}", process(record, report));
+        let name = report.name(key);
+        text += &format!("\n{}\n{}", printable(name), process(name, record, report));
     }
     text
 }
 
-fn process(record: &Record, report: &Report) -> String {
-    let placed = outages(record);
-    let mut text = String::new();
+fn process(name: &str, record: &Record, report: &Report) -> String {
+    let (past, zone) = (&report.past, &report.zone);
+    let days = days(record, past.from, past.to, zone);
+    let said = printable(&verdict(name, record, &days, zone));
+    let mut text = format!("{}\n", Paragraph::of_detail(&said));
     for (label, value) in figures(record) {
         text += &format!("  {label:26} {value}\n");
     }
-    let when = |micros| time(micros, &report.zone);
-    let lines = placed.iter().map(|one| {
+    let when = |micros| time(micros, zone);
+    let placed = outages(record);
+    let noticed = placed.iter().filter(|one| one.length >= NOTICED);
+    let lines = noticed.map(|one| (when(one.from), duration(one.length), cause(one, report)));
+    text += &list(&t!("report.long_outages"), &lines.collect::<Vec<_>>());
+    let unseen = not_observed(record);
+    let lines = unseen.map(|(interval, why)| {
         (
-            when(one.from),
-            duration(one.length),
-            cause(one, report.past.to),
-        )
-    });
-    text += &list(&t!("report.outages"), &lines.collect::<Vec<_>>());
-    let intervals = record.intervals.iter();
-    let lines = intervals.filter_map(|interval| match interval.state {
-        State::NotObserved(why) => Some((
             when(interval.from),
             duration(interval.length()),
             reason(why),
-        )),
-        _ => None,
+        )
     });
     text += &list(&t!("report.not_observed"), &lines.collect::<Vec<_>>());
     text

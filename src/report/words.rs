@@ -1,13 +1,11 @@
 //! The words and numbers that the report's text and page share, in the user's language.
 
-use std::time::{Duration, SystemTime};
-
 use rust_i18n::t;
-use tz::{DateTime, TimeZone};
+use tz::TimeZone;
 
+use super::days::{Day, NOTICED, Sum, local, offset};
 use super::history::{Reason, Record};
-use super::{Figures, Placed, outages};
-use crate::text::local_time;
+use super::{Figures, Placed, Report, outages};
 
 /// A duration in microseconds as units that both languages write alike, to the millisecond below a
 /// minute and else to the second.
@@ -58,10 +56,6 @@ fn count_per_day(count: usize, per_day: Option<u64>) -> String {
     }
 }
 
-fn local(micros: u64, zone: &TimeZone) -> Option<DateTime> {
-    local_time::local(SystemTime::UNIX_EPOCH + Duration::from_micros(micros), zone)
-}
-
 /// A day and a time on it, to the second.
 pub(super) fn time(micros: u64, zone: &TimeZone) -> String {
     let Some(time) = local(micros, zone) else {
@@ -77,29 +71,87 @@ pub(super) fn time(micros: u64, zone: &TimeZone) -> String {
     format!("{date} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// A day without its year.
+/// A day of the week and of the month.
 pub(super) fn day(micros: u64, zone: &TimeZone) -> String {
     let Some(time) = local(micros, zone) else {
         return String::new();
     };
+    let weekdays = t!("report.weekdays");
+    let weekday = weekdays.split(' ').nth(time.week_day().into());
+    let (day, month) = (time.month_day(), time.month());
+    format!("{} {day:02}/{month:02}", weekday.unwrap_or_default())
+}
+
+/// A month of a year.
+pub(super) fn month(micros: u64, zone: &TimeZone) -> String {
+    local(micros, zone).map_or_else(String::new, |time| {
+        format!("{:02}/{}", time.month(), time.year())
+    })
+}
+
+/// The same with the time of day.
+fn moment(micros: u64, zone: &TimeZone) -> String {
+    let hour = local(micros, zone).map_or_else(String::new, |time| {
+        format!("{:02}:{:02}", time.hour(), time.minute())
+    });
+    format!("{} {hour}", day(micros, zone))
+}
+
+/// A time as people say it, to the second.
+fn time_in_all(micros: u64) -> String {
+    duration(if micros < 1_000_000 {
+        micros
+    } else {
+        (micros + 500_000) / 1_000_000 * 1_000_000
+    })
+}
+
+/// How many there were, and how long in all.
+pub(super) fn sum(sum: Sum) -> String {
     t!(
-        "report.day",
-        month = format!("{:02}", time.month()),
-        day = format!("{:02}", time.month_day())
+        "report.count_and_time",
+        count = sum.count,
+        time = time_in_all(sum.time)
     )
     .into_owned()
 }
 
-/// A time of day.
-pub(super) fn hour(micros: u64, zone: &TimeZone) -> String {
-    local(micros, zone).map_or_else(String::new, |time| {
-        format!("{:02}:{:02}", time.hour(), time.minute())
-    })
-}
-
-/// By how much the zone's clocks are ahead of UTC, in seconds.
-pub(super) fn offset(micros: u64, zone: &TimeZone) -> i32 {
-    local(micros, zone).map_or(0, |time| time.local_time_type().ut_offset())
+/// Whether all was well, in a sentence or two.
+pub(super) fn verdict(name: &str, record: &Record, days: &[Day], zone: &TimeZone) -> String {
+    let observed = days.iter().filter(|day| day.is_observed()).count();
+    if observed == 0 {
+        return t!("report.nothing_known", name = name).into_owned();
+    }
+    let observed = if observed == 1 {
+        t!("report.one_day").into_owned()
+    } else {
+        t!("report.days", count = observed).into_owned()
+    };
+    let placed = outages(record);
+    let (noticed, short): (Vec<&Placed>, Vec<&Placed>) =
+        placed.iter().partition(|outage| outage.length >= NOTICED);
+    let worst = noticed.iter().max_by_key(|outage| outage.length);
+    let mut text = match worst {
+        None => t!("report.was_fine", name = name, days = observed).into_owned(),
+        Some(worst) => t!(
+            "report.was_down",
+            name = name,
+            time = time_in_all(Sum::of(&noticed).time),
+            days = observed,
+            worst = time_in_all(worst.length),
+            when = moment(worst.from, zone)
+        )
+        .into_owned(),
+    };
+    if !short.is_empty() {
+        text += " ";
+        text += &t!("report.was_short", sum = sum(Sum::of(&short)));
+    }
+    if record.crash_loops > 0 {
+        text += " ";
+        text += &t!("report.crash_loops", count = record.crash_loops);
+    }
+    text
 }
 
 /// How the zone is called whose times are shown: by its distance from UTC, at both ends of the
@@ -135,6 +187,7 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
     );
     let restarts = count_per_day(record.restarts, figures.per_day(record.restarts));
     let nobody = (figures.nobody > 0).then(|| (t!("report.nobody"), duration(figures.nobody)));
+    let off = (figures.off > 0).then(|| (t!("report.reason_off"), time_in_all(figures.off)));
     [
         (t!("report.availability"), percent(figures.availability())),
         (t!("report.observed"), observed.into_owned()),
@@ -146,14 +199,20 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
     ]
     .into_iter()
     .chain(nobody)
+    .chain(off)
     .map(|(label, value)| (label.into_owned(), value))
     .collect()
 }
 
 /// Why a process was gone, and what else there is to know of that.
-pub(super) fn cause(placed: &Placed, now: u64) -> String {
+pub(super) fn cause(placed: &Placed, report: &Report) -> String {
     let outage = placed.outage;
-    let lasts = !outage.is_end_seen && placed.to == now;
+    let reaches_end = !outage.is_end_seen && placed.to == report.past.to;
+    let (lasts, goes_on) = if report.past.is_until_now {
+        (reaches_end, false)
+    } else {
+        (false, reaches_end)
+    };
     let mut words = match outage.cause.as_deref() {
         Some("absent") => t!("report.cause_absent").into_owned(),
         Some("gone") => t!("report.cause_gone").into_owned(),
@@ -171,7 +230,11 @@ pub(super) fn cause(placed: &Placed, now: u64) -> String {
         (outage.start_failed, t!("report.start_failed")),
         (!outage.is_begin_seen, t!("report.begin_not_seen")),
         (lasts, t!("report.lasts")),
-        (!outage.is_end_seen && !lasts, t!("report.end_not_seen")),
+        (goes_on, t!("report.goes_on")),
+        (
+            !outage.is_end_seen && !reaches_end,
+            t!("report.end_not_seen"),
+        ),
     ] {
         if is_so {
             words += "; ";
@@ -186,6 +249,8 @@ pub(super) fn reason(reason: Reason) -> String {
     match reason {
         Reason::NoRecord => t!("report.reason_no_record"),
         Reason::NotRunning => t!("report.reason_not_running"),
+        Reason::Off => t!("report.reason_off"),
+        Reason::Booting => t!("report.reason_booting"),
         Reason::Unknown => t!("report.reason_unknown"),
         Reason::ClockAhead => t!("report.reason_clock_ahead"),
         Reason::Removed => t!("report.reason_removed"),

@@ -120,6 +120,8 @@ fn intervals(past: &Past) -> Vec<(i64, char)> {
                 State::NobodyLoggedIn => 'w',
                 State::NotObserved(Reason::NoRecord) => '-',
                 State::NotObserved(Reason::NotRunning) => 'n',
+                State::NotObserved(Reason::Off) => 'o',
+                State::NotObserved(Reason::Booting) => 'b',
                 State::NotObserved(Reason::Unknown) => '?',
                 State::NotObserved(Reason::ClockAhead) => 'c',
                 State::NotObserved(Reason::Removed) => 'r',
@@ -293,13 +295,101 @@ fn while_the_machine_is_off_nothing_is_observed() {
     let entries = [&begin[..], &[signed(at(500), Sign::Alive)], &again].concat();
     assert_eq!(
         intervals(&past(&entries, now, 1099, Some(&running()))),
-        [(1, 'u'), (500, 'n'), (1000, 'u')]
+        [(1, 'u'), (500, 'o'), (999, 'n'), (1000, 'u')]
     );
     let entries = [&begin[..], &again].concat();
     assert_eq!(
         intervals(&past(&entries, now, 1099, Some(&running()))),
-        [(1, 'n'), (1000, 'u')]
+        [(1, 'o'), (999, 'n'), (1000, 'u')]
     );
+    // The watchdog was stopped while the machine went on.
+    let stopped = [said(at(300), Kind::Shutdown), signed(at(500), Sign::Alive)];
+    let entries = [&begin[..], &stopped, &again].concat();
+    assert_eq!(
+        intervals(&past(&entries, now, 1099, Some(&running()))),
+        [(1, 'u'), (300, 'n'), (500, 'o'), (999, 'n'), (1000, 'u')]
+    );
+}
+
+#[test]
+fn the_first_start_after_a_boot_is_no_outage_unless_it_fails() {
+    let now = Moment {
+        monotonic: 101 * SECOND,
+        ..booted(1100)
+    };
+    let later = |seconds: u64| Moment {
+        monotonic: (seconds - 999) * SECOND,
+        ..booted(seconds)
+    };
+    let before = [said(at(0), Kind::Startup), told(at(1), Kind::Up)];
+    let booting = [
+        said(booted(1000), Kind::Startup),
+        down(booted(1000), "absent"),
+    ];
+    let up = told(later(1020), Kind::Up);
+    let entries = [&before[..], &booting, std::slice::from_ref(&up)].concat();
+    let told_of = past(&entries, now, 100, Some(&running()));
+    assert_eq!(intervals(&told_of), [(1000, 'b'), (1020, 'u')]);
+    assert_eq!(a(&told_of).outages, []);
+
+    let failed = told(later(1010), Kind::StartFailed);
+    let entries = [&before[..], &booting, &[failed, up]].concat();
+    let told_of = past(&entries, now, 100, Some(&running()));
+    assert_eq!(intervals(&told_of), [(1000, 'd'), (1020, 'u')]);
+    let outage = Outage {
+        cause: Some("absent".into()),
+        start_failed: true,
+        is_end_seen: true,
+        ..Outage::default()
+    };
+    assert_eq!(a(&told_of).outages, [outage]);
+
+    // Who comes second in a boot, and finds it gone, has missed its end.
+    let entries = [
+        &before[..],
+        &[
+            said(at(50), Kind::Shutdown),
+            said(at(60), Kind::Startup),
+            down(at(60), "absent"),
+            told(at(70), Kind::Up),
+        ],
+    ]
+    .concat();
+    let told_of = past(&entries, at(100), 40, Some(&running()));
+    assert_eq!(intervals(&told_of), [(60, 'd'), (70, 'u')]);
+}
+
+#[test]
+fn a_period_may_end_before_the_present() {
+    let entries = [
+        said(at(0), Kind::Startup),
+        told(at(1), Kind::Up),
+        down(at(100), "killed"),
+        restarted(at(300), 200_000),
+        down(at(400), "killed"),
+        restarted(at(410), 10_000),
+    ];
+    let told_of = |period: u64, ago: u64| {
+        let mut history =
+            History::new(at(500), Duration::from_secs(period)).until(Duration::from_secs(ago));
+        for entry in &entries {
+            history.take(entry);
+        }
+        history.finish(Some(&running()))
+    };
+    let past = told_of(450, 300);
+    assert_eq!(intervals(&past), [(50, 'u'), (100, 'd')]);
+    assert_eq!(
+        (past.from, past.to),
+        (BEGIN + 50 * SECOND, BEGIN + 200 * SECOND)
+    );
+    assert!(!past.is_until_now);
+    let outages = &a(&past).outages;
+    assert!(outages.len() == 1 && outages[0].is_begin_seen && !outages[0].is_end_seen);
+    assert_eq!(a(&past).restarts, 0);
+    assert_eq!(a(&told_of(450, 150)).restarts, 1);
+    assert!(a(&told_of(450, 150)).outages[0].is_end_seen);
+    assert!(told_of(450, 0).is_until_now);
 }
 
 #[test]
