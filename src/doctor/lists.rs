@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rust_i18n::t;
 
+use super::Examination;
 use super::root::View;
-use super::{Examination, ini};
 use crate::config::Settings;
+use crate::session::autostart;
+use crate::start::Placement;
 use crate::start::command_line::{files_run_by, started_by};
 use crate::start::old_watcher::RC_LOCAL;
 use crate::text::escape::{list, printable, shell_word};
@@ -123,6 +125,7 @@ pub(super) fn examine(
     view: &mut View<'_>,
     found: &mut Examination,
 ) {
+    let of_sessions = of_sessions(lists, settings, view);
     for of in lists {
         let entries = of.entries().into_iter();
         let starts = entries.filter_map(|entry| {
@@ -145,12 +148,31 @@ pub(super) fn examine(
         };
         if is_vendors && of.kind == Kind::Desktop {
             found.note_vendors_starter(&place, &programs);
+        } else if of_sessions.contains(&of.file) {
+            let place = printable(&place);
+            found.note(t!(
+                "doctor.sessions_starter",
+                place = place,
+                program = programs
+            ));
         } else {
             let lines = starts.iter().filter_map(|(entry, _)| entry.lines);
             let command = of.without(lines);
             found.find_starter(&place, &programs, &first.command, command);
         }
     }
+}
+
+/// The entries by which sessions start what belongs on their screen: that is how it comes there. Beside the
+/// vendor's own, any other makes a second copy.
+fn of_sessions(lists: &[List], settings: &Settings, view: &View<'_>) -> Vec<PathBuf> {
+    let has_vendors = lists
+        .iter()
+        .any(|of| of.file == Path::new(AUTOSTART).join(VENDOR_ENTRY));
+    let root = view.at(Path::new("/"));
+    let placements = settings.processes.iter();
+    let entries = placements.filter_map(|process| Placement::of(&root, process).entry);
+    entries.filter(|_| !has_vendors).collect()
 }
 
 impl Examination {
@@ -296,15 +318,9 @@ fn table_lines(text: &str, fields: usize) -> Vec<Entry> {
 
 /// The command of a desktop's entry, unless it is switched off.
 fn desktop_entry(text: &str) -> Option<Entry> {
-    let entry = ini::assignments(text, "Desktop Entry");
-    let is = |key, value| ini::value(&entry, key).is_some_and(|given| given == value);
-    if is("Hidden", "true") || is("X-GNOME-Autostart-enabled", "false") {
-        return None;
-    }
-    Some(Entry {
-        lines: None,
-        command: ini::value(&entry, "Exec")?,
-    })
+    let command = autostart::command(text)?;
+    let lines = None;
+    Some(Entry { lines, command })
 }
 
 #[cfg(test)]
