@@ -180,7 +180,7 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
 }
 
 /// The command that was given, as it works.
-fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
+pub(super) fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
     let arguments = arguments.skip(1).map(|argument| shell_word(&argument));
     let words = ["sudo", "mfe-watchdog"].map(str::to_owned);
     words

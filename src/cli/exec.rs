@@ -182,7 +182,7 @@ fn not_started(process: &ProcessSettings, verdict: Verdict) -> ExitCode {
 }
 
 /// What the running service goes by, not what the file says since it was last edited.
-fn settings(
+pub(super) fn settings(
     config: Option<&Path>,
     runtime_dir: &Path,
     is_running: bool,

@@ -3,6 +3,7 @@
 mod control;
 mod doctor;
 mod exec;
+mod logs;
 mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -116,6 +117,17 @@ enum Command {
     /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
     /// if something is
     Doctor(ConfigArgument),
+    /// Show what the programs print, whoever has started them
+    Logs {
+        /// The program, by key or by name [default: all]
+        key: Option<String>,
+        /// How many lines, the latest
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+        lines: u32,
+        /// And each new one, until interrupted
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Report how the processes were, from the journal; exits 1 if that can't be read
     Report {
         /// How far to look back, such as 24h, 7d or 2weeks; at most a year [default: 7d]
@@ -178,6 +190,9 @@ pub fn main() -> ExitCode {
         Command::Resume { keys } => control::resume(&directories, keys),
         Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
+        Command::Logs { key, lines, follow } => {
+            logs::logs(key.as_deref(), lines, follow, &directories)
+        }
         Command::Report {
             since,
             month,

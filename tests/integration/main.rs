@@ -24,6 +24,7 @@ mod health;
 mod hooks;
 mod identity;
 mod journal;
+mod logs;
 mod manual;
 mod no_pidfd;
 mod notify;

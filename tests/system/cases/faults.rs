@@ -165,6 +165,10 @@ pub(super) fn journal_stopped(till: &Till) -> Result<()> {
             .contains("working")
             .then_some(()))
     })?;
+    let logs = till.ok(&["mfe-watchdog", "logs", "Comunicador"])?;
+    ensure!(logs.contains("working"), "{logs}");
+    let logs = till.ok(&["mfe-watchdog", "logs", "monitor"])?;
+    ensure!(!logs.contains("working"), "{logs}");
 
     till.stop_journal()?;
     let worked = (|| {

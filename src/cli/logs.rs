@@ -1,0 +1,76 @@
+//! `mfe-watchdog logs`: what the programs print, whoever has started them, as journalctl(1) shows it. What
+//! the service itself says is in `journalctl -u mfe-watchdog`.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use rust_i18n::t;
+use rustix::process::geteuid;
+
+use super::control::with_sudo;
+use super::exec::settings;
+use crate::config::{ProcessSettings, Start};
+use crate::status::directories::Directories;
+use crate::status::service::Service;
+use crate::systemd::names::{name_of, unit_of};
+use crate::text::escape::{list, printable};
+
+/// Shows the last `lines` that a program, or each of them, has printed, and with `follow` those to come.
+pub(super) fn logs(
+    key: Option<&str>,
+    lines: u32,
+    follow: bool,
+    directories: &Directories,
+) -> anyhow::Result<ExitCode> {
+    let is_running = Service::find(directories).pid().is_some();
+    let (settings, _) = settings(None, &directories.runtime, is_running)?;
+    let processes = settings.processes.iter();
+    let is_meant = |process: &&ProcessSettings| {
+        let names = [process.key.as_str(), process.name().as_str()];
+        key.is_none_or(|key| names.iter().any(|name| name.eq_ignore_ascii_case(key)))
+    };
+    let meant: Vec<&ProcessSettings> = processes.clone().filter(is_meant).collect();
+    if meant.is_empty() {
+        let known = list(processes.map(|process| process.key.as_str()));
+        let key = printable(key.unwrap_or_default());
+        anyhow::bail!("{}", t!("control.unknown_key", key = key, known = known));
+    }
+    let mut journalctl = Command::new("journalctl");
+    journalctl.arg(format!("--lines={lines}"));
+    if follow {
+        journalctl.arg("--follow");
+    }
+    // One `+` more than there is between them.
+    journalctl.args(meant.into_iter().flat_map(matches).skip(1));
+    let status = journalctl.status();
+    let status = status.with_context(|| t!("errors.journalctl_not_run"))?;
+    if status.success() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !geteuid().is_root() {
+        let command = with_sudo(std::env::args());
+        eprintln!(
+            "mfe-watchdog: {}",
+            t!("logs.not_permitted", command = command)
+        );
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// What journalctl is to look for: what comes from the unit, and what comes from a process that has the
+/// program's name as the kernel keeps it, whoever has started that (systemd.journal-fields(7)).
+fn matches(process: &ProcessSettings) -> [String; 4] {
+    let unit = match &process.start {
+        Start::Command(_) => unit_of(&process.key),
+        Start::Unit(unit) => name_of(Path::new("/"), unit),
+    };
+    let comm = String::from_utf8_lossy(process.name().comm()).into_owned();
+    let or = || "+".to_owned();
+    [
+        or(),
+        format!("_SYSTEMD_UNIT={unit}"),
+        or(),
+        format!("_COMM={comm}"),
+    ]
+}
