@@ -137,7 +137,11 @@ fn section(key: &str, record: &Record, report: &Report) -> String {
     let noticed_by: Vec<bool> = is_noticed(record);
     section += &if days.len() > DAYS_MAX {
         let bad: Vec<&Day> = days.iter().filter(|day| day.noticed.count > 0).collect();
-        months(&days, report) + &pictures(&t!("report.bad_days"), &bad, &noticed_by, report)
+        let pictures = pictures(&t!("report.bad_days"), &bad, &noticed_by, report);
+        format!(
+            "{}<div class=\"many\">\n{pictures}</div>\n",
+            months(&days, report)
+        )
     } else {
         let all: Vec<&Day> = days.iter().collect();
         pictures(&t!("report.by_day"), &all, &noticed_by, report)
@@ -150,6 +154,10 @@ fn section(key: &str, record: &Record, report: &Report) -> String {
         rows.collect()
     };
     section += &table(&t!("report.long_outages"), &rows(&noticed));
+    if !placed.is_empty() {
+        let text = escape(&t!("report.on_paper"));
+        section += &format!("<p class=\"on-paper quiet\">{text}</p>\n");
+    }
     if !short.is_empty() {
         section += &format!(
             "<details>\n<summary>{}: {}</summary>\n{}</details>\n",
@@ -259,7 +267,7 @@ fn table(caption: &str, rows: &[[String; 3]]) -> String {
         caption += &t!("report.left_out", count = left_out);
     }
     let mut table = format!(
-        "<table>\n<caption>{}</caption>\n<thead><tr>",
+        "<table class=\"list\">\n<caption>{}</caption>\n<thead><tr>",
         escape(&caption)
     );
     for head in [t!("report.began"), t!("report.lasted"), t!("report.why")] {
