@@ -101,6 +101,7 @@ struct OfTheBoot {
     alive: Vec<ProcessId>,
     #[serde(with = "time")]
     up_since: Option<Instant>,
+    up_at: Option<u64>,
     #[serde(skip)]
     seen_alive: Option<Instant>,
     #[serde(with = "absence")]
@@ -593,6 +594,7 @@ mod tests {
                     start_time: 4711,
                 }],
                 up_since: Some(before),
+                up_at: Some(4712),
                 seen_alive: None,
                 absence: Some(Absence {
                     since: before,

@@ -49,6 +49,9 @@ impl Machine {
             self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
             self.stopped_since = None;
         }
+        if self.phase != Phase::Up {
+            self.up_at = self.looked_at;
+        }
         self.phase = Phase::Up;
         self.alive = ids;
         self.absence = None;

@@ -167,6 +167,8 @@ pub enum Event {
 /// What a look has found besides the processes of the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Besides {
+    /// When the look began, in clock ticks since the boot.
+    pub at: u64,
     /// What is left of the start in flight ([`Machine::asks_what_is_left`]).
     pub left: Option<Left>,
     /// The start command's file ([`Machine::asks_for_command`]); the inner `None` where it can't be read.
@@ -261,6 +263,9 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
+    /// When the look began that saw them come up, in clock ticks since the boot: what is older belongs to no
+    /// start that is in flight.
+    pub up_at: Option<u64>,
     /// When one of them was last known to live.
     pub seen_alive: Option<Instant>,
     /// The outage that lasted.
@@ -443,6 +448,9 @@ pub struct Machine {
     misfits: Vec<Impostor>,
     /// Meaningful in `Up`.
     up_since: Instant,
+    /// When the look began that saw it come up, and the present one, in clock ticks since the boot.
+    up_at: u64,
+    looked_at: u64,
     /// Since when the process is stopped (state T), if it is.
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
@@ -528,6 +536,8 @@ impl Machine {
             is_other_target: false,
             misfits: Vec::new(),
             up_since: now,
+            up_at: 0,
+            looked_at: 0,
             stopped_since: None,
             troubles: BTreeMap::new(),
             ending: None,
@@ -634,6 +644,7 @@ impl Machine {
             },
             alive: self.living(),
             up_since: is(Phase::Up).then_some(self.up_since),
+            up_at: is(Phase::Up).then_some(self.up_at),
             // It goes on: when it ended is for whoever reads this to say.
             seen_alive: None,
             absence: self.absence,
@@ -738,6 +749,13 @@ impl Machine {
         };
         let is_asked = self.phase == Phase::New || is_in_flight || self.copies.has_surplus();
         is_asked.then_some(origin)
+    }
+
+    /// Where an earlier run of the service has left the program up: what was born before this, in clock ticks
+    /// since the boot, came with it or was there already, and delays no start.
+    #[must_use]
+    pub fn was_up_at(&self) -> Option<u64> {
+        self.memory.as_ref().and_then(|memory| memory.up_at)
     }
 
     /// Whether the next look, if it finds nothing alive, decides by what is left of the start: not while its
@@ -976,6 +994,7 @@ impl Machine {
         besides: Besides,
         actions: &mut Vec<Action>,
     ) {
+        self.looked_at = besides.at;
         self.left = besides.left;
         self.screen.company = besides.company;
         let watched = besides.watched.map(|until| until.min(now));

@@ -520,6 +520,28 @@ fn restarted_service(bench: &mut Bench) {
 }
 
 #[test]
+fn what_came_with_a_program_that_was_up_is_no_start_in_flight() {
+    let mut bench = Bench::new();
+    bench.besides.at = 70;
+    bench.absent();
+    assert_eq!(bench.machine.memory().up_at, None);
+    for at in [80, 90] {
+        bench.besides.at = at;
+        bench.after(10 * SECOND).alive(&[100]);
+    }
+    restarted_service(&mut bench);
+    assert_eq!(bench.machine.was_up_at(), Some(80), "not each look is kept");
+    // The next run has seen it, too.
+    bench.besides.at = 95;
+    bench.alive(&[100]);
+    restarted_service(&mut bench);
+    assert_eq!(bench.machine.was_up_at(), Some(95));
+    bench.after(10 * SECOND).absent();
+    restarted_service(&mut bench);
+    assert_eq!(bench.machine.was_up_at(), None, "a start is in flight");
+}
+
+#[test]
 fn a_start_that_an_earlier_run_has_left_in_flight_is_waited_for() {
     let inheriting = || {
         let mut bench = Bench::new();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::till::{
-    COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, Script, Till, VENDOR, by_command,
-    by_unit, config,
+    COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, STATE_DIR, Script, Till, VENDOR,
+    by_command, by_unit, config,
 };
 use mfe_kit::wait_for;
 
@@ -145,6 +145,42 @@ fn start_under_way(till: &Till, comunicador: Process) -> Result<i32> {
 fn started_once_more(till: &Till) -> Result<()> {
     let starts = till.starts(&COMUNICADOR);
     ensure!(starts == 2, "{starts} starts");
+    Ok(())
+}
+
+/// What a script has started beside the program outlives it, and the service: it was there when the program
+/// was up, so it is no start in flight, which would be waited for, and ended in the end.
+pub(super) fn helper_outlives_all(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    let helper = "/run/helper.pid";
+    let script = till.read(COMUNICADOR.script).context("no script")?;
+    let becomes = format!("exec {}", COMUNICADOR.path());
+    let script = script.replace(
+        &becomes,
+        &format!("[ -e {helper} ] || {{ sleep 1000 & echo $! > {helper}; }}\n{becomes}"),
+    );
+    till.write(COMUNICADOR.script, &script, 0o755)?;
+    till.sh(&format!("rm -f {helper}"))?;
+    till.start()?;
+    let comunicador = till.wait_up(&COMUNICADOR)?;
+    wait_for("what is remembered has been written", SOON, || {
+        let state = till
+            .read(&format!("{STATE_DIR}/state.json"))
+            .unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
+        let mut processes = state["processes"].as_array().into_iter().flatten();
+        let is_up = processes.any(|one| one["key"] == COMUNICADOR.key && one["up_at"].is_u64());
+        Ok(is_up.then_some(()))
+    })?;
+    let service = till.main_pid()?;
+    till.sh(&format!("kill -KILL {service} {}", comunicador.pid))?;
+    wait_for("it is started at once", SOON, || {
+        Ok((till.starts(&COMUNICADOR) == 2).then_some(()))
+    })?;
+    till.wait_up(&COMUNICADOR)?;
+    let lives = format!("kill -0 $(cat {helper})");
+    till.sh(&lives).context("its helper was ended")?;
+    till.sh(&format!("kill -KILL $(cat {helper}); rm {helper}"))?;
     Ok(())
 }
 

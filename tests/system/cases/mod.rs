@@ -94,6 +94,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     documentation::completions,
     documentation::removed,
     faults::service_killed,
+    faults::helper_outlives_all,
     faults::children_outlive_the_service,
     state::config_fallback,
     state::config_built_in,
