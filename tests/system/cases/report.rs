@@ -24,6 +24,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     till.install_program(&MONITOR, Script::Fails)?;
     let died = SystemTime::now();
     till.signal("KILL", monitor.pid)?;
+    let dead = SystemTime::now();
     till.wait_event(&MONITOR, "start_failed")?;
     till.install_program(&MONITOR, Script::Stays)?;
     till.wait_event(&MONITOR, "restarted")?;
@@ -38,6 +39,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
         Ok((till.events(Some(&MONITOR), "adopted")?.len() == 1).then_some(()))
     })?;
     let adopted = SystemTime::now();
+    let stops = adopted;
     till.ok(&["systemctl", "stop", SERVICE])?;
     let stopped = SystemTime::now();
     let unseen = till.processes(&COMUNICADOR)?;
@@ -46,8 +48,8 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     wait_for("nobody has watched for a while", SOON, || {
         Ok((stopped.elapsed()? > UNCERTAIN).then_some(()))
     })?;
+    let starts = SystemTime::now();
     till.start()?;
-    let started = SystemTime::now();
     till.wait_up(&COMUNICADOR)?;
     let up = SystemTime::now();
     let told = till.wait_event(&COMUNICADOR, "restarted")?;
@@ -65,8 +67,8 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let [outage] = outages.as_slice() else {
         anyhow::bail!("not one outage of the monitor: {report:#}");
     };
-    near(&outage["from"], died)?;
-    near(&outage["to"], back)?;
+    between(&outage["from"], died, dead)?;
+    between(&outage["to"], dead, back)?;
     ensure!(outage["start_failed"] == true, "{outage}");
     ensure!(
         outage["begin_seen"] == true && outage["end_seen"] == true,
@@ -79,10 +81,10 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     };
     let is_ours = |gap: &Value| gap["reason"] == "watchdog_not_running";
     ensure!(is_ours(crash) && is_ours(stop), "{crash} {stop}");
-    near(&crash["from"], killed)?;
-    near(&crash["to"], adopted)?;
-    near(&stop["from"], stopped)?;
-    near(&stop["to"], started)?;
+    between(&crash["from"], killed, adopted)?;
+    between(&crash["to"], killed, adopted)?;
+    between(&stop["from"], stops, stopped)?;
+    between(&stop["to"], starts, up)?;
 
     let outages = of(&report, &COMUNICADOR, "outages")?;
     let last = outages.last().context("the outage of the comunicador")?;
@@ -94,7 +96,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
         time(&last["from"])? > stopped,
         "before anybody watched: {last}"
     );
-    near(&last["to"], up)
+    between(&last["to"], starts, up)
 }
 
 /// Sends to the socket that is its first argument for as many seconds as the second one says, as a user who
@@ -155,7 +157,7 @@ pub(super) fn journal_flooded(till: &Till) -> Result<()> {
         deaths.len()
     );
     for (outage, died) in outages.iter().zip(&deaths) {
-        near(&outage["from"], *died)?;
+        between(&outage["from"], *died, *died + TOLERANCE)?;
         ensure!(
             outage["begin_seen"] == true && outage["end_seen"] == true,
             "{outage}"
@@ -246,14 +248,14 @@ fn time(value: &Value) -> Result<SystemTime> {
     Ok(humantime::parse_rfc3339(text)?)
 }
 
-fn near(told: &Value, expected: SystemTime) -> Result<()> {
+/// What is told lies between two moments, each a moment before or after it was brought about.
+fn between(told: &Value, earliest: SystemTime, latest: SystemTime) -> Result<()> {
     let time = time(told)?;
-    let distance = time.duration_since(expected);
-    let distance = distance.unwrap_or_else(|error| error.duration());
     ensure!(
-        distance <= TOLERANCE,
-        "told {told}, was {}",
-        humantime::format_rfc3339_millis(expected)
+        (earliest - TOLERANCE..=latest + TOLERANCE).contains(&time),
+        "told {told}, was between {} and {}",
+        humantime::format_rfc3339_millis(earliest),
+        humantime::format_rfc3339_millis(latest)
     );
     Ok(())
 }
