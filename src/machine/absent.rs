@@ -439,8 +439,11 @@ impl Machine {
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
         self.attempt.deadline = self.attempt.deadline.min(now);
+        if self.failed_starts == 0 {
+            self.failed_command = FailedCommand::NotSeen;
+        }
+        // Else it is as the look found it that this try came of: it may have been replaced since.
         self.failed_starts = self.failed_starts.saturating_add(1);
-        self.failed_command = FailedCommand::NotSeen;
         let cycle = self.next_cycle(now);
         self.retry_at = match self.failed_starts.checked_sub(QUICK_TRIES) {
             _ if matches!(failure, StartFailure::BeingReplaced(_)) => {

@@ -1546,6 +1546,32 @@ fn a_start_command_that_has_changed_is_tried_at_once() {
 }
 
 #[test]
+fn a_command_that_has_changed_right_after_a_try_is_tried_at_once() {
+    let mut bench = Bench::up();
+    let command = |modified| {
+        Some(Some(CommandId {
+            device: 1,
+            inode: 1,
+            modified: (modified, 0),
+            mode: 0,
+        }))
+    };
+    for _ in 0..10 {
+        bench.now = bench
+            .machine
+            .next_start()
+            .unwrap_or(bench.now + 10 * SECOND);
+        bench.besides.command = command(1);
+        bench.absent();
+        let failure = StartFailure::NotRun("why".into());
+        bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
+    }
+    bench.besides.command = command(2);
+    let actions = bench.after(10 * SECOND).absent();
+    assert!(actions.contains(&Action::Start), "{actions:?}");
+}
+
+#[test]
 fn a_command_that_is_being_replaced_is_tried_again_within_a_second() {
     let mut bench = Bench::up();
     bench.absent();

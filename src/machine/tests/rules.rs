@@ -264,7 +264,9 @@ impl World {
             let retry_at = cycle.max(self.now + wait.min(300 * SECOND));
             rules.retry_at = Some(retry_at);
             rules.is_failed_until = Some(retry_at);
-            rules.command = None;
+            if rules.failures == 1 {
+                rules.command = None;
+            }
         } else if is_replaced && phase == Phase::Starting {
             rules.forgets_failures();
             rules.is_failed_until = Some(cycle.min(self.now + SECOND));
