@@ -40,6 +40,13 @@ impl Sum {
     }
 }
 
+/// The outages that a cashier can notice, and those that nobody does.
+pub(super) fn noticed_and_short<'a, 'b>(
+    outages: &'a [Placed<'b>],
+) -> (Vec<&'a Placed<'b>>, Vec<&'a Placed<'b>>) {
+    outages.iter().partition(|one| one.length >= NOTICED)
+}
+
 /// A day, or what of it is in the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Day {

@@ -294,8 +294,8 @@ struct Track {
     restarts: Vec<u64>,
     unhealthy: Vec<u64>,
     crash_loops: Vec<u64>,
-    /// Whether it is known to have run since the machine was switched on.
-    has_run_in_boot: bool,
+    /// Whether anything was told of it since the machine was switched on.
+    is_known_in_boot: bool,
     /// The first reload since its last word: it may have been removed then.
     doubt: Option<u64>,
     /// Whether the watchdog leaves it alone.
@@ -315,7 +315,7 @@ impl Track {
             restarts: Vec::new(),
             unhealthy: Vec::new(),
             crash_loops: Vec::new(),
-            has_run_in_boot: false,
+            is_known_in_boot: false,
             doubt: None,
             is_paused: false,
         }
@@ -482,7 +482,7 @@ impl Track {
     fn is_booted(&mut self, over: u64, began: u64) {
         // No pause outlives the boot.
         self.is_paused = false;
-        self.has_run_in_boot = false;
+        self.is_known_in_boot = false;
         let not_running = State::NotObserved(Reason::NotRunning);
         if self.state == not_running {
             let over = over.max(self.since);
@@ -623,7 +623,7 @@ impl History {
         }
     }
 
-    /// The same, but for the time since `ago`.
+    /// The same, but up to so long ago only.
     #[must_use]
     pub fn until(mut self, ago: Duration) -> Self {
         self.ago = micros(ago).min(self.period);
@@ -741,7 +741,7 @@ impl History {
             track.lost = None;
             if !matches!(
                 track.state,
-                State::NotObserved(Reason::NoRecord | Reason::NotRunning | Reason::Off)
+                State::NotObserved(Reason::NoRecord | Reason::NotRunning)
             ) {
                 track.set(at, State::NotObserved(Reason::NotRunning));
             }
@@ -854,7 +854,8 @@ impl History {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// A time in microseconds.
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -890,7 +891,7 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
         Kind::Up | Kind::Adopted => {
             track.come_up(at.axis);
             track.pid = event.process_pid;
-            track.has_run_in_boot = true;
+            track.is_known_in_boot = true;
         }
         Kind::Restarted => {
             if let Some(outage) = event.outage_micros() {
@@ -904,20 +905,20 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
             }
             track.come_up(at.axis);
             track.pid = event.process_pid;
-            track.has_run_in_boot = true;
+            track.is_known_in_boot = true;
             track.restarts.push(at.axis);
         }
         Kind::Down => {
             track.pid = None;
             let was_up = track.state == State::Up;
             track.noticed = at.monotonic;
-            let is_new = run.is_first_of_boot && !track.has_run_in_boot;
+            let is_new = run.is_first_of_boot && !track.is_known_in_boot;
             if is_new && event.cause.as_deref() == Some(ABSENT) {
                 track.set(at.axis, BOOTING);
             } else {
                 track.go_down(at.axis, event.cause.clone(), was_up);
             }
-            track.has_run_in_boot = true;
+            track.is_known_in_boot = true;
         }
         Kind::Waiting => track.waits(at.axis, event.cause.as_deref()),
         Kind::CrashLoop => track.crash_loops.push(at.axis),

@@ -3,9 +3,11 @@
 //! It is well-formed XML too, so that a test can take it apart. Whatever comes from elsewhere goes
 //! through [`escape`].
 
+use std::borrow::Cow;
+
 use rust_i18n::t;
 
-use super::days::{Day, NOTICED, Sum, days};
+use super::days::{Day, NOTICED, Sum, days, noticed_and_short};
 use super::history::{Interval, Reason, Record, State};
 use super::words::{cause, day, duration, figures, month, reason, sum, time, verdict, zone};
 use super::{Placed, Report, not_observed, outages};
@@ -132,19 +134,18 @@ fn section(key: &str, record: &Record, report: &Report) -> String {
     }
     section += "</dl>\n</div>\n";
     let placed = outages(record);
-    let (noticed, short): (Vec<&Placed>, Vec<&Placed>) =
-        placed.iter().partition(|outage| outage.length >= NOTICED);
-    let noticed_by: Vec<bool> = is_noticed(record);
+    let (noticed, short) = noticed_and_short(&placed);
+    let is_noticed = is_noticed(record);
     section += &if days.len() > DAYS_MAX {
         let bad: Vec<&Day> = days.iter().filter(|day| day.noticed.count > 0).collect();
-        let pictures = pictures(&t!("report.bad_days"), &bad, &noticed_by, report);
+        let pictures = pictures(&t!("report.bad_days"), &bad, &is_noticed, report);
         format!(
             "{}<div class=\"many\">\n{pictures}</div>\n",
             months(&days, report)
         )
     } else {
         let all: Vec<&Day> = days.iter().collect();
-        pictures(&t!("report.by_day"), &all, &noticed_by, report)
+        pictures(&t!("report.by_day"), &all, &is_noticed, report)
     };
     let rows = |outages: &[&Placed]| -> Vec<[String; 3]> {
         let rows = outages.iter().map(|one| {
@@ -200,18 +201,12 @@ fn months(days: &[Day], report: &Report) -> String {
             short.merge(day.short);
         }
     }
-    let mut table = format!(
-        "<table class=\"days\">\n<caption>{}</caption>\n<thead><tr>",
-        escape(&t!("report.by_month"))
-    );
-    for head in [
+    let heads = [
         t!("report.a_month"),
         t!("report.long_outages"),
         t!("report.short_outages"),
-    ] {
-        table += &format!("<th scope=\"col\">{}</th>", escape(&head));
-    }
-    table += "</tr></thead>\n<tbody>\n";
+    ];
+    let mut table = head("days", &t!("report.by_month"), &heads);
     for (name, noticed, short) in months {
         table += &format!(
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
@@ -256,6 +251,16 @@ fn sum_or_none(of: Sum) -> String {
     }
 }
 
+/// A table up to its first row.
+fn head(class: &str, caption: &str, heads: &[Cow<'_, str>]) -> String {
+    let caption = escape(caption);
+    let mut head = format!("<table class=\"{class}\">\n<caption>{caption}</caption>\n<thead><tr>");
+    for one in heads {
+        head += &format!("<th scope=\"col\">{}</th>", escape(one));
+    }
+    head + "</tr></thead>\n<tbody>\n"
+}
+
 fn table(caption: &str, rows: &[[String; 3]]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -266,14 +271,8 @@ fn table(caption: &str, rows: &[[String; 3]]) -> String {
         caption += " ";
         caption += &t!("report.left_out", count = left_out);
     }
-    let mut table = format!(
-        "<table class=\"list\">\n<caption>{}</caption>\n<thead><tr>",
-        escape(&caption)
-    );
-    for head in [t!("report.began"), t!("report.lasted"), t!("report.why")] {
-        table += &format!("<th scope=\"col\">{}</th>", escape(&head));
-    }
-    table += "</tr></thead>\n<tbody>\n";
+    let heads = [t!("report.began"), t!("report.lasted"), t!("report.why")];
+    let mut table = head("list", &caption, &heads);
     for row in &rows[left_out..] {
         table += "<tr>";
         for cell in row {

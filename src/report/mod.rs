@@ -31,6 +31,7 @@ use crate::text::escape::printable;
 use crate::text::local_time::local_zone;
 use history::{
     History, Interval, Moment, Number, Outage, Past, Present, Reason, Record, Running, State,
+    micros,
 };
 use period::{Asked, Period};
 
@@ -210,7 +211,7 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
         .build()
         .with_context(|| t!("errors.event_loop"))?;
     // What it has said until now is to be found in the journal then.
-    let before = running(directories);
+    let before = running(&Service::find(directories));
     runtime.block_on(journal::sync());
     let now = now()?;
     let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now.wall);
@@ -219,7 +220,8 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
     runtime
         .block_on(journal::read(&mut history, now))
         .with_context(unreadable)?;
-    let running = running(directories).map(|running| {
+    let service = Service::find(directories);
+    let running = running(&service).map(|running| {
         let before = before.filter(|before| before.pid == running.pid);
         let latest = before.and_then(|before| before.latest);
         Running { latest, ..running }
@@ -229,7 +231,7 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
         host: host::name().unwrap_or_default(),
         zone,
         past,
-        names: names(directories),
+        names: names(&service),
     })
 }
 
@@ -245,7 +247,6 @@ fn now() -> anyhow::Result<Moment> {
     let id = host::boot_id().with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?;
     // A clock from before 1970 was never set.
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ok(Moment {
         boot: journal::id(&id).with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
         monotonic: micros(host::monotonic()),
@@ -255,14 +256,13 @@ fn now() -> anyhow::Result<Moment> {
 
 /// The watchdog that runs now, as far as it can be told: of one that can't be asked nothing is
 /// claimed.
-fn running(directories: &Directories) -> Option<Running> {
-    let service = Service::find(directories);
+fn running(service: &Service) -> Option<Running> {
     let pid = service.pid()?;
     let (watched, latest) = match service {
         Service::Published(status) => {
             let processes = status.processes.iter();
             let watched = processes.map(|process| (printable(&process.key), present(process)));
-            (Some(watched.collect()), status.latest_message)
+            (Some(watched.collect()), status.latest_message.as_ref())
         }
         _ => (None, None),
     };
@@ -281,8 +281,8 @@ fn running(directories: &Directories) -> Option<Running> {
 }
 
 /// The programs' names, by their keys.
-fn names(directories: &Directories) -> BTreeMap<String, String> {
-    let Service::Published(status) = Service::find(directories) else {
+fn names(service: &Service) -> BTreeMap<String, String> {
+    let Service::Published(status) = service else {
         return BTreeMap::new();
     };
     let processes = status.processes.iter();

@@ -2,7 +2,7 @@
 
 use rust_i18n::t;
 
-use super::days::{NOTICED, days};
+use super::days::{days, noticed_and_short};
 use super::history::Record;
 use super::words::{cause, duration, figures, reason, time, verdict, zone};
 use super::{Report, not_observed, outages};
@@ -46,8 +46,10 @@ fn process(name: &str, record: &Record, report: &Report) -> String {
     }
     let when = |micros| time(micros, zone);
     let placed = outages(record);
-    let noticed = placed.iter().filter(|one| one.length >= NOTICED);
-    let lines = noticed.map(|one| (when(one.from), duration(one.length), cause(one, report)));
+    let (noticed, _) = noticed_and_short(&placed);
+    let lines = noticed
+        .iter()
+        .map(|one| (when(one.from), duration(one.length), cause(one, report)));
     text += &list(&t!("report.long_outages"), &lines.collect::<Vec<_>>());
     let unseen = not_observed(record);
     let lines = unseen.map(|(interval, why)| {

@@ -3,7 +3,7 @@
 use rust_i18n::t;
 use tz::TimeZone;
 
-use super::days::{Day, NOTICED, Sum, local, offset};
+use super::days::{Day, Sum, local, noticed_and_short, offset};
 use super::history::{Reason, Record};
 use super::{Figures, Placed, Report, outages};
 
@@ -128,8 +128,7 @@ pub(super) fn verdict(name: &str, record: &Record, days: &[Day], zone: &TimeZone
         t!("report.days", count = observed).into_owned()
     };
     let placed = outages(record);
-    let (noticed, short): (Vec<&Placed>, Vec<&Placed>) =
-        placed.iter().partition(|outage| outage.length >= NOTICED);
+    let (noticed, short) = noticed_and_short(&placed);
     let worst = noticed.iter().max_by_key(|outage| outage.length);
     let mut text = match worst {
         None => t!("report.was_fine", name = name, days = observed).into_owned(),
@@ -208,11 +207,7 @@ pub(super) fn figures(record: &Record) -> Vec<(String, String)> {
 pub(super) fn cause(placed: &Placed, report: &Report) -> String {
     let outage = placed.outage;
     let reaches_end = !outage.is_end_seen && placed.to == report.past.to;
-    let (lasts, goes_on) = if report.past.is_until_now {
-        (reaches_end, false)
-    } else {
-        (false, reaches_end)
-    };
+    let is_until_now = report.past.is_until_now;
     let mut words = match outage.cause.as_deref() {
         Some("absent") => t!("report.cause_absent").into_owned(),
         Some("gone") => t!("report.cause_gone").into_owned(),
@@ -229,8 +224,8 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
         (outage.is_in_pause, t!("report.in_pause")),
         (outage.start_failed, t!("report.start_failed")),
         (!outage.is_begin_seen, t!("report.begin_not_seen")),
-        (lasts, t!("report.lasts")),
-        (goes_on, t!("report.goes_on")),
+        (reaches_end && is_until_now, t!("report.lasts")),
+        (reaches_end && !is_until_now, t!("report.goes_on")),
         (
             !outage.is_end_seen && !reaches_end,
             t!("report.end_not_seen"),
