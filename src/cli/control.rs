@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use rust_i18n::t;
 
-use super::{EXIT_NOT_RUNNING, print, status};
+use super::{EXIT_NOT_RUNNING, print, status, unknown_key};
 use crate::machine::PAUSE_MAX;
 use crate::status::client::{self, NotAsked};
 use crate::status::control::{Answer, Request};
@@ -150,11 +150,7 @@ fn ask(
 fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<Option<Answer>> {
     let refused = |text: std::borrow::Cow<'_, str>| Err(anyhow!("{text}"));
     match client::ask(&directories.runtime, request) {
-        Ok(Answer::UnknownKey { key, known }) => refused(t!(
-            "control.unknown_key",
-            key = printable(&key),
-            known = list(known)
-        )),
+        Ok(Answer::UnknownKey { key, known }) => refused(unknown_key(&key, known).into()),
         Ok(Answer::CannotStart { key, why }) => refused(t!(
             "control.cannot_start",
             key = printable(&key),

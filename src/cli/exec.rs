@@ -9,7 +9,7 @@ use anyhow::Context;
 use rust_i18n::t;
 use rustix::process::geteuid;
 
-use super::EXIT_CONFIG;
+use super::{EXIT_CONFIG, unknown_key};
 use crate::config::{self, ProcessSettings, Settings, Source, Start};
 use crate::daemon::effective_config;
 use crate::machine;
@@ -25,7 +25,7 @@ use crate::status::{State, Status};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::not_run;
 use crate::sys::user::{Account, User, name_of};
-use crate::text::escape::{list, printable};
+use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
 
 /// What may be tried again later: `EX_TEMPFAIL` of sysexits(3).
@@ -43,10 +43,8 @@ pub(super) fn exec(
     let (settings, source) = settings(config, runtime_dir, is_running)?;
     let mut processes = settings.processes.iter();
     let Some(process) = processes.find(|process| process.key == key) else {
-        let known = settings.processes.iter();
-        let known = list(known.map(|process| process.key.as_str()));
-        let text = t!("control.unknown_key", key = printable(key), known = known);
-        return Ok(refused(&source, &text));
+        let known = settings.processes.iter().map(|process| &process.key);
+        return Ok(refused(&source, &unknown_key(key, known)));
     };
     let command = match &process.start {
         Start::Command(command) => command,
@@ -202,23 +200,17 @@ fn known(key: &str, runtime_dir: &Path, service: Option<i32>) -> Known {
     let status = Status::read(runtime_dir).ok().flatten();
     let processes = status.into_iter().flat_map(|status| status.processes);
     let mut process = processes.filter(|process| process.key == key);
-    let asked = beside::asked(runtime_dir, key);
-    let is_running = service.is_some();
-    let Some(process) = process.next() else {
-        return Known {
-            is_running,
-            asked,
-            ..Known::default()
-        };
+    let mut known = Known {
+        is_running: service.is_some(),
+        asked: beside::asked(runtime_dir, key),
+        ..Known::default()
     };
-    let is_starting = process.state == State::Starting;
-    Known {
-        is_running,
-        is_up: matches!(process.state, State::Up | State::Unhealthy),
-        pids: process.pids,
-        asked,
-        starting_by: service.filter(|_| is_starting),
+    if let Some(process) = process.next() {
+        known.is_up = matches!(process.state, State::Up | State::Unhealthy);
+        known.starting_by = service.filter(|_| process.state == State::Starting);
+        known.pids = process.pids;
     }
+    known
 }
 
 fn refused(source: &Source, text: &str) -> ExitCode {

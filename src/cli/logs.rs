@@ -10,11 +10,11 @@ use rustix::process::geteuid;
 
 use super::control::with_sudo;
 use super::exec::settings;
-use crate::config::{ProcessSettings, Start};
+use super::unknown_key;
+use crate::config::ProcessSettings;
+use crate::start::unit_name;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
-use crate::systemd::names::{name_of, unit_of};
-use crate::text::escape::{list, printable};
 
 /// Shows the last `lines` that a program, or each of them, has printed, and with `follow` those to come.
 pub(super) fn logs(
@@ -32,9 +32,8 @@ pub(super) fn logs(
     };
     let meant: Vec<&ProcessSettings> = processes.clone().filter(is_meant).collect();
     if meant.is_empty() {
-        let known = list(processes.map(|process| process.key.as_str()));
-        let key = printable(key.unwrap_or_default());
-        anyhow::bail!("{}", t!("control.unknown_key", key = key, known = known));
+        let known = processes.map(|process| &process.key);
+        anyhow::bail!("{}", unknown_key(key.unwrap_or_default(), known));
     }
     let mut journalctl = Command::new("journalctl");
     journalctl.arg(format!("--lines={lines}"));
@@ -61,10 +60,7 @@ pub(super) fn logs(
 /// What journalctl is to look for: what comes from the unit, and what comes from a process that has the
 /// program's name as the kernel keeps it, whoever has started that (systemd.journal-fields(7)).
 fn matches(process: &ProcessSettings) -> [String; 4] {
-    let unit = match &process.start {
-        Start::Command(_) => unit_of(&process.key),
-        Start::Unit(unit) => name_of(Path::new("/"), unit),
-    };
+    let unit = unit_name(Path::new("/"), process);
     let comm = String::from_utf8_lossy(process.name().comm()).into_owned();
     let or = || "+".to_owned();
     [

@@ -24,7 +24,7 @@ use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
 use crate::systemd::dbus::Trouble;
-use crate::text::escape::printable;
+use crate::text::escape::{list, printable};
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::Paragraph;
@@ -418,6 +418,12 @@ fn at_shutdown() -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(start::shutdown::end_programs());
     ended.map_err(Trouble::phrase)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// No program has that key or name; those that are there have these.
+fn unknown_key(key: &str, known: impl IntoIterator<Item: ToString>) -> String {
+    let (key, known) = (printable(key), list(known));
+    t!("control.unknown_key", key = key, known = known).into_owned()
 }
 
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.

@@ -11,13 +11,13 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use super::{EXIT_NOT_RUNNING, error_in_words, print};
+use super::{EXIT_NOT_RUNNING, error_in_words, print, unknown_key};
 use crate::daemon::state;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
-use crate::text::escape::{list, printable};
+use crate::text::escape::printable;
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
 use crate::text::timestamp::Timestamp;
@@ -99,12 +99,11 @@ fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
     let is_meant = |process: &ProcessStatus| {
         process.key.eq_ignore_ascii_case(key) || process.name.eq_ignore_ascii_case(key)
     };
-    let known = list(status.processes.iter().map(|process| &process.key));
-    status.processes.retain(is_meant);
-    if status.processes.is_empty() {
-        let text = t!("control.unknown_key", key = printable(key), known = known);
-        anyhow::bail!("{text}");
+    if !status.processes.iter().any(is_meant) {
+        let known = status.processes.iter().map(|process| &process.key);
+        anyhow::bail!("{}", unknown_key(key, known));
     }
+    status.processes.retain(is_meant);
     Ok(status)
 }
 

@@ -57,12 +57,11 @@ impl Lineage {
         child: Option<i32>,
     ) -> Self {
         let proc = root.join("proc");
-        let unit = match &process.start {
-            Start::Unit(unit) => Some(name_of(root, unit)),
-            Start::Command(_) => {
-                instance::is_launcher(process.launcher).then(|| unit_of(&process.key))
-            }
+        let is_of_unit = match &process.start {
+            Start::Unit(_) => true,
+            Start::Command(_) => instance::is_launcher(process.launcher),
         };
+        let unit = is_of_unit.then(|| unit_name(root, process));
         let command = match &process.start {
             Start::Unit(_) => Vec::new(),
             Start::Command(command) => command.clone(),
@@ -216,15 +215,21 @@ impl Lineage {
     }
 }
 
+/// The unit in which `process` is started when systemd does it, by its own name where the configuration has
+/// another one; on the machine whose files are below `root`.
+pub(crate) fn unit_name(root: &Path, process: &ProcessSettings) -> String {
+    match &process.start {
+        Start::Unit(unit) => name_of(root, unit),
+        Start::Command(_) => unit_of(&process.key),
+    }
+}
+
 /// Who is in the control group of the unit in which `process` is started when systemd does it. Where that
 /// can't be read, nobody is known to be.
 #[must_use]
 pub fn in_unit(process: &ProcessSettings) -> BTreeSet<i32> {
     let root = Path::new("/");
-    let unit = match &process.start {
-        Start::Unit(unit) => name_of(root, unit),
-        Start::Command(_) => unit_of(&process.key),
-    };
+    let unit = unit_name(root, process);
     let members = ControlGroups::new(MOUNTED, root.join("proc")).members(&|name| name == unit);
     members.unwrap_or_default().into_iter().collect()
 }

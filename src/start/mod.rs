@@ -30,7 +30,7 @@ use crate::text::phrase::phrase;
 
 pub use command::id_of as command_id;
 pub use lineage::{Lineage, in_unit};
-pub(crate) use lineage::{is_command, is_own};
+pub(crate) use lineage::{is_command, is_own, unit_name};
 pub use placement::{Placement, autostart_entry, unit_user};
 
 /// A start program that was run and not yet seen to end.
