@@ -180,6 +180,16 @@ struct Sought<'a> {
     before_start: Option<&'a BTreeSet<i32>>,
 }
 
+impl<'a> Sought<'a> {
+    fn by_service(target: &'a Target, known: &'a [ProcessId]) -> Self {
+        Self {
+            target,
+            known,
+            before_start: None,
+        }
+    }
+}
+
 /// In which letters a process has to have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Letters {
@@ -327,11 +337,7 @@ impl ProcessTable {
     /// When anything that could be such a process couldn't be looked at.
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
         self.begin_slice(target, usize::MAX);
-        let sought = Sought {
-            target,
-            known: &[],
-            before_start: None,
-        };
+        let sought = Sought::by_service(target, &[]);
         self.with_opened(|table, opened| table.look_at_known(opened, sought))
     }
 
@@ -368,11 +374,7 @@ impl ProcessTable {
         known: &[ProcessId],
     ) -> Result<Sighting, LookError> {
         self.begin_slice(target, SLICE);
-        let sought = Sought {
-            target,
-            known,
-            before_start: None,
-        };
+        let sought = Sought::by_service(target, known);
         self.with_opened(|table, opened| table.look_at_known(opened, sought))
     }
 
@@ -446,11 +448,7 @@ impl ProcessTable {
     /// As [`Self::look_for`].
     pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
         self.begin_slice(target, SLICE);
-        let sought = Sought {
-            target,
-            known,
-            before_start: None,
-        };
+        let sought = Sought::by_service(target, known);
         self.with_opened(|table, opened| table.confirm_all(opened, sought))
     }
 
