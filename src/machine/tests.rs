@@ -1507,29 +1507,32 @@ fn starts_that_fail_for_long_come_ever_later() {
     assert_eq!(waits, expected);
 }
 
-#[test]
-fn a_start_command_that_has_changed_is_tried_at_once() {
-    let mut bench = Bench::up();
-    let command = |inode| {
-        Some(Some(CommandId {
-            device: 1,
-            inode,
-            modified: (0, 0),
-            mode: 0,
-        }))
-    };
+/// As many starts as it takes until the next one has to wait, with this command.
+fn fails_ten_times(bench: &mut Bench, command: CommandId) {
     for _ in 0..10 {
         bench.now = bench
             .machine
             .next_start()
             .unwrap_or(bench.now + 10 * SECOND);
-        bench.besides.command = command(1);
+        bench.besides.command = Some(Some(command));
         bench.absent();
         let failure = StartFailure::NotRun("why".into());
         bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
     }
+}
+
+#[test]
+fn a_start_command_that_has_changed_is_tried_at_once() {
+    let mut bench = Bench::up();
+    let command = |inode| CommandId {
+        device: 1,
+        inode,
+        modified: (0, 0),
+        mode: 0,
+    };
+    fails_ten_times(&mut bench, command(1));
     assert!(bench.machine.asks_for_command());
-    bench.besides.command = command(1);
+    bench.besides.command = Some(Some(command(1)));
     assert_eq!(bench.after(10 * SECOND).absent(), []);
     // What the service knew outlives it.
     for _ in 0..3 {
@@ -1540,7 +1543,7 @@ fn a_start_command_that_has_changed_is_tried_at_once() {
     }
     restarted_service(&mut bench);
     bench.absent();
-    bench.besides.command = command(2);
+    bench.besides.command = Some(Some(command(2)));
     let actions = bench.after(10 * SECOND).absent();
     assert!(actions.contains(&Action::Start), "{actions:?}");
 }
@@ -1548,25 +1551,14 @@ fn a_start_command_that_has_changed_is_tried_at_once() {
 #[test]
 fn a_command_that_has_changed_right_after_a_try_is_tried_at_once() {
     let mut bench = Bench::up();
-    let command = |modified| {
-        Some(Some(CommandId {
-            device: 1,
-            inode: 1,
-            modified: (modified, 0),
-            mode: 0,
-        }))
+    let command = |modified| CommandId {
+        device: 1,
+        inode: 1,
+        modified: (modified, 0),
+        mode: 0,
     };
-    for _ in 0..10 {
-        bench.now = bench
-            .machine
-            .next_start()
-            .unwrap_or(bench.now + 10 * SECOND);
-        bench.besides.command = command(1);
-        bench.absent();
-        let failure = StartFailure::NotRun("why".into());
-        bench.event(Event::StartEnded(StartOutcome::NotRun(failure)));
-    }
-    bench.besides.command = command(2);
+    fails_ten_times(&mut bench, command(1));
+    bench.besides.command = Some(Some(command(2)));
     let actions = bench.after(10 * SECOND).absent();
     assert!(actions.contains(&Action::Start), "{actions:?}");
 }

@@ -138,12 +138,7 @@ pub(super) fn command_replaced(till: &Till) -> Result<()> {
     let [comunicador, monitor] = till.all_day()?;
     let script = COMUNICADOR.script;
     till.sh(&format!("mv {script} {script}.away"))?;
-    let refused = till.run(&["mfe-watchdog", "restart", COMUNICADOR.key])?;
-    let words = String::from_utf8_lossy(&refused.stderr);
-    ensure!(
-        refused.status.code() == Some(1) && words.contains(&format!("{script} is not installed")),
-        "{refused:?}"
-    );
+    refuses_to_restart(till, &format!("{script} is not installed"))?;
     till.unharmed(&[comunicador, monitor])?;
     till.sh(&format!("mv {script}.away {script}"))?;
 
@@ -189,18 +184,24 @@ pub(super) fn command_replaced(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// Nobody's `restart` ends what couldn't be started again, and why is said.
+fn refuses_to_restart(till: &Till, why: &str) -> Result<()> {
+    let refused = till.run(&["mfe-watchdog", "restart", COMUNICADOR.key])?;
+    let words = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && words.contains(why),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
 /// What systemd won't do, and what it doesn't manage to, is told, and tried again.
 pub(super) fn systemd_refuses(till: &Till) -> Result<()> {
     let unit = COMUNICADOR.unit();
     let [comunicador, monitor] = till.all_day()?;
     till.ok(&["systemctl", "mask", "--runtime", &unit])?;
     // What couldn't be started again isn't ended.
-    let refused = till.run(&["mfe-watchdog", "restart", COMUNICADOR.key])?;
-    let words = String::from_utf8_lossy(&refused.stderr);
-    ensure!(
-        refused.status.code() == Some(1) && words.contains(&format!("{unit} is masked")),
-        "{refused:?}"
-    );
+    refuses_to_restart(till, &format!("{unit} is masked"))?;
     till.unharmed(&[comunicador, monitor])?;
     till.signal("KILL", comunicador.pid)?;
     let told = format!("systemd was to restart {unit}: ");

@@ -409,29 +409,35 @@ pub(super) fn is_remembered(till: &Till) -> bool {
     !till.exists(STATE_FILLER)
 }
 
-/// What is done to the command of a program, while something else is.
+/// dpkg is about to replace the command of a program, while something else is done.
 pub(super) fn replace_command(
     till: &Till,
     which: Which,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let script = PROGRAMS[which].script;
-    till.sh(&format!("cp -p {script} {script}.dpkg-new"))?;
-    let done = meanwhile();
-    till.sh(&format!("mv {script}.dpkg-new {script}"))?;
-    done
+    with_command(till, which, ("cp -p", "dpkg-new"), meanwhile)
 }
 
-/// Likewise.
+/// The command of a program is away meanwhile.
 pub(super) fn take_command_away(
     till: &Till,
     which: Which,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
+    with_command(till, which, ("mv", "away"), meanwhile)
+}
+
+/// The command's file comes beside itself with this ending, and back again.
+fn with_command(
+    till: &Till,
+    which: Which,
+    (put, ending): (&str, &str),
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let script = PROGRAMS[which].script;
-    till.sh(&format!("mv {script} {script}.away"))?;
+    till.sh(&format!("{put} {script} {script}.{ending}"))?;
     let done = meanwhile();
-    till.sh(&format!("mv {script}.away {script}"))?;
+    till.sh(&format!("mv {script}.{ending} {script}"))?;
     done
 }
 
