@@ -581,6 +581,15 @@ impl Till {
             .cloned()
     }
 
+    /// Removes the folder in which the service publishes. While that is done the service may write to it,
+    /// and then it isn't empty after all.
+    pub(crate) fn remove_runtime_folder(&self) -> Result<()> {
+        wait_for("the folder is removed", SOON, || {
+            let removed = self.run(&["rm", "-rf", "/run/mfe-watchdog"])?;
+            Ok(removed.status.success().then_some(()))
+        })
+    }
+
     /// Waits until the service has published its findings so many times.
     pub(crate) fn wait_cycles(&self, cycles: usize) -> Result<()> {
         let mut moments = BTreeSet::new();

@@ -102,7 +102,7 @@ pub(super) fn folder_removed(till: &Till) -> Result<()> {
     let before = till.all_day()?;
     for round in 1..=2 {
         let service = till.main_pid()?;
-        till.sh("rm -rf /run/mfe-watchdog")?;
+        till.remove_runtime_folder()?;
         let removed = Instant::now();
         let status = till.run(&["mfe-watchdog", "status"])?;
         if status.status.code() == Some(3) {

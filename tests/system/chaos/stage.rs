@@ -475,7 +475,7 @@ pub(super) fn strike_service(till: &Till, blow: Blow) -> Result<()> {
         }
         // Where nothing can be written to /run, nobody could make it again.
         Blow::RemoveFolder if !till.exists(FILLER) => {
-            till.sh("rm -rf /run/mfe-watchdog")?;
+            till.remove_runtime_folder()?;
             ready(till)?;
         }
         Blow::SecondService => {
