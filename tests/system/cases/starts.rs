@@ -153,11 +153,8 @@ pub(super) fn command_replaced(till: &Till) -> Result<()> {
     let comunicador = till.wait_up(&COMUNICADOR)?;
 
     // An updater has just written it.
-    till.sh(&format!(
-        "echo '# new' >> {script}; kill -KILL {}",
-        comunicador.pid
-    ))?;
-    till.wait_up(&COMUNICADOR)?;
+    till.sh(&format!("echo '# new' >> {script}"))?;
+    till.kill_and_wait(&COMUNICADOR, comunicador)?;
     let times = till.sh(&format!(
         "stat --format=%.Y {script} {STARTS}/{}",
         COMUNICADOR.key
