@@ -33,6 +33,7 @@ mod program;
 mod reload;
 mod report;
 mod rival;
+mod roff;
 mod soak;
 mod state;
 mod status;
