@@ -253,7 +253,7 @@ fn run(
     // Read under the name the user gave it, so that problems are said as `check` says them.
     let start = daemon::startup::settings(config, &options.directories)?;
     daemon::setup::prepare()?;
-    logging::init();
+    logging::init(&options.directories.state);
     // One thread: everything the service does is short, and an idle till has better uses for
     // memory than a pool of workers.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -399,6 +399,9 @@ fn report(
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
     let report = report::report(asked, directories)?;
+    for warning in &report.warnings {
+        eprintln!("mfe-watchdog: {}", printable(warning));
+    }
     match html {
         Some(file) => {
             report::write(file, &report::html(&report)?)?;

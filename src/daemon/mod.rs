@@ -76,6 +76,9 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// How many things may be asked of a process before its task has heard of the first.
 const COMMANDS: usize = 8;
 
+/// What doesn't work when nothing can be written to the state directory.
+const REMEMBERING: &str = "remembering";
+
 /// What the service reacts to.
 enum Event {
     /// A task has finished a cycle or published a change.
@@ -685,6 +688,7 @@ impl Service {
         let directory = self.options.directories.runtime.clone();
         // First what a crash must not lose: whatever the status says is remembered.
         self.remember(&published, false);
+        self.check_history();
         let written = status.write(&directory);
         self.check("writing the status", &written, |error| {
             let directory = directory.display();
@@ -719,12 +723,28 @@ impl Service {
         self.check_kept(written);
     }
 
+    /// Says that events aren't kept in the state directory, if they aren't: once for all that is kept there.
+    fn check_history(&mut self) {
+        if self.degraded.contains(REMEMBERING) {
+            return;
+        }
+        let kept = logging::not_kept().map_or(Ok(()), Err);
+        let folder = logging::ring::folder(&self.options.directories.state);
+        self.check("keeping events for reports", &kept, |error| {
+            let folder = folder.display();
+            format!(
+                "events can't be written to {folder}, so reports have them only for as long as the \
+                 journal does: {error}"
+            )
+        });
+    }
+
     fn check_kept(&mut self, written: Option<io::Result<()>>) {
         let Some(written) = written else {
             return;
         };
         let directory = self.options.directories.state.clone();
-        self.check("remembering", &written, |error| {
+        self.check(REMEMBERING, &written, |error| {
             let directory = directory.display();
             format!(
                 "delays, pauses and restarts can't be written to {directory} and would be lost with a \

@@ -10,21 +10,17 @@ use std::fmt::{Debug, Write};
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level};
 use tracing_journald::PriorityMappings;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::Context;
 
-use super::{is_numbered, is_wanted};
+use super::Stamp;
 use crate::events::{Kind, Message};
-use crate::sys::host;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -47,15 +43,11 @@ const LAST_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Journal {
     socket: UnixDatagram,
     socket_path: PathBuf,
-    /// `MFE_RUN`, see [`host::new_id`].
-    run: String,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// `MFE_SEQ` of the latest message.
-    seq: u64,
     /// What is yet to be sent, in order.
     unsent: VecDeque<Vec<u8>>,
     /// How long that is.
@@ -83,14 +75,8 @@ impl Journal {
         Ok(Some(Self {
             socket,
             socket_path: SOCKET.into(),
-            run: host::new_id(),
             state: Mutex::default(),
         }))
-    }
-
-    /// This run of the service, and the number of its latest message.
-    pub(super) fn latest(&self) -> (&str, u64) {
-        (&self.run, self.state().seq)
     }
 
     /// Sends what is unsent, as far as there is room, and once nothing is, says that it came late.
@@ -155,12 +141,10 @@ impl Journal {
         }
     }
 
-    /// Sends a message that begins with these fields, or keeps it. None overtakes another one.
-    fn take(&self, mut message: Vec<u8>, seq: u64, state: &mut State) {
-        let at = host::since_boot().as_micros();
-        put(&mut message, "MFE_RUN", &self.run);
-        put(&mut message, "MFE_SEQ", &seq.to_string());
-        put(&mut message, "MFE_AT", &at.to_string());
+    /// Sends a message, or keeps it. None overtakes another one.
+    pub(super) fn take(&self, event: &Event<'_>, stamp: Option<&Stamp<'_>>) {
+        let message = message(event, stamp);
+        let state = &mut *self.state();
         self.flush(state);
         let is_late = match state.unsent.is_empty().then(|| self.send(&message)) {
             Some(Sent::Yes) => return,
@@ -200,41 +184,26 @@ fn is_nobody(error: &io::Error) -> bool {
     )
 }
 
-/// Writes to the journal what `asked` lets through.
-pub(super) struct JournalLayer {
-    pub(super) journal: Arc<Journal>,
-    pub(super) asked: Targets,
-}
-
-impl<S: Subscriber> Layer<S> for JournalLayer {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let metadata = event.metadata();
-        let is_wanted = is_wanted(&self.asked, metadata);
-        if !is_wanted && !is_numbered(metadata) {
-            return;
-        }
-        let mut state = self.journal.state();
-        state.seq += 1;
-        // What isn't told has a number all the same: whoever reads the others knows that it is missing.
-        if !is_wanted {
-            return;
-        }
-        let mut fields = Fields(Vec::with_capacity(1024));
-        put(
-            &mut fields.0,
-            "PRIORITY",
-            &priority(*metadata.level()).to_string(),
-        );
-        put(&mut fields.0, "SYSLOG_IDENTIFIER", "mfe-watchdog");
-        put(&mut fields.0, "TARGET", metadata.target());
-        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
-            put(&mut fields.0, "CODE_FILE", file);
-            put(&mut fields.0, "CODE_LINE", &line.to_string());
-        }
-        event.record(&mut fields);
-        let seq = state.seq;
-        self.journal.take(fields.0, seq, &mut state);
+/// A message as the journal takes it, with its number if it has one.
+fn message(event: &Event<'_>, stamp: Option<&Stamp<'_>>) -> Vec<u8> {
+    let metadata = event.metadata();
+    let mut fields = Fields(Vec::with_capacity(1024));
+    let priority = priority(*metadata.level()).to_string();
+    put(&mut fields.0, "PRIORITY", &priority);
+    put(&mut fields.0, "SYSLOG_IDENTIFIER", "mfe-watchdog");
+    put(&mut fields.0, "TARGET", metadata.target());
+    if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+        put(&mut fields.0, "CODE_FILE", file);
+        put(&mut fields.0, "CODE_LINE", &line.to_string());
     }
+    event.record(&mut fields);
+    let mut message = fields.0;
+    if let Some(stamp) = stamp {
+        put(&mut message, "MFE_RUN", stamp.run);
+        put(&mut message, "MFE_SEQ", &stamp.seq.to_string());
+        put(&mut message, "MFE_AT", &stamp.at.to_string());
+    }
+    message
 }
 
 /// A level as syslog(3) numbers it, in its digit.
@@ -297,22 +266,27 @@ fn put(message: &mut Vec<u8>, name: &str, value: &str) {
 mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::path::Path;
+    use std::sync::Arc;
 
     use tracing_subscriber::layer::SubscriberExt;
 
+    use super::super::record::{Numbers, RecordLayer};
     use super::*;
+    use crate::sys::host;
 
     /// A journal in a directory of the test's own.
-    fn journal_at(path: &Path) -> Journal {
+    fn journal_at(path: &Path) -> (Arc<Journal>, Arc<Numbers>) {
         let socket = UnixDatagram::unbound().unwrap();
         socket.set_nonblocking(true).unwrap();
-        Journal {
+        let journal = Journal {
             socket,
             socket_path: path.to_owned(),
-            run: "0123456789abcdef0123456789abcdef".into(),
             state: Mutex::default(),
-        }
+        };
+        (Arc::new(journal), Arc::new(Numbers::of(RUN)))
     }
+
+    const RUN: &str = "0123456789abcdef0123456789abcdef";
 
     /// The values of a field in what a journal has received, one for each message.
     fn values(receiver: &UnixDatagram, field: &str) -> Vec<String> {
@@ -328,9 +302,11 @@ mod tests {
         values
     }
 
-    fn say(journal: &Arc<Journal>, asked: &str, messages: &[Message]) {
-        let layer = JournalLayer {
-            journal: journal.clone(),
+    fn say(to: &(Arc<Journal>, Arc<Numbers>), asked: &str, messages: &[Message]) {
+        let layer = RecordLayer {
+            numbers: to.1.clone(),
+            journal: Some(to.0.clone()),
+            ring: None,
             asked: asked.parse().unwrap(),
         };
         let subscriber = tracing_subscriber::registry().with(layer);
@@ -349,13 +325,14 @@ mod tests {
     fn what_could_not_be_sent_is_sent_in_its_order_with_the_time_at_which_it_happened() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let journal = Arc::new(journal_at(&path));
+        let to = journal_at(&path);
+        let journal = to.0.clone();
         let before = host::since_boot().as_micros();
-        say(&journal, "info", &[down(1), down(2)]);
+        say(&to, "info", &[down(1), down(2)]);
         let after = host::since_boot().as_micros();
         assert_eq!(journal.unsent(), 2, "nobody is there");
         let receiver = UnixDatagram::bind(&path).unwrap();
-        say(&journal, "info", &[down(3)]);
+        say(&to, "info", &[down(3)]);
         assert_eq!(journal.unsent(), 0);
         let copy = receiver.try_clone().unwrap();
         let mut buffer = vec![0; 4096];
@@ -373,15 +350,16 @@ mod tests {
     fn more_than_is_kept_is_counted_and_has_a_number() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let journal = Arc::new(journal_at(&path));
+        let to = journal_at(&path);
+        let journal = to.0.clone();
         let messages: Vec<_> = (0..UNSENT_MAX + 5).map(down).collect();
-        say(&journal, "info", &messages);
+        say(&to, "info", &messages);
         assert_eq!(journal.unsent(), UNSENT_MAX);
         assert_eq!(journal.state().missing, 5);
         let long = Message::of_process("a", Kind::Down, None, "x".repeat(9000));
-        say(&journal, "info", &vec![long; UNSENT_MAX]);
+        say(&to, "info", &vec![long; UNSENT_MAX]);
         assert!(journal.state().unsent_bytes <= UNSENT_BYTES_MAX);
-        assert_eq!(journal.latest().1, 2 * UNSENT_MAX as u64 + 5);
+        assert_eq!(to.1.latest(), 2 * UNSENT_MAX as u64 + 5);
         let kept = journal.state().unsent.iter().map(Vec::len).sum::<usize>();
         assert_eq!(journal.state().unsent_bytes, kept);
     }
@@ -391,9 +369,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let receiver = UnixDatagram::bind(&path).unwrap();
-        let journal = Arc::new(journal_at(&path));
+        let to = journal_at(&path);
         let up = Message::of_process("a", Kind::Up, Some(7), "up");
-        say(&journal, "warn", &[down(1), up, down(2)]);
+        say(&to, "warn", &[down(1), up, down(2)]);
         assert_eq!(values(&receiver, "MFE_SEQ"), ["1", "3"]);
     }
 

@@ -1,23 +1,25 @@
-//! Where messages go: to systemd's journal with all their fields, and as readable lines to stderr
-//! where somebody else is listening there. What the messages say is decided
-//! where they are made; their form is in [`crate::events`].
+//! Where messages go: to systemd's journal with all their fields, as readable lines to stderr where
+//! somebody else is listening there, and events to a file of the service's own too. What the messages say is
+//! decided where they are made; their form is in [`crate::events`].
 //!
 //! Nothing here ever waits: a journal that is stopped or a pipe that nobody reads must not hold up
 //! the service, which has one thread. What the journal can't take at once is kept for it, up to a bound;
 //! what stderr can't take is counted instead, and the count is told there.
 //!
-//! Each message in the journal says which run of the service it is of (`MFE_RUN`), which one of that
-//! run it is (`MFE_SEQ`, from 1), and when it happened (`MFE_AT`, in microseconds by `CLOCK_BOOTTIME`,
-//! clock_gettime(2)). Numbers are given to what is never sent, too, so that a gap in them is one in
-//! the journal.
+//! Each event says which run of the service it is of (`MFE_RUN`), which one of that run it is (`MFE_SEQ`,
+//! from 1), and when it happened (`MFE_AT`, in microseconds by `CLOCK_BOOTTIME`, clock_gettime(2)). Numbers
+//! are given to what is never sent, too, so that a gap in them is one in the journal.
 
 mod journal;
+mod record;
+pub mod ring;
 mod stderr;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -32,16 +34,31 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::events;
+use crate::sys::host;
 use crate::text::timestamp::Timestamp;
-use journal::{Journal, JournalLayer};
+use journal::Journal;
+use record::{Numbers, RecordLayer};
+use ring::Ring;
 use stderr::{Stderr, StderrLayer, StderrWriter};
 
 /// Where messages go, once [`init`] has found it out.
 static PLACES: OnceLock<Places> = OnceLock::new();
 
 struct Places {
+    numbers: Arc<Numbers>,
+    ring: Arc<Ring>,
     journal: Option<Arc<Journal>>,
     stderr: Arc<Stderr>,
+}
+
+/// Which event one is, and when it has happened.
+struct Stamp<'a> {
+    /// `MFE_RUN`.
+    run: &'a str,
+    /// `MFE_SEQ`.
+    seq: u64,
+    /// `MFE_AT`.
+    at: u128,
 }
 
 /// By which systemd tells since 231 what it has connected stderr to.
@@ -54,8 +71,8 @@ const STDOUT: &[u8] = b"/run/systemd/journal/stdout";
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Begins to send messages on. `RUST_LOG` says which, such as `debug` or `mfe_watchdog=trace`;
-/// without it, level info and above.
-pub fn init() {
+/// without it, level info and above. Events are kept in the `state` directory whatever it says.
+pub fn init(state: &Path) {
     let filter = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
@@ -83,18 +100,27 @@ pub fn init() {
             lines,
         }
     });
-    let to_journal = journal.clone().map(|journal| JournalLayer {
-        journal,
+    let numbers = Arc::new(Numbers::of(&host::new_id()));
+    let ring = Arc::new(Ring::new(state));
+    let record = RecordLayer {
+        numbers: numbers.clone(),
+        journal: journal.clone(),
+        ring: Some(ring.clone()),
         asked: asked.clone(),
-    });
+    };
     // Events are numbered whether anybody wants to read them or not.
     tracing_subscriber::registry()
         .with(asked.with_target(events::TARGET, Level::INFO))
-        .with(to_journal)
+        .with(record)
         .with(lines)
         .init();
     // As with the subscriber, which comes first, whoever was first is as good.
-    let _ = PLACES.set(Places { journal, stderr });
+    let _ = PLACES.set(Places {
+        numbers,
+        ring,
+        journal,
+        stderr,
+    });
     if let Some(error) = refused {
         tracing::warn!("RUST_LOG isn't understood ({error}); logging at level info");
     }
@@ -107,7 +133,10 @@ pub fn init() {
 /// without this it would wait for the next message, which may be days away. Costs nothing when there is
 /// nothing to send.
 pub fn catch_up() {
-    if let Some(Places { journal, stderr }) = PLACES.get() {
+    if let Some(Places {
+        journal, stderr, ..
+    }) = PLACES.get()
+    {
         if let Some(journal) = journal {
             journal.catch_up();
         }
@@ -120,6 +149,7 @@ pub fn finish() {
     if let Some(Places {
         journal: Some(journal),
         stderr,
+        ..
     }) = PLACES.get()
     {
         journal.catch_up_at_the_end();
@@ -139,25 +169,22 @@ fn say_lost(unsent: usize, mut stderr: &Stderr) {
     }
 }
 
-/// Which run of the service this is, and the number of its latest message, as they are in the journal;
-/// `None` without one.
+/// Which run of the service this is, and the number of its latest event; `None` before [`init`].
 #[must_use]
 pub fn latest() -> Option<(&'static str, u64)> {
-    PLACES
-        .get()?
-        .journal
-        .as_ref()
-        .map(|journal| journal.latest())
+    let numbers = &PLACES.get()?.numbers;
+    Some((numbers.run(), numbers.latest()))
+}
+
+/// Why the latest event isn't in the state directory, if it isn't.
+#[must_use]
+pub fn not_kept() -> Option<String> {
+    PLACES.get()?.ring.trouble_in_words()
 }
 
 /// Whether somebody wants to read it.
 fn is_wanted(asked: &Targets, metadata: &Metadata<'_>) -> bool {
     asked.would_enable(metadata.target(), metadata.level())
-}
-
-/// Whether it has a number, whether anybody wants to read it or not: it may be what a report is about.
-fn is_numbered(metadata: &Metadata<'_>) -> bool {
-    metadata.target() == events::TARGET
 }
 
 /// Whether systemd has connected stderr to the journal: `$JOURNAL_STREAM` says so (systemd.exec(5)), and

@@ -1,11 +1,14 @@
-//! The report: how the processes were over some time, from the journal. [`history`] knows what the
-//! journal's entries mean; this module sums that up, and the others say it to people and machines.
+//! The report: how the processes were over some time, from the journal and from what the watchdog keeps
+//! itself. [`history`] knows what the entries mean; this module sums that up, and the others say it to
+//! people and machines.
 
 mod days;
+pub mod entry;
 pub mod history;
 mod html;
 pub mod journal;
 mod json;
+pub mod kept;
 pub mod order;
 pub mod period;
 mod text;
@@ -33,6 +36,7 @@ use history::{
     History, Interval, Moment, Number, Outage, Past, Present, Reason, Record, Running, State,
     micros,
 };
+use kept::Kept;
 use period::{Asked, Period};
 
 pub use html::html;
@@ -56,6 +60,8 @@ pub struct Report {
     pub past: Past,
     /// The programs' names, by their keys, as far as the watchdog that runs now has said them.
     pub names: BTreeMap<String, String>,
+    /// What couldn't be read, and what that means for the report.
+    pub warnings: Vec<String>,
 }
 
 impl Report {
@@ -201,7 +207,8 @@ fn not_observed(record: &Record) -> impl Iterator<Item = (&Interval, Reason)> {
 /// `directories`.
 ///
 /// # Errors
-/// When there is no such time, or the journal can't be read, or the machine's clocks.
+/// When there is no such time, or neither the journal can be read nor what the watchdog keeps, or the
+/// machine's clocks can't.
 pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report> {
     let zone = local_zone();
     // What makes no sense is refused before anything is read.
@@ -216,10 +223,26 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
     let now = now()?;
     let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now.wall);
     let period = Period::of(asked, wall, &zone)?;
-    let mut history = History::new(now, period.since).until(period.until);
-    runtime
-        .block_on(journal::read(&mut history, now))
-        .with_context(unreadable)?;
+    let new = || History::new(now, period.since).until(period.until);
+    let mut history = new();
+    let mut warnings = Vec::new();
+    let kept = Kept::read(&directories.state).unwrap_or_else(|error| {
+        let error = error.translated();
+        warnings.push(t!("report.kept_unreadable", error = error).into_owned());
+        Kept::default()
+    });
+    if let Err(error) = runtime.block_on(journal::read(&mut history, kept.clone(), now)) {
+        let error = error.context(unreadable());
+        if kept.is_empty() {
+            return Err(error);
+        }
+        history = new();
+        journal::without(&mut history, kept);
+        // journalctl ends some of its sentences.
+        let error = format!("{error:#}");
+        let error = error.trim_end_matches('.');
+        warnings.push(t!("report.kept_alone", error = error).into_owned());
+    }
     let service = Service::find(directories);
     let running = running(&service).map(|running| {
         let before = before.filter(|before| before.pid == running.pid);
@@ -232,6 +255,7 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
         zone,
         past,
         names: names(&service),
+        warnings,
     })
 }
 
@@ -248,7 +272,7 @@ fn now() -> anyhow::Result<Moment> {
     // A clock from before 1970 was never set.
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Ok(Moment {
-        boot: journal::id(&id).with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
+        boot: entry::id(&id).with_context(|| t!("errors.unreadable", file = host::BOOT_ID))?,
         monotonic: micros(host::monotonic()),
         wall: micros(wall.unwrap_or_default()),
     })
@@ -267,7 +291,7 @@ fn running(service: &Service) -> Option<Running> {
         _ => (None, None),
     };
     let latest = latest.and_then(|latest| {
-        let run = journal::id(&latest.run)?;
+        let run = entry::id(&latest.run)?;
         Some(Number {
             run,
             seq: latest.seq,

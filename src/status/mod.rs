@@ -41,8 +41,7 @@ pub struct Status {
     pub started_at: Timestamp,
     /// When this was published.
     pub updated_at: Timestamp,
-    /// The latest message that the service has sent to the journal or is yet to send; `None` without a
-    /// journal, and from earlier versions.
+    /// The service's latest event, whether it has reached the journal or not; `None` from earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_message: Option<LatestMessage>,
     /// Why the configuration in force isn't the one in the file, if that is bad.
@@ -52,7 +51,7 @@ pub struct Status {
     pub processes: Vec<ProcessStatus>,
 }
 
-/// The number of a message in the journal.
+/// The number of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatestMessage {
     /// Its `MFE_RUN`.

@@ -26,6 +26,16 @@ pub(crate) fn boot_id() -> io::Result<String> {
 /// Where the kernel tells it.
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// The same as the first process sees it, and so the journal, whose entries name it: in a container, a
+/// service whose /proc/sys is protected sees the id of the machine around it.
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn boot_id_of_all() -> io::Result<String> {
+    let id = fs::read_to_string(format!("/proc/1/root{BOOT_ID}"));
+    id.map(|id| id.trim().to_owned()).or_else(|_| boot_id())
+}
+
 /// The time since the boot, without that spent suspended (`clock_gettime(2)`, `CLOCK_MONOTONIC`).
 pub(crate) fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()

@@ -249,12 +249,16 @@ fn what_runs_quietly_is_observed_and_what_is_only_named_is_not() {
     let service = run(&journal.till);
     service.wait_for_state("comunicador", "up");
     let pid = service.pid().to_string();
+    let kept = journal.till.runtime_dir().join("history");
+    assert_observed(&journal, true);
+    fs::remove_dir_all(&kept).unwrap();
     journal.add_now(json!({ "_PID": pid, "MFE_EVENT": "startup" }));
     assert_observed(&journal, false);
     let event = json!({ "_PID": pid, "MFE_EVENT": "adopted", "MFE_PROCESS": "comunicador" });
     journal.add_now(event);
     assert_observed(&journal, true);
     service.stop(Signal::SIGTERM);
+    fs::remove_dir_all(&kept).unwrap();
     assert_observed(&journal, false);
 }
 
@@ -459,6 +463,65 @@ fn what_the_journal_has_lost_is_not_observed() {
         text.contains("messages of the watchdog are missing in the journal"),
         "{text}"
     );
+}
+
+/// The lines that the watchdog keeps of the entries that it has numbered.
+fn keep(journal: &Journal) {
+    let folder = journal.till.runtime_dir().join("history");
+    fs::create_dir_all(&folder).unwrap();
+    let lines = journal.entries.lines();
+    let numbered: Vec<_> = lines.filter(|line| line.contains("MFE_SEQ")).collect();
+    let half = numbered.len() / 2;
+    fs::write(folder.join("events.1.jsonl"), numbered[..half].join("\n")).unwrap();
+    let torn = "{\"_BOOT_ID\":\"0";
+    let rest = format!("{}\n{torn}", numbered[half..].join("\n"));
+    fs::write(folder.join("events.jsonl"), rest).unwrap();
+}
+
+#[test]
+fn what_the_journal_has_lost_the_watchdog_has_kept() {
+    let mut journal = Journal::new();
+    let event = |event: &str, cause: &str| json!({ "MFE_EVENT": event, "MFE_PROCESS": "comunicador", "MFE_CAUSE": cause });
+    journal.add(10 * HOUR, numbered(1, json!({ "MFE_EVENT": "startup" })));
+    journal.add(10 * HOUR, numbered(2, event("adopted", "")));
+    journal.add(8 * HOUR, numbered(3, event("down", "killed")));
+    journal.add(6 * HOUR, numbered(4, event("up", "")));
+    journal.add(4 * HOUR, numbered(5, event("down", "exited")));
+    journal.add(3 * HOUR, numbered(6, event("up", "")));
+    journal.add(2 * HOUR, numbered(7, json!({ "MFE_EVENT": "shutdown" })));
+    let of = |report: &Value| process(report, "comunicador")["outages"].clone();
+    let whole = of(&journal.json(&[]));
+    assert_eq!(whole.as_array().unwrap().len(), 2, "{whole}");
+    keep(&journal);
+    let entries = std::mem::take(&mut journal.entries);
+    assert_eq!(of(&journal.json(&[])), whole, "all is lost");
+    for (index, _) in entries.lines().enumerate() {
+        let left = entries.lines().enumerate();
+        let left = left.filter(|(other, _)| index % 3 != other % 3);
+        let left: Vec<&str> = left.map(|(_, line)| line).collect();
+        journal.entries = left.join("\n") + "\n";
+        assert_eq!(of(&journal.json(&[])), whole, "{}", journal.entries);
+    }
+
+    // The journal can't be read, and that is said.
+    let denied = "echo 'No journal files were opened due to insufficient permissions.' >&2; exit 1";
+    let alone = output(&mut journal.command_by(denied, &["--json"]));
+    assert_eq!(alone.code(), 0, "{}", alone.stderr);
+    let words =
+        "insufficient permissions; this report has only the events that the watchdog keeps itself";
+    assert!(alone.stderr.contains(words), "{}", alone.stderr);
+    assert_eq!(of(&serde_json::from_str(&alone.stdout).unwrap()), whole);
+
+    // What is kept can't be read, and that is said.
+    journal.entries = entries;
+    let file = journal.till.runtime_dir().join("history/events.jsonl");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let alone = output(&mut journal.command(&["--json"]));
+    assert_eq!(alone.code(), 0, "{}", alone.stderr);
+    let words = "isn't a regular file; where the journal has lost messages, the report lacks them";
+    assert!(alone.stderr.contains(words), "{}", alone.stderr);
+    assert_eq!(of(&serde_json::from_str(&alone.stdout).unwrap()), whole);
 }
 
 #[test]

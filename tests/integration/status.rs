@@ -178,15 +178,25 @@ fn json_is_the_file_and_both_have_the_promised_form() {
         "start_time",
         "started_at",
         "updated_at",
+        "latest_message",
         "processes",
     ];
-    let [version, pid, start_time, started_at, updated_at, processes] = members(&whole, names);
+    let [
+        version,
+        pid,
+        start_time,
+        started_at,
+        updated_at,
+        latest_message,
+        processes,
+    ] = members(&whole, names);
     assert_eq!(version, 1);
     assert_eq!(pid, service.pid());
     let process = procfs::process::Process::new(service.pid()).unwrap();
     assert_eq!(start_time, process.stat().unwrap().starttime);
     assert_time(&started_at);
     assert_time(&updated_at);
+    assert!(latest_message["seq"].as_u64().is_some_and(|seq| seq >= 2));
     let processes = processes.as_array().unwrap();
     assert_eq!(processes.len(), 1);
     let names = [

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::kept::Kept;
 use super::super::order::{Order, Written};
 use super::*;
 
@@ -815,6 +816,118 @@ proptest! {
         }
         let entries: Vec<Entry> = order.rest().collect();
         prop_assert_eq!(past(&entries, end, truth.end + 1999, Some(&running)), expected);
+    }
+}
+
+/// The line that the watchdog keeps of an entry.
+fn kept_line(entry: &Entry) -> String {
+    let (Sign::Event(event), Some(number)) = (&entry.sign, entry.number) else {
+        panic!("no event: {entry:?}");
+    };
+    let mut line = serde_json::json!({
+        "_BOOT_ID": format!("{:032x}", entry.at.boot),
+        "__MONOTONIC_TIMESTAMP": entry.at.monotonic.to_string(),
+        "__REALTIME_TIMESTAMP": entry.at.wall.to_string(),
+        "_PID": event.pid.to_string(),
+        "MFE_RUN": format!("{:032x}", number.run),
+        "MFE_SEQ": number.seq.to_string(),
+        "MFE_AT": entry.at.monotonic.to_string(),
+        "MFE_EVENT": event.kind.name(),
+    });
+    let fields = [
+        ("MFE_PROCESS", event.process.clone()),
+        ("MFE_PID", event.process_pid.map(|pid| pid.to_string())),
+        ("MFE_CAUSE", event.cause.clone()),
+        (
+            "MFE_OUTAGE_MS",
+            event.outage.map(|time| time.as_millis().to_string()),
+        ),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            line[name] = value.into();
+        }
+    }
+    line.to_string()
+}
+
+/// The entries in the order in which the report takes them, from a journal and what the watchdog keeps.
+fn merged(journal: &[Entry], mut kept: Kept) -> Vec<Entry> {
+    let mut order = Order::default();
+    for entry in journal {
+        for written in kept.before(entry.at) {
+            order.add(written);
+        }
+        if !kept.has(entry) {
+            let happened = entry.number.map(|_| entry.at.monotonic);
+            let entry = entry.clone();
+            order.add(Written { entry, happened });
+        }
+    }
+    for written in kept.rest() {
+        order.add(written);
+    }
+    order.rest().collect()
+}
+
+/// A truth in another boot, which begins when the first one has ended, in another run.
+fn in_another_boot(entries: Vec<Entry>, begin: u64) -> Vec<Entry> {
+    let moved = entries.into_iter().map(|mut entry| {
+        entry.at = Moment {
+            boot: 2,
+            monotonic: entry.at.monotonic - UPTIME + SECOND,
+            wall: entry.at.wall + begin * SECOND,
+        };
+        entry.number = entry.number.map(|number| Number { run: 10, ..number });
+        entry
+    });
+    moved.collect()
+}
+
+proptest! {
+    #[test]
+    fn what_the_watchdog_keeps_fills_whatever_the_journal_has_lost(
+        first in truth(),
+        second in truth(),
+        lost in proptest::collection::vec(any::<bool>(), 400),
+        is_all_lost in any::<bool>(),
+    ) {
+        let mut before = first.entries.clone();
+        before.push(said(at(first.end), Kind::Shutdown));
+        let begin = first.end + 100;
+        let events = [
+            numbered(before, &[]),
+            in_another_boot(numbered(second.entries.clone(), &[]), begin),
+        ].concat();
+        let mut journal = events.clone();
+        let alive = (0..first.end).step_by(9).map(|second| signed(at(second), Sign::Alive));
+        journal.extend(alive);
+        journal.sort_by_key(|entry| (entry.at.boot, entry.at.monotonic));
+        let latest = Number { run: 10, seq: second.entries.len() as u64 };
+        let running = Running { latest: Some(latest), ..at_the_end(&second) };
+        let end = Moment {
+            boot: 2,
+            monotonic: second.end * SECOND + SECOND,
+            wall: BEGIN + (begin + second.end) * SECOND,
+        };
+        let period = begin + second.end - 1;
+        let expected = past(&merged(&journal, Kept::default()), end, period, Some(&running));
+        let is_lost = |index: usize| is_all_lost || lost[index % lost.len()];
+        let left = journal.iter().enumerate();
+        let left: Vec<Entry> = left
+            .filter(|(index, _)| !is_lost(*index))
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        let lines: Vec<String> = events.iter().map(kept_line).collect();
+        let kept = Kept::of(lines.join("\n").as_bytes());
+        prop_assert_eq!(past(&merged(&left, kept), end, period, Some(&running)), expected.clone());
+        // What is kept reaches back for a while only, and the journal has the rest.
+        let recent = Kept::of(lines[lines.len() / 2..].join("\n").as_bytes());
+        let left: Vec<Entry> = journal.iter().enumerate()
+            .filter(|(index, entry)| !recent.has(entry) || !is_lost(*index))
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        prop_assert_eq!(past(&merged(&left, recent), end, period, Some(&running)), expected);
     }
 }
 

@@ -1,9 +1,10 @@
-//! Any bytes as what journalctl has to say, for a report.
+//! Any bytes as what journalctl has to say, for a report, and as what the watchdog keeps itself.
 
 use std::time::Duration;
 
+use mfe_watchdog::report::entry::understand;
 use mfe_watchdog::report::history::{History, Moment, State};
-use mfe_watchdog::report::journal::understand;
+use mfe_watchdog::report::kept::Kept;
 use mfe_watchdog::report::order::Order;
 
 /// The report is made at the end of the year 2026, about this time.
@@ -19,11 +20,20 @@ pub fn run(data: &[u8]) {
     };
     let mut history = History::new(now, PERIOD);
     let mut order = Order::default();
+    let mut kept = Kept::of(data);
     for written in data.split(|byte| *byte == b'\n').filter_map(understand) {
-        order.add(written);
+        for written in kept.before(written.entry.at) {
+            order.add(written);
+        }
+        if !kept.has(&written.entry) {
+            order.add(written);
+        }
         while let Some(entry) = order.ready() {
             history.take(&entry);
         }
+    }
+    for written in kept.rest() {
+        order.add(written);
     }
     for entry in order.rest() {
         history.take(&entry);

@@ -86,6 +86,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     report::outages_as_they_were,
     report::journal_flooded,
     report::journal_file_lost,
+    report::journal_vacuumed,
     operation::reload_good,
     operation::reload_bad,
     operation::bad_config_at_start,

@@ -167,8 +167,8 @@ pub(super) fn journal_flooded(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// A file of the journal is lost in which a program died and came back: that time isn't observed, and that
-/// of another program, which has run all the time, is.
+/// A file of the journal is lost in which a program died and came back: what the service keeps itself has
+/// that. Without it that time isn't observed, and that of another program, which has run all the time, is.
 pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
     let begin = SystemTime::now();
     let [_, monitor] = till.all_day()?;
@@ -200,6 +200,13 @@ pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
         till.events(Some(&MONITOR), "start_failed")?.is_empty(),
         "another file was removed"
     );
+    let kept = report(till, begin)?;
+    ensure!(
+        of(&kept, &MONITOR, "outages")? == of(&whole, &MONITOR, "outages")?
+            && lost(&kept, &MONITOR)?.is_empty(),
+        "{whole:#} {kept:#}"
+    );
+    till.sh("rm /var/lib/mfe-watchdog/history/*")?;
     let report = report(till, begin)?;
     let gaps = lost(&report, &MONITOR)?;
     let [gap] = gaps.as_slice() else {
@@ -212,6 +219,61 @@ pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
     ensure!(
         lost(&report, &COMUNICADOR)?.is_empty(),
         "the same one all the time: {report:#}"
+    );
+    Ok(())
+}
+
+/// All that the journal has goes, twice, and the watchdog is killed in between: the report has the outages
+/// all the same, also when the journal can't be read. Who may read the journal may read what is kept.
+pub(super) fn journal_vacuumed(till: &Till) -> Result<()> {
+    let begin = SystemTime::now();
+    let [_, mut monitor] = till.all_day()?;
+    let mut deaths = Vec::new();
+    for _ in 0..2 {
+        let died = SystemTime::now();
+        monitor = till.kill_and_wait(&MONITOR, monitor)?;
+        till.wait_event(&MONITOR, "restarted")?;
+        deaths.push((died, SystemTime::now()));
+        let service = till.main_pid()?;
+        till.signal("KILL", service)?;
+        till.wait_for_another(service, SOON)?;
+        till.wait_event(&MONITOR, "adopted")?;
+        till.sh("journalctl --sync && journalctl --rotate && journalctl --vacuum-size=1")?;
+        let restarted = till.events(Some(&MONITOR), "restarted")?;
+        ensure!(restarted.is_empty(), "the journal still has it");
+    }
+    let with_journal = report(till, begin)?;
+    let output = till.run(&[
+        "env",
+        "PATH=/nonexistent",
+        "/usr/bin/mfe-watchdog",
+        "report",
+        "--json",
+        "--since=1h",
+    ])?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        complaints.contains("the events that the watchdog keeps itself"),
+        "{complaints}"
+    );
+    let without = serde_json::from_str(&expect_status(&output, 0)?).context("the report's JSON")?;
+    for report in [with_journal, without] {
+        let outages = of(&report, &MONITOR, "outages")?.iter();
+        let outages: Vec<_> = outages.filter(|one| one["cause"] == "killed").collect();
+        ensure!(outages.len() == deaths.len(), "not two deaths: {report:#}");
+        for (outage, (died, back)) in outages.iter().zip(&deaths) {
+            between(&outage["from"], *died, *back)?;
+            between(&outage["to"], *died, *back)?;
+            ensure!(
+                outage["begin_seen"] == true && outage["end_seen"] == true,
+                "{outage}"
+            );
+        }
+    }
+    let files = till.sh("cd /var/lib/mfe-watchdog/history && stat -c '%n %a %U %G' . *")?;
+    ensure!(
+        files.trim() == ". 2750 root adm\nevents.jsonl 640 root adm",
+        "{files}"
     );
     Ok(())
 }
