@@ -142,7 +142,7 @@ impl Journal {
     }
 
     /// Sends a message, or keeps it. None overtakes another one.
-    pub(super) fn take(&self, event: &Event<'_>, stamp: Option<&Stamp<'_>>) {
+    pub(super) fn take(&self, event: &Event<'_>, stamp: &Stamp<'_>) {
         let message = message(event, stamp);
         let state = &mut *self.state();
         self.flush(state);
@@ -185,7 +185,7 @@ fn is_nobody(error: &io::Error) -> bool {
 }
 
 /// A message as the journal takes it, with its number if it has one.
-fn message(event: &Event<'_>, stamp: Option<&Stamp<'_>>) -> Vec<u8> {
+fn message(event: &Event<'_>, stamp: &Stamp<'_>) -> Vec<u8> {
     let metadata = event.metadata();
     let mut fields = Fields(Vec::with_capacity(1024));
     let priority = priority(*metadata.level()).to_string();
@@ -198,11 +198,9 @@ fn message(event: &Event<'_>, stamp: Option<&Stamp<'_>>) -> Vec<u8> {
     }
     event.record(&mut fields);
     let mut message = fields.0;
-    if let Some(stamp) = stamp {
-        put(&mut message, "MFE_RUN", stamp.run);
-        put(&mut message, "MFE_SEQ", &stamp.seq.to_string());
-        put(&mut message, "MFE_AT", &stamp.at.to_string());
-    }
+    put(&mut message, "MFE_RUN", stamp.run);
+    put(&mut message, "MFE_SEQ", &stamp.seq.to_string());
+    put(&mut message, "MFE_AT", &stamp.at.to_string());
     message
 }
 

@@ -6,7 +6,7 @@
 //! the service, which has one thread. What the journal can't take at once is kept for it, up to a bound;
 //! what stderr can't take is counted instead, and the count is told there.
 //!
-//! Each event says which run of the service it is of (`MFE_RUN`), which one of that run it is (`MFE_SEQ`,
+//! Each message says which run of the service it is of (`MFE_RUN`), which one of that run it is (`MFE_SEQ`,
 //! from 1), and when it happened (`MFE_AT`, in microseconds by `CLOCK_BOOTTIME`, clock_gettime(2)). Numbers
 //! are given to what is never sent, too, so that a gap in them is one in the journal.
 
@@ -51,12 +51,14 @@ struct Places {
     stderr: Arc<Stderr>,
 }
 
-/// Which event one is, and when it has happened.
+/// Which message one is, and when what it tells has happened.
 struct Stamp<'a> {
     /// `MFE_RUN`.
     run: &'a str,
     /// `MFE_SEQ`.
     seq: u64,
+    /// How many messages that are no events have come since the latest event.
+    others: u64,
     /// `MFE_AT`.
     at: u128,
 }

@@ -1,5 +1,5 @@
-//! Numbers each event, and hands it to the places that a report is made from: to [`super::journal`], with
-//! all other messages that somebody wants to read, and to [`super::ring`].
+//! Numbers each message, and hands it to the places that a report is made from: to [`super::journal`], if
+//! somebody wants to read it, and to [`super::ring`], if it is an event.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,10 +14,18 @@ use super::{Stamp, is_wanted};
 use crate::events;
 use crate::sys::host;
 
-/// The numbers of a run's events.
+/// The numbers of a run's messages.
 pub(super) struct Numbers {
     run: String,
-    latest: Mutex<u64>,
+    latest: Mutex<Latest>,
+}
+
+#[derive(Default)]
+struct Latest {
+    /// The latest message's.
+    seq: u64,
+    /// The latest event's.
+    event: u64,
 }
 
 impl Numbers {
@@ -25,7 +33,7 @@ impl Numbers {
     pub(super) fn of(run: &str) -> Self {
         Self {
             run: run.to_owned(),
-            latest: Mutex::new(0),
+            latest: Mutex::default(),
         }
     }
 
@@ -36,10 +44,10 @@ impl Numbers {
 
     /// The latest event's.
     pub(super) fn latest(&self) -> u64 {
-        *self.lock()
+        self.lock().event
     }
 
-    fn lock(&self) -> MutexGuard<'_, u64> {
+    fn lock(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,31 +63,35 @@ pub(super) struct RecordLayer {
 impl<S: Subscriber> Layer<S> for RecordLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
+        let (is_event, is_wanted) = (is_event(metadata), is_wanted(&self.asked, metadata));
+        if !is_event && !is_wanted {
+            return;
+        }
         // Until it is on its way: none overtakes another one.
         let mut latest = self.numbers.lock();
-        // What nobody wants to read has a number all the same: whoever reads the others knows that it is
-        // missing.
-        let stamp = is_numbered(metadata).then(|| {
-            *latest += 1;
-            Stamp {
-                run: self.numbers.run(),
-                seq: *latest,
-                at: host::since_boot().as_micros(),
-            }
-        });
-        if let Some(journal) = &self.journal {
-            if is_wanted(&self.asked, metadata) {
-                journal.take(event, stamp.as_ref());
-            }
+        // An event that nobody wants to read has a number all the same: whoever reads the others knows that
+        // it is missing.
+        latest.seq += 1;
+        let stamp = Stamp {
+            run: self.numbers.run(),
+            seq: latest.seq,
+            others: latest.seq - latest.event - 1,
+            at: host::since_boot().as_micros(),
+        };
+        if let (Some(journal), true) = (&self.journal, is_wanted) {
+            journal.take(event, &stamp);
         }
-        if let (Some(ring), Some(stamp)) = (&self.ring, &stamp) {
-            ring.add(event, stamp);
+        if is_event {
+            latest.event = latest.seq;
+            if let Some(ring) = &self.ring {
+                ring.add(event, &stamp);
+            }
         }
     }
 }
 
 /// Whether it is what a report may be about.
-fn is_numbered(metadata: &Metadata<'_>) -> bool {
+fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.target() == events::TARGET
 }
 
@@ -101,13 +113,14 @@ mod tests {
             numbers: Arc::new(Numbers::of("00ab")),
             journal: None,
             ring: Some(Arc::new(Ring::new(directory.path()))),
-            asked: "off".parse().unwrap(),
+            asked: "error".parse().unwrap(),
         };
         let before = host::since_boot().as_micros();
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             Message::of_service(Kind::Startup, "words").record();
-            tracing::error!("no event");
+            tracing::error!("no event, and numbered");
+            tracing::info!("nobody reads it");
             Message {
                 cause: Some("killed"),
                 outage_ms: Some(12),
@@ -128,6 +141,7 @@ mod tests {
         let of = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
         assert_eq!(of(startup, "MFE_EVENT").unwrap(), "startup");
         assert_eq!(of(startup, "MFE_PROCESS"), None);
+        assert_eq!(of(startup, "MFE_OTHERS"), None);
         for (name, value) in [
             ("MFE_EVENT", "restarted"),
             ("MFE_PROCESS", "a\n\""),
@@ -135,7 +149,8 @@ mod tests {
             ("MFE_CAUSE", "killed"),
             ("MFE_OUTAGE_MS", "12"),
             ("MFE_RUN", "00ab"),
-            ("MFE_SEQ", "2"),
+            ("MFE_SEQ", "3"),
+            ("MFE_OTHERS", "1"),
         ] {
             assert_eq!(of(restarted, name).as_deref(), Some(value), "{name}");
         }

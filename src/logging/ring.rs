@@ -37,6 +37,10 @@ const SIZE_MAX: u64 = 1_000_000;
 /// A longer line isn't written, in bytes: a report then knows that an event is missing.
 const LINE_MAX: usize = 4096;
 
+/// How many numbers before an event's are those of messages that are no events, and kept nowhere but in the
+/// journal.
+pub(crate) const OTHERS: &str = "MFE_OTHERS";
+
 /// The fields of an event that are kept begin with this.
 const PREFIX: &str = "MFE_";
 
@@ -112,7 +116,8 @@ impl Ring {
             ("MFE_SEQ", stamp.seq.to_string()),
             ("MFE_AT", stamp.at.to_string()),
         ];
-        let of_all = of_all.into_iter();
+        let others = (stamp.others > 0).then(|| (OTHERS, stamp.others.to_string()));
+        let of_all = of_all.into_iter().chain(others);
         let fields = of_all.map(|(name, value)| (name.to_owned(), Value::String(value)));
         let mut fields = Fields(fields.collect());
         event.record(&mut fields);

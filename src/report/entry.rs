@@ -70,6 +70,8 @@ struct Fields {
     seq: Value,
     #[serde(rename = "MFE_AT")]
     happened: Value,
+    #[serde(rename = "MFE_OTHERS")]
+    others: Value,
     #[serde(rename = "MFE_CAUSE")]
     cause: Value,
     #[serde(rename = "MFE_OUTAGE_MS")]
@@ -88,11 +90,15 @@ pub fn understand(line: &[u8]) -> Option<Written> {
     written(fields, fields.unit == UNIT)
 }
 
-/// A line that the watchdog keeps itself; `None` if it isn't one.
+/// A line that the watchdog keeps itself, and how many messages that are no events came right before it;
+/// `None` if it isn't one.
 #[must_use]
-pub fn understand_kept(line: &[u8]) -> Option<Written> {
+pub fn understand_kept(line: &[u8]) -> Option<(Written, u64)> {
     let fields = &serde_json::from_slice::<Fields>(line).ok()?;
-    written(fields, true).filter(|written| written.entry.number.is_some())
+    let written = written(fields, true)?;
+    let number = written.entry.number?;
+    let others = self::number(&fields.others).unwrap_or(0);
+    Some((written, others.min(number.seq.saturating_sub(1))))
 }
 
 fn written(fields: &Fields, is_ours: bool) -> Option<Written> {

@@ -6,11 +6,15 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
 use super::entry::understand_kept;
-use super::history::{Entry, Moment};
+use super::history::{Entry, Moment, Number, Sign};
 use super::order::Written;
 use crate::logging::ring::{FILES, folder};
 use crate::sys::small_file;
 use crate::text::phrase::Phrase;
+
+/// More messages that are no events are a gap, as in a service that was set to tell all: they would be more
+/// than what they are about.
+const OTHERS_MAX: u64 = 1000;
 
 /// The events that are kept, in order.
 #[derive(Debug, Clone, Default)]
@@ -48,18 +52,20 @@ impl Kept {
     pub fn of(text: &[u8]) -> Self {
         let mut kept = Self::default();
         let lines = text.split(|byte| *byte == b'\n');
-        for written in lines.filter_map(understand_kept) {
-            let is_new = id(&written.entry).is_some_and(|id| kept.numbers.insert(id));
-            let boot = written.entry.at.boot;
-            let known = kept.boots.iter_mut().find(|of| of.boot == boot);
-            match known {
-                _ if !is_new => {}
-                Some(of) => of.events.push_back(written),
-                None => kept.boots.push_back(OfBoot {
-                    boot,
-                    events: [written].into(),
-                }),
+        for (written, others) in lines.filter_map(understand_kept) {
+            if !id(&written.entry).is_some_and(|id| kept.numbers.insert(id)) {
+                continue;
             }
+            let boot = written.entry.at.boot;
+            let known = kept.boots.iter().position(|of| of.boot == boot);
+            let index = known.unwrap_or_else(|| {
+                let events = VecDeque::new();
+                kept.boots.push_back(OfBoot { boot, events });
+                kept.boots.len() - 1
+            });
+            let of_boot = &mut kept.boots[index].events;
+            of_boot.extend(before_it(&written, others));
+            of_boot.push_back(written);
         }
         kept
     }
@@ -103,6 +109,23 @@ impl Kept {
     }
 }
 
+/// What stands for the messages that came right before an event, of which only the number is known: so they
+/// are no gap, whether the journal still has them or not.
+fn before_it(event: &Written, others: u64) -> impl Iterator<Item = Written> {
+    let number = event.entry.number.filter(|_| others <= OTHERS_MAX);
+    let numbers = number.into_iter().flat_map(move |Number { run, seq }| {
+        (seq - others..seq).map(move |seq| Number { run, seq })
+    });
+    numbers.map(|number| Written {
+        entry: Entry {
+            at: event.entry.at,
+            number: Some(number),
+            sign: Sign::Alive,
+        },
+        happened: event.happened,
+    })
+}
+
 fn id(entry: &Entry) -> Option<(u128, u128, u64)> {
     let number = entry.number?;
     Some((entry.at.boot, number.run, number.seq))
@@ -112,7 +135,6 @@ fn id(entry: &Entry) -> Option<(u128, u128, u64)> {
 mod tests {
     use std::fs;
 
-    use super::super::history::{Number, Sign};
     use super::*;
 
     fn line(boot: u32, seq: u64, wall: u64) -> String {
@@ -146,6 +168,13 @@ mod tests {
         let kept = Kept::of(text.as_bytes());
         let copy = kept.clone();
         assert_eq!(seqs(copy.rest()), [1, 2]);
+        let others = |count: &str| {
+            let line = line(1, 5, 10).replace('{', &format!("{{\"MFE_OTHERS\":\"{count}\","));
+            seqs(Kept::of(line.as_bytes()).rest())
+        };
+        assert_eq!(others("2"), [3, 4, 5]);
+        assert_eq!(others("9"), [1, 2, 3, 4, 5], "there are no more");
+        assert_eq!(others("-1"), [5]);
         let entry = kept.rest().next().unwrap().entry;
         assert!(matches!(&entry.sign, Sign::Event(event) if event.pid == 9));
         assert!(Kept::of(b"").is_empty());
