@@ -367,6 +367,7 @@ fn cause(cause: &str) -> String {
         "killed" => t!("status.cause_killed").into_owned(),
         "unhealthy" => t!("status.cause_unhealthy").into_owned(),
         "requested" => t!("status.cause_requested").into_owned(),
+        "stopped" => t!("status.cause_stopped").into_owned(),
         other => printable(other),
     }
 }

@@ -215,6 +215,7 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
         Some("killed") => t!("report.cause_killed").into_owned(),
         Some("unhealthy") => t!("report.cause_unhealthy").into_owned(),
         Some("requested") => t!("report.cause_requested").into_owned(),
+        Some("stopped") => t!("report.cause_stopped").into_owned(),
         Some("duplicate") => t!("report.cause_duplicate").into_owned(),
         Some("display" | "session") => t!("report.cause_session").into_owned(),
         Some(other) => other.to_owned(),

@@ -1,5 +1,5 @@
-//! What a person can ask of the running service (`pause`, `resume`, `restart`), and how that reaches
-//! it: a socket in the runtime directory, one line of JSON each way. Who may ask, and what is done
+//! What a person can ask of the running service (`pause`, `resume`, `restart`, `stop`, `start`), and how
+//! that reaches it: a socket in the runtime directory, one line of JSON each way. Who may ask, and what is done
 //! about it, is decided in [`crate::daemon`].
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,20 @@ pub enum Request {
         /// Its key, or its name.
         key: String,
     },
+    /// To end a process, and to leave it alone for a while.
+    Stop {
+        /// Its key, or its name.
+        key: String,
+        /// For how long, in seconds.
+        seconds: u64,
+        /// Why, in the person's words.
+        reason: Option<String>,
+    },
+    /// To end a process's pause, and to start it unless it is running.
+    Start {
+        /// Its key, or its name.
+        key: String,
+    },
 }
 
 /// What comes of it.
@@ -56,6 +70,25 @@ pub enum Answer {
         /// How long that takes at most, in milliseconds: by then it is up, or that has failed.
         within_ms: u64,
     },
+    /// It is being stopped.
+    Stopping {
+        /// Its key.
+        key: String,
+        /// How long that takes at most, in milliseconds: by then it is gone, or can't be ended.
+        within_ms: u64,
+    },
+    /// It is being started.
+    Starting {
+        /// Its key.
+        key: String,
+        /// How long that takes at most, in milliseconds: by then it is up, or that has failed.
+        within_ms: u64,
+    },
+    /// It is running already, so it is not started; it isn't paused any more.
+    Running {
+        /// Its key.
+        key: String,
+    },
     /// There is no process of this key or name.
     UnknownKey {
         /// What was asked for.
@@ -68,7 +101,7 @@ pub enum Answer {
         /// Its key.
         key: String,
     },
-    /// Nothing could be started in its place, so it is not restarted.
+    /// Nothing could be started now, so it is neither started nor restarted, nor stopped.
     CannotStart {
         /// Its key.
         key: String,
