@@ -2,6 +2,7 @@
 
 mod control;
 mod doctor;
+mod events;
 mod exec;
 mod logs;
 mod status;
@@ -149,6 +150,17 @@ enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Show what has happened, from the journal, a line each
+    Events {
+        /// The program, by key or by name [default: all, and the service itself]
+        key: Option<String>,
+        /// How many, the latest
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+        lines: u32,
+        /// And each new one, until interrupted
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Report how the processes were, from the journal; exits 1 if that can't be read
     Report {
         /// How far to look back, such as 24h, 7d or 2weeks; at most a year [default: 7d]
@@ -215,6 +227,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Logs { key, lines, follow } => {
             logs::logs(key.as_deref(), lines, follow, &directories)
+        }
+        Command::Events { key, lines, follow } => {
+            events::events(key.as_deref(), lines, follow, &directories)
         }
         Command::Report {
             since,

@@ -35,7 +35,7 @@ use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::ProcessTable;
 use crate::start::{can_restart, old_watcher};
-use crate::status::control::{Answer, REASON_MAX, Request};
+use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
@@ -707,23 +707,17 @@ impl Service {
         answer
     }
 
-    /// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
-    /// lower case; none if two could be meant.
+    /// The key of the process that a person means.
     fn key_meant_by(&self, word: &str) -> Option<String> {
-        let settings = || {
-            self.processes
-                .iter()
-                .map(|process| process.settings.borrow())
-        };
-        if settings().any(|settings| settings.key == word) {
-            return Some(word.to_owned());
-        }
-        let word = word.to_lowercase();
-        let is_meant = |text: &str| text.to_lowercase() == word;
-        let mut meant = settings()
-            .filter(|settings| is_meant(&settings.key) || is_meant(settings.name().as_str()));
-        let key = meant.next()?.key.clone();
-        meant.next().is_none().then_some(key)
+        let settings: Vec<_> = self
+            .processes
+            .iter()
+            .map(|process| process.settings.borrow())
+            .collect();
+        let named = settings
+            .iter()
+            .map(|settings| (settings.key.as_str(), settings.name().as_str()));
+        key_meant_by(word, named).map(str::to_owned)
     }
 
     /// Publishes where things stand: first to the file, then to systemd.

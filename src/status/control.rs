@@ -54,6 +54,29 @@ pub enum Request {
     },
 }
 
+/// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
+/// lower case; none if two could be meant. Each of `processes` is a key and a name.
+pub fn key_meant_by<'a>(
+    word: &str,
+    processes: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let is_meant = |text: &str| text.to_lowercase() == lower;
+    let mut meant = Vec::new();
+    for (key, name) in processes {
+        if key == word {
+            return Some(key);
+        }
+        if is_meant(key) || is_meant(name) {
+            meant.push(key);
+        }
+    }
+    match meant.as_slice() {
+        [key] => Some(key),
+        _ => None,
+    }
+}
+
 /// What comes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -119,4 +142,28 @@ pub enum Answer {
     NotAllowed,
     /// The line wasn't understood.
     NotUnderstood,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_meant_by_its_key_or_its_name_unless_another_one_could_be() {
+        let programs = [
+            ("a", "Monitor"),
+            ("b", "Other"),
+            ("other", "C"),
+            ("x", "Y"),
+            ("y", "X"),
+        ];
+        let meant = |word| key_meant_by(word, programs);
+        assert_eq!(meant("a"), Some("a"));
+        assert_eq!(meant("MONITOR"), Some("a"));
+        assert_eq!(meant("other"), Some("other"), "the very key");
+        assert_eq!(meant("Other"), None, "a name, and another one's key");
+        assert_eq!(meant("x"), Some("x"));
+        assert_eq!(meant("c"), Some("other"));
+        assert_eq!(meant("z"), None);
+    }
 }

@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod dry_run;
 mod duplicates;
+mod events;
 mod fallback;
 mod hang;
 mod health;
