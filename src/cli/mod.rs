@@ -439,7 +439,7 @@ fn report(
     let report = report::report(asked, directories)?;
     match html {
         Some(file) => {
-            report::write(file, &report::html(&report))?;
+            report::write(file, &report::html(&report)?)?;
             Ok(ExitCode::SUCCESS)
         }
         None if json => print(&report::json(&report)?),

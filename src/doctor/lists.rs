@@ -316,9 +316,10 @@ fn table_lines(text: &str, fields: usize) -> Vec<Entry> {
     commands.collect()
 }
 
-/// The command of a desktop's entry, unless it is switched off.
+/// The command of a desktop's entry, unless it is switched off. One whose `TryExec` is away starts it once
+/// that is back.
 fn desktop_entry(text: &str) -> Option<Entry> {
-    let command = autostart::command(text)?;
+    let command = autostart::command(text, |_| true)?;
     let lines = None;
     Some(Entry { lines, command })
 }

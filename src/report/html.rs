@@ -1,10 +1,13 @@
 //! The report as one page that needs nothing else: for a browser, a phone, a printer, a screen reader.
 //!
-//! It is well-formed XML too, so that a test can take it apart. Whatever comes from elsewhere goes
-//! through [`escape`].
+//! What it looks like is in the template `page.html` and its style sheet beside this file. It is well-formed
+//! XML too, so that a test can take it apart. Every text goes through [`Text`].
 
 use std::borrow::Cow;
+use std::fmt;
 
+use askama::Template;
+use askama::filters::{Escaper, Html};
 use rust_i18n::t;
 
 use super::days::{Day, NOTICED, Sum, days, noticed_and_short};
@@ -37,142 +40,163 @@ const ROWS_MAX: usize = 500;
 /// A report of more days has a row a month, and of its days only those with an outage.
 const DAYS_MAX: usize = 62;
 
+/// What the template `page.html` puts on the page.
+#[derive(Template)]
+#[template(path = "page.html", config = "src/report/askama.toml")]
+struct Page<'a> {
+    title: String,
+    period: String,
+    legend: Vec<(Shape, Cow<'static, str>)>,
+    programs: Vec<Program<'a>>,
+}
+
+struct Program<'a> {
+    name: &'a str,
+    verdict: String,
+    figures: Vec<(String, String)>,
+    /// A month, and what was noticed and what wasn't; nothing of a report of few days.
+    months: Vec<[String; 3]>,
+    pictures: Vec<Picture>,
+    long: List,
+    short: List,
+    short_sum: String,
+    not_observed: List,
+}
+
+/// A picture of a day, to scale; what it shows is in the tables, for those who don't see it.
+struct Picture {
+    day: String,
+    shapes: Vec<Shape>,
+    noticed: String,
+}
+
+/// Rows of when, how long and why; the latest of many.
+struct List {
+    left_out: Option<Cow<'static, str>>,
+    rows: Vec<[String; 3]>,
+}
+
+impl List {
+    fn of(mut rows: Vec<[String; 3]>) -> Self {
+        let left_out = rows.len().saturating_sub(ROWS_MAX);
+        Self {
+            left_out: (left_out > 0).then(|| t!("report.left_out", count = left_out)),
+            rows: rows.split_off(left_out),
+        }
+    }
+}
+
+/// Text as it may stand anywhere in the page, whatever it is.
+#[derive(Clone, Copy)]
+struct Text;
+
+impl Escaper for Text {
+    fn write_escaped_str<W: fmt::Write>(&self, page: W, text: &str) -> fmt::Result {
+        Html.write_escaped_str(page, &printable(text))
+    }
+}
+
 /// The report as a page.
-#[must_use]
-pub fn html(report: &Report) -> String {
+///
+/// # Errors
+///
+/// None that the template doesn't have in it.
+pub fn html(report: &Report) -> Result<String, askama::Error> {
     let past = &report.past;
-    let title = escape(&t!("report.title", host = report.host));
     let when = |micros| time(micros, &report.zone);
-    let period = t!(
-        "report.period",
-        from = when(past.from),
-        to = when(past.to),
-        zone = zone(past.from, past.to, &report.zone)
-    );
-    let mut sections = String::new();
-    for (key, record) in &past.processes {
-        sections += &section(key, record, report);
-    }
-    if past.processes.is_empty() {
-        sections = format!("<p>{}</p>\n", escape(&t!("report.empty")));
-    }
-    format!(
-        r#"<!DOCTYPE html>
-<html xmlns="http://www.w3.org/1999/xhtml" lang="{language}">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>{title}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<svg class="defs" aria-hidden="true"><defs><pattern id="hatch" width="14" height="14" patternUnits="userSpaceOnUse"><path d="M-2 16 16 -2"/></pattern></defs></svg>
-<header>
-<h1>{title}</h1>
-<p>{period}</p>
-{legend}</header>
-<main>
-{sections}</main>
-<footer class="quiet">
-<p>{definition}</p>
-<p>{made_by}</p>
-</footer>
-</body>
-</html>
-"#,
-        language = &*rust_i18n::locale(),
-        period = escape(&period),
-        legend = legend(report),
-        definition = escape(&t!("report.definition")),
-        made_by = escape(&t!("report.made_by", version = env!("CARGO_PKG_VERSION"))),
-    )
+    let programs = past.processes.iter();
+    let page = Page {
+        title: t!("report.title", host = report.host).into_owned(),
+        period: t!(
+            "report.period",
+            from = when(past.from),
+            to = when(past.to),
+            zone = zone(past.from, past.to, &report.zone)
+        )
+        .into_owned(),
+        legend: legend(report),
+        programs: programs
+            .map(|(key, record)| program(key, record, report))
+            .collect(),
+    };
+    // The template's last line break isn't rendered.
+    Ok(page.render()? + "\n")
 }
 
 /// What the timelines' shapes mean.
-fn legend(report: &Report) -> String {
-    let item = |interval: State, words: &str| {
-        let (class, top) = look(interval, true).unwrap_or_default();
-        format!(
-            "<li><svg viewBox=\"0 0 48 {HEIGHT}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
-             {}</svg>{}</li>\n",
-            rectangle(class, top, 0, 48),
-            escape(words)
-        )
-    };
-    let unseen = State::NotObserved(Reason::NoRecord);
+fn legend(report: &Report) -> Vec<(Shape, Cow<'static, str>)> {
+    let mut states = vec![
+        (State::Up, t!("report.up")),
+        (State::Down(0), t!("report.down")),
+        (
+            State::NotObserved(Reason::NoRecord),
+            t!("report.not_observed"),
+        ),
+    ];
     let mut records = report.past.processes.values();
     let is_nobody = |interval: &Interval| interval.state == State::NobodyLoggedIn;
-    let nobody = if records.any(|record| record.intervals.iter().any(is_nobody)) {
-        item(State::NobodyLoggedIn, &t!("report.nobody"))
-    } else {
-        String::new()
-    };
-    format!(
-        "<ul class=\"legend\">\n{}{}{}{nobody}</ul>\n",
-        item(State::Up, &t!("report.up")),
-        item(State::Down(0), &t!("report.down")),
-        item(unseen, &t!("report.not_observed"))
-    )
+    if records.any(|record| record.intervals.iter().any(is_nobody)) {
+        states.push((State::NobodyLoggedIn, t!("report.nobody")));
+    }
+    let items = states.into_iter().filter_map(|(state, words)| {
+        let (class, top) = look(state, true)?;
+        let (from, to) = (0, 48);
+        Some((
+            Shape {
+                class,
+                top,
+                from,
+                to,
+            },
+            words,
+        ))
+    });
+    items.collect()
 }
 
-fn section(key: &str, record: &Record, report: &Report) -> String {
+fn program<'a>(key: &'a str, record: &Record, report: &'a Report) -> Program<'a> {
     let (past, zone) = (&report.past, &report.zone);
     let name = report.name(key);
     let days = days(record, past.from, past.to, zone);
-    let mut section = format!(
-        "<section>\n<div class=\"summary\">\n<h2>{}</h2>\n<p class=\"verdict\">{}</p>\n<dl>\n",
-        escape(name),
-        escape(&verdict(name, record, &days, zone))
-    );
-    for (label, value) in figures(record) {
-        section += &format!(
-            "<div><dt>{}</dt><dd>{}</dd></div>\n",
-            escape(&label),
-            escape(&value)
-        );
-    }
-    section += "</dl>\n</div>\n";
     let placed = outages(record);
     let (noticed, short) = noticed_and_short(&placed);
     let is_noticed = is_noticed(record);
-    section += &if days.len() > DAYS_MAX {
-        let bad: Vec<&Day> = days.iter().filter(|day| day.noticed.count > 0).collect();
-        let pictures = pictures(&t!("report.bad_days"), &bad, &is_noticed, report);
-        format!(
-            "{}<div class=\"many\">\n{pictures}</div>\n",
-            months(&days, report)
-        )
-    } else {
-        let all: Vec<&Day> = days.iter().collect();
-        pictures(&t!("report.by_day"), &all, &is_noticed, report)
-    };
-    let rows = |outages: &[&Placed]| -> Vec<[String; 3]> {
+    let has_months = days.len() > DAYS_MAX;
+    let pictures = days
+        .iter()
+        .filter(|day| !has_months || day.noticed.count > 0);
+    let list = |outages: &[&Placed]| {
         let rows = outages.iter().map(|one| {
             let when = time(one.from, zone);
             [when, duration(one.length), cause(one, report)]
         });
-        rows.collect()
+        List::of(rows.collect())
     };
-    section += &table(&t!("report.long_outages"), &rows(&noticed));
-    if !placed.is_empty() {
-        let text = escape(&t!("report.on_paper"));
-        section += &format!("<p class=\"on-paper quiet\">{text}</p>\n");
-    }
-    if !short.is_empty() {
-        section += &format!(
-            "<details>\n<summary>{}: {}</summary>\n{}</details>\n",
-            escape(&t!("report.short_outages")),
-            escape(&sum(Sum::of(&short))),
-            table(&t!("report.short_outages"), &rows(&short))
-        );
-    }
-    let rows = not_observed(record).map(|(interval, why)| {
+    let not_observed = not_observed(record).map(|(interval, why)| {
         let when = time(interval.from, zone);
         [when, duration(interval.length()), reason(why)]
     });
-    section += &table(&t!("report.not_observed"), &rows.collect::<Vec<_>>());
-    section + "</section>\n"
+    Program {
+        name,
+        verdict: verdict(name, record, &days, zone),
+        figures: figures(record),
+        pictures: pictures
+            .map(|one| Picture {
+                day: day(one.from, zone),
+                shapes: drawn(one, &is_noticed),
+                noticed: sum_or_none(one.noticed),
+            })
+            .collect(),
+        months: if has_months {
+            months(&days, report)
+        } else {
+            Vec::new()
+        },
+        long: list(&noticed),
+        short_sum: sum(Sum::of(&short)),
+        short: list(&short),
+        not_observed: List::of(not_observed.collect()),
+    }
 }
 
 /// Which of a process's outages a cashier can notice.
@@ -189,7 +213,7 @@ fn is_noticed(record: &Record) -> Vec<bool> {
 }
 
 /// A row a month.
-fn months(days: &[Day], report: &Report) -> String {
+fn months(days: &[Day], report: &Report) -> Vec<[String; 3]> {
     let mut months: Vec<(String, Sum, Sum)> = Vec::new();
     for day in days {
         let name = month(day.from, &report.zone);
@@ -201,46 +225,9 @@ fn months(days: &[Day], report: &Report) -> String {
             short.merge(day.short);
         }
     }
-    let heads = [
-        t!("report.a_month"),
-        t!("report.long_outages"),
-        t!("report.short_outages"),
-    ];
-    let mut table = head("days", &t!("report.by_month"), &heads);
-    for (name, noticed, short) in months {
-        table += &format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
-            escape(&name),
-            escape(&sum_or_none(noticed)),
-            escape(&sum_or_none(short))
-        );
-    }
-    table + "</tbody>\n</table>\n"
-}
-
-/// A picture a day.
-fn pictures(caption: &str, days: &[&Day], is_noticed: &[bool], report: &Report) -> String {
-    if days.is_empty() {
-        return String::new();
-    }
-    let mut table = format!(
-        "<table class=\"days pictures\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">{}</th>\
-         <th scope=\"col\" aria-hidden=\"true\"><div class=\"hours\"><span>0</span><span>6</span>\
-         <span>12</span><span>18</span><span>24</span></div></th><th scope=\"col\">{}</th></tr></thead>\n\
-         <tbody>\n",
-        escape(caption),
-        escape(&t!("report.a_day")),
-        escape(&t!("report.long_outages"))
-    );
-    for one in days {
-        table += &format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
-            escape(&day(one.from, &report.zone)),
-            picture(one, is_noticed),
-            escape(&sum_or_none(one.noticed))
-        );
-    }
-    table + "</tbody>\n</table>\n"
+    let rows = months.into_iter();
+    rows.map(|(name, noticed, short)| [name, sum_or_none(noticed), sum_or_none(short)])
+        .collect()
 }
 
 fn sum_or_none(of: Sum) -> String {
@@ -251,55 +238,16 @@ fn sum_or_none(of: Sum) -> String {
     }
 }
 
-/// A table up to its first row.
-fn head(class: &str, caption: &str, heads: &[Cow<'_, str>]) -> String {
-    let caption = escape(caption);
-    let mut head = format!("<table class=\"{class}\">\n<caption>{caption}</caption>\n<thead><tr>");
-    for one in heads {
-        head += &format!("<th scope=\"col\">{}</th>", escape(one));
-    }
-    head + "</tr></thead>\n<tbody>\n"
-}
-
-fn table(caption: &str, rows: &[[String; 3]]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let left_out = rows.len().saturating_sub(ROWS_MAX);
-    let mut caption = caption.to_owned();
-    if left_out > 0 {
-        caption += " ";
-        caption += &t!("report.left_out", count = left_out);
-    }
-    let heads = [t!("report.began"), t!("report.lasted"), t!("report.why")];
-    let mut table = head("list", &caption, &heads);
-    for row in &rows[left_out..] {
-        table += "<tr>";
-        for cell in row {
-            table += &format!("<td>{}</td>", escape(cell));
-        }
-        table += "</tr>\n";
-    }
-    table + "</tbody>\n</table>\n"
-}
-
-/// A picture of a day, to scale; what it shows is in the tables, for those who don't see it.
-fn picture(day: &Day, is_noticed: &[bool]) -> String {
-    let mut drawing = String::new();
+/// What a day's picture shows.
+fn drawn(day: &Day, is_noticed: &[bool]) -> Vec<Shape> {
     let is_down = |interval: &&Interval| {
         let noticed = |index: usize| is_noticed.get(index) == Some(&true);
         matches!(interval.state, State::Down(index) if noticed(index))
     };
     let (down, other): (Vec<&Interval>, Vec<&Interval>) = day.intervals.iter().partition(is_down);
-    for (intervals, least) in [(other, 0), (down, OUTAGE_STEPS)] {
-        for (class, top, begin, end) in shapes(&intervals, least, day) {
-            drawing += &rectangle(class, top, begin, end);
-        }
-    }
-    format!(
-        "<svg class=\"timeline\" aria-hidden=\"true\" viewBox=\"0 0 {STEPS} {HEIGHT}\" \
-         preserveAspectRatio=\"none\">{drawing}</svg>"
-    )
+    let mut drawn = shapes(&other, 0, day);
+    drawn.extend(shapes(&down, OUTAGE_STEPS, day));
+    drawn
 }
 
 /// How intervals of a state are drawn: their class and their upper edge; `None` for not at all.
@@ -313,49 +261,40 @@ fn look(state: State, is_noticed: bool) -> Option<(&'static str, u64)> {
     }
 }
 
-fn rectangle(class: &str, top: u64, from: u64, to: u64) -> String {
-    let (width, height) = (to - from, HEIGHT - top);
-    format!(
-        "<rect class=\"{class}\" x=\"{from}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>"
-    )
+/// A rectangle that reaches down to the lower edge of its picture.
+#[derive(Debug, PartialEq, Eq)]
+struct Shape {
+    class: &'static str,
+    top: u64,
+    from: u64,
+    to: u64,
 }
 
 /// Intervals as what is drawn of them, in steps of their day; those of a kind that touch are drawn as one,
 /// so that there are never more than steps.
-fn shapes(intervals: &[&Interval], least: u64, day: &Day) -> Vec<(&'static str, u64, u64, u64)> {
+fn shapes(intervals: &[&Interval], least: u64, day: &Day) -> Vec<Shape> {
     let step = |at: u64| (at - day.from) * STEPS / (day.to - day.from).max(1);
-    let mut shapes: Vec<(&'static str, u64, u64, u64)> = Vec::new();
+    let mut shapes: Vec<Shape> = Vec::new();
     for interval in intervals {
         let Some((class, top)) = look(interval.state, least > 0) else {
             continue;
         };
-        let begin = step(interval.from).min(STEPS - least);
-        let end = step(interval.to).max(begin + least);
+        let from = step(interval.from).min(STEPS - least);
+        let to = step(interval.to).max(from + least);
         match shapes.last_mut() {
-            Some((same, _, _, until)) if *same == class && *until >= begin => {
-                *until = end.max(*until);
+            Some(before) if before.class == class && before.to >= from => {
+                before.to = to.max(before.to);
             }
-            _ if begin == end => {}
-            _ => shapes.push((class, top, begin, end)),
+            _ if from == to => {}
+            _ => shapes.push(Shape {
+                class,
+                top,
+                from,
+                to,
+            }),
         }
     }
     shapes
-}
-
-/// Text as it may stand anywhere in the page, whatever it is.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -390,12 +329,16 @@ mod tests {
             interval(BEGIN + 2 * HOUR, BEGIN + 2 * HOUR + 8000, down),
             interval(BEGIN + 2 * HOUR + 8000, BEGIN + 4 * HOUR, State::Up),
         ]);
-        let up = "<rect class=\"up\" x=\"60\" y=\"20\" width=\"180\" height=\"40\"/>";
-        let drawn = picture(&day, &[false]);
-        assert!(drawn.contains(up) && !drawn.contains("down"), "{drawn}");
-        let drawn = picture(&day, &[true]);
-        let red = "<rect class=\"down\" x=\"120\" y=\"0\" width=\"5\" height=\"60\"/>";
-        assert!(drawn.contains(red), "{drawn}");
+        let shape = |class, top, from, to| Shape {
+            class,
+            top,
+            from,
+            to,
+        };
+        let up = shape("up", UP_TOP, 60, 240);
+        assert_eq!(drawn(&day, &[false]), [up]);
+        let red = shape("down", 0, 120, 125);
+        assert_eq!(drawn(&day, &[true]).last(), Some(&red));
     }
 
     #[test]
@@ -420,9 +363,12 @@ mod tests {
 
     #[test]
     fn nothing_foreign_is_more_than_text() {
-        assert_eq!(
-            escape("<a href=\"'&'\">\n"),
-            "&lt;a href=&quot;&#39;&amp;&#39;&quot;&gt;\\n"
-        );
+        let mut page = String::new();
+        Text.write_escaped_str(&mut page, "<a href=\"'&'\">\n")
+            .unwrap();
+        for markup in ["<", ">", "\"", "'", "\n"] {
+            assert!(!page.contains(markup), "{page}");
+        }
+        assert!(page.contains("\\n") && page.contains("a href="), "{page}");
     }
 }

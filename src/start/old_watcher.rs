@@ -34,7 +34,7 @@ pub(crate) fn warning(rc_local: &Path) -> Option<String> {
     let text = fs::read_to_string(rc_local).ok()?;
     let script = started_script(&text)?;
     Some(format!(
-        "{} still starts the old watcher {script}, which starts the programs a second time; to \
+        "{} still starts the old script {script}, which starts the programs too; to \
          switch it off, run: {}; {END}",
         printable(&rc_local.display().to_string()),
         comment_out(Path::new(RC_LOCAL)),

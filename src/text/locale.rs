@@ -106,7 +106,10 @@ mod tests {
     /// The keys of the texts that the program asks for by the macro of this name.
     fn used(name: &str) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
-        for file in files("src", "rs") {
+        for file in ["rs", "html"]
+            .into_iter()
+            .flat_map(|kind| files("src", kind))
+        {
             let source = fs::read_to_string(file).unwrap();
             let mut before = "";
             for part in source.split(&format!("{name}!(")) {

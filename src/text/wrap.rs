@@ -2,87 +2,89 @@
 
 use std::fmt;
 
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm, wrap};
+
 /// The width of the terminals that technicians have, in columns.
 pub(crate) const WIDTH: usize = 80;
 
+/// What a line of a command ends with that goes on in the next.
+const GOES_ON: &str = " \\";
+
 /// Words in lines.
 #[derive(Debug)]
-pub(crate) struct Paragraph {
-    words: Vec<String>,
-    /// What each line but the last ends with.
-    line_end: &'static str,
-    /// The columns before the first line and before the others.
-    indents: (usize, usize),
-}
+pub(crate) struct Paragraph(String);
 
 impl Paragraph {
     /// Text at the margin, its further lines indented.
     pub(crate) fn of_text(text: &str) -> Self {
-        Self {
-            words: text.split_whitespace().map(str::to_owned).collect(),
-            line_end: "",
-            indents: (0, 2),
-        }
+        Self::indented(text, "")
     }
 
     /// Text of which every line is indented.
     pub(crate) fn of_detail(text: &str) -> Self {
-        Self {
-            indents: (2, 2),
-            ..Self::of_text(text)
-        }
+        Self::indented(text, "  ")
+    }
+
+    fn indented(text: &str, first: &str) -> Self {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let options = options(WIDTH).initial_indent(first).subsequent_indent("  ");
+        Self(wrap(&words.join(" "), options).join("\n"))
     }
 
     /// A shell command, indented. It can be copied as a whole: a line ends with a backslash, and never
     /// within quotes.
     pub(crate) fn of_command(command: &str) -> Self {
-        let mut words = vec![String::new()];
-        let mut quote = None;
-        let mut is_escaped = false;
-        for c in command.chars() {
-            // Within quotes a backslash is one, as far as the commands here go.
-            let is_literal = std::mem::replace(&mut is_escaped, quote.is_none() && c == '\\');
-            match quote {
-                _ if is_literal => is_escaped = false,
-                None if c == ' ' => {
-                    words.push(String::new());
-                    continue;
-                }
-                None if c == '\'' || c == '"' => quote = Some(c),
-                Some(open) if open == c => quote = None,
-                _ => {}
-            }
-            if let Some(word) = words.last_mut() {
-                word.push(c);
-            }
-        }
-        Self {
-            words,
-            line_end: " \\",
-            indents: (4, 6),
-        }
+        let options = options(WIDTH - GOES_ON.len())
+            .word_separator(WordSeparator::Custom(shell_words))
+            .initial_indent("    ")
+            .subsequent_indent("      ");
+        Self(wrap(command, options).join(&format!("{GOES_ON}\n")))
     }
+}
+
+/// What is longer than a line stays in one piece.
+fn options(width: usize) -> Options<'static> {
+    Options::new(width)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit)
+        .word_separator(WordSeparator::AsciiSpace)
+}
+
+/// What the spaces outside quotes separate.
+fn shell_words(command: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let mut quote = None;
+    let mut is_escaped = false;
+    let mut ends = command.match_indices(move |c: char| {
+        // Within quotes a backslash is one, as far as the commands here go.
+        let is_literal = std::mem::replace(&mut is_escaped, quote.is_none() && c == '\\');
+        match quote {
+            _ if is_literal => is_escaped = false,
+            None if c == ' ' => return true,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            Some(open) if open == c => quote = None,
+            _ => {}
+        }
+        false
+    });
+    let mut begin = 0;
+    Box::new(std::iter::from_fn(move || {
+        if begin == command.len() {
+            return None;
+        }
+        let end = ends
+            .next()
+            .map_or(command.len(), |(at, space)| at + space.len());
+        Some(Word::from(
+            &command[std::mem::replace(&mut begin, end)..end],
+        ))
+    }))
 }
 
 impl fmt::Display for Paragraph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, others) = self.indents;
-        let mut line = " ".repeat(first);
-        let mut is_empty = true;
-        for word in &self.words {
-            let width = line.chars().count() + 1 + word.chars().count() + self.line_end.len();
-            if !is_empty && width > WIDTH {
-                writeln!(f, "{line}{}", self.line_end)?;
-                line = " ".repeat(others);
-                is_empty = true;
-            }
-            if !is_empty {
-                line.push(' ');
-            }
-            line += word;
-            is_empty = false;
-        }
-        f.write_str(&line)
+        f.write_str(&self.0)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The manual pages: every command, option and setting that the program knows is in them, in both
-//! languages, with the default that it has.
+//! languages, with the default that it has. mfe-watchdog.toml(5) is made of docs/configuration.md by
+//! [`crate::roff`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,6 +8,11 @@ use std::path::Path;
 
 use mfe_watchdog::config::{Settings, parse};
 use mfe_watchdog::events::Kind;
+
+use crate::roff::{self, Frame};
+
+/// Set, it has the pages written that are made of documents.
+const RENEW: &str = "RENEW_MANUAL";
 
 /// mfe-watchdog(8), and what its section of options is called.
 const COMMANDS: [(&str, &str); 2] = [
@@ -19,8 +25,60 @@ const SETTINGS: [(&str, &str, &str); 2] = [
     ("mfe-watchdog.toml.5", "SETTINGS FOR ALL PROGRAMS", "RULES"),
     (
         "mfe-watchdog.toml.pt_BR.5",
-        "CONFIGURAÇÕES PARA TODOS OS PROGRAMAS",
+        "OPÇÕES PARA TODOS OS PROGRAMAS",
         "REGRAS",
+    ),
+];
+
+/// The pages that are made of documents.
+const MADE: [(&str, Frame); 2] = [
+    (
+        "mfe-watchdog.toml.5",
+        Frame {
+            document: "docs/configuration.md",
+            head: r#".TH MFE\-WATCHDOG.TOML 5 "" mfe\-watchdog "File formats"
+.nh
+.ad l
+.SH NAME
+mfe\-watchdog.toml \- the configuration of mfe\-watchdog
+.SH SYNOPSIS
+.I /etc/mfe\-watchdog/config.toml
+.SH DESCRIPTION
+"#,
+            foot: r#".SH FILES
+.TP
+.I /etc/mfe\-watchdog/config.toml
+The configuration; an upgrade keeps your changes.
+.SH "SEE ALSO"
+.BR mfe\-watchdog (8),
+.BR systemd.service (5),
+.BR systemd\-run (1)
+"#,
+        },
+    ),
+    (
+        "mfe-watchdog.toml.pt_BR.5",
+        Frame {
+            document: "docs/configuration.pt-BR.md",
+            head: r#".TH MFE\-WATCHDOG.TOML 5 "" mfe\-watchdog "Formatos de arquivo"
+.nh
+.ad l
+.SH NOME
+mfe\-watchdog.toml \- a configuração do mfe\-watchdog
+.SH SINOPSE
+.I /etc/mfe\-watchdog/config.toml
+.SH DESCRIÇÃO
+"#,
+            foot: r#".SH ARQUIVOS
+.TP
+.I /etc/mfe\-watchdog/config.toml
+A configuração; uma atualização mantém as suas alterações.
+.SH "VEJA TAMBÉM"
+.BR mfe\-watchdog (8),
+.BR systemd.service (5),
+.BR systemd\-run (1)
+"#,
+        },
     ),
 ];
 
@@ -89,6 +147,7 @@ fn plain(line: &str) -> String {
         (r"\-", "-"),
         (r"\(dq", "\""),
         (r"\(aq", "'"),
+        (r"\fB", ""),
         (r"\fI", ""),
         (r"\fR", ""),
         (r"\e", r"\"),
@@ -143,13 +202,33 @@ fn assert_defaults(at: &str, given: &str, found: &toml::Table, entries: &BTreeMa
             let value = value.to_string();
             let mut words = text.split([' ', '\n']);
             assert!(
-                words.any(|word| word == value),
+                words.any(|word| word.trim_end_matches(['.', ',']) == value),
                 "{at}: {key} is {value}: {text}"
             );
             count += 1;
         }
     }
     assert!(count > 0, "{at}");
+}
+
+#[test]
+fn pages_are_those_of_the_documents() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, frame) in MADE {
+        let document = fs::read_to_string(top.join(frame.document)).unwrap();
+        let expected = roff::page(&frame, &document);
+        let path = top.join("man").join(name);
+        if std::env::var_os(RENEW).is_some() {
+            fs::write(&path, &expected).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == expected,
+            "man/{name} isn't what {} says; renew it with \
+             `{RENEW}=1 cargo test --test integration manual`",
+            frame.document
+        );
+    }
 }
 
 #[test]
@@ -285,7 +364,7 @@ fn every_event_is_in_the_manual() {
         let (_, lines) = sections.next().unwrap();
         let text = lines.join(" ");
         for kind in Kind::ALL {
-            let mut words = text.split([' ', '"', ',']);
+            let mut words = text.split([' ', '"', ',', '.']);
             assert!(
                 words.any(|word| word == kind.name()),
                 "{file}: {}",

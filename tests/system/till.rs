@@ -249,11 +249,11 @@ impl Till {
         self.container.reboot()
     }
 
-    /// Installs one of the packages as a person does; there is no network to fetch anything from.
+    /// Installs one of the packages as a person does, and tells what the person reads, warnings of the package
+    /// included, which apt passes on through its standard error. There is no network to fetch anything from.
     pub(crate) fn apt_install(&self, which: &str, options: &[&str]) -> Result<String> {
-        let deb = deb_path(which);
-        self.container
-            .ok(&[&["apt-get", "-q", "-y", "install"], options, &[&deb]].concat())
+        let (deb, options) = (deb_path(which), options.join(" "));
+        self.sh(&format!("apt-get -q -y install {options} {deb} 2>&1"))
     }
 
     pub(crate) fn drop_in(&self, unit: &str, content: &str) -> Result<()> {

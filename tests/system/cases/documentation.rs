@@ -65,7 +65,7 @@ pub(super) fn journal_explains(till: &Till) -> Result<()> {
     for wanted in [
         "The watchdog has started",
         "man:mfe-watchdog(8)",
-        "How things stand: mfe-watchdog status",
+        "Current state: mfe-watchdog status",
     ] {
         ensure!(english.contains(wanted), "{wanted} is missing:\n{english}");
     }
@@ -106,10 +106,13 @@ pub(super) fn manual_pages(till: &Till) -> Result<()> {
         let long = text.lines().find(|line| line.chars().count() > WIDTH);
         ensure!(long.is_none(), "{path}: {long:?}");
     }
-    for readme in ["README.md", "README.pt-BR.md"] {
-        let path = format!("/usr/share/doc/mfe-watchdog/{readme}");
-        let text = till.read(&path).with_context(|| path.clone())?;
-        ensure!(text.starts_with("# mfe-watchdog"), "{path}: {text}");
+    // As it is: what links to it isn't to lead to a compressed one.
+    for document in ["README", "docs/operation", "docs/configuration"] {
+        for language in ["", ".pt-BR"] {
+            let path = format!("/usr/share/doc/mfe-watchdog/{document}{language}.md");
+            let text = till.read(&path).with_context(|| path.clone())?;
+            ensure!(text.starts_with("# "), "{path}: {text}");
+        }
     }
     Ok(())
 }

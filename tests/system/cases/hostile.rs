@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::till::{
     COMUNICADOR, MONITOR, Process, Program, SERVICE, SOON, STARTS, Script, Till, by_command, config,
 };
+use mfe_kit::container::expect_status;
 use mfe_kit::wait_for;
 
 /// Who attacks.
@@ -46,6 +47,50 @@ die "mmap: $!" if $at == -1;
 sleep 1000 while 1;
 "#;
 
+/// A file system of the user's own (fuse(4), in his mount namespace) that has one file, and answers until the
+/// program in it has noted its start: whoever asks it anything from then on waits for ever.
+const HANGS: &str = r#"
+my ($folder, $name, $home) = @ARGV;
+my ($program, $note) = ("$home/$name", "$home/$name.starts");
+unlink $note;
+open my $file, '<:raw', $program or die "$program: $!";
+my $text = do { local $/; <$file> };
+$^F = 255;
+open my $fuse, '+<', '/dev/fuse' or die "/dev/fuse: $!";
+my $options = 'rootmode=40000,user_id=0,group_id=0,fd=' . fileno $fuse;
+system('mount', '-i', '-t', 'fuse', '-o', $options, 'none', $folder) == 0 or die 'mount';
+my $server = fork // die $!;
+if ($server) {
+    close $fuse;
+    exec "$folder/$name", $home or die $!;
+}
+sub attributes {
+    my ($mode, $size) = $_[0] == 1 ? (0040755, 0) : (0100755, length $text);
+    pack 'Q6L10', $_[0], $size, $size / 512 + 1, 0, 0, 0, 0, 0, 0, $mode, 1, 0, 0, 0, 4096, 0;
+}
+my %answers = (
+    1 => sub { $_[1] eq "$name\0" ? pack('Q4L2', 2, 0, 0, 0, 0, 0) . attributes(2) : undef }, # LOOKUP
+    3 => sub { pack('QL2', 0, 0, 0) . attributes($_[0]) }, # GETATTR
+    14 => sub { pack 'QL2', 0, 0, 0 }, # OPEN
+    15 => sub { # READ
+        my ($handle, $offset, $size) = unpack 'QQL', $_[1];
+        $offset < length $text ? substr $text, $offset, $size : '';
+    },
+    26 => sub { pack 'L4S2L2S2L8', 7, 31, 65536, 0, 9, 9, 65536, 1, (0) x 10 }, # INIT
+);
+# Neither FORGET nor INTERRUPT nor BATCH_FORGET is answered.
+my %unanswered = (2 => 1, 36 => 1, 42 => 1);
+while (sysread $fuse, my $request, 1 << 20) {
+    sleep 1000 while -e $note;
+    my ($length, $operation, $unique, $node) = unpack 'LLQQ', $request;
+    next if $unanswered{$operation};
+    my $answer = $answers{$operation} && $answers{$operation}->($node, substr $request, 40);
+    my $error = defined $answer ? 0 : $operation == 1 ? -2 : -38;
+    $answer //= '';
+    syswrite $fuse, pack('LlQ', 16 + length $answer, $error, $unique) . $answer;
+}
+"#;
+
 /// Runs a case against what the user has set going, and ends that.
 fn against(till: &Till, case: impl FnOnce() -> Result<()>) -> Result<()> {
     // An attack that has failed leaves nothing half done.
@@ -53,9 +98,11 @@ fn against(till: &Till, case: impl FnOnce() -> Result<()>) -> Result<()> {
     till.sh(&format!(
         "id {USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/sh {USER}
         cp /root/standin {HOME}/Monitor; cp /root/standin {HOME}/Comunicador
-        cp /root/standin {HOME}/java; chown -R {USER}: {HOME}"
+        cp /root/standin {HOME}/java; chown -R {USER}: {HOME}
+        [ -e /dev/fuse ] || mknod /dev/fuse c 10 229; chmod 666 /dev/fuse"
     ))?;
     till.write(&format!("{HOME}/no-arguments.pl"), NO_ARGUMENTS, 0o644)?;
+    till.write(&format!("{HOME}/hangs.pl"), HANGS, 0o644)?;
     let outcome = case();
     let ended = stop_attack(till);
     // The service may have a crowd to remember.
@@ -346,14 +393,19 @@ pub(super) fn attack_by_what_cannot_be_read(till: &Till) -> Result<()> {
     })
 }
 
-/// A link to su, and a file that is mounted over the program's for the user alone, pass for the program by
-/// name: that is told with user and path, and `status` says that not all is well. By `exe` and `user` they
-/// don't, and keep nothing from being restarted.
+/// A link to su, and a file that is mounted over the program's for the user alone, on a file system that
+/// doesn't answer too, pass for the program by name: that is told with user and path, and `status` says that
+/// not all is well. By `exe` and `user` they don't, and keep nothing from being restarted.
 pub(super) fn attack_by_what_passes_for_the_program(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let path = COMUNICADOR.path();
-        for (line, told) in [(su(), "/bin/su"), (mounted(), path.as_str())] {
+        let attackers = [
+            (su(), "/bin/su"),
+            (mounted(), path.as_str()),
+            (hanging(), path.as_str()),
+        ];
+        for (line, told) in attackers {
             let rules = config("200ms", &by_rules(&COMUNICADOR));
             let by_name = config("200ms", &by_command(&COMUNICADOR));
             restart_with(till, &rules)?;
@@ -398,7 +450,12 @@ pub(super) fn attack_by_what_one_rule_refuses(till: &Till) -> Result<()> {
     against(till, || {
         install(till)?;
         let exe = format!("exe = \"{}\"\n", COMUNICADOR.path());
-        for (line, rule) in [(su(), "user = \"root\"\n"), (mounted(), exe.as_str())] {
+        let attackers = [
+            (su(), "user = \"root\"\n"),
+            (mounted(), exe.as_str()),
+            (hanging(), exe.as_str()),
+        ];
+        for (line, rule) in attackers {
             let rules = config("200ms", &(by_command(&COMUNICADOR) + rule));
             restart_with(till, &rules)?;
             attack(till, &line)?;
@@ -410,6 +467,7 @@ pub(super) fn attack_by_what_one_rule_refuses(till: &Till) -> Result<()> {
             till.wait_cycles(3)?;
             ensure!(till.starts(&COMUNICADOR) == starts, "a second copy: {line}");
             till.status_exits(1)?;
+            expect_status(&till.run(&["mfe-watchdog", "doctor"])?, 1)?;
             stop_attack(till)?;
             till.wait_up(&COMUNICADOR)?;
         }
@@ -432,6 +490,13 @@ fn mounted() -> String {
         "exec unshare --user --map-root-user --mount sh -c 'mount --bind {HOME}/Comunicador {path} \
          && exec {path} {HOME}'"
     )
+}
+
+/// The same on a file system that gives no answer once it runs.
+fn hanging() -> String {
+    let path = COMUNICADOR.path();
+    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+    format!("exec unshare --user --map-root-user --mount perl hangs.pl {folder} {name} {HOME}")
 }
 
 /// Ends whatever is called Comunicador, and forgets its starts.

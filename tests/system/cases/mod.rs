@@ -143,6 +143,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     advice::hostile_leftovers,
     installation::old_watcher,
     installation::upgrade_and_downgrade,
+    installation::upgrade_without_session,
     installation::remove_and_reinstall,
     installation::purge,
     installation::old_init_system_helpers,
