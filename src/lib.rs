@@ -10,7 +10,7 @@
 //! | [`cli`] | the command line: one file a command, its arguments, words and exit codes |
 //! | [`daemon`] | the service: its loop, runtime directory, notifications, control socket, start-up |
 //! | [`doctor`] | examines the whole machine and changes nothing |
-//! | [`report`] | how the processes were over some time, from the journal |
+//! | [`report`] | what has happened, and how the processes were over some time, from the journal |
 //! | [`supervisor`] | one task a process: looks, acts, tells |
 //! | [`start`] | brings a process up: a child, or a unit |
 //! | [`health`] | checks whether a living process is healthy |
@@ -21,7 +21,7 @@
 //! | [`logging`] | where messages go: the journal, stderr |
 //! | [`events`] | what can happen: kinds, ids, the form of a message |
 //! | [`proc`] | reads /proc: who runs, who ended; signals |
-//! | [`systemd`] | the system's manager: its bus, its units' names |
+//! | [`systemd`] | the system's manager: its bus, its units' names; journalctl |
 //! | [`sys`] | what wraps the operating system: children, files, timers, users |
 //! | [`text`] | how a thing is said to people, in their language |
 

@@ -1,5 +1,5 @@
-//! The commands by which a person takes part: `pause`, `resume`, `restart`. They ask the service and
-//! say what came of it.
+//! The commands by which a person takes part: `pause`, `resume`, `restart`, `stop`, `start`. They ask the
+//! service and say what came of it.
 
 use std::process::ExitCode;
 use std::thread;
@@ -44,10 +44,10 @@ pub(super) fn resume(directories: &Directories, keys: Vec<String>) -> anyhow::Re
     })
 }
 
-/// How often the status is looked at while a program is being restarted.
+/// How often the status is looked at while a program is being started or stopped.
 const POLL: Duration = Duration::from_millis(50);
 
-/// For so long a state may still be the one from before the restart was asked for.
+/// For so long a state may still be the one from before it was asked for.
 const SETTLES: Duration = Duration::from_secs(1);
 
 /// Asks the service to restart a program, and waits for what comes of it unless `no_wait`.
@@ -67,62 +67,181 @@ pub(super) fn restart(
     if no_wait {
         return print(&(t!("control.restarting", keys = key).into_owned() + "\n"));
     }
-    let process = |status: Status| {
-        let mut processes = status.processes.into_iter();
-        processes.find(|process| process.key == key)
+    let before = pids(before, &key);
+    let now = until_up(directories, &key, &before, (begin, within_ms))?;
+    let (name, pids) = (printable(&now.name), list(&now.pids));
+    print(&(t!("control.restarted", name = name, pids = pids) + "\n"))
+}
+
+/// Asks the service to start a program, and to end its pause, and waits for what comes of it unless
+/// `no_wait`.
+pub(super) fn start(
+    directories: &Directories,
+    key: String,
+    no_wait: bool,
+) -> anyhow::Result<ExitCode> {
+    let before = Status::read(&directories.runtime).ok().flatten();
+    let begin = Instant::now();
+    let text = match ask_service(directories, &Request::Start { key })? {
+        None => return Ok(ExitCode::from(EXIT_NOT_RUNNING)),
+        Some(Answer::Running { key }) => {
+            let pids = pids(before, &key);
+            t!("control.running", key = key, pids = list(&pids))
+        }
+        Some(Answer::Starting { key, .. }) if no_wait => t!("control.starting", key = key),
+        Some(Answer::Starting { key, within_ms }) => {
+            let before = pids(before, &key);
+            let now = until_up(directories, &key, &before, (begin, within_ms))?;
+            let (name, pids) = (printable(&now.name), list(&now.pids));
+            t!("control.started", name = name, pids = pids)
+        }
+        Some(_) => return Err(anyhow!("{}", t!("control.not_understood"))),
     };
-    let pids = before.and_then(process).map(|before| before.pids);
+    print(&(text.into_owned() + "\n"))
+}
+
+/// Asks the service to end a program and to leave it alone for a while, and waits until it is gone.
+pub(super) fn stop(
+    directories: &Directories,
+    key: String,
+    time: Duration,
+    reason: Option<String>,
+) -> anyhow::Result<ExitCode> {
+    let before = Status::read(&directories.runtime).ok().flatten();
+    let (begin, seconds) = (Instant::now(), time.as_secs());
+    let asked = SystemTime::now();
+    let request = Request::Stop {
+        key,
+        seconds,
+        reason,
+    };
+    let Some(answer) = ask_service(directories, &request)? else {
+        return Ok(ExitCode::from(EXIT_NOT_RUNNING));
+    };
+    let Answer::Stopping { key, within_ms } = answer else {
+        return Err(anyhow!("{}", t!("control.not_understood")));
+    };
+    let before = pids(before, &key);
+    let now = until(directories, &key, (begin, within_ms), stopped)?;
+    let name = |now: &ProcessStatus| printable(&now.name);
+    match now {
+        Ok(now) => {
+            let until = in_words(asked + time, SystemTime::now(), &local_zone());
+            let text = t!(
+                "control.stopped",
+                name = name(&now),
+                until = until,
+                key = key
+            );
+            print(&(text.into_owned() + "\n"))
+        }
+        Err(Some(now)) if now.pids.iter().all(|pid| !before.contains(pid)) => {
+            let pids = list(&now.pids);
+            Err(anyhow!(
+                "{}",
+                t!("control.other", name = name(&now), pids = pids)
+            ))
+        }
+        Err(Some(now)) => {
+            let (name, state) = (name(&now), state_in_words(&now));
+            Err(anyhow!(
+                "{}",
+                t!("control.not_stopped", name = name, state = state)
+            ))
+        }
+        Err(None) => {
+            let time = humantime::format_duration(Duration::from_millis(within_ms));
+            Err(anyhow!(
+                "{}",
+                t!("control.not_gone", key = key, time = time)
+            ))
+        }
+    }
+}
+
+/// The processes of a program as they were published.
+fn pids(status: Option<Status>, key: &str) -> Vec<i32> {
+    let processes = status.into_iter().flat_map(|status| status.processes);
+    let mut processes = processes.filter(|process| process.key == key);
+    processes
+        .next()
+        .map_or_else(Vec::new, |process| process.pids)
+}
+
+/// Waits until a program is up in another process than `before`, for so many milliseconds from a moment at
+/// most.
+fn until_up(
+    directories: &Directories,
+    key: &str,
+    before: &[i32],
+    within: (Instant, u64),
+) -> anyhow::Result<ProcessStatus> {
+    let outcome = |now: &ProcessStatus, elapsed| outcome(before, now, elapsed);
+    match until(directories, key, within, outcome)? {
+        Ok(now) => Ok(now),
+        Err(Some(now)) => {
+            let (name, state) = (printable(&now.name), state_in_words(&now));
+            Err(anyhow!(
+                "{}",
+                t!("control.not_restarted", name = name, state = state)
+            ))
+        }
+        Err(None) => {
+            let time = humantime::format_duration(Duration::from_millis(within.1));
+            Err(anyhow!("{}", t!("control.not_yet", key = key, time = time)))
+        }
+    }
+}
+
+/// How things stood when something had come of what was asked for; else what has failed, or `None` if the
+/// time is over.
+type Awaited = Result<ProcessStatus, Option<ProcessStatus>>;
+
+/// Waits for what comes of what was asked for.
+fn until(
+    directories: &Directories,
+    key: &str,
+    (begin, within_ms): (Instant, u64),
+    outcome: impl Fn(&ProcessStatus, Duration) -> Outcome,
+) -> anyhow::Result<Awaited> {
     let within = Duration::from_millis(within_ms);
     loop {
-        let now = Status::read(&directories.runtime).ok().flatten();
+        let status = Status::read(&directories.runtime).ok().flatten();
         let elapsed = begin.elapsed();
-        let outcome = now.and_then(process).map(|now| {
-            (
-                outcome(pids.as_deref().unwrap_or_default(), &now, elapsed),
-                now,
-            )
-        });
+        let processes = status.into_iter().flat_map(|status| status.processes);
+        let mut now = processes.filter(|process| process.key == key);
+        let outcome = now.next().map(|now| (outcome(&now, elapsed), now));
         match outcome {
-            Some((Outcome::Up, now)) => {
-                let (name, pids) = (printable(&now.name), list(&now.pids));
-                return print(&(t!("control.restarted", name = name, pids = pids) + "\n"));
-            }
-            Some((Outcome::Failed, now)) => {
-                let mut state = vec![status::state(now.state)];
-                state.extend(status::details(&now));
-                return Err(anyhow!(
-                    "{}",
-                    t!(
-                        "control.not_restarted",
-                        name = printable(&now.name),
-                        state = state.join("; ")
-                    )
-                ));
-            }
-            _ if elapsed >= within => {
-                let time = humantime::format_duration(within);
-                return Err(anyhow!("{}", t!("control.not_yet", key = key, time = time)));
-            }
+            Some((Outcome::Done, now)) => return Ok(Ok(now)),
+            Some((Outcome::Failed, now)) => return Ok(Err(Some(now))),
+            _ if elapsed >= within => return Ok(Err(None)),
             _ => thread::sleep(POLL),
         }
     }
 }
 
-/// What has come of a restart.
+/// The state, and what is said of it.
+fn state_in_words(now: &ProcessStatus) -> String {
+    let mut state = vec![status::state(now.state)];
+    state.extend(status::details(now));
+    state.join("; ")
+}
+
+/// What has come of what was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     NotYet,
-    Up,
+    Done,
     Failed,
 }
 
-/// What has come of the restart of a program that ran as `before`, so long after it was asked for.
+/// What has come of the start of a program that ran as `before`, so long after it was asked for.
 fn outcome(before: &[i32], now: &ProcessStatus, elapsed: Duration) -> Outcome {
     match now.state {
         State::Up | State::Unhealthy => {
             let is_other = !now.pids.is_empty() && now.pids.iter().all(|pid| !before.contains(pid));
             if is_other {
-                Outcome::Up
+                Outcome::Done
             } else {
                 Outcome::NotYet
             }
@@ -130,6 +249,16 @@ fn outcome(before: &[i32], now: &ProcessStatus, elapsed: Duration) -> Outcome {
         State::Starting => Outcome::NotYet,
         _ if elapsed < SETTLES => Outcome::NotYet,
         _ => Outcome::Failed,
+    }
+}
+
+/// What has come of a program's end, so long after it was asked for: the service calls it paused once
+/// nothing of it is being ended any more.
+fn stopped(now: &ProcessStatus, elapsed: Duration) -> Outcome {
+    match now.state {
+        State::Paused if now.pids.is_empty() => Outcome::Done,
+        State::Paused | State::Stuck | State::Misfit if elapsed >= SETTLES => Outcome::Failed,
+        _ => Outcome::NotYet,
     }
 }
 
@@ -151,11 +280,14 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
     let refused = |text: std::borrow::Cow<'_, str>| Err(anyhow!("{text}"));
     match client::ask(&directories.runtime, request) {
         Ok(Answer::UnknownKey { key, known }) => refused(unknown_key(&key, known).into()),
-        Ok(Answer::CannotStart { key, why }) => refused(t!(
-            "control.cannot_start",
-            key = printable(&key),
-            why = printable(&why.translated())
-        )),
+        Ok(Answer::CannotStart { key, why }) => {
+            let (key, why) = (printable(&key), printable(&why.translated()));
+            refused(match request {
+                Request::Stop { .. } => t!("control.cannot_stop", key = key, why = why),
+                Request::Start { .. } => t!("control.cannot_start", key = key, why = why),
+                _ => t!("control.cannot_restart", key = key, why = why),
+            })
+        }
         Ok(Answer::Paused { key }) => refused(t!("control.is_paused", key = key)),
         Ok(Answer::Busy { key }) => refused(t!("control.busy", key = printable(&key))),
         Ok(Answer::NotUnderstood) => refused(t!("control.not_understood")),
@@ -198,27 +330,44 @@ pub(super) fn pause_time(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    fn process(state: &str, pids: &[i32]) -> ProcessStatus {
+        serde_json::from_value(serde_json::json!({
+            "key": "a", "name": "A", "state": state, "pids": pids,
+            "since": "2026-01-01T00:00:00.000Z", "restarts": 0, "last_restart": null, "detail": null,
+        }))
+        .unwrap()
+    }
+
     #[test]
     fn a_restart_has_succeeded_once_another_process_is_up() {
-        let now = |state: &str, pids: &[i32]| -> ProcessStatus {
-            serde_json::from_value(serde_json::json!({
-                "key": "a", "name": "A", "state": state, "pids": pids,
-                "since": "2026-01-01T00:00:00.000Z", "restarts": 0, "last_restart": null, "detail": null,
-            }))
-            .unwrap()
-        };
         let late = Duration::from_secs(2);
-        let after =
-            |before: &[i32], state: &str, pids: &[i32]| outcome(before, &now(state, pids), late);
+        let after = |before: &[i32], state: &str, pids: &[i32]| {
+            outcome(before, &process(state, pids), late)
+        };
         assert_eq!(after(&[1], "up", &[1]), Outcome::NotYet, "it hasn't ended");
-        assert_eq!(after(&[1], "up", &[2]), Outcome::Up);
-        assert_eq!(after(&[], "up", &[2]), Outcome::Up);
+        assert_eq!(after(&[1], "up", &[2]), Outcome::Done);
+        assert_eq!(after(&[], "up", &[2]), Outcome::Done);
         assert_eq!(after(&[1], "starting", &[]), Outcome::NotYet);
         for state in ["down", "backoff", "misfit", "stuck", "paused", "unknown"] {
             assert_eq!(after(&[1], state, &[]), Outcome::Failed, "{state}");
-            let early = outcome(&[1], &now(state, &[]), Duration::ZERO);
+            let early = outcome(&[1], &process(state, &[]), Duration::ZERO);
             assert_eq!(early, Outcome::NotYet, "the state from before: {state}");
         }
+    }
+
+    #[test]
+    fn a_stop_has_succeeded_once_nothing_is_left_and_nothing_on_its_way() {
+        let late = Duration::from_secs(2);
+        let after = |state: &str, pids: &[i32]| stopped(&process(state, pids), late);
+        assert_eq!(after("paused", &[]), Outcome::Done);
+        for state in ["up", "unhealthy", "starting", "down", "unknown"] {
+            assert_eq!(after(state, &[1]), Outcome::NotYet, "{state}");
+            assert_eq!(after(state, &[]), Outcome::NotYet, "{state}");
+        }
+        assert_eq!(after("paused", &[2]), Outcome::Failed, "another one is up");
+        assert_eq!(after("stuck", &[1]), Outcome::Failed);
+        let early = stopped(&process("paused", &[1]), Duration::ZERO);
+        assert_eq!(early, Outcome::NotYet, "the pause from before");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::exec::settings;
 use super::unknown_key;
 use crate::config::ProcessSettings;
 use crate::start::unit_name;
+use crate::status::control::key_meant_by;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 
@@ -23,18 +24,11 @@ pub(super) fn logs(
     follow: bool,
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
-    let is_running = Service::find(directories).pid().is_some();
-    let (settings, _) = settings(None, &directories.runtime, is_running)?;
-    let processes = settings.processes.iter();
-    let is_meant = |process: &&ProcessSettings| {
-        let names = [process.key.as_str(), process.name().as_str()];
-        key.is_none_or(|key| names.iter().any(|name| name.eq_ignore_ascii_case(key)))
+    let processes = processes(directories)?;
+    let meant = match key {
+        Some(key) => vec![meant(key, &processes)?],
+        None => processes.iter().collect(),
     };
-    let meant: Vec<&ProcessSettings> = processes.clone().filter(is_meant).collect();
-    if meant.is_empty() {
-        let known = processes.map(|process| &process.key);
-        anyhow::bail!("{}", unknown_key(key.unwrap_or_default(), known));
-    }
     let mut journalctl = Command::new("journalctl");
     journalctl.arg(format!("--lines={lines}"));
     if follow {
@@ -55,6 +49,27 @@ pub(super) fn logs(
         );
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// The programs that the service watches, or would.
+pub(super) fn processes(directories: &Directories) -> anyhow::Result<Vec<ProcessSettings>> {
+    let is_running = Service::find(directories).pid().is_some();
+    let (settings, _) = settings(None, &directories.runtime, is_running)?;
+    Ok(settings.processes)
+}
+
+/// The one of them that a person means.
+pub(super) fn meant<'a>(
+    word: &str,
+    processes: &'a [ProcessSettings],
+) -> anyhow::Result<&'a ProcessSettings> {
+    let named = processes.iter();
+    let named = named.map(|process| (process.key.as_str(), process.name().as_str()));
+    let key = key_meant_by(word, named);
+    let meant = processes
+        .iter()
+        .find(|process| Some(process.key.as_str()) == key);
+    meant.with_context(|| unknown_key(word, processes.iter().map(|process| &process.key)))
 }
 
 /// What journalctl is to look for: what comes from the unit, and what comes from a process that has the

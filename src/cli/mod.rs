@@ -2,6 +2,7 @@
 
 mod control;
 mod doctor;
+mod events;
 mod exec;
 mod logs;
 mod status;
@@ -114,6 +115,27 @@ enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Stop a program and leave it alone for a while; exits 0 once it is gone, 1 if that was refused or it
+    /// isn't
+    Stop {
+        /// The program, by key or by name
+        key: String,
+        /// For how long, such as 30m or 2h, at most 24h; then it is started again
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = control::pause_time, value_hint = ValueHint::Other)]
+        time: Duration,
+        /// Why, for the status and the journal
+        #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+        reason: Option<String>,
+    },
+    /// Start a program at once that was stopped, and end its pause; exits 0 once it is up or if it is
+    /// already, 1 if it was refused, has failed or isn't up yet
+    Start {
+        /// The program, by key or by name
+        key: String,
+        /// Ask for it only, and don't wait until it is up
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
     /// if something is
     Doctor(ConfigArgument),
@@ -123,6 +145,17 @@ enum Command {
         key: Option<String>,
         /// How many lines, the latest
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+        lines: u32,
+        /// And each new one, until interrupted
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Show what has happened, from the journal, a line each
+    Events {
+        /// The program, by key or by name [default: all, and the service itself]
+        key: Option<String>,
+        /// How many, the latest
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
         lines: u32,
         /// And each new one, until interrupted
         #[arg(long, short)]
@@ -189,9 +222,14 @@ pub fn main() -> ExitCode {
         Command::Pause { keys, time, reason } => control::pause(&directories, keys, time, reason),
         Command::Resume { keys } => control::resume(&directories, keys),
         Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),
+        Command::Stop { key, time, reason } => control::stop(&directories, key, time, reason),
+        Command::Start { key, no_wait } => control::start(&directories, key, no_wait),
         Command::Doctor(ConfigArgument { config }) => doctor::doctor(config),
         Command::Logs { key, lines, follow } => {
             logs::logs(key.as_deref(), lines, follow, &directories)
+        }
+        Command::Events { key, lines, follow } => {
+            events::events(key.as_deref(), lines, follow, &directories)
         }
         Command::Report {
             since,

@@ -13,6 +13,7 @@ use tz::TimeZone;
 
 use super::{EXIT_NOT_RUNNING, error_in_words, print, unknown_key};
 use crate::daemon::state;
+use crate::status::control::key_meant_by;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status, WaitingFor};
@@ -96,14 +97,13 @@ fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
     let Some(key) = key else {
         return Ok(status);
     };
-    let is_meant = |process: &ProcessStatus| {
-        process.key.eq_ignore_ascii_case(key) || process.name.eq_ignore_ascii_case(key)
-    };
-    if !status.processes.iter().any(is_meant) {
+    let processes = status.processes.iter();
+    let named = processes.map(|process| (process.key.as_str(), process.name.as_str()));
+    let Some(meant) = key_meant_by(key, named).map(str::to_owned) else {
         let known = status.processes.iter().map(|process| &process.key);
         anyhow::bail!("{}", unknown_key(key, known));
-    }
-    status.processes.retain(is_meant);
+    };
+    status.processes.retain(|process| process.key == meant);
     Ok(status)
 }
 
@@ -367,6 +367,7 @@ fn cause(cause: &str) -> String {
         "killed" => t!("status.cause_killed").into_owned(),
         "unhealthy" => t!("status.cause_unhealthy").into_owned(),
         "requested" => t!("status.cause_requested").into_owned(),
+        "stopped" => t!("status.cause_stopped").into_owned(),
         other => printable(other),
     }
 }

@@ -35,10 +35,10 @@ use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::ProcessTable;
 use crate::start::{can_restart, old_watcher};
-use crate::status::control::{Answer, REASON_MAX, Request};
+use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, Status, WaitingFor};
+use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
@@ -78,6 +78,9 @@ const COMMANDS: usize = 8;
 
 /// What doesn't work when nothing can be written to the state directory.
 const REMEMBERING: &str = "remembering";
+
+/// How long after SIGKILL a program's end is waited for.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the service reacts to.
 enum Event {
@@ -240,6 +243,70 @@ struct Supervised {
     commands: mpsc::Sender<machine::Event>,
     slot: Arc<Slot>,
     task: AbortHandle,
+}
+
+impl Supervised {
+    /// Why it can't be started now, nor ended with a start in mind; `is_stop` says that it is to be stopped.
+    fn obstacle(&self, is_stop: bool) -> Option<Phrase> {
+        let settings = self.settings.borrow();
+        let status = self.slot.get().status;
+        let nobody = nobody_to_start_it_for(&status);
+        if nobody.is_some() {
+            nobody
+        } else if settings.policy.dry_run && is_stop {
+            Some(phrase!(
+                "dry_run = true in the configuration, so nothing is ended"
+            ))
+        } else if settings.policy.dry_run {
+            Some(phrase!(
+                "dry_run = true in the configuration, so nothing is started"
+            ))
+        } else if status.state == State::Misfit && is_stop {
+            // It isn't the program, so it is for a person to end.
+            status.wording.first().cloned()
+        } else {
+            let why = can_restart(&settings).err()?.phrase();
+            Some(if is_stop {
+                phrase!("it couldn't be started again: %{why}", why = why)
+            } else {
+                why
+            })
+        }
+    }
+
+    /// What is answered to one who asks for its start, its end or both: how long that takes at most.
+    fn is_under_way(&self, request: &Request) -> Answer {
+        let settings = self.settings.borrow();
+        let policy = settings.policy;
+        let key = settings.key.clone();
+        let published = self.slot.get();
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match request {
+            Request::Stop { .. } => {
+                // systemd's stop of the unit has its time first.
+                let steps = if policy.is_unit { 2 } else { 1 };
+                // What is just being started is ended once it is there.
+                let start = match published.status.state {
+                    State::Starting | State::Waiting => policy.start_timeout,
+                    _ => Duration::ZERO,
+                };
+                let within = policy.stop_timeout * steps + start + STOP_MARGIN;
+                Answer::Stopping {
+                    key,
+                    within_ms: milliseconds(within),
+                }
+            }
+            Request::Start { .. } if published.is_up() => Answer::Running { key },
+            Request::Start { .. } => Answer::Starting {
+                key,
+                within_ms: milliseconds(policy.stop_timeout + policy.start_timeout),
+            },
+            _ => Answer::Restarting {
+                key,
+                within_ms: milliseconds(policy.stop_timeout + policy.start_timeout),
+            },
+        }
+    }
 }
 
 struct Service {
@@ -560,7 +627,9 @@ impl Service {
     fn answer(&self, request: &Request) -> Answer {
         let words = match request {
             Request::Pause { keys, .. } | Request::Resume { keys } => keys.as_slice(),
-            Request::Restart { key } => std::slice::from_ref(key),
+            Request::Restart { key } | Request::Stop { key, .. } | Request::Start { key } => {
+                std::slice::from_ref(key)
+            }
         };
         let key_of = |supervised: &Supervised| supervised.settings.borrow().key.clone();
         let mut keys = Vec::new();
@@ -587,20 +656,13 @@ impl Service {
                 let key = key_of(supervised);
                 return Answer::Paused { key };
             }
-            (Request::Restart { .. }, Some(supervised)) => {
-                let settings = supervised.settings.borrow();
-                let nobody = nobody_to_start_it_for(&supervised.slot.get().status);
-                let obstacle = if nobody.is_some() {
-                    nobody
-                } else if settings.policy.dry_run {
-                    Some(phrase!(
-                        "dry_run = true in the configuration, so nothing is started"
-                    ))
-                } else {
-                    can_restart(&settings).err().map(|failure| failure.phrase())
-                };
-                if let Some(why) = obstacle {
-                    let key = settings.key.clone();
+            (Request::Start { .. }, Some(supervised)) if supervised.slot.get().is_up() => {}
+            (
+                Request::Restart { .. } | Request::Stop { .. } | Request::Start { .. },
+                Some(supervised),
+            ) => {
+                if let Some(why) = supervised.obstacle(matches!(request, Request::Stop { .. })) {
+                    let key = key_of(supervised);
                     return Answer::CannotStart { key, why };
                 }
             }
@@ -617,49 +679,48 @@ impl Service {
                 }
             }
         }
+        // Before it is done, for it is about how things stand now.
+        let answer = match (request, meant.first()) {
+            (Request::Restart { .. } | Request::Stop { .. } | Request::Start { .. }, Some(one)) => {
+                one.is_under_way(request)
+            }
+            _ => Answer::Done {
+                keys: meant.iter().copied().map(key_of).collect(),
+            },
+        };
         let now = Instant::now();
+        let pause = |seconds: u64, reason: Option<&str>| Pause {
+            until: now + Duration::from_secs(seconds).min(PAUSE_MAX),
+            reason: reason.map(fit),
+        };
         for way in ways {
             let command = match request {
                 Request::Pause {
                     seconds, reason, ..
-                } => machine::Event::Pause(Pause {
-                    until: now + Duration::from_secs(*seconds).min(PAUSE_MAX),
-                    reason: reason.as_deref().map(fit),
-                }),
+                } => machine::Event::Pause(pause(*seconds, reason.as_deref())),
                 Request::Resume { .. } => machine::Event::Resume,
                 Request::Restart { .. } => machine::Event::RestartAsked,
+                Request::Stop {
+                    seconds, reason, ..
+                } => machine::Event::StopAsked(pause(*seconds, reason.as_deref())),
+                Request::Start { .. } => machine::Event::StartAsked,
             };
             way.send(command);
         }
-        if let (Request::Restart { .. }, Some(supervised)) = (request, meant.first()) {
-            let settings = supervised.settings.borrow();
-            let within = settings.policy.stop_timeout + settings.policy.start_timeout;
-            return Answer::Restarting {
-                key: settings.key.clone(),
-                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
-            };
-        }
-        let keys = meant.into_iter().map(key_of).collect();
-        Answer::Done { keys }
+        answer
     }
 
-    /// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
-    /// lower case; none if two could be meant.
+    /// The key of the process that a person means.
     fn key_meant_by(&self, word: &str) -> Option<String> {
-        let settings = || {
-            self.processes
-                .iter()
-                .map(|process| process.settings.borrow())
-        };
-        if settings().any(|settings| settings.key == word) {
-            return Some(word.to_owned());
-        }
-        let word = word.to_lowercase();
-        let is_meant = |text: &str| text.to_lowercase() == word;
-        let mut meant = settings()
-            .filter(|settings| is_meant(&settings.key) || is_meant(settings.name().as_str()));
-        let key = meant.next()?.key.clone();
-        meant.next().is_none().then_some(key)
+        let settings: Vec<_> = self
+            .processes
+            .iter()
+            .map(|process| process.settings.borrow())
+            .collect();
+        let named = settings
+            .iter()
+            .map(|settings| (settings.key.as_str(), settings.name().as_str()));
+        key_meant_by(word, named).map(str::to_owned)
     }
 
     /// Publishes where things stand: first to the file, then to systemd.

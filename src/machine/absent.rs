@@ -8,6 +8,7 @@ use super::screen::NOT_YET;
 use super::termination::Termination;
 use super::{
     Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Origin, Phase, Started,
+    Wish,
 };
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
@@ -95,7 +96,7 @@ impl Machine {
         self.absence = Some(absence);
         self.alive.clear();
         self.copies.lives(now, &[], self.policy.interval);
-        if was_up && cause != Cause::Requested {
+        if was_up && !cause.is_somebodys_wish() {
             self.backoff.died();
             self.not_before = self.not_before.max(now + self.backoff.delay(&self.policy));
         }
@@ -329,6 +330,7 @@ impl Machine {
             actions.extend(news);
             self.phase = Phase::Down;
             self.clearing = None;
+            self.wish = Wish::LeftAlone;
             self.next_look = self.next_cycle(now);
             if !self.policy.dry_run {
                 return;
@@ -438,6 +440,7 @@ impl Machine {
 
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
+        self.wish = Wish::LeftAlone;
         self.attempt.deadline = self.attempt.deadline.min(now);
         if self.failed_starts == 0 {
             self.failed_command = FailedCommand::NotSeen;

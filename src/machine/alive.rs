@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Absence, Action, Machine, Phase, Trouble};
+use super::{Absence, Action, Machine, Pause, Phase, Trouble, Wish};
 use super::{
     DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE,
 };
@@ -65,7 +65,7 @@ impl Machine {
         }
         if let Some(cause) = restarted {
             self.restarts += 1;
-            let is_crash = cause != Cause::Requested;
+            let is_crash = !cause.is_somebodys_wish();
             let crash_loop = is_crash
                 .then(|| self.backoff.restarted(now, &self.policy))
                 .flatten();
@@ -75,6 +75,9 @@ impl Machine {
                 }));
         }
         self.stays_alive(now, alive, actions);
+        if self.is_being_stopped() {
+            self.replace(now, Cause::Stopped, actions);
+        }
     }
 
     /// What there is to tell of processes that live. `is_same` says that one of them is known.
@@ -410,6 +413,29 @@ impl Machine {
                 Some(obstacle) => actions.push(Action::Tell(Change::RestartRefused(obstacle))),
                 None => self.replace(now, Cause::Requested, actions),
             },
+            _ => self.start_at_once(now, actions),
+        }
+    }
+
+    /// Somebody wants it ended and left alone: the next look ends it, in the pause that is in force by then.
+    pub(super) fn stop_asked(&mut self, now: Instant, pause: Pause, actions: &mut Vec<Action>) {
+        if self.policy.dry_run {
+            actions.push(Action::Tell(Change::DryRun(Intention::Stop)));
+            return;
+        }
+        self.pause_until(now, pause, actions);
+        if self.phase != Phase::Misfit {
+            self.wish = Wish::Gone;
+        }
+        if let (Phase::Replacing, Some(absence)) = (self.phase, &mut self.absence) {
+            absence.cause = Cause::Stopped;
+        }
+        self.look_at_all(now);
+    }
+
+    /// Starts a process at once that would have waited.
+    pub(super) fn start_at_once(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match self.phase {
             Phase::Backoff | Phase::Down | Phase::Held => {
                 self.not_before = now;
                 self.retry_at = now;
@@ -419,6 +445,7 @@ impl Machine {
             }
             Phase::Waiting => self.wait_is_over(now, actions),
             Phase::New
+            | Phase::Up
             | Phase::Replacing
             | Phase::Starting
             | Phase::Stopping
@@ -427,7 +454,7 @@ impl Machine {
         }
     }
 
-    /// Makes the living process end, to start it anew.
+    /// Makes the living process end, to start it anew unless it is in a pause by then.
     fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
         let ids = self.may_all_be_ended();
         let timeout = self.policy.stop_timeout;
@@ -461,9 +488,11 @@ impl Machine {
                 .absence
                 .map_or(Cause::Unhealthy, |absence| absence.cause);
             actions.push(Action::Tell(killed(&ending, cause)));
+            // Those that are left have nothing to do with the one that was to end.
+            self.wish = Wish::LeftAlone;
             return false;
         }
-        if self.is_hands_off() {
+        if self.is_hands_off() && !self.is_being_stopped() {
             return false;
         }
         self.alive.clone_from(&living);

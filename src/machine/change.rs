@@ -134,6 +134,8 @@ pub enum Cause {
     Duplicate,
     /// The service has ended it, because somebody wanted it restarted.
     Requested,
+    /// The service has ended it, because somebody wanted it stopped.
+    Stopped,
     /// The service has ended it, because it was left of a start and never became the program.
     Late,
     /// The service has ended it, because it ran outside the session at the screen.
@@ -141,6 +143,12 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether it has ended because somebody wanted that, which says nothing of how it does.
+    #[must_use]
+    pub fn is_somebodys_wish(self) -> bool {
+        matches!(self, Self::Requested | Self::Stopped)
+    }
+
     /// Its stable name in the journal and in status files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -152,6 +160,7 @@ impl Cause {
             Self::Unhealthy => "unhealthy",
             Self::Duplicate => "duplicate",
             Self::Requested => "requested",
+            Self::Stopped => "stopped",
             Self::Late => "late",
             Self::Outside => "outside",
         }
@@ -177,6 +186,7 @@ impl fmt::Display for Cause {
             Self::Unhealthy => f.write_str("was ended because it wasn't well"),
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
             Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
+            Self::Stopped => f.write_str("was stopped, as somebody asked for"),
             Self::Late => f.write_str("was ended because it never became the program"),
             Self::Outside => {
                 f.write_str("was ended because it ran outside the session at the screen")
@@ -334,6 +344,8 @@ pub enum Intention {
     Start,
     /// It would have been ended and started anew.
     Restart,
+    /// It would have been ended and left alone.
+    Stop,
     /// A second copy would have been ended.
     StopDuplicate {
         /// Its pid.

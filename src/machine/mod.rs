@@ -155,6 +155,10 @@ pub enum Event {
     Resume,
     /// Somebody wants it ended and started anew.
     RestartAsked,
+    /// Somebody wants it ended, and left alone until a time.
+    StopAsked(Pause),
+    /// Somebody wants its pause ended, and it started at once if it isn't running.
+    StartAsked,
     /// The settings have changed.
     Reconfigured {
         /// The new rules.
@@ -230,6 +234,15 @@ pub struct Pause {
     pub until: Instant,
     /// Why, in somebody's words.
     pub reason: Option<String>,
+}
+
+/// What somebody wants of the program in a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To have it left alone.
+    LeftAlone,
+    /// To have it ended first: it may still be up, or on its way.
+    Gone,
 }
 
 /// What a machine remembers beyond the end of the service.
@@ -487,6 +500,7 @@ pub struct Machine {
     /// What an earlier run of the service remembered, until the first look.
     memory: Option<Memory>,
     pause: Option<Pause>,
+    wish: Wish,
     backoff: Backoff,
     /// When the next start may come at the earliest.
     not_before: Instant,
@@ -565,6 +579,7 @@ impl Machine {
             failed_command: FailedCommand::NotSeen,
             memory: None,
             pause: None,
+            wish: Wish::LeftAlone,
             backoff: Backoff::default(),
             not_before: epoch,
             start_program_runs: false,
@@ -857,6 +872,13 @@ impl Machine {
         self.policy.dry_run || self.pause.is_some()
     }
 
+    /// Whether the program is being ended because somebody wants that: the pause that is in force already
+    /// leaves alone whatever comes after it.
+    #[must_use]
+    pub fn is_being_stopped(&self) -> bool {
+        self.wish == Wish::Gone && self.pause.is_some() && !self.policy.dry_run
+    }
+
     /// From when on the process's health is to be checked; `None` unless it is up.
     #[must_use]
     pub fn checks_begin(&self) -> Option<Instant> {
@@ -929,16 +951,14 @@ impl Machine {
             }
             Event::CheckPassed { check } => self.well(check, &mut actions),
             Event::ChecksBegin => self.checks_begin_anew(&mut actions),
-            Event::Pause(pause) => {
-                self.next_look = self.next_look.min(pause.until);
-                actions.push(Action::Tell(Change::Paused {
-                    time: pause.until.saturating_duration_since(now),
-                    reason: pause.reason.clone(),
-                }));
-                self.pause = Some(pause);
-            }
+            Event::Pause(pause) => self.pause_until(now, pause, &mut actions),
             Event::Resume => self.resume(now, false, &mut actions),
             Event::RestartAsked => self.restart_asked(now, &mut actions),
+            Event::StopAsked(pause) => self.stop_asked(now, pause, &mut actions),
+            Event::StartAsked => {
+                self.resume(now, false, &mut actions);
+                self.start_at_once(now, &mut actions);
+            }
             Event::Reconfigured {
                 policy,
                 is_other_target,
@@ -980,7 +1000,18 @@ impl Machine {
         self.whole_look_at = now;
     }
 
+    fn pause_until(&mut self, now: Instant, pause: Pause, actions: &mut Vec<Action>) {
+        self.next_look = self.next_look.min(pause.until);
+        actions.push(Action::Tell(Change::Paused {
+            time: pause.until.saturating_duration_since(now),
+            reason: pause.reason.clone(),
+        }));
+        self.pause = Some(pause);
+        self.wish = Wish::LeftAlone;
+    }
+
     fn resume(&mut self, now: Instant, is_over: bool, actions: &mut Vec<Action>) {
+        self.wish = Wish::LeftAlone;
         if self.pause.take().is_some() {
             actions.push(Action::Tell(Change::Resumed { is_over }));
             self.look_at_all(now);
@@ -1161,6 +1192,7 @@ impl Machine {
     /// What runs is nearly the program: it isn't ended, and nothing is started beside it.
     fn becomes_misfit(&mut self, actions: &mut Vec<Action>) {
         self.nothing_is_wrong(actions);
+        self.wish = Wish::LeftAlone;
         let who = self.misfits.first().cloned();
         actions.extend(who.map(|who| Action::Tell(Change::Misfit(who))));
         self.phase = Phase::Misfit;

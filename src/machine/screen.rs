@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::alive::killed;
-use super::{Absence, Action, Attempt, Backoff, Copies, FailedCommand, Machine, Memory, Phase};
+use super::{
+    Absence, Action, Attempt, Backoff, Copies, FailedCommand, Machine, Memory, Phase, Wish,
+};
 use crate::machine::change::{Cause, Change, StartFailure, Stop};
 use crate::machine::seat::{Seat, Wait};
 use crate::proc::{Difference, Impostor, ProcessId, Sighting};
@@ -174,6 +176,7 @@ impl Machine {
             return;
         }
         let was_up = self.phase == Phase::Up;
+        self.wish = Wish::LeftAlone;
         self.nothing_is_wrong(actions);
         self.alive.clear();
         self.seen.clear();
@@ -226,6 +229,7 @@ impl Machine {
             _ => Wait::Login,
         };
         self.wait(why, actions);
+        self.wish = Wish::LeftAlone;
         self.next_look = self.next_cycle(now);
     }
 

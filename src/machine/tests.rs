@@ -922,6 +922,94 @@ fn a_unit_is_stopped_by_systemd_and_what_is_not_in_it_by_signals() {
     assert_eq!(bench.after(SECOND).absent()[1], killed);
 }
 
+fn stop_asked(bench: &Bench) -> Event {
+    Event::StopAsked(Pause {
+        until: bench.now + 3600 * SECOND,
+        reason: None,
+    })
+}
+
+fn paused_for_an_hour() -> Action {
+    report(Change::Paused {
+        time: 3600 * SECOND,
+        reason: None,
+    })
+}
+
+fn stopped(pid: i32, signal: Stop) -> Action {
+    report(Change::Killed {
+        pids: vec![pid],
+        signal: Some(signal),
+        cause: Cause::Stopped,
+    })
+}
+
+#[test]
+fn what_is_stopped_is_ended_in_a_pause_and_started_when_somebody_wants_that() {
+    let mut bench = Bench::up();
+    let asked = stop_asked(&bench);
+    assert_eq!(bench.event(asked), [paused_for_an_hour()]);
+    assert!(bench.machine.is_being_stopped());
+    assert_eq!(bench.machine.next_look(), bench.now, "looked at first");
+    let signal = |stop| Action::Signal(stop, vec![id(100)]);
+    assert_eq!(bench.alive(&[100]), [signal(Stop::Terminate)]);
+    assert_eq!(bench.after(10 * SECOND).alive(&[100]), [signal(Stop::Kill)]);
+    let expected = [stopped(100, Stop::Kill), down(100, Cause::Stopped)];
+    assert_eq!(bench.after(SECOND).absent(), expected, "no start");
+    assert!(!bench.machine.is_being_stopped());
+    assert_eq!(bench.after(SECOND).absent(), []);
+    assert_eq!(
+        bench.after(SECOND).alive(&[300]).len(),
+        1,
+        "another's is told"
+    );
+    assert_eq!(bench.after(SECOND).alive(&[300]), [], "and left alone");
+    bench.after(SECOND).absent();
+    let resumed = report(Change::Resumed { is_over: false });
+    assert_eq!(bench.event(Event::StartAsked), [resumed]);
+    assert_eq!(bench.absent()[0], Action::Start);
+}
+
+#[test]
+fn what_is_being_started_when_somebody_wants_it_stopped_is_ended_once_it_is_there() {
+    let mut bench = Bench::starting();
+    let asked = stop_asked(&bench);
+    assert_eq!(bench.event(asked), [paused_for_an_hour()]);
+    assert_eq!(bench.after(SECOND).absent(), []);
+    assert!(bench.machine.is_being_stopped(), "it may still come");
+    let actions = bench.after(SECOND).alive(&[200]);
+    let terminate = Action::Signal(Stop::Terminate, vec![id(200)]);
+    assert_eq!(actions.last(), Some(&terminate), "{actions:?}");
+    let expected = [stopped(200, Stop::Terminate), down(200, Cause::Stopped)];
+    assert_eq!(bench.after(SECOND).absent(), expected);
+    assert!(!bench.machine.is_being_stopped());
+}
+
+#[test]
+fn a_pause_that_follows_a_stop_leaves_the_program_alone() {
+    let mut bench = Bench::up();
+    let asked = stop_asked(&bench);
+    bench.event(asked);
+    bench.alive(&[100]);
+    bench.event(Event::Pause(Pause {
+        until: bench.now + 60 * SECOND,
+        reason: None,
+    }));
+    assert_eq!(bench.after(20 * SECOND).alive(&[100]), [], "no SIGKILL");
+    assert_eq!(bench.phase(), Phase::Up);
+}
+
+#[test]
+fn in_a_dry_run_nothing_is_stopped() {
+    let mut bench = Bench::up();
+    bench.machine.policy.dry_run = true;
+    let asked = stop_asked(&bench);
+    let told = report(Change::DryRun(Intention::Stop));
+    assert_eq!(bench.event(asked), [told]);
+    assert_eq!(bench.after(SECOND).alive(&[100]), []);
+    assert_eq!(bench.machine.pause(), None);
+}
+
 #[test]
 fn a_child_that_is_born_while_its_parent_is_ended_is_ended_too() {
     let mut bench = Bench::up();

@@ -78,7 +78,7 @@ struct Fields {
     outage_ms: Value,
 }
 
-fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+pub(super) fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     value.as_str()?.parse().ok()
 }
 

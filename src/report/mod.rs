@@ -4,6 +4,7 @@
 
 mod days;
 pub mod entry;
+pub mod events;
 pub mod history;
 mod html;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod period;
 mod text;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -260,10 +262,15 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
 }
 
 fn unreadable() -> String {
+    not_readable(|| t!("report.not_permitted"))
+}
+
+/// That the journal can't be read; to whom it may be forbidden, the text with the command that may.
+fn not_readable(not_permitted: impl Fn() -> Cow<'static, str>) -> String {
     if rustix::process::geteuid().is_root() {
         t!("report.unreadable").into_owned()
     } else {
-        t!("report.not_permitted").into_owned()
+        not_permitted().into_owned()
     }
 }
 

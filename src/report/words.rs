@@ -208,18 +208,8 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
     let outage = placed.outage;
     let reaches_end = !outage.is_end_seen && placed.to == report.past.to;
     let is_until_now = report.past.is_until_now;
-    let mut words = match outage.cause.as_deref() {
-        Some("absent") => t!("report.cause_absent").into_owned(),
-        Some("gone") => t!("report.cause_gone").into_owned(),
-        Some("exited") => t!("report.cause_exited").into_owned(),
-        Some("killed") => t!("report.cause_killed").into_owned(),
-        Some("unhealthy") => t!("report.cause_unhealthy").into_owned(),
-        Some("requested") => t!("report.cause_requested").into_owned(),
-        Some("duplicate") => t!("report.cause_duplicate").into_owned(),
-        Some("display" | "session") => t!("report.cause_session").into_owned(),
-        Some(other) => other.to_owned(),
-        None => t!("report.nothing").into_owned(),
-    };
+    let words = outage.cause.as_deref().map(cause_in_words);
+    let mut words = words.unwrap_or_else(|| t!("report.nothing").into_owned());
     for (is_so, more) in [
         (outage.is_in_pause, t!("report.in_pause")),
         (outage.start_failed, t!("report.start_failed")),
@@ -237,6 +227,22 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
         }
     }
     words
+}
+
+/// Why a process was gone, by `MFE_CAUSE`; a cause that a later version tells is shown as it is.
+pub(super) fn cause_in_words(cause: &str) -> String {
+    match cause {
+        "absent" => t!("report.cause_absent").into_owned(),
+        "gone" => t!("report.cause_gone").into_owned(),
+        "exited" => t!("report.cause_exited").into_owned(),
+        "killed" => t!("report.cause_killed").into_owned(),
+        "unhealthy" => t!("report.cause_unhealthy").into_owned(),
+        "requested" => t!("report.cause_requested").into_owned(),
+        "stopped" => t!("report.cause_stopped").into_owned(),
+        "duplicate" => t!("report.cause_duplicate").into_owned(),
+        "display" | "session" => t!("report.cause_session").into_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// Why a process wasn't observed.

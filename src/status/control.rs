@@ -1,5 +1,5 @@
-//! What a person can ask of the running service (`pause`, `resume`, `restart`), and how that reaches
-//! it: a socket in the runtime directory, one line of JSON each way. Who may ask, and what is done
+//! What a person can ask of the running service (`pause`, `resume`, `restart`, `stop`, `start`), and how
+//! that reaches it: a socket in the runtime directory, one line of JSON each way. Who may ask, and what is done
 //! about it, is decided in [`crate::daemon`].
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,43 @@ pub enum Request {
         /// Its key, or its name.
         key: String,
     },
+    /// To end a process, and to leave it alone for a while.
+    Stop {
+        /// Its key, or its name.
+        key: String,
+        /// For how long, in seconds.
+        seconds: u64,
+        /// Why, in the person's words.
+        reason: Option<String>,
+    },
+    /// To end a process's pause, and to start it unless it is running.
+    Start {
+        /// Its key, or its name.
+        key: String,
+    },
+}
+
+/// The key of the process that a person means by its key or, as status shows it, by its name, in upper or
+/// lower case; none if two could be meant. Each of `processes` is a key and a name.
+pub fn key_meant_by<'a>(
+    word: &str,
+    processes: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let is_meant = |text: &str| text.to_lowercase() == lower;
+    let mut meant = Vec::new();
+    for (key, name) in processes {
+        if key == word {
+            return Some(key);
+        }
+        if is_meant(key) || is_meant(name) {
+            meant.push(key);
+        }
+    }
+    match meant.as_slice() {
+        [key] => Some(key),
+        _ => None,
+    }
 }
 
 /// What comes of it.
@@ -56,6 +93,25 @@ pub enum Answer {
         /// How long that takes at most, in milliseconds: by then it is up, or that has failed.
         within_ms: u64,
     },
+    /// It is being stopped.
+    Stopping {
+        /// Its key.
+        key: String,
+        /// How long that takes at most, in milliseconds: by then it is gone, or can't be ended.
+        within_ms: u64,
+    },
+    /// It is being started.
+    Starting {
+        /// Its key.
+        key: String,
+        /// How long that takes at most, in milliseconds: by then it is up, or that has failed.
+        within_ms: u64,
+    },
+    /// It is running already, so it is not started; it isn't paused any more.
+    Running {
+        /// Its key.
+        key: String,
+    },
     /// There is no process of this key or name.
     UnknownKey {
         /// What was asked for.
@@ -68,7 +124,7 @@ pub enum Answer {
         /// Its key.
         key: String,
     },
-    /// Nothing could be started in its place, so it is not restarted.
+    /// Nothing could be started now, so it is neither started nor restarted, nor stopped.
     CannotStart {
         /// Its key.
         key: String,
@@ -86,4 +142,28 @@ pub enum Answer {
     NotAllowed,
     /// The line wasn't understood.
     NotUnderstood,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_meant_by_its_key_or_its_name_unless_another_one_could_be() {
+        let programs = [
+            ("a", "Monitor"),
+            ("b", "Other"),
+            ("other", "C"),
+            ("x", "Y"),
+            ("y", "X"),
+        ];
+        let meant = |word| key_meant_by(word, programs);
+        assert_eq!(meant("a"), Some("a"));
+        assert_eq!(meant("MONITOR"), Some("a"));
+        assert_eq!(meant("other"), Some("other"), "the very key");
+        assert_eq!(meant("Other"), None, "a name, and another one's key");
+        assert_eq!(meant("x"), Some("x"));
+        assert_eq!(meant("c"), Some("other"));
+        assert_eq!(meant("z"), None);
+    }
 }

@@ -251,6 +251,7 @@ pub(super) fn message(
             let what = match intention {
                 Intention::Start => format!("{name} would be started with {}", process.start),
                 Intention::Restart => format!("{name} would be restarted"),
+                Intention::Stop => format!("{name} would be stopped"),
                 Intention::StopDuplicate { pid } => {
                     format!("the second copy of {name} (pid {pid}) would be ended")
                 }

@@ -70,6 +70,14 @@ pub struct Published {
     pub recent_restarts: Vec<Timestamp>,
 }
 
+impl Published {
+    /// Whether the program is up, paused or not, and isn't being ended.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.memory.up_since.is_some() && !self.status.pids.is_empty()
+    }
+}
+
 /// What is known of a process beyond the service's end; [`crate::daemon`] keeps it in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {

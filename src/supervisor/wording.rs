@@ -11,7 +11,7 @@ use crate::text::phrase::{Phrase, phrase, pids};
 pub(super) fn state(machine: &Machine) -> State {
     match machine.phase() {
         _ if machine.is_stuck() => State::Stuck,
-        _ if machine.pause().is_some() => State::Paused,
+        _ if machine.pause().is_some() && !machine.is_being_stopped() => State::Paused,
         _ if machine.look_failure().is_some() => State::Unknown,
         Phase::New => State::Unknown,
         Phase::Up if machine.troubles().next().is_some() => State::Unhealthy,
@@ -66,7 +66,7 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
     if let Some(why) = machine.look_failure() {
         return vec![why.clone()];
     }
-    if let Some(pause) = machine.pause() {
+    if let Some(pause) = machine.pause().filter(|_| !machine.is_being_stopped()) {
         let reason = pause.reason.as_deref();
         return reason.map(Phrase::of_words).into_iter().collect();
     }
@@ -133,7 +133,9 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
             pids = pids(&duplicates, machine.more_alive())
         ));
     }
-    if machine.phase() == Phase::Replacing {
+    if machine.is_being_stopped() {
+        wording.push(phrase!("it is being stopped, as somebody asked for"));
+    } else if machine.phase() == Phase::Replacing {
         wording.push(phrase!("it is being restarted"));
     }
     wording

@@ -3,5 +3,6 @@
 
 pub(crate) mod control_group;
 pub mod dbus;
+pub(crate) mod journalctl;
 pub(crate) mod manager;
 pub(crate) mod names;

@@ -78,7 +78,7 @@ fn keys_are_those_that_are_shipped() {
 fn bash_offers_commands_options_and_keys() {
     let (_, file) = FILES[0];
     for (words, expected) in [
-        ("mfe-watchdog st", "status"),
+        ("mfe-watchdog stat", "status"),
         ("mfe-watchdog status --j", "--json"),
         ("mfe-watchdog exec co", "comunicador"),
         ("mfe-watchdog exec ", "comunicador monitor"),
@@ -117,7 +117,7 @@ fn fish_offers_commands_and_options() {
     needs!(Need::Package("fish"));
     let (_, file) = FILES[2];
     for (words, expected) in [
-        ("mfe-watchdog st", "status"),
+        ("mfe-watchdog stat", "status"),
         ("mfe-watchdog status --j", "--json"),
     ] {
         let script = "source $argv[1]; complete -C $argv[2]";
@@ -157,7 +157,7 @@ fn completed_by_zsh(words: &str) -> Output {
 fn zsh_completes_commands_options_and_keys() {
     needs!(Need::Package("zsh"));
     for (words, expected) in [
-        ("mfe-watchdog st", "ran <status>"),
+        ("mfe-watchdog stat", "ran <status>"),
         ("mfe-watchdog status --j", "ran <status --json>"),
         ("mfe-watchdog exec co", "ran <exec comunicador>"),
     ] {

@@ -1,4 +1,4 @@
-//! `pause`, `resume`, `restart`: what they do, say and refuse.
+//! `pause`, `resume`, `restart`, `stop`, `start`: what they do, say and refuse.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -161,6 +161,8 @@ fn in_a_dry_run_nothing_is_restarted_and_that_is_said() {
     let service = run(&till);
     service.wait_for_state("comunicador", "up");
     assert_refused(&till, &["restart", "comunicador"], 1, "dry_run = true");
+    assert_refused(&till, &["stop", "comunicador"], 1, "so nothing is ended");
+    assert_eq!(service.status("comunicador")["state"], "up");
 }
 
 #[test]
@@ -188,7 +190,9 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
     let not_running = "the service is not running";
     assert_refused(&till, &["pause", "--for", "1m"], 3, not_running);
     assert_refused(&till, &["resume"], 3, not_running);
-    assert_refused(&till, &["restart", "comunicador"], 3, not_running);
+    for command in ["restart", "stop", "start"] {
+        assert_refused(&till, &[command, "comunicador"], 3, not_running);
+    }
     let service = run(&till);
     service.wait_for_state("comunicador", "up");
     let unknown = "unknown program: monitor (use comunicador)";
@@ -196,12 +200,15 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
         &["pause", "comunicador", "monitor", "--for", "1m"][..],
         &["resume", "monitor"],
         &["restart", "monitor"],
+        &["stop", "monitor"],
+        &["start", "monitor"],
     ] {
         assert_refused(&till, arguments, 1, unknown);
     }
     for time in ["25h", "0s", "soon", "-1m"] {
         let time = format!("--for={time}");
         assert_refused(&till, &["pause", &time], 2, "from 1s to 24h");
+        assert_refused(&till, &["stop", "comunicador", &time], 2, "from 1s to 24h");
     }
     assert_eq!(service.status("comunicador")["state"], "up");
 }
@@ -242,6 +249,122 @@ fn only_root_may_ask() {
     );
 }
 
+/// Ended, and not brought back, also not by the service that comes after this one; until somebody wants that.
+#[test]
+fn what_is_stopped_stays_away_until_it_is_started() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let name = &program.name;
+    let stop = ["stop", name, "--for", "2h", "--reason", "driver update"];
+    let begin = format!("stopped: {name}, paused until ");
+    assert_done(&till, &stop, &begin, "sudo mfe-watchdog start comunicador");
+    assert!(program.pids().is_empty());
+    let line = service.wait_for("paused", "comunicador");
+    assert!(line.contains("for 2h: driver update"), "{line}");
+    let line = service.wait_for("killed", "comunicador");
+    assert!(
+        line.contains("was stopped, as somebody asked for"),
+        "{line}"
+    );
+    assert!(line.contains("MFE_CAUSE=stopped"), "{line}");
+    service.wait_for("down", "comunicador");
+    service.wait_cycles(3);
+    service.stop(Signal::SIGKILL);
+    let service = run(&till);
+    service.wait_for_state("comunicador", "paused");
+    service.wait_cycles(3);
+    assert_eq!((program.pids(), program.starts().len()), (Vec::new(), 1));
+
+    let begin = format!("started: {name} (pid ");
+    assert_done(&till, &["start", "comunicador"], &begin, ")");
+    assert_eq!(program.starts().len(), 2);
+    let status = service.status("comunicador");
+    assert_eq!(status["state"], "up");
+    assert_eq!(status["last_restart"]["cause"], "stopped");
+    let json = serde_json::from_str(&ask(&till, &["status", "--json"]).stdout).unwrap();
+    assert_valid(STATUS_SCHEMA, &json);
+    let pid = program.pid();
+    let running = format!("comunicador is running already (pid {pid})");
+    assert_done(&till, &["start", name], &running, "so nothing is started");
+    assert_eq!(program.pids(), [pid]);
+}
+
+#[test]
+fn what_is_started_in_a_pause_is_left_alone_if_it_runs() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    assert_done(&till, &["pause"], "paused until ", "");
+    wait_until_paused(&service);
+    let running = format!("comunicador is running already (pid {})", program.pid());
+    assert_done(&till, &["start", "comunicador"], &running, "");
+    service.wait_for_state("comunicador", "up");
+    assert_eq!(program.starts().len(), 1);
+}
+
+#[test]
+fn what_ignores_sigterm_is_killed_after_its_time() {
+    let (till, program) = Till::with_rules("stop_timeout = \"300ms\"");
+    let body = format!("trap '' TERM\nexec {}", program.command());
+    till.script("start.sh", &body);
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    assert_done(&till, &["stop", "comunicador"], "stopped: ", "");
+    assert!(program.pids().is_empty());
+    let line = service.wait_for("killed", "comunicador");
+    assert!(line.contains("SIGKILL"), "{line}");
+    // Without a time it is an hour.
+    assert!(service.wait_for("paused", "comunicador").contains("for 1h"));
+    service.wait_cycles(3);
+    assert_eq!(program.starts().len(), 1);
+}
+
+/// Else it would come up behind the back of whoever was told that it is stopped.
+#[test]
+fn what_is_being_started_is_stopped_once_it_is_there() {
+    let (till, program) = Till::with_program();
+    let body = format!("sleep 2\nexec {}", program.command());
+    till.script("start.sh", &body);
+    let service = run(&till);
+    service.wait_for_state("comunicador", "starting");
+    assert_done(&till, &["stop", "comunicador"], "stopped: ", "");
+    assert_eq!((program.pids(), program.starts().len()), (Vec::new(), 1));
+}
+
+#[test]
+fn what_somebody_else_starts_after_a_stop_is_left_alone() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    assert_done(&till, &["stop", "comunicador"], "stopped: ", "");
+    let _guard = mfe_kit::Guard(program.start());
+    eventually("it is seen", || {
+        let pids = service.status("comunicador")["pids"].clone();
+        (pids == serde_json::json!([program.pid()])).then_some(())
+    });
+    assert_eq!(service.status("comunicador")["state"], "paused");
+    service.wait_cycles(3);
+    assert_eq!(program.starts().len(), 2);
+    assert_eq!(service.count("killed", "comunicador"), 1);
+}
+
+#[test]
+fn a_start_says_what_has_come_of_it() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    assert_done(&till, &["stop", "comunicador"], "stopped: ", "");
+    till.script("start.sh", "exit 3");
+    let replaced = "comunicador is not started: ";
+    assert_refused(&till, &["start", "comunicador"], 1, replaced);
+    till.settle();
+    let words = format!("{} didn't come up: down", program.name);
+    assert_refused(&till, &["start", "comunicador"], 1, &words);
+    let no_wait = ["start", "comunicador", "--no-wait"];
+    assert_done(&till, &no_wait, "being started: comunicador", "");
+}
+
 #[test]
 fn nonsense_holds_up_nobody() {
     let (till, program) = Till::with_program();
@@ -269,6 +392,8 @@ fn what_could_not_be_started_again_is_not_restarted() {
     std::fs::remove_file(till.path().join("bin/start.sh")).unwrap();
     let refused = "comunicador is not restarted, since nothing could be started in its place: ";
     assert_refused(&till, &["restart", "comunicador"], 1, refused);
+    let refused = "comunicador is not stopped: it couldn't be started again: ";
+    assert_refused(&till, &["stop", "comunicador"], 1, refused);
     service.wait_cycles(2);
     assert_eq!(program.pids(), [pid]);
     assert_eq!(program.starts().len(), 1);

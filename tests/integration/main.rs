@@ -19,6 +19,7 @@ mod doctor;
 mod documents;
 mod dry_run;
 mod duplicates;
+mod events;
 mod fallback;
 mod hang;
 mod health;

@@ -38,6 +38,8 @@ pub(super) struct Rules {
     /// Before when it was told that nothing is started.
     not_before: Option<Instant>,
     paused_until: Option<Instant>,
+    /// Whether somebody wants the program ended, in that pause, and it isn't gone for sure.
+    is_to_stop: bool,
     /// Until when it may be waited for what couldn't be told, likewise.
     unknown_at_most: Option<Instant>,
     /// Whether anything has happened for which the living may be ended.
@@ -84,10 +86,21 @@ impl Rules {
         self.not_before = None;
         self.elsewhere_until = None;
         self.may_be_ended = true;
+        self.is_start_asked(phase);
+    }
+
+    pub(super) fn is_start_asked(&mut self, phase: Phase) {
+        self.not_before = None;
+        self.elsewhere_until = None;
         if matches!(phase, Phase::Backoff | Phase::Down | Phase::Held) {
             self.held_until = None;
             self.forgets_failures();
         }
+    }
+
+    pub(super) fn is_stop_asked(&mut self, policy: &Policy, phase: Phase) {
+        // What is nearly the program is never ended.
+        self.is_to_stop = !policy.dry_run && phase != Phase::Misfit;
     }
 
     pub(super) fn is_reconfigured(&mut self) {
@@ -122,6 +135,8 @@ impl Rules {
             self.in_flight = None;
         }
         self.is_guessed |= starting_since.is_none();
+        // The pause is remembered, and what it began with isn't.
+        self.is_to_stop = false;
         self.seen_beside.clear();
         self.beside.clear();
         self.children.clear();
@@ -147,6 +162,11 @@ pub(super) struct Before {
 impl World {
     fn is_hands_off(&self) -> bool {
         self.policy.dry_run || self.rules.paused_until.is_some()
+    }
+
+    /// The same, but for what is done to stop the program as somebody wants.
+    fn is_left_alone(&self) -> bool {
+        self.is_hands_off() && (self.policy.dry_run || !self.rules.is_to_stop)
     }
 
     /// Whether one descends from another, whoever was between them and lives no more.
@@ -196,27 +216,33 @@ impl World {
         let (phase, failed) = (self.machine.phase(), self.machine.failed_starts);
         self.rules.paused_until = match &event {
             Event::Pause(pause) => Some(pause.until),
-            Event::Resume => None,
+            Event::StopAsked(pause) if !self.policy.dry_run => Some(pause.until),
+            Event::Resume | Event::StartAsked => None,
             _ => self
                 .rules
                 .paused_until
                 .filter(|until| !has_looked || self.now < *until),
         };
+        let is_plain_pause = matches!(event, Event::Pause(_));
+        self.rules.is_to_stop &= self.rules.paused_until.is_some() && !is_plain_pause;
         if has_looked {
             self.rules.seen = self.last_pid();
         }
-        if has_looked && self.is_hands_off() {
+        if has_looked && self.is_left_alone() {
             self.rules.asked.clear();
         }
         let actions = self.machine.handle(self.now, event);
         self.may_have_failed(phase, failed);
+        if self.machine.phase() == Phase::Down && (has_looked || phase != Phase::Down) {
+            // Nothing lives, and nothing is on its way.
+            self.rules.is_to_stop = false;
+        }
         if phase != Phase::Replacing && self.machine.phase() == Phase::Replacing {
             let is_stopped = |process: &Process| process.state == RunState::Stopped;
             let is_well = !self.rules.may_be_ended && !self.processes.iter().any(is_stopped);
-            assert!(!is_well, "a healthy one is ended");
-            assert_eq!(
-                self.installed,
-                Installed::Yes,
+            assert!(!is_well || self.rules.is_to_stop, "a healthy one is ended");
+            assert!(
+                self.installed == Installed::Yes || self.rules.is_to_stop,
                 "one is ended that can't be started"
             );
             let programs = self.programs();
@@ -231,8 +257,9 @@ impl World {
                 }
                 Action::StopStartProgram(_) => self.is_late(),
                 Action::StopUnit => {
-                    assert!(!self.is_hands_off(), "a stop in a dry run or a pause");
-                    assert!(self.policy.is_unit && phase == Phase::Up);
+                    assert!(!self.is_left_alone(), "a stop in a dry run or a pause");
+                    assert!(self.policy.is_unit);
+                    assert!(phase == Phase::Up || self.rules.is_to_stop);
                 }
                 Action::Signal(stop, ids) => self.signals(*stop, ids, phase),
                 Action::Tell(change) => self.tells(change, phase),
@@ -337,7 +364,11 @@ impl World {
     }
 
     fn signals(&mut self, stop: Stop, ids: &[ProcessId], before: Phase) {
-        assert!(!self.is_hands_off(), "a signal in a dry run or a pause");
+        let is_to_stop = self.machine.phase() == Phase::Replacing && !self.is_left_alone();
+        assert!(
+            !self.is_hands_off() || is_to_stop,
+            "a signal in a dry run or a pause"
+        );
         assert!(!ids.is_empty(), "a signal to nobody");
         for id in ids {
             let Some(process) = self.process(*id).copied() else {
@@ -457,7 +488,7 @@ impl World {
             wait <= self.policy.restart_delay_max,
             "{wait:?} is beyond the cap"
         );
-        if cause == Cause::Requested {
+        if cause.is_somebodys_wish() {
             return;
         }
         let death = rules.last_death.replace((self.now, wait));
@@ -552,6 +583,7 @@ impl World {
         let is_up = matches!(phase, Phase::Up | Phase::Replacing);
         assert_eq!(is_up, self.programs().next().is_some(), "{phase:?}");
         self.rules.may_be_ended &= is_up;
+        self.is_to_stop_no_more(before);
         if self.hidden.is_some() {
             self.rules.unknown_at_most = Some(self.now + 40 * SECOND);
         }
@@ -572,6 +604,19 @@ impl World {
         } else if self.rules.has_been_up {
             self.rules.gone_since.get_or_insert(self.now);
         }
+    }
+
+    /// What somebody wants stopped is being ended as soon as it is seen, and whatever comes after it is left
+    /// alone.
+    fn is_to_stop_no_more(&mut self, before: &Before) {
+        if !self.rules.is_to_stop || self.policy.dry_run {
+            return;
+        }
+        let phase = self.machine.phase();
+        let has_ended = before.phase == Phase::Replacing && phase == Phase::Up;
+        assert!(phase != Phase::Up || has_ended, "nobody stops it");
+        self.rules.is_to_stop &= !has_ended && phase != Phase::Misfit;
+        assert_eq!(self.rules.is_to_stop, self.machine.is_being_stopped());
     }
 
     fn is_found_up(&mut self, before: &Before) {

@@ -89,6 +89,10 @@ pub(super) enum Chance {
     Resume,
     /// Somebody wants it restarted.
     RestartAsked,
+    /// Somebody wants it stopped for so long.
+    StopAsked(u64),
+    /// Somebody wants it started.
+    StartAsked,
     /// The service dies and is started again.
     ServiceRestarts,
 }
@@ -202,6 +206,8 @@ pub(super) fn chance() -> impl Strategy<Value = Chance> {
         1 => (0..40_000_u64).prop_map(Chance::Pause),
         1 => Just(Chance::Resume),
         1 => Just(Chance::RestartAsked),
+        1 => (0..40_000_u64).prop_map(Chance::StopAsked),
+        1 => Just(Chance::StartAsked),
         1 => Just(Chance::ServiceRestarts),
     ];
     prop_oneof![5 => Just(Chance::Look), 11 => processes, 4 => others]
@@ -719,6 +725,17 @@ impl World {
                 self.take(Event::Obstacle(self.installed.obstacle()));
                 self.rules.is_restart_asked(self.machine.phase());
                 self.take(Event::RestartAsked);
+            }
+            Chance::StopAsked(milliseconds) => {
+                self.rules.is_stop_asked(&self.policy, self.machine.phase());
+                self.take(Event::StopAsked(Pause {
+                    until: self.now + Duration::from_millis(milliseconds),
+                    reason: None,
+                }));
+            }
+            Chance::StartAsked => {
+                self.rules.is_start_asked(self.machine.phase());
+                self.take(Event::StartAsked);
             }
             Chance::ServiceRestarts => self.service_restarts(),
         }

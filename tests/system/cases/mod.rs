@@ -83,6 +83,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::hook_in_the_sandbox,
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
+    operation::stop_and_start_a_program,
     report::outages_as_they_were,
     report::journal_flooded,
     report::journal_file_lost,

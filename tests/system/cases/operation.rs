@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::till::{COMUNICADOR, CONFIG, MONITOR, PROGRAMS, Program, SERVICE, SOON, Script, Till};
-use crate::till::{by_command, config};
+use crate::till::{VENDOR, by_command, by_unit, config};
 use mfe_kit::container::expect_status;
 use mfe_kit::wait_for;
 
@@ -165,6 +165,53 @@ pub(super) fn stop_start_restart(till: &Till) -> Result<()> {
             "{} was started again",
             program.name
         );
+    }
+    Ok(())
+}
+
+/// A program that a person stops stays away, whatever becomes of the service, until he starts it: one in a
+/// unit of our own, and one in the vendor's.
+pub(super) fn stop_and_start_a_program(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    till.install_unit(&MONITOR, "")?;
+    let programs = [by_command(&COMUNICADOR), by_unit(&MONITOR, VENDOR)].concat();
+    till.configure(&config("200ms", &programs))?;
+    till.start()?;
+    let monitor = till.wait_up(&MONITOR)?;
+    till.wait_up(&COMUNICADOR)?;
+    for program in &PROGRAMS {
+        till.ok(&[
+            "mfe-watchdog",
+            "stop",
+            program.key,
+            "--reason",
+            "new driver",
+        ])?;
+        let left = till.processes(program)?;
+        ensure!(left.is_empty(), "{} goes on: {left:?}", program.name);
+        let killed = till.wait_event(program, "killed")?;
+        ensure!(killed["MFE_CAUSE"] == "stopped", "{killed}");
+        if program.key == COMUNICADOR.key {
+            ensure!(till.processes(&MONITOR)? == [monitor], "the other one, too");
+        }
+    }
+    till.ok(&["systemctl", "restart", SERVICE])?;
+    for program in &PROGRAMS {
+        let status = till.wait_state(program, "paused")?;
+        ensure!(status["detail"] == "new driver", "{status}");
+    }
+    till.wait_cycles(5)?;
+    for program in &PROGRAMS {
+        ensure!(
+            till.processes(program)?.is_empty(),
+            "{} is back",
+            program.name
+        );
+        till.ok(&["mfe-watchdog", "start", program.name])?;
+        till.wait_up(program)?;
+        ensure!(till.starts(program) == 2, "{} starts", till.starts(program));
+        let restarted = till.wait_event(program, "restarted")?;
+        ensure!(restarted["MFE_CAUSE"] == "stopped", "{restarted}");
     }
     Ok(())
 }

@@ -1,0 +1,57 @@
+//! `mfe-watchdog events`: what has happened, in the user's language, a line each; the entries come from
+//! [`crate::report::events`].
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use rust_i18n::t;
+
+use super::logs::{meant, processes};
+use crate::config::ProcessSettings;
+use crate::report::events::{self, Wanted};
+use crate::status::directories::Directories;
+use crate::text::local_time::local_zone;
+
+/// Shows the last `lines` events, of one program or of all and of the service, and with `follow` those to
+/// come.
+pub(super) fn events(
+    key: Option<&str>,
+    lines: u32,
+    follow: bool,
+    directories: &Directories,
+) -> anyhow::Result<ExitCode> {
+    let processes = processes(directories)?;
+    let key = key.map(|key| meant(key, &processes)).transpose()?;
+    let name_of = |process: &ProcessSettings| {
+        let name = process.name().as_str().to_owned();
+        (process.key.clone(), name)
+    };
+    let names = processes.iter().map(name_of).collect();
+    let zone = local_zone();
+    let mut is_empty = true;
+    let wanted = Wanted {
+        key: key.map(|process| process.key.as_str()),
+        lines,
+        follow,
+        within: None,
+    };
+    events::read(wanted, |told| {
+        is_empty = false;
+        let line = events::line(told, &names, SystemTime::now(), &zone);
+        let written = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
+        match written {
+            // It has read what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => {
+                written.with_context(|| t!("errors.output"))?;
+                Ok(true)
+            }
+        }
+    })?;
+    if is_empty {
+        eprintln!("{}", t!("events.none"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
