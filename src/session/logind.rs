@@ -97,7 +97,8 @@ impl Session {
                 _ => Kind::Other,
             },
             class: match value("CLASS").as_deref() {
-                Some("user") => Class::User,
+                // Root's at a terminal is user-early from systemd 256 on (pam_systemd(8)).
+                Some("user" | "user-early" | "user-light" | "user-early-light") => Class::User,
                 Some("greeter" | "lock-screen") => Class::Greeter,
                 _ => Class::Other,
             },
@@ -171,6 +172,8 @@ pub(super) mod tests {
         assert!(ssh.is_remote && ssh.kind == Kind::Tty && ssh.seat.is_none());
         let manager = OF_LIGHTDM.replace("CLASS=user", "CLASS=manager");
         assert_eq!(Session::parse("3", &manager).unwrap().class, Class::Other);
+        let kiosk = OF_LIGHTDM.replace("CLASS=user", "CLASS=user-early");
+        assert!(Session::parse("3", &kiosk).unwrap().is_open());
         for text in ["", "UID=x\nMONOTONIC=1", "UID=1000", "MONOTONIC=1"] {
             assert_eq!(Session::parse("2", text), None, "{text}");
         }

@@ -461,7 +461,7 @@ impl Till {
         self.log_in_with(user, display, place, &command)
     }
 
-    /// The same, whatever is run there.
+    /// The same, whatever is run there; `place` may say of which type and class the session is.
     pub(crate) fn log_in_with(
         &self,
         user: &str,
@@ -469,9 +469,15 @@ impl Till {
         place: &str,
         command: &[&str],
     ) -> Result<()> {
+        let usual = ["XDG_SESSION_TYPE=x11", "XDG_SESSION_CLASS=user"].into_iter();
+        let usual = usual.filter(|one| {
+            let (name, _) = one.split_once('=').unwrap_or_default();
+            !place.contains(name)
+        });
+        let usual: Vec<&str> = usual.collect();
         let environment = format!(
-            "Environment=XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user DISPLAY=:{display} \
-             LANG=pt_BR.UTF-8 {place}"
+            "Environment={} DISPLAY=:{display} LANG=pt_BR.UTF-8 {place}",
+            usual.join(" ")
         );
         let unit = format!("desk-{user}");
         let user = format!("User={user}");

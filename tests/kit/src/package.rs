@@ -12,7 +12,7 @@ use crate::host::{USUAL_SECONDS, bounded, copy_checkout, output};
 use crate::janitor::Scene;
 
 /// A build of everything, dependencies included, on a slow machine.
-const PATIENCE: u32 = 1200;
+const PATIENCE: u32 = 2400;
 
 /// The packages that the cases install.
 pub struct Packages {

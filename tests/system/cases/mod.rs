@@ -70,6 +70,8 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     screen::session_killed_twenty_times,
     screen::session_login_and_logout,
     screen::session_of_two_users,
+    screen::session_behind_a_greeter,
+    screen::session_of_roots_kiosk,
     screen::session_roots_copy,
     screen::session_display_is_gone,
     screen::session_poisoned,

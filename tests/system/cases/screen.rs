@@ -333,6 +333,64 @@ pub(super) fn session_of_two_users(till: &Till) -> Result<()> {
     no_unit_has_failed(till)
 }
 
+/// While a greeter is in front, as at a lock or a change of user, it stays with who was there before.
+pub(super) fn session_behind_a_greeter(till: &Till) -> Result<()> {
+    prepare(till, "", "auto")?;
+    till.log_in("caixa", 7, IN_FRONT, &autostart(0))?;
+    till.start()?;
+    let process = till.wait_up(&MONITOR)?;
+    till.remember_journal()?;
+    // ana is the greeter's user.
+    let greeter = format!("{IN_FRONT} XDG_SESSION_CLASS=greeter");
+    till.log_in("ana", 8, &greeter, "")?;
+    wait_for("the greeter is in front", SOON, || {
+        let front = "session=$(sed -n 's/^ACTIVE=//p' /run/systemd/seats/seat0)
+            cat /run/systemd/sessions/${session:-none} 2>/dev/null || true";
+        Ok(till.sh(front)?.contains("CLASS=greeter").then_some(()))
+    })?;
+    till.wait_cycles(3)?;
+    ensure!(till.processes(&MONITOR)? == [process], "it was harmed");
+    let back = till.kill_and_wait(&MONITOR, process)?;
+    is_users(till, back, "caixa")?;
+    nothing_was_told(till, &["waiting", "start_failed"])?;
+    till.log_out("caixa")?;
+    let waiting = till.wait_state(&MONITOR, "waiting")?;
+    ensure!(waiting["waiting_for"] == "login", "{waiting}");
+    till.wait_cycles(3)?;
+    till.status_exits(0)?;
+    ensure!(
+        till.processes(&MONITOR)?.is_empty(),
+        "it runs in the greeter"
+    );
+    no_unit_has_failed(till)
+}
+
+/// Where root's is the only session at the screen, started from a terminal as kiosks do it, it counts; beside
+/// anybody else's it doesn't.
+pub(super) fn session_of_roots_kiosk(till: &Till) -> Result<()> {
+    prepare(till, "autostart_timeout = \"0s\"\n", "auto")?;
+    // The class is the one that each systemd gives it.
+    let kiosk = format!("{IN_FRONT} XDG_SESSION_TYPE=tty XDG_SESSION_CLASS=");
+    till.log_in("root", 7, &kiosk, "")?;
+    till.start()?;
+    let process = till.wait_up(&MONITOR)?;
+    is_root(till, process)?;
+    let display = variables(till, process)?.remove("DISPLAY");
+    ensure!(display.as_deref() == Some(":7"), "{display:?}");
+    let process = till.kill_and_wait(&MONITOR, process)?;
+    is_root(till, process)?;
+    till.status_exits(0)?;
+
+    till.log_in("caixa", 8, IN_FRONT, "")?;
+    let his = wait_for("the cashier has his own", SOON, || {
+        let processes = till.processes(&MONITOR)?;
+        let status = till.status_of(&MONITOR).unwrap_or_default();
+        let his = processes.into_iter().find(|other| *other != process);
+        Ok(his.filter(|his| status["pids"] == serde_json::json!([his.pid])))
+    })?;
+    is_users(till, his, "caixa")
+}
+
 /// Root's, in the unit's own group as an earlier version left it, is ended once; somebody else's isn't.
 pub(super) fn session_roots_copy(till: &Till) -> Result<()> {
     prepare(till, "", "none")?;
