@@ -427,6 +427,7 @@ mod tests {
             started_at: at("2026-03-01T12:00:00Z"),
             start_time: None,
             updated_at: at("2026-03-02T12:00:00Z"),
+            updated_us: None,
             latest_message: None,
             config_fallback: None,
             processes,

@@ -40,6 +40,7 @@ use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
+use crate::sys::host::since_boot;
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
 use crate::text::escape::{list, printable};
@@ -115,15 +116,14 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     let mut hangup =
         signal(SignalKind::hangup()).with_context(|| t!("errors.signal", signal = "SIGHUP"))?;
     let mut service = Service::new(options, &settings)?;
-    service.say(
-        Kind::Startup,
-        format!("watching over {} ({source})", names(&settings)),
-    );
+    let last = Status::read(&service.options.directories.runtime);
+    let last = last.ok().flatten();
+    service.say_start(&settings, &source, last.as_ref());
     service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let remembered = service.remembered();
+    let remembered = service.remembered(last.as_ref());
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
@@ -380,9 +380,22 @@ impl Service {
 
     /// Tells what has happened to the service itself.
     fn say(&self, kind: Kind, text: impl Into<String>) {
-        let message = Message::of_service(kind, text);
+        self.tell(&Message::of_service(kind, text));
+    }
+
+    fn tell(&self, message: &Message) {
         message.record();
-        self.hooks.tell(&message);
+        self.hooks.tell(message);
+    }
+
+    /// Says that the service has begun, and until when the run before it has looked, by what it has published
+    /// last: one that hangs is ended by systemd some time later.
+    fn say_start(&self, settings: &Settings, source: &Source, last: Option<&Status>) {
+        let text = format!("watching over {} ({source})", names(settings));
+        self.tell(&Message {
+            watched_until: last.and_then(|last| last.updated_us),
+            ..Message::of_service(Kind::Startup, text)
+        });
     }
 
     /// Says what of the commands and of the configuration somebody else could change, unless that was said
@@ -479,16 +492,15 @@ impl Service {
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
-    /// run: it was set aside, and all begins anew.
-    fn remembered(&self) -> Vec<Remembered> {
+    /// run: it was set aside, and all begins anew. `last` is what it has published last.
+    fn remembered(&self, last: Option<&Status>) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
             let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
         });
         // A run that was killed has published where things stood at the end of its last cycle.
-        let published = Status::read(&self.options.directories.runtime);
-        let published = published.ok().flatten().and_then(|status| {
+        let published = last.and_then(|status| {
             let ago = status.updated_at.age(SystemTime::now())?;
             Instant::now().checked_sub(ago)
         });
@@ -736,6 +748,7 @@ impl Service {
             start_time: self.record.as_ref().map(|record| record.id().start_time),
             started_at: self.started_at.into(),
             updated_at: SystemTime::now().into(),
+            updated_us: u64::try_from(since_boot().as_micros()).ok(),
             latest_message: logging::latest().map(|(run, seq)| LatestMessage {
                 run: run.to_owned(),
                 seq,
@@ -765,7 +778,7 @@ impl Service {
             self.ready_pending = false;
             news.push(NotifyState::Ready);
         }
-        let line = status.line();
+        let line = status.line(SystemTime::now());
         let line_changed = line != self.status_line;
         if line_changed {
             news.push(NotifyState::Status(&line));

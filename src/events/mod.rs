@@ -2,7 +2,8 @@
 //! to everybody (the journal, hooks). What the words are is decided where the event happens.
 //!
 //! Every message in the journal carries `MFE_EVENT`, `MESSAGE_ID` and, where they apply,
-//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE` and `MFE_OUTAGE_MS` (`systemd.journal-fields(7)`);
+//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE`, `MFE_OUTAGE_MS` and `MFE_WATCHED_UNTIL`
+//! (`systemd.journal-fields(7)`);
 //! the room above adds which message of which run it is, and when it happened.
 
 use tracing::{error, info, warn};
@@ -183,6 +184,9 @@ pub struct Message {
     pub cause: Option<&'static str>,
     /// How long it was gone, in milliseconds.
     pub outage_ms: Option<u64>,
+    /// Of the service's start: when the run before it was last known to look, in microseconds by
+    /// `CLOCK_BOOTTIME` (clock_gettime(2)).
+    pub watched_until: Option<u64>,
     /// What a person reads; fit for a terminal, at most [`MAX_TEXT`] bytes and an ellipsis.
     pub text: String,
 }
@@ -200,6 +204,7 @@ impl Message {
             pid: None,
             cause: None,
             outage_ms: None,
+            watched_until: None,
             text: fit(&text.into()),
         }
     }
@@ -225,6 +230,7 @@ impl Message {
                     MFE_PID = self.pid,
                     MFE_CAUSE = self.cause,
                     MFE_OUTAGE_MS = self.outage_ms,
+                    MFE_WATCHED_UNTIL = self.watched_until,
                     MESSAGE_ID = self.kind.message_id(),
                     "{}",
                     self.text

@@ -851,6 +851,16 @@ impl Machine {
         self.ending.as_ref().is_some_and(Termination::is_stuck)
     }
 
+    /// Since when the process has been up, or gone: neither an attempt to start it nor another run of the
+    /// service begins that anew.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Up => Some(self.up_since),
+            _ => self.absence.map(|absence| absence.since),
+        }
+    }
+
     /// When the next start comes, if it has to wait.
     #[must_use]
     pub fn next_start(&self) -> Option<Instant> {

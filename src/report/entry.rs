@@ -76,6 +76,8 @@ struct Fields {
     cause: Value,
     #[serde(rename = "MFE_OUTAGE_MS")]
     outage_ms: Value,
+    #[serde(rename = "MFE_WATCHED_UNTIL")]
+    watched_until: Value,
 }
 
 pub(super) fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
@@ -116,6 +118,7 @@ fn written(fields: &Fields, is_ours: bool) -> Option<Written> {
             process_pid: number(&fields.process_pid),
             cause: fields.cause.as_str().map(printable),
             outage: number(&fields.outage_ms).map(Duration::from_millis),
+            unwatched: unwatched(fields),
         }),
         (None, Some(1)) if fields.about == UNIT && is_one_of(fields, &STOPPED) => Sign::Stopped,
         (None, Some(1)) if fields.about == UNIT && ends(fields) => Sign::Ended,
@@ -137,6 +140,13 @@ fn number_of(fields: &Fields) -> Option<Number> {
         run: id(fields.run.as_str()?)?,
         seq: number(&fields.seq)?,
     })
+}
+
+/// How long before it the run before had last looked.
+fn unwatched(fields: &Fields) -> Option<Duration> {
+    let until: u64 = number(&fields.watched_until)?;
+    let at = number::<u64>(&fields.happened)?;
+    at.checked_sub(until).map(Duration::from_micros)
 }
 
 fn ends(fields: &Fields) -> bool {
@@ -198,9 +208,27 @@ mod tests {
             process_pid: Some(12),
             cause: Some("killed".into()),
             outage: Some(Duration::from_millis(12)),
+            unwatched: None,
         };
         assert_eq!(sign(&fields(UNIT)), Some(Sign::Event(event)));
         assert_eq!(sign(&fields("user@1000.service")), Some(Sign::Alive));
+    }
+
+    #[test]
+    fn a_start_tells_how_long_nobody_had_looked() {
+        let unwatched = |at: &str, until: &str| {
+            let fields = format!(
+                "\"_SYSTEMD_UNIT\":\"{UNIT}\",\"_PID\":\"9\",\"MFE_EVENT\":\"startup\",\
+                 \"MFE_AT\":\"{at}\",\"MFE_WATCHED_UNTIL\":\"{until}\""
+            );
+            match sign(&fields) {
+                Some(Sign::Event(event)) => event.unwatched,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(unwatched("90", "20"), Some(Duration::from_micros(70)));
+        assert_eq!(unwatched("90", "91"), None, "of another boot");
+        assert_eq!(unwatched("90", "x"), None);
     }
 
     #[test]

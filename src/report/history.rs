@@ -84,6 +84,8 @@ pub struct Event {
     pub cause: Option<String>,
     /// `MFE_OUTAGE_MS`.
     pub outage: Option<Duration>,
+    /// Of a start: how long before it the run before had last looked, by `MFE_WATCHED_UNTIL`.
+    pub unwatched: Option<Duration>,
 }
 
 /// The watchdog that runs now.
@@ -165,6 +167,9 @@ const ABSENT: &str = "absent";
 
 /// It is being started for the first time since the machine was switched on.
 const BOOTING: State = State::NotObserved(Reason::Booting);
+
+/// Nobody was there to look.
+const NOT_RUNNING: State = State::NotObserved(Reason::NotRunning);
 
 /// Messages are missing.
 const LOST: State = State::NotObserved(Reason::Lost);
@@ -483,11 +488,10 @@ impl Track {
         // No pause outlives the boot.
         self.is_paused = false;
         self.is_known_in_boot = false;
-        let not_running = State::NotObserved(Reason::NotRunning);
-        if self.state == not_running {
+        if self.state == NOT_RUNNING {
             let over = over.max(self.since);
             self.set(over, State::NotObserved(Reason::Off));
-            self.set(began.max(over), not_running);
+            self.set(began.max(over), NOT_RUNNING);
         }
     }
 
@@ -600,7 +604,7 @@ pub struct History {
     axis: u64,
     run: Option<Run>,
     /// A run that has ended, whose last words say nothing more about processes.
-    ended: Option<(i32, Option<u128>)>,
+    ended: Option<Run>,
     /// Whether a watchdog was heard of in this boot.
     is_boot_known: bool,
     tracks: BTreeMap<String, Track>,
@@ -736,14 +740,25 @@ impl History {
         let Some(run) = self.run.take() else {
             return;
         };
-        self.ended = Some(run.id());
+        self.ended = Some(run);
         for track in self.tracks.values_mut() {
             track.lost = None;
             if !matches!(
                 track.state,
                 State::NotObserved(Reason::NoRecord | Reason::NotRunning)
             ) {
-                track.set(at, State::NotObserved(Reason::NotRunning));
+                track.set(at, NOT_RUNNING);
+            }
+        }
+    }
+
+    /// A run that has ended had last looked at `until`: since then it was there, and hung.
+    fn has_hung(&mut self, ended: Run, until: u64) {
+        // It has looked for what it has said.
+        let until = until.max(ended.said);
+        for track in self.tracks.values_mut() {
+            if track.state == NOT_RUNNING && track.since > until {
+                track.set(until, NOT_RUNNING);
             }
         }
     }
@@ -752,7 +767,7 @@ impl History {
         let id = (event.pid, number.map(|number| number.run));
         // Without a number, a pid may be used again.
         let is_new_run = event.kind == Kind::Startup && number.is_none();
-        if !is_new_run && self.ended == Some(id) {
+        if !is_new_run && self.ended.is_some_and(|ended| ended.id() == id) {
             return;
         }
         let run = match self.run.filter(|run| !is_new_run && run.id() == id) {
@@ -777,7 +792,9 @@ impl History {
                 }
             }
         };
-        self.ended = None;
+        if let (Some(ended), Some(unwatched)) = (self.ended.take(), event.unwatched) {
+            self.has_hung(ended, at.axis.saturating_sub(micros(unwatched)));
+        }
         self.is_boot_known = true;
         self.run = Some(run);
         match (event.kind, &event.process) {

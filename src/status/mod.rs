@@ -4,11 +4,13 @@
 pub mod client;
 pub mod control;
 pub mod directories;
+mod headline;
 pub mod service;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,10 @@ pub struct Status {
     pub started_at: Timestamp,
     /// When this was published.
     pub updated_at: Timestamp,
+    /// The same in microseconds by `CLOCK_BOOTTIME` (clock_gettime(2)), which nobody sets; earlier versions
+    /// don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_us: Option<u64>,
     /// The service's latest event, whether it has reached the journal or not; `None` from earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_message: Option<LatestMessage>,
@@ -91,7 +97,8 @@ pub struct ProcessStatus {
     /// Those that are second copies, as was told, the first ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<i32>,
-    /// Since when it is in this state.
+    /// Since when it is in this state; since when it has been up or gone, if it is that, whatever was tried
+    /// meanwhile.
     pub since: Timestamp,
     /// How often it was brought back since the machine was booted.
     pub restarts: u64,
@@ -242,13 +249,15 @@ impl Status {
             && processes.all(|process| process.is_well() && process.duplicates.is_empty())
     }
 
-    /// The line for `systemctl status`: it holds until the next change.
+    /// The line for `systemctl status` at this time: first what matters, then each process.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn line(&self, now: SystemTime) -> String {
+        let headline = headline::headline(self, now);
         let fallback = self.config_fallback.iter();
         let fallback = fallback.map(|fallback| detail(&fallback.detail));
         let parts = self.processes.iter().map(ToString::to_string);
-        let line = parts.chain(fallback).collect::<Vec<_>>().join("; ");
+        let parts = std::iter::once(headline).chain(parts).chain(fallback);
+        let line = parts.collect::<Vec<_>>().join("; ");
         cut_bytes(line, LINE_MAX)
     }
 }
@@ -277,13 +286,11 @@ impl fmt::Display for ProcessStatus {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    fn process(name: &str, state: State, detail: Option<String>) -> ProcessStatus {
+    pub(super) fn process(name: &str, state: State, detail: Option<String>) -> ProcessStatus {
         ProcessStatus {
             key: "key".into(),
             name: name.into(),
@@ -303,13 +310,14 @@ mod tests {
         }
     }
 
-    fn status(processes: Vec<ProcessStatus>) -> Status {
+    pub(super) fn status(processes: Vec<ProcessStatus>) -> Status {
         Status {
             version: 1,
             pid: 1,
             start_time: None,
             started_at: SystemTime::now().into(),
             updated_at: SystemTime::now().into(),
+            updated_us: None,
             latest_message: None,
             config_fallback: None,
             processes,
@@ -320,13 +328,14 @@ mod tests {
     fn of_five_thousand_pids_ten_are_in_the_line() {
         let mut many = process("Monitor", State::Up, None);
         many.pids = (10_001..=15_000).collect();
-        let line = status(vec![many.clone()]).line();
-        let begin = "Monitor up (pid 10001, 10002, ";
+        let now = SystemTime::now();
+        let line = status(vec![many.clone()]).line(now);
+        let begin = "ALL UP; Monitor up (pid 10001, 10002, ";
         assert!(line.starts_with(begin), "{line}");
         assert!(line.ends_with(", 10010 and 4990 more)"), "{line}");
         many.pids.truncate(10);
         many.more_pids = 4990;
-        assert_eq!(status(vec![many]).line(), line);
+        assert_eq!(status(vec![many]).line(now), line);
     }
 
     #[test]
@@ -352,7 +361,7 @@ mod tests {
                 detail,
                 wording: Vec::new(),
             });
-            prop_assert!(status.line().len() <= LINE_MAX);
+            prop_assert!(status.line(SystemTime::now()).len() <= LINE_MAX);
         }
     }
 }

@@ -205,6 +205,7 @@ struct Supervisor {
     unit_stop: Option<UnitStop>,
     screen: AtScreen,
     runtime_dir: PathBuf,
+    since: Told,
     next_start: Told,
     paused_until: Told,
     /// On what the next start is grounded: the last looks.
@@ -254,6 +255,7 @@ impl Supervisor {
             screen: AtScreen::new(&process),
             runtime_dir,
             process,
+            since: Told::default(),
             next_start: Told::default(),
             paused_until: Told::default(),
             looks: Looks {
@@ -686,8 +688,14 @@ impl Supervisor {
             wording,
             ..self.published.status.clone()
         };
-        if status.state != self.published.status.state {
-            status.since = now.into();
+        let since = match status.state {
+            State::Up | State::Down | State::Starting | State::Backoff => self.machine.since(),
+            _ => None,
+        };
+        match self.since.at(since, now) {
+            Some(since) => status.since = since,
+            None if status.state != self.published.status.state => status.since = now.into(),
+            None => {}
         }
         for change in changes {
             if let Change::Restarted { cause, outage, .. } = change {
@@ -759,8 +767,12 @@ impl Told {
         self.0 = time.map(|time| match self.0 {
             Some(told) if told.0 == time => told,
             _ => {
-                let ahead = time.saturating_duration_since(Instant::now());
-                (time, (now + ahead).into())
+                let moment = Instant::now();
+                let wall = match time.checked_duration_since(moment) {
+                    Some(ahead) => now + ahead,
+                    None => now - (moment - time),
+                };
+                (time, wall.into())
             }
         });
         self.0.map(|(_, told)| told)

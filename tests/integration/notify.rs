@@ -208,7 +208,11 @@ fn a_socket_that_is_full_holds_up_nothing_and_is_told_everything_once_it_is_read
 
     socket.set_nonblocking(true).unwrap();
     let mut heard = String::new();
-    let up = format!("STATUS={} up (pid {})\n", program.name, program.pid());
+    let up = format!(
+        "STATUS=ALL UP; {} up (pid {})\n",
+        program.name,
+        program.pid()
+    );
     eventually("all of it", || {
         let mut buffer = [0; 4096];
         while let Ok(length) = socket.recv(&mut buffer) {

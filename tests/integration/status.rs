@@ -178,6 +178,7 @@ fn json_is_the_file_and_both_have_the_promised_form() {
         "start_time",
         "started_at",
         "updated_at",
+        "updated_us",
         "latest_message",
         "processes",
     ];
@@ -187,6 +188,7 @@ fn json_is_the_file_and_both_have_the_promised_form() {
         start_time,
         started_at,
         updated_at,
+        updated_us,
         latest_message,
         processes,
     ] = members(&whole, names);
@@ -196,6 +198,10 @@ fn json_is_the_file_and_both_have_the_promised_form() {
     assert_eq!(start_time, process.stat().unwrap().starttime);
     assert_time(&started_at);
     assert_time(&updated_at);
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let since_boot = u64::try_from(since_boot.tv_sec).unwrap();
+    let ago = since_boot.checked_sub(updated_us.as_u64().unwrap() / 1_000_000);
+    assert!(ago.is_some_and(|ago| ago < 60), "{updated_us}");
     assert!(latest_message["seq"].as_u64().is_some_and(|seq| seq >= 2));
     let processes = processes.as_array().unwrap();
     assert_eq!(processes.len(), 1);

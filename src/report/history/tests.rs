@@ -48,6 +48,7 @@ fn of(kind: Kind, process: Option<&str>) -> Event {
         process_pid: None,
         cause: None,
         outage: None,
+        unwatched: None,
     }
 }
 
@@ -658,6 +659,70 @@ fn a_run_that_was_stopped_and_does_not_say_so_has_lost_its_last_words() {
         of(numbered(shutdown, &[]), Sign::Stopped),
         [(1, 'u'), (199, 'n')]
     );
+}
+
+/// The start of another run, which says for how many seconds nobody had looked.
+fn started_again(at: Moment, unwatched: u64) -> Entry {
+    let event = Event {
+        pid: PID + 1,
+        unwatched: Some(Duration::from_secs(unwatched)),
+        ..of(Kind::Startup, None)
+    };
+    Entry {
+        number: Some(Number { run: 10, seq: 1 }),
+        ..signed(at, Sign::Event(event))
+    }
+}
+
+#[test]
+fn while_the_watchdog_hangs_nobody_watches() {
+    let before = numbered(two_deaths()[..2].to_vec(), &[]);
+    // It has hung since 150, systemd has killed it at 200, and another one is there at 210.
+    let of = |before: &[Entry], unwatched: u64| {
+        let again = Event {
+            pid: PID + 1,
+            ..of(Kind::Adopted, Some("a"))
+        };
+        let adopted = Entry {
+            number: Some(Number { run: 10, seq: 2 }),
+            ..signed(at(211), Sign::Event(again))
+        };
+        let after = [
+            signed(at(200), Sign::Ended),
+            started_again(at(210), unwatched),
+            adopted,
+        ];
+        let running = Running {
+            pid: PID + 1,
+            ..running()
+        };
+        intervals(&past(
+            &[before, &after].concat(),
+            at(300),
+            299,
+            Some(&running),
+        ))
+    };
+    assert_eq!(of(&before, 60), [(1, 'u'), (150, 'n'), (211, 'u')]);
+    assert_eq!(of(&before, 10), [(1, 'u'), (200, 'n'), (211, 'u')]);
+    // What it has said it has seen, whatever was published last.
+    assert_eq!(of(&before, 5000), [(1, 'n'), (211, 'u')]);
+    let died = numbered(two_deaths()[..4].to_vec(), &[]);
+    assert_eq!(
+        of(&died, 60),
+        [(1, 'u'), (100, 'd'), (150, 'n'), (211, 'u')],
+        "it may have come back meanwhile"
+    );
+    // The one before has ended as it should.
+    let stopped = numbered(
+        [&two_deaths()[..2], &[said(at(190), Kind::Shutdown)]].concat(),
+        &[],
+    );
+    assert_eq!(of(&stopped, 60), [(1, 'u'), (190, 'n'), (211, 'u')]);
+    // Nothing says when it has ended.
+    let silent = [&before[..], &[started_again(at(210), 60)]].concat();
+    let past = past(&silent, at(300), 299, Some(&running()));
+    assert_eq!(intervals(&past), [(1, 'n')]);
 }
 
 #[test]

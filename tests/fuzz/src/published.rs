@@ -57,7 +57,10 @@ fn status(directory: &Path) {
     let Ok(Some(status)) = Status::read(directory) else {
         return;
     };
-    let _ = (status.line(), status.is_all_well());
+    let _ = (
+        status.line(std::time::SystemTime::now()),
+        status.is_all_well(),
+    );
     for phrase in status.processes.iter().flat_map(|process| &process.wording) {
         let _ = phrase.translated();
     }

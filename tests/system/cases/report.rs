@@ -278,6 +278,33 @@ pub(super) fn journal_vacuumed(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// The watchdog stands still until systemd ends it: nobody has looked since, whatever systemd says when.
+pub(super) fn watchdog_hangs(till: &Till) -> Result<()> {
+    till.drop_in(SERVICE, "[Service]\nWatchdogSec=6s\n")?;
+    let begin = SystemTime::now();
+    till.all_day()?;
+    let service = till.main_pid()?;
+    till.remember_journal()?;
+    let before = SystemTime::now();
+    till.wait_cycles(2)?;
+    till.signal("STOP", service)?;
+    let hangs = SystemTime::now();
+    till.wait_for_another(service, SOON)?;
+    till.wait_event(&MONITOR, "adopted")?;
+    let back = SystemTime::now();
+    let report = report(till, begin)?;
+    let gaps = of(&report, &MONITOR, "not_observed")?.iter();
+    let gaps: Vec<_> = gaps
+        .filter(|gap| time(&gap["to"]).is_ok_and(|to| to > hangs))
+        .collect();
+    let [gap] = gaps.as_slice() else {
+        anyhow::bail!("not one time when nobody watched: {report:#}");
+    };
+    ensure!(gap["reason"] == "watchdog_not_running", "{gap}");
+    between(&gap["from"], before, hangs)?;
+    between(&gap["to"], hangs, back)
+}
+
 /// The times of which messages are missing.
 fn lost(report: &Value, program: &Program) -> Result<Vec<Value>> {
     let gaps = of(report, program, "not_observed")?.iter();

@@ -1,0 +1,198 @@
+//! What matters most of a status, in a few words: the beginning of the line that `systemctl status` shows.
+//! What follows there is in [`super`].
+
+use std::time::{Duration, SystemTime};
+
+use super::{ProcessStatus, State, Status};
+use crate::text::escape::{cut, printable};
+
+/// It isn't longer, in characters: with it `systemctl status` fits a terminal.
+const LENGTH_MAX: usize = 60;
+
+/// What `detail` begins with, and what stands for it here.
+const SHORT: [(&str, &str); 5] = [
+    (
+        "the start program failed with exit status ",
+        "start script exit ",
+    ),
+    ("the start program failed with ", "start script "),
+    (
+        "no process of that name appeared within ",
+        "not seen within ",
+    ),
+    (
+        "it dies again and again, so its next start waits",
+        "keeps crashing",
+    ),
+    ("nobody is logged in at the screen", "nobody logged in"),
+];
+
+/// The line's beginning, at this time.
+pub(super) fn headline(status: &Status, now: SystemTime) -> String {
+    // Of two that are as bad, the first one.
+    let worst = status.processes.iter().rev().max_by_key(|one| badness(one));
+    let line = match worst.filter(|process| badness(process) > 0) {
+        Some(worst) => of_process(worst, status, now),
+        None if status.config_fallback.is_some() => "ALL UP, BAD CONFIGURATION".to_owned(),
+        None => "ALL UP".to_owned(),
+    };
+    cut(&line, LENGTH_MAX - 1)
+}
+
+/// How bad it is; 0 where nothing is.
+fn badness(process: &ProcessStatus) -> u8 {
+    match process.state {
+        State::Down | State::Backoff | State::Stuck => 7,
+        State::Paused if process.pids.is_empty() => 6,
+        State::Misfit => 5,
+        State::Starting | State::Unknown => 4,
+        State::Waiting if !process.is_well() => 3,
+        State::Unhealthy => 3,
+        State::Up if !process.duplicates.is_empty() => 2,
+        State::Paused => 2,
+        State::Waiting => 1,
+        State::Up => 0,
+    }
+}
+
+fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String {
+    let state = match worst.state {
+        State::Down | State::Backoff => "DOWN",
+        State::Paused if worst.pids.is_empty() => "DOWN, PAUSED",
+        State::Paused => "PAUSED",
+        State::Misfit => "NOT RECOGNISED",
+        State::Starting => "STARTING",
+        State::Unknown => "UNKNOWN",
+        State::Waiting => "WAITING",
+        State::Unhealthy => "UNHEALTHY",
+        State::Stuck => "CAN'T BE ENDED",
+        State::Up => "RUNS TWICE",
+    };
+    // What is as bad is told with it.
+    let is_same = |process: &&ProcessStatus| {
+        process.state == worst.state && process.pids.is_empty() == worst.pids.is_empty()
+    };
+    let others = status.processes.iter().filter(is_same).count() - 1;
+    let mut line = printable(&worst.name).to_uppercase();
+    if others > 0 {
+        line += &format!(" +{others}");
+    }
+    line += &format!(" {state}");
+    if let Some(time) = worst.since.age(now).and_then(in_short) {
+        line += &format!(" {time}");
+    }
+    let detail = worst.detail.as_deref().map(printable).unwrap_or_default();
+    let short = SHORT.iter().find_map(|(long, short)| {
+        let rest = detail.strip_prefix(long)?;
+        Some(format!("{short}{rest}"))
+    });
+    let detail = short.unwrap_or(detail);
+    if !detail.is_empty() {
+        line += &format!(": {detail}");
+    }
+    line
+}
+
+/// A time in minutes, hours or days; none if it is shorter than a minute, for the line is sent whenever it
+/// is another one.
+fn in_short(time: Duration) -> Option<String> {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0 => None,
+        1..=59 => Some(format!("{minutes} min")),
+        60..=2879 => Some(format!("{} h", minutes / 60)),
+        _ => Some(format!("{} days", minutes / 1440)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{process, status};
+    use super::super::{ConfigFallback, WaitingFor};
+    use super::*;
+
+    /// The beginning of the line, where the processes have these states for so many minutes.
+    fn of(states: &[(&str, State, u64, Option<&str>)]) -> String {
+        let now = SystemTime::now();
+        let processes = states.iter().map(|(name, state, minutes, detail)| {
+            let mut process = process(name, *state, detail.map(str::to_owned));
+            process.since = (now - Duration::from_secs(minutes * 60 + 5)).into();
+            if *state != State::Up {
+                process.pids.clear();
+            }
+            process
+        });
+        headline(&status(processes.collect()), now)
+    }
+
+    #[test]
+    fn what_matters_comes_first_and_is_short() {
+        let up = ("Comunicador", State::Up, 99, None);
+        assert_eq!(of(&[up, ("Monitor", State::Up, 9, None)]), "ALL UP");
+        assert_eq!(of(&[]), "ALL UP");
+        let failed = "the start program failed with exit status 1";
+        for (state, minutes, detail, expected) in [
+            (
+                State::Down,
+                3,
+                Some(failed),
+                "MONITOR DOWN 3 min: start script exit 1",
+            ),
+            (
+                State::Down,
+                130,
+                Some("the start program failed with SIGSEGV"),
+                "MONITOR DOWN 2 h: start script SIGSEGV",
+            ),
+            (State::Starting, 0, None, "MONITOR STARTING"),
+            (
+                State::Backoff,
+                2880,
+                Some("it dies again and again, so its next start waits"),
+                "MONITOR DOWN 2 days: keeps crashing",
+            ),
+            (
+                State::Paused,
+                1,
+                Some("driver update"),
+                "MONITOR DOWN, PAUSED 1 min: driver update",
+            ),
+            (
+                State::Down,
+                3,
+                Some("/opt/sefaz/cco/bin/runcco-mon.sh is not installed anywhere on it"),
+                "MONITOR DOWN 3 min: /opt/sefaz/cco/bin/runcco-mon.sh is not…",
+            ),
+        ] {
+            let line = of(&[up, ("Monitor", state, minutes, detail)]);
+            assert_eq!(line, expected);
+            assert!(line.chars().count() <= LENGTH_MAX, "{line}");
+        }
+        let both = ["Comunicador", "Monitor"].map(|name| (name, State::Down, 3, Some(failed)));
+        assert_eq!(of(&both), "COMUNICADOR +1 DOWN 3 min: start script exit 1");
+    }
+
+    #[test]
+    fn what_runs_may_not_be_well_either() {
+        let now = SystemTime::now();
+        let of = |change: &dyn Fn(&mut ProcessStatus)| {
+            let mut one = process("Monitor", State::Up, None);
+            change(&mut one);
+            headline(&status(vec![one]), now)
+        };
+        assert_eq!(of(&|one| one.duplicates.push(6)), "MONITOR RUNS TWICE");
+        assert_eq!(of(&|one| one.state = State::Paused), "MONITOR PAUSED");
+        let login = |one: &mut ProcessStatus| {
+            one.state = State::Waiting;
+            one.waiting_for = Some(WaitingFor::Login);
+            one.detail = Some("nobody is logged in at the screen".into());
+        };
+        assert_eq!(of(&login), "MONITOR WAITING: nobody logged in");
+        let mut status = status(vec![process("Monitor", State::Up, None)]);
+        status.config_fallback = Some(ConfigFallback {
+            detail: "interval: must be".into(),
+            wording: Vec::new(),
+        });
+        assert_eq!(headline(&status, now), "ALL UP, BAD CONFIGURATION");
+    }
+}
