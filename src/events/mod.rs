@@ -2,7 +2,7 @@
 //! to everybody (the journal, hooks). What the words are is decided where the event happens.
 //!
 //! Every message in the journal carries `MFE_EVENT`, `MESSAGE_ID` and, where they apply,
-//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE`, `MFE_OUTAGE_MS` and `MFE_WATCHED_UNTIL`
+//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE`, `MFE_SIGNAL`, `MFE_OUTAGE_MS` and `MFE_WATCHED_UNTIL`
 //! (`systemd.journal-fields(7)`);
 //! the room above adds which message of which run it is, and when it happened.
 
@@ -182,6 +182,8 @@ pub struct Message {
     pub pid: Option<i32>,
     /// Why the process was gone.
     pub cause: Option<&'static str>,
+    /// The signal that ended it, as signal(7) names it.
+    pub signal: Option<&'static str>,
     /// How long it was gone, in milliseconds.
     pub outage_ms: Option<u64>,
     /// Of the service's start: when the run before it was last known to look, in microseconds by
@@ -203,6 +205,7 @@ impl Message {
             process: None,
             pid: None,
             cause: None,
+            signal: None,
             outage_ms: None,
             watched_until: None,
             text: fit(&text.into()),
@@ -229,6 +232,7 @@ impl Message {
                     MFE_EVENT = self.kind.name(),
                     MFE_PID = self.pid,
                     MFE_CAUSE = self.cause,
+                    MFE_SIGNAL = self.signal,
                     MFE_OUTAGE_MS = self.outage_ms,
                     MFE_WATCHED_UNTIL = self.watched_until,
                     MESSAGE_ID = self.kind.message_id(),

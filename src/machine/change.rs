@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::seat::Wait;
@@ -163,6 +164,15 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::Late => "late",
             Self::Outside => "outside",
+        }
+    }
+
+    /// The signal that ended it, as signal(7) names it; none that has no name there.
+    #[must_use]
+    pub fn signal(self) -> Option<&'static str> {
+        match self {
+            Self::Killed(number) => Some(Signal::try_from(number).ok()?.as_str()),
+            _ => None,
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn message(
             let text = format!("{name}{which} {cause}; no sale is possible until it is back{when}");
             Message {
                 cause: Some(cause.as_str()),
+                signal: cause.signal(),
                 ..new(Kind::Down, *pid, text)
             }
         }
@@ -87,6 +88,7 @@ pub(super) fn message(
             let text = format!("{name} is back (pid {pid}) after an outage of {outage}");
             Message {
                 cause: Some(cause.as_str()),
+                signal: cause.signal(),
                 outage_ms: Some(outage_ms),
                 ..new(Kind::Restarted, Some(*pid), text)
             }

@@ -142,6 +142,7 @@ fn a_restart_in_the_journals_own_form() {
             ("PRIORITY", Some("5")),
             ("MFE_PID", Some(&program.pid().to_string())),
             ("MFE_CAUSE", Some("killed")),
+            ("MFE_SIGNAL", Some("SIGKILL")),
         ],
     );
     let down =
@@ -154,6 +155,7 @@ fn a_restart_in_the_journals_own_form() {
             ("PRIORITY", Some("4")),
             ("MFE_PID", Some(&pid)),
             ("MFE_CAUSE", Some("killed")),
+            ("MFE_SIGNAL", Some("SIGKILL")),
         ],
     );
 }

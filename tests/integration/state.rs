@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -190,6 +191,47 @@ fn a_pause_outlives_a_crash_a_stop_and_a_reboot() {
         "{spent} ms of {since} ms between the two didn't count"
     );
     assert_eq!(program.starts().len(), 1);
+}
+
+/// Neither a failed try nor another run of the service begins anew since when a program is gone, or up.
+#[test]
+fn since_is_since_when_it_is_so() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state(KEY, "up");
+    let since = |service: &Service| {
+        let since = service.status(KEY)["since"].to_string();
+        humantime::parse_rfc3339(since.trim_matches('"')).unwrap()
+    };
+    let is_near = |one: SystemTime, other: SystemTime| {
+        let apart = one
+            .duration_since(other)
+            .unwrap_or_else(|error| error.duration());
+        apart < Duration::from_millis(50)
+    };
+    till.script("start.sh", "exit 1");
+    let before = SystemTime::now();
+    program.kill();
+    service.wait_for("start_failed", KEY);
+    let after = SystemTime::now();
+    let gone = since(&service);
+    assert!(before - Duration::from_millis(1) <= gone && gone <= after);
+    service.wait_cycles(10);
+    assert_eq!(since(&service), gone, "whatever was tried");
+    service.stop(Signal::SIGKILL);
+    let service = run(&till);
+    service.wait_for("down", KEY);
+    service.wait_cycles(5);
+    assert!(is_near(since(&service), gone), "{:?}", since(&service));
+
+    till.script("start.sh", &format!("exec {}", program.command()));
+    service.wait_for_state(KEY, "up");
+    let up = since(&service);
+    assert!(up > after);
+    service.stop(Signal::SIGTERM);
+    let service = run(&till);
+    service.wait_for_state(KEY, "up");
+    assert!(is_near(since(&service), up), "{:?}", since(&service));
 }
 
 #[test]

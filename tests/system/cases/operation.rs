@@ -264,6 +264,14 @@ pub(super) fn reload_bad(till: &Till) -> Result<()> {
         !reload.status.success(),
         "the reload of a bad configuration succeeded"
     );
+    wait_for("the service says what is wrong", SOON, || {
+        let events = till.events(None, "reload_failed")?;
+        let is_told = |words: &str| {
+            let mut messages = events.iter().filter_map(|event| event["MESSAGE"].as_str());
+            messages.any(|message| message.contains(words))
+        };
+        Ok((is_told(&format!("{CONFIG}:1:")) && is_told("command")).then_some(()))
+    })?;
     let said = till.messages(SERVICE)?;
     for words in [&format!("{CONFIG}:1:"), "interval", "command"] {
         ensure!(
