@@ -417,6 +417,11 @@ impl Till {
     /// Kills a program and waits for the one that takes its place.
     pub(crate) fn kill_and_wait(&self, program: &Program, before: Process) -> Result<Process> {
         self.signal("KILL", before.pid)?;
+        self.wait_next(program, before)
+    }
+
+    /// Waits for the program that takes the place of one that ends.
+    pub(crate) fn wait_next(&self, program: &Program, before: Process) -> Result<Process> {
         wait_for(&format!("another {} runs", program.name), SOON, || {
             let up = self.wait_up(program)?;
             Ok((up != before).then_some(up))
