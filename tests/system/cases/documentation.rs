@@ -131,8 +131,8 @@ pub(super) fn completions(till: &Till) -> Result<()> {
         [[ $(complete -p -D) =~ -F\\ ([^ ]+) ]]
         ${BASH_REMATCH[1]} mfe-watchdog
         [[ $(complete -p mfe-watchdog) =~ -F\\ ([^ ]+) ]]
-        COMP_WORDS=(mfe-watchdog st) COMP_CWORD=1
-        ${BASH_REMATCH[1]} mfe-watchdog st mfe-watchdog
+        COMP_WORDS=(mfe-watchdog stat) COMP_CWORD=1
+        ${BASH_REMATCH[1]} mfe-watchdog stat mfe-watchdog
         echo \"${COMPREPLY[*]}\"";
     let offered = till.ok(&["bash", "--norc", "-c", script])?;
     ensure!(offered.trim() == "status", "{offered}");
