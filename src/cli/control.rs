@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use rust_i18n::t;
 
-use super::{EXIT_NOT_RUNNING, print, status, unknown_key};
+use super::{EXIT_NOT_RUNNING, print, status, unknown_key, with_sudo};
 use crate::machine::PAUSE_MAX;
 use crate::status::client::{self, NotAsked};
 use crate::status::control::{Answer, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
-use crate::text::escape::{list, printable, shell_word};
+use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, local_zone};
 
 /// Asks the service to leave processes alone.
@@ -307,17 +307,6 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
     }
 }
 
-/// The command that was given, as it works.
-pub(super) fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
-    let arguments = arguments.skip(1).map(|argument| shell_word(&argument));
-    let words = ["sudo", "mfe-watchdog"].map(str::to_owned);
-    words
-        .into_iter()
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 /// A pause's time, as people write it.
 pub(super) fn pause_time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).ok();
@@ -368,12 +357,5 @@ mod tests {
         assert_eq!(after("stuck", &[1]), Outcome::Failed);
         let early = stopped(&process("paused", &[1]), Duration::ZERO);
         assert_eq!(early, Outcome::NotYet, "the pause from before");
-    }
-
-    #[test]
-    fn the_hint_is_the_whole_command() {
-        let given = ["/usr/bin/mfe-watchdog", "pause", "--reason", "it's new"];
-        let hint = with_sudo(given.iter().map(ToString::to_string));
-        assert_eq!(hint, "sudo mfe-watchdog pause --reason 'it'\\''s new'");
     }
 }

@@ -8,9 +8,8 @@ use anyhow::Context;
 use rust_i18n::t;
 use rustix::process::geteuid;
 
-use super::control::with_sudo;
 use super::exec::settings;
-use super::unknown_key;
+use super::{unknown_key, with_sudo};
 use crate::config::ProcessSettings;
 use crate::start::unit_name;
 use crate::status::control::key_meant_by;
@@ -34,8 +33,10 @@ pub(super) fn logs(
     if follow {
         journalctl.arg("--follow");
     }
-    // One `+` more than there is between them.
-    journalctl.args(meant.into_iter().flat_map(matches).skip(1));
+    for (index, process) in meant.into_iter().enumerate() {
+        journalctl.args((index > 0).then_some("+"));
+        journalctl.args(matches(process));
+    }
     let status = journalctl.status();
     let status = status.with_context(|| t!("errors.journalctl_not_run"))?;
     if status.success() {
@@ -74,14 +75,12 @@ pub(super) fn meant<'a>(
 
 /// What journalctl is to look for: what comes from the unit, and what comes from a process that has the
 /// program's name as the kernel keeps it, whoever has started that (systemd.journal-fields(7)).
-fn matches(process: &ProcessSettings) -> [String; 4] {
+pub(super) fn matches(process: &ProcessSettings) -> [String; 3] {
     let unit = unit_name(Path::new("/"), process);
     let comm = String::from_utf8_lossy(process.name().comm()).into_owned();
-    let or = || "+".to_owned();
     [
-        or(),
         format!("_SYSTEMD_UNIT={unit}"),
-        or(),
+        "+".to_owned(),
         format!("_COMM={comm}"),
     ]
 }

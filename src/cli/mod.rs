@@ -5,6 +5,7 @@ mod doctor;
 mod events;
 mod exec;
 mod logs;
+mod one;
 mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -25,7 +26,7 @@ use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
 use crate::systemd::dbus::Trouble;
-use crate::text::escape::{list, printable};
+use crate::text::escape::{list, printable, shell_word};
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::Paragraph;
@@ -77,8 +78,7 @@ enum Command {
     },
     /// Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn't running
     Status {
-        /// Only this program, by its key in the configuration or its name, and whether it belongs on the
-        /// screen
+        /// Only this program, by its key in the configuration or its name, and all that is known of it
         #[arg(value_name = "KEY")]
         key: Option<String>,
         /// The published status itself, as JSON
@@ -467,6 +467,17 @@ fn unknown_key(key: &str, known: impl IntoIterator<Item: ToString>) -> String {
     t!("control.unknown_key", key = key, known = known).into_owned()
 }
 
+/// The command that was given, as it works.
+fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
+    let arguments = arguments.skip(1).map(|argument| shell_word(&argument));
+    let words = ["sudo", "mfe-watchdog"].map(str::to_owned);
+    words
+        .into_iter()
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
@@ -474,5 +485,17 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
             Err(error).context(t!("errors.output"))
         }
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_is_the_whole_command() {
+        let given = ["/usr/bin/mfe-watchdog", "pause", "--reason", "it's new"];
+        let hint = with_sudo(given.iter().map(ToString::to_string));
+        assert_eq!(hint, "sudo mfe-watchdog pause --reason 'it'\\''s new'");
     }
 }

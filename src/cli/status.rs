@@ -11,7 +11,7 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
-use super::{EXIT_NOT_RUNNING, error_in_words, print, unknown_key};
+use super::{EXIT_NOT_RUNNING, error_in_words, one, print, unknown_key};
 use crate::daemon::state;
 use crate::status::control::key_meant_by;
 use crate::status::directories::Directories;
@@ -52,12 +52,11 @@ pub(super) fn status(
     }
     match ask(directories, key)? {
         Answer::Published(status) => {
-            print(&shown(
-                &status,
-                &directories.state,
-                (json, key.is_some()),
-                &zone,
-            )?)?;
+            let mut text = shown(&status, &directories.state, (json, key.is_some()), &zone)?;
+            if let ([process], Some(_), false) = (status.processes.as_slice(), key, json) {
+                text += &one::about(process, directories, SystemTime::now(), &zone);
+            }
+            print(&text)?;
             Ok(exit_code(&status))
         }
         Answer::Not(code, text) => {
@@ -271,7 +270,7 @@ fn row(
         days.filter(|day| is_same_day(day, &today)).count()
     });
     let last = process.last_restart.as_ref().map(|last| {
-        let outage = brief(Duration::from_millis(last.outage_ms));
+        let outage = phrase::brief(Duration::from_millis(last.outage_ms));
         format!("{outage}, {}", cause(&last.cause))
     });
     [
@@ -370,13 +369,6 @@ fn cause(cause: &str) -> String {
         "stopped" => t!("status.cause_stopped").into_owned(),
         other => printable(other),
     }
-}
-
-/// A time to its two largest units.
-fn brief(time: Duration) -> String {
-    let words = phrase::time(time).translated();
-    let words: Vec<&str> = words.split(' ').take(2).collect();
-    words.join(" ")
 }
 
 /// How many columns a text takes: names of programs have no wide characters.

@@ -10,8 +10,9 @@ use tz::TimeZone;
 use super::config::Config;
 use super::root::View;
 use super::service::published;
-use super::{Examination, Finding, systemd};
+use super::{Examination, Finding};
 use crate::status::{ProcessStatus, State};
+use crate::systemd::ask::last_lines;
 use crate::systemd::names::unit_of;
 use crate::text::escape::printable;
 use crate::text::local_time::{in_words, local_zone};
@@ -44,7 +45,8 @@ pub(super) fn examine(
             continue;
         };
         if view.is_of_this_machine() && ["start-failing", "crash-loop"].contains(&finding.id) {
-            finding.lines = systemd::last_lines(&unit_of(&process.key), LINES);
+            let unit = format!("_SYSTEMD_UNIT={}", unit_of(&process.key));
+            finding.lines = last_lines(&[unit], LINES);
         }
         found.findings.push(finding);
     }

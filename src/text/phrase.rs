@@ -170,6 +170,13 @@ pub(crate) fn time(time: Duration) -> Phrase {
     })
 }
 
+/// A time to its two largest units.
+pub(crate) fn brief(time: Duration) -> String {
+    let words = self::time(time).translated();
+    let words: Vec<&str> = words.split(' ').take(2).collect();
+    words.join(" ")
+}
+
 /// A number and its unit, of which the longer ones are words of a language.
 fn unit(word: &str) -> Phrase {
     let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());

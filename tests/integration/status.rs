@@ -110,6 +110,42 @@ fn the_exit_code_tells_how_things_stand() {
     assert_eq!(status(&runtime_dir, &[]).code(), 3, "stopped");
 }
 
+/// Whatever the journal has or doesn't, the command does its work.
+#[test]
+fn of_one_program_all_is_told() {
+    let (till, program) =
+        Till::with_rules("[[process.comunicador.check]]\nkind = \"memory\"\nmax = \"1GiB\"\n");
+    till.script("journalctl", "exit 1");
+    let mut path = till.path().join("bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    let mut command = mfe_watchdog();
+    command.args(["status", &program.name.to_uppercase()]);
+    command.arg("--runtime-dir").arg(till.runtime_dir());
+    let told = output(command.env("PATH", path));
+    assert_eq!((told.code(), told.stderr.as_str()), (0, ""));
+    let text = &told.stdout;
+    for words in [
+        &format!("  pid {}, user ", program.pid()),
+        "  memory ",
+        ", CPU time ",
+        "  health checks: memory; none fails\n",
+        "Last events (",
+        "mfe-watchdog events comunicador):\n  nothing found\n",
+        "mfe-watchdog logs comunicador):\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    let all = status(&till.runtime_dir(), &[]);
+    assert!(!all.stdout.contains("memory"), "{}", all.stdout);
+}
+
 #[test]
 fn a_status_left_over_from_a_dead_service_says_since_when() {
     let (till, _program) = Till::with_program_every("100ms");
