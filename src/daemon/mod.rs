@@ -111,7 +111,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     let mut service = Service::new(options, &settings)?;
     service.say(
         Kind::Startup,
-        format!("watching over {} ({source})", names(&settings)),
+        format!("watching {} ({source})", names(&settings)),
     );
     service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
@@ -376,7 +376,7 @@ impl Service {
     /// Puts back what somebody has removed from the runtime directory.
     ///
     /// # Errors
-    /// When the directory can't be had any more: whatever watches over the service makes it anew then, as
+    /// When the directory can't be had any more: whatever watches the service makes it again then, as
     /// systemd does.
     fn restore_runtime_dir(&mut self) -> anyhow::Result<()> {
         let directory = self.options.directories.runtime.clone();
@@ -395,7 +395,7 @@ impl Service {
             })?;
         }
         let directory = directory.display();
-        let text = format!("somebody has removed {directory} or what was in it: that is put back");
+        let text = format!("somebody has removed {directory} or files in it: they are made again");
         self.say(Kind::Degraded, text);
         if self.listener.is_none() || !self.runtime_dir.has_socket() {
             self.listen();
@@ -409,10 +409,10 @@ impl Service {
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
-    /// run: it was set aside, and all begins anew.
+    /// run: it was set aside, and all begins again.
     fn remembered(&self) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
-            let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
+            let text = format!("the saved state is lost: {error}; the file is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
         });
@@ -533,7 +533,7 @@ impl Service {
                 self.hooks.set(&settings.hooks);
                 self.say(
                     Kind::Reloaded,
-                    format!("reloaded: watching over {names} ({source})"),
+                    format!("reloaded: watching {names} ({source})"),
                 );
                 self.fallback = None;
                 let effective = self.effective(&settings, &source);

@@ -267,7 +267,7 @@ fn what_could_not_be_started_again_is_not_restarted() {
     service.wait_for_state("comunicador", "up");
     let pid = program.pid();
     std::fs::remove_file(till.path().join("bin/start.sh")).unwrap();
-    let refused = "comunicador is not restarted, since nothing could be started in its place: ";
+    let refused = "comunicador is not restarted, because nothing could be started in its place: ";
     assert_refused(&till, &["restart", "comunicador"], 1, refused);
     service.wait_cycles(2);
     assert_eq!(program.pids(), [pid]);

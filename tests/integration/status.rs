@@ -798,11 +798,11 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     program.kill();
     service.wait_for_state("comunicador", "down");
     let status = service.status("comunicador");
-    let english = "the start program failed with exit status 3";
+    let english = "the start script failed with exit status 3";
     assert_eq!(status["detail"], english);
     assert!(shown("C", &[]).contains(&format!("\n  {english}\n")));
     let portuguese = shown("pt_BR.UTF-8", &[]);
-    let wanted = "\n  o programa de partida falhou com código de saída 3\n";
+    let wanted = "\n  o script de inicialização terminou com erro (código 3)\n";
     assert!(portuguese.contains(wanted), "{portuguese}");
     let fits = |line: &str| line.chars().count() <= 80;
     assert!(portuguese.lines().all(fits), "{portuguese}");
