@@ -182,7 +182,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     }
     service.say(
         Kind::Shutdown,
-        "stopping; the programs that run are left running, and nobody restarts them until the \
+        "stopping; the programs keep running, and nothing restarts them until the \
          service is started again",
     );
     let hooks = service.hooks.clone();
