@@ -791,6 +791,14 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     for locale in ["C", "en_US.UTF-8", "de_DE.UTF-8"] {
         assert!(shown(locale, &[]).starts_with("PROCESS "), "{locale}");
     }
+    // In the locale C that setting doesn't count, in any other it does.
+    for (locale, head) in [("C", "PROCESS "), ("en_US.UTF-8", "PROGRAMA ")] {
+        let mut command = mfe_watchdog();
+        command.env("LC_ALL", locale).env("LANGUAGE", "pt_BR");
+        command.args(["status", "--runtime-dir"]);
+        let shown = output(command.arg(till.runtime_dir())).stdout;
+        assert!(shown.starts_with(head), "{locale}: {shown}");
+    }
     assert!(shown("pt_BR.UTF-8", &["--json"]).contains("\"state\":\"up\""));
 
     till.script("start.sh", "exit 3");
