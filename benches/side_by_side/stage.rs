@@ -1,4 +1,4 @@
-//! The programs that are watched over, and other processes to make the machine fuller; who watches
+//! The programs that are watched, and other processes to make the machine fuller; who watches
 //! is no matter here.
 
 use std::fs;

@@ -18,7 +18,7 @@ use crate::stage::Program;
 pub(crate) enum Watcher {
     Ours {
         interval: &'static str,
-        /// Whether those that die again and again have to wait, as they do by default.
+        /// Whether those that keep crashing have to wait, as they do by default.
         waits: bool,
     },
     Script,

@@ -71,7 +71,7 @@ fn refuse_real_programs() -> anyhow::Result<()> {
     let mut table = ProcessTable::new("/proc");
     for name in [COMUNICADOR, MONITOR] {
         let sighting = table.look(&Target::named(ProcessName::new(name)));
-        let sighting = sighting.with_context(|| format!("whether {name} runs can't be told"))?;
+        let sighting = sighting.with_context(|| format!("can't tell whether {name} is running"))?;
         if let Some(alive) = sighting.alive.first() {
             anyhow::bail!(
                 "{name} already runs on this machine (pid {pid}). If this is a till, it is the \

@@ -232,7 +232,7 @@ impl Stage {
         Starts { name, file }
     }
 
-    /// Ends everything that was started, and removes the directory. What can't be told to the
+    /// Ends everything that was started, and removes the directory. What can't be said to the
     /// narrator any more keeps nothing from being cleared.
     pub(crate) async fn clear(mut self, narrator: &Narrator) -> anyhow::Result<()> {
         // How it ends doesn't matter: interrupted early, it has no time to learn of SIGTERM.

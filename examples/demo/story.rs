@@ -39,7 +39,7 @@ pub(crate) async fn play(stage: &mut Stage, narrator: &Narrator) -> anyhow::Resu
     stage.service_tells(narrator, &events).await?;
     ensure!(
         stage.starts(COMUNICADOR).pids() == [first],
-        "{COMUNICADOR} was started a second time though it ran"
+        "{COMUNICADOR} was started a second time although it was running"
     );
     narrator.say(&format!(
         "{COMUNICADOR} was adopted and not started twice; {MONITOR} was missing and was started."
@@ -59,7 +59,7 @@ pub(crate) async fn play(stage: &mut Stage, narrator: &Narrator) -> anyhow::Resu
          <defunct>\": the Python script would count it as running and leave the shop offline."
     ))?;
 
-    narrator.heading("4. What `mfe-watchdog status` says now:")?;
+    narrator.heading("4. What `mfe-watchdog status` shows now:")?;
     for line in stage.status().await?.lines() {
         narrator.quote(line)?;
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::print;
 use crate::doctor::{Machine, examine};
 
-/// Looks over this machine, with the configuration at `config` if it isn't where it is by default.
+/// Checks this machine, with the configuration at `config` if it isn't where it is by default.
 pub(super) fn doctor(config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let examination = examine(&Machine::this(config)?);
     print(&examination.to_string())?;

@@ -89,7 +89,7 @@ fn in_session(
     let chosen = match Screen::look(root, process, last).found {
         Found::Session(chosen) => chosen,
         Found::Nobody => return not_yet(phrase!("nobody is logged in at the screen")),
-        Found::Unclear => return not_yet(phrase!("nothing tells who uses the display")),
+        Found::Unclear => return not_yet(phrase!("it is unknown who uses the display")),
     };
     let mut process = process.clone();
     process.target.user = Some(User {
@@ -224,7 +224,7 @@ fn in_words(other: &LeftOver) -> String {
         || "?".to_owned(),
         |uid| name_of(uid).unwrap_or_else(|| uid.to_string()),
     );
-    // As ps(1) shows a process whose program can't be told.
+    // As ps(1) shows a process whose program is unknown.
     let program = match &other.exe {
         Some(exe) => printable(&exe.display().to_string()),
         None => format!("[{}]", printable(&other.comm)),

@@ -49,8 +49,8 @@ struct Arguments {
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     runtime_dir: Option<PathBuf>,
 
-    /// Where the service keeps what it remembers [default: $STATE_DIRECTORY, else
-    /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that is another than the usual one]
+    /// Where the service keeps its saved state [default: $STATE_DIRECTORY, else
+    /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that isn't the default]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     state_dir: Option<PathBuf>,
 
@@ -68,7 +68,7 @@ enum Command {
         #[arg(long)]
         alone: bool,
     },
-    /// Validate the configuration: says OK, or every problem with its line; exits 78 if it is bad
+    /// Validate the configuration: prints OK, or every problem with its line; exits 78 if it is bad
     Check {
         #[command(flatten)]
         config: ConfigArgument,
@@ -76,19 +76,19 @@ enum Command {
         #[arg(long)]
         show: bool,
     },
-    /// Show how things stand; exits 0 if all is up, 1 if not, 3 if the service isn't running
+    /// Show the current state; exits 0 if all is up, 1 if not, 3 if the service isn't running
     Status {
-        /// Only this program, by its key in the configuration or its name, and all that is known of it
+        /// Only this program, by key or by name, and all that is known of it
         #[arg(value_name = "KEY")]
         key: Option<String>,
-        /// The published status itself, as JSON
+        /// Print the status as JSON
         #[arg(long)]
         json: bool,
         /// Show it again whenever it changes, until interrupted
         #[arg(long)]
         watch: bool,
     },
-    /// Leave processes alone for a while, as for a driver update; ends by itself
+    /// Pause programs, for example during a driver update; ends by itself
     Pause {
         /// The programs, by key or by name [default: all]
         #[arg(value_name = "KEY")]
@@ -96,7 +96,7 @@ enum Command {
         /// For how long, such as 30m or 2h, at most 24h
         #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = control::pause_time, value_hint = ValueHint::Other)]
         time: Duration,
-        /// Why, for the status and the journal
+        /// Why; shown in the status and the journal
         #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
         reason: Option<String>,
     },
@@ -106,16 +106,16 @@ enum Command {
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
     },
-    /// Restart a program, or start one at once that waits for its next try (a paused one isn't); exits 0
-    /// once it is up, 1 if it was refused, has failed or isn't up yet
+    /// Restart a program, or start one that waits for its next try; exits 0 once it is up, 1 if it was
+    /// refused, failed or isn't up yet
     Restart {
         /// The program, by key or by name
         key: String,
-        /// Ask for it only, and don't wait until it is up
+        /// Don't wait until it is up
         #[arg(long)]
         no_wait: bool,
     },
-    /// Stop a program and leave it alone for a while; exits 0 once it is gone, 1 if that was refused or it
+    /// Stop a program and pause it; exits 0 once it is gone, 1 if that was refused or it
     /// isn't
     Stop {
         /// The program, by key or by name
@@ -136,17 +136,17 @@ enum Command {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Look over the machine for what keeps the service from its job; exits 0 if nothing is found, 1
+    /// Check the whole till and print the command that fixes each problem; exits 0 if nothing is found, 1
     /// if something is
     Doctor(ConfigArgument),
-    /// Show what the programs print, whoever has started them
+    /// Show what the programs print, whoever started them
     Logs {
         /// The program, by key or by name [default: all]
         key: Option<String>,
-        /// How many lines, the latest
+        /// How many of the latest lines
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: u32,
-        /// And each new one, until interrupted
+        /// Also show new lines, until interrupted
         #[arg(long, short)]
         follow: bool,
     },
@@ -161,7 +161,7 @@ enum Command {
         #[arg(long, short)]
         follow: bool,
     },
-    /// Report how the processes were, from the journal; exits 1 if that can't be read
+    /// Report availability and outages; exits 1 if neither the journal nor the service's own events can be read
     Report {
         /// How far to look back, such as 24h, 7d or 2weeks; at most a year [default: 7d]
         #[arg(long, value_name = "TIME", conflicts_with_all = ["month", "from"], value_hint = ValueHint::Other)]
@@ -175,16 +175,16 @@ enum Command {
         /// Up to a day, that day included, or to a moment on it [default: now]
         #[arg(long, value_name = "DAY", value_hint = ValueHint::Other)]
         to: Option<String>,
-        /// The report as JSON
+        /// Print the report as JSON
         #[arg(long, conflicts_with = "html")]
         json: bool,
-        /// Write it to a file, as a page that a browser shows
+        /// Write the report to a file, as a page for a browser
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         html: Option<PathBuf>,
     },
-    /// Become the command configured for a process, unless it runs already; mfe@KEY.service runs this
+    /// Execute the command configured for a program, unless it is already running; mfe@KEY.service runs this
     Exec {
-        /// The process's key in the configuration
+        /// The program's key in the configuration
         key: String,
         #[command(flatten)]
         config: ConfigArgument,

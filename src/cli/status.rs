@@ -38,7 +38,7 @@ enum Answer {
     Not(ExitCode, String),
 }
 
-/// Shows how things stand: once, or, with `watch`, again whenever that changes, until it is
+/// Shows the current state: once, or, with `watch`, again whenever that changes, until it is
 /// interrupted.
 pub(super) fn status(
     directories: &Directories,
@@ -453,13 +453,13 @@ mod tests {
         let mut second = process("Monitor", State::Backoff);
         second.pids.clear();
         second.next_start = Some(at("2026-03-02T12:00:05Z"));
-        second.detail = Some("it dies again and again, so its next start waits".into());
+        second.detail = Some("it keeps crashing, so its next start waits".into());
         let expected = "\
 PROCESS      STATE    SINCE     PID   RESTARTS  LAST OUTAGE
 Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
-  it dies again and again, so its next start waits
+  it keeps crashing, so its next start waits
 mfe-watchdog runs (pid 77) since 01/03 09:00
 ";
         assert_eq!(shown(vec![first, second], &[remembered], false), expected);

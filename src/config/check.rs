@@ -340,7 +340,7 @@ fn cpu(
     );
     if let Some(every) = every.filter(|every| over < *every) {
         let message = phrase!(
-            "must not be shorter than every, %{every}, for the CPU is looked at no oftener",
+            "must not be shorter than every, %{every}: the CPU isn't sampled more often",
             every = humantime::format_duration(every).to_string()
         );
         problems.add(offset, section.path("over"), message);

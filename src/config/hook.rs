@@ -94,7 +94,7 @@ fn on(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Kind
             None => {
                 let known = list(Kind::ALL.map(Kind::name));
                 let message = phrase!(
-                    "%{name} is no event; known: %{known}",
+                    "%{name} isn't an event; known: %{known}",
                     name = quoted(name),
                     known = known
                 );

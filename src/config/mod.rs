@@ -316,7 +316,7 @@ fn process(
     }
     let target = target(&mut section, problems);
     if let Some(Located { value, offset }) = &target {
-        // One is enough: whoever mends it meets the next.
+        // One is enough: whoever fixes it meets the next.
         let same = targets
             .iter()
             .find(|(_, other)| other.is_indistinguishable_from(value));
@@ -362,7 +362,7 @@ fn not_distinguishable(key: &str, other: &ProcessName, name: &ProcessName) -> Ph
         )
     } else {
         phrase!(
-            "can't be told from process.%{key}, \"%{other}\": the kernel keeps only the first \
+            "can't be distinguished from process.%{key}, \"%{other}\": the kernel keeps only the first \
              %{length} bytes of a name, which must differ",
             key = key,
             other = other.to_string(),
@@ -474,7 +474,7 @@ fn valid_user(user: NameOrNumber) -> Result<User, Phrase> {
             expected = USER
         )),
         Err(error) => Err(phrase!(
-            "whether there is a user %{name} can't be told: /etc/passwd can't be read: %{error}",
+            "can't tell whether there is a user %{name}: /etc/passwd can't be read: %{error}",
             name = shown,
             error = error.to_string()
         )),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said so that a technician can mend it at once; finding it
+//! What is wrong with a configuration, said so that a technician can fix it at once; finding it
 //! is done in [`super::section`].
 
 use std::fmt;

@@ -554,7 +554,7 @@ fn hooks_nobody_can_mean() {
             "[[hook]]\non = [\"up\", \"Up\"]\ncommand = [\"/b\"]\n",
             5,
             "hook[1].on",
-            "\"Up\" is no event; known: startup, shutdown, ",
+            "\"Up\" isn't an event; known: startup, shutdown, ",
         ),
         (
             &format!("[[hook]]\n{good}timeout = \"2h\"\n"),

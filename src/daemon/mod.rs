@@ -188,7 +188,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     }
     service.say(
         Kind::Shutdown,
-        "stopping; the programs that run are left running, and nobody restarts them until the \
+        "stopping; the programs keep running, and nothing restarts them until the \
          service is started again",
     );
     let hooks = service.hooks.clone();
@@ -391,7 +391,7 @@ impl Service {
     /// Says that the service has begun, and until when the run before it has looked, by what it has published
     /// last: one that hangs is ended by systemd some time later.
     fn say_start(&self, settings: &Settings, source: &Source, last: Option<&Status>) {
-        let text = format!("watching over {} ({source})", names(settings));
+        let text = format!("watching {} ({source})", names(settings));
         self.tell(&Message {
             watched_until: last.and_then(|last| last.updated_us),
             ..Message::of_service(Kind::Startup, text)
@@ -459,7 +459,7 @@ impl Service {
     /// Puts back what somebody has removed from the runtime directory.
     ///
     /// # Errors
-    /// When the directory can't be had any more: whatever watches over the service makes it anew then, as
+    /// When the directory can't be had any more: whatever watches the service makes it again then, as
     /// systemd does.
     fn restore_runtime_dir(&mut self) -> anyhow::Result<()> {
         let directory = self.options.directories.runtime.clone();
@@ -478,7 +478,7 @@ impl Service {
             })?;
         }
         let directory = directory.display();
-        let text = format!("somebody has removed {directory} or what was in it: that is put back");
+        let text = format!("somebody has removed {directory} or files in it: they are made again");
         self.say(Kind::Degraded, text);
         if self.listener.is_none() || !self.runtime_dir.has_socket() {
             self.listen();
@@ -492,10 +492,10 @@ impl Service {
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
-    /// run: it was set aside, and all begins anew. `last` is what it has published last.
+    /// run: it was set aside, and all begins again. `last` is what it has published last.
     fn remembered(&self, last: Option<&Status>) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
-            let text = format!("what was remembered of restarts is lost: {error}; it is set aside");
+            let text = format!("the saved state is lost: {error}; the file is set aside");
             self.say(Kind::Degraded, text);
             Vec::new()
         });
@@ -615,7 +615,7 @@ impl Service {
                 self.hooks.set(&settings.hooks);
                 self.say(
                     Kind::Reloaded,
-                    format!("reloaded: watching over {names} ({source})"),
+                    format!("reloaded: watching {names} ({source})"),
                 );
                 self.fallback = None;
                 let effective = self.effective(&settings, &source);

@@ -103,7 +103,7 @@ fn fall_back(
     if salvage.is_some_and(|salvage| salvage.is_dry_run) {
         settings.hold_still();
         wording.push(phrase!(
-            "dry_run = true in the file holds: nothing is started"
+            "dry_run = true in the file applies: nothing is started"
         ));
     }
     settings.refuse_unsafe_commands |=
@@ -283,7 +283,7 @@ mod tests {
         assert!(start.settings.processes[0].policy.dry_run);
         let detail = start.fallback.unwrap().detail;
         assert!(
-            detail.contains("dry_run = true in the file holds"),
+            detail.contains("dry_run = true in the file applies"),
             "{detail}"
         );
         let start = bench.start("dry_run = false\ninterval = \n").unwrap();

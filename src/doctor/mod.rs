@@ -1,5 +1,5 @@
-//! Looks over the whole machine for what keeps the service from its job, and names the command that
-//! mends each thing; it changes nothing.
+//! Checks the whole machine for what keeps the service from its job, and names the command that
+//! fixes each thing; it changes nothing.
 //!
 //! Each area is a module of its own, in which a pure judgement stands beside a thin reading of the
 //! machine. What couldn't be looked at is noted and is no finding.
@@ -35,7 +35,7 @@ use crate::text::escape::list;
 use crate::text::wrap::Paragraph;
 use root::View;
 
-/// The machine that is looked over.
+/// The machine that is checked.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Its root folder.
@@ -76,13 +76,13 @@ pub struct Finding {
     pub text: String,
     /// Somebody else's words about it, fit for a terminal.
     pub lines: Vec<String>,
-    /// The shell command that mends it, where a command does.
+    /// The shell command that fixes it, where a command does.
     pub command: Option<String>,
     /// What may be done afterwards.
     pub later: Vec<Later>,
 }
 
-/// Something that may be done when what was found is mended.
+/// Something that may be done when what was found is fixed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Later {
     /// When, or what for, in the user's language; the same for commands that belong together.
@@ -94,7 +94,7 @@ pub struct Later {
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Examination {
-    /// What is to be mended, what weighs most first.
+    /// What is to be fixed, what weighs most first.
     pub findings: Vec<Finding>,
     /// What couldn't be looked at and what is good to know, in the user's language.
     pub notes: Vec<String>,
@@ -123,7 +123,7 @@ impl Examination {
         });
     }
 
-    /// Something that no command mends; its text says what does.
+    /// Something that no command fixes; its text says what does.
     fn find_without_command(&mut self, id: &'static str, text: impl Into<String>) {
         self.findings.push(Finding {
             id,
@@ -139,7 +139,7 @@ impl Examination {
     }
 }
 
-/// Looks over a machine.
+/// Checks a machine.
 #[must_use]
 pub fn examine(machine: &Machine) -> Examination {
     let mut found = Examination::default();

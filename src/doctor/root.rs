@@ -1,4 +1,4 @@
-//! Reads files of the machine that is looked over, and remembers what it wasn't let see; what isn't
+//! Reads files of the machine that is checked, and remembers what it wasn't let see; what isn't
 //! there is nothing.
 
 use std::fs::{self, Metadata, OpenOptions};

@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(of("enabled", 229, Some(&[])), None, "it knows none");
         assert_eq!(of("enabled", 237, Some(&[drop_ins(four)])), None);
         assert_eq!(of("enabled", 260, Some(&[drop_ins(all)])), None);
-        assert_eq!(of("enabled", 260, None), None, "it can't be told");
+        assert_eq!(of("enabled", 260, None), None, "it is unknown");
         assert_eq!(of("not-found", 260, Some(&[])), None);
         let text = of("disabled", 252, Some(&[drop_ins(four)])).unwrap();
         assert!(text.contains("239, 242, 243, 244, 245"), "{text}");

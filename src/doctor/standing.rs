@@ -1,4 +1,4 @@
-//! What the running service itself says of each program: a till that can't sell is never told to be well.
+//! What the running service itself says of each program: a till that can't sell is never said to be healthy.
 //! Why a program may not run is looked for by the neighbours, above all [`super::driver`] and
 //! [`super::program`].
 
@@ -153,7 +153,7 @@ mod tests {
                 "down",
                 &json!({}),
                 "not-up",
-                "is not up since 12:18:00",
+                "has not been up since 12:18:00",
                 "journalctl -u mfe@monitor",
             ),
             (

@@ -50,9 +50,9 @@ pub enum Kind {
     Restarted,
     /// A process couldn't be started.
     StartFailed,
-    /// A process dies again and again.
+    /// A process keeps crashing.
     CrashLoop,
-    /// A process lives, but isn't well.
+    /// A process lives, but is unhealthy.
     Unhealthy,
     /// A living process was made to end by the service.
     Killed,
@@ -74,9 +74,9 @@ pub enum Kind {
     DryRun,
     /// A process is left alone for a while, because somebody wanted it.
     Paused,
-    /// A process is watched over again.
+    /// A process is resumed.
     Resumed,
-    /// Whether a process runs can't be told.
+    /// It is unknown whether a process is running.
     Unknown,
 }
 

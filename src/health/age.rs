@@ -19,7 +19,7 @@ pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesO
         Some(Ok(age)) => judge(age, max, || {
             is_time(between, SystemTime::now(), &local_zone())
         }),
-        Some(Err(error)) => Finding::Unknown(format!("its age can't be told: {error}")),
+        Some(Err(error)) => Finding::Unknown(format!("can't tell its age: {error}")),
         None => Finding::Nothing,
     }
 }
@@ -29,7 +29,7 @@ fn is_time(between: Option<TimesOfDay>, now: SystemTime, zone: &TimeZone) -> boo
     between.is_none_or(|between| between.contains(minute_of_day(now, zone)))
 }
 
-/// What the clock on the wall shows, in minutes since midnight.
+/// The local time, in minutes since midnight.
 fn minute_of_day(now: SystemTime, zone: &TimeZone) -> u16 {
     let time = local(now, zone);
     time.map_or(0, |time| {

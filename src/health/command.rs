@@ -55,7 +55,7 @@ impl Probe {
             End::Exited(status) if status.is_success() => Finding::Well,
             End::Exited(status) => {
                 let finding = phrase!(
-                    "%{program} says so (%{status})",
+                    "%{program} reports a problem (%{status})",
                     program = program,
                     status = status.phrase()
                 );

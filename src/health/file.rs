@@ -76,7 +76,7 @@ impl Probe {
         };
         match newest {
             Ok(newest) => self.freshness.judge(Instant::now(), newest, &shown),
-            Err(error) => Finding::Unknown(format!("{shown} can't be looked at: {error}")),
+            Err(error) => Finding::Unknown(format!("{shown} can't be checked: {error}")),
         }
     }
 }

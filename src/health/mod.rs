@@ -41,12 +41,12 @@ pub struct Verdict {
 /// How a check went, told when that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// As often in a row as its settings ask for it found that the process isn't well: how, in words
+    /// As often in a row as its settings ask for it found that the process is unhealthy: how, in words
     /// for a person.
     Failed(Phrase),
     /// It couldn't be made, and why. That says nothing about the process.
     Unknown(String),
-    /// It found that the process is well, after it had told something else.
+    /// It found that the process is healthy, after it had told something else.
     Passed,
 }
 
@@ -83,8 +83,8 @@ impl Checks {
     /// Has `subject` checked as `settings` say, from `begin` on: the processes whose use is added up,
     /// of which the supervision gives one, the program's first.
     ///
-    /// If either has changed, all begins anew, and what was told before is void; else nothing
-    /// happens. Must be called in the runtime. Returns whether it begins anew.
+    /// If either has changed, all begins again, and what was told before is void; else nothing
+    /// happens. Must be called in the runtime. Returns whether it begins again.
     pub fn set(
         &mut self,
         settings: &[CheckSettings],

@@ -60,8 +60,8 @@ fn judge(address: TcpAddress, has_listener: io::Result<bool>) -> Finding {
             address = address.to_string()
         )),
         Err(error) => Finding::Unknown(format!(
-            "{address} can't be connected to from the service's sandbox, and who listens there \
-             can't be told: {error}"
+            "{address} can't be reached from the service's sandbox, and it is unknown whether anybody \
+             listens there: {error}"
         )),
     }
 }
@@ -85,8 +85,9 @@ fn listeners(id: ProcessId, file: &str) -> io::Result<Vec<SocketAddr>> {
     let path = format!("/proc/{}/net/{file}", id.pid);
     let text = fs::read_to_string(&path)
         .map_err(|error| io::Error::new(error.kind(), format!("{path} can't be read: {error}")))?;
-    listening(&text)
-        .ok_or_else(|| io::Error::other(format!("{path} isn't in the form proc(5) describes")))
+    listening(&text).ok_or_else(|| {
+        io::Error::other(format!("{path} isn't in the format that proc(5) describes"))
+    })
 }
 
 /// Whether a socket bound to `socket` gets the connections to `candidate`.

@@ -19,7 +19,7 @@ pub(super) enum Finding {
 
 #[cfg(test)]
 impl Finding {
-    /// What was found, of a process that isn't well.
+    /// What was found, of a process that is unhealthy.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Unwell(words) => words.to_string(),
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(streak.add(unwell()), None);
         assert_eq!(streak.add(Finding::Well), Some(Outcome::Passed));
         assert_eq!(streak.add(Finding::Well), None);
-        assert_eq!(streak.add(unwell()), None, "counted anew");
+        assert_eq!(streak.add(unwell()), None, "counted again");
         assert_eq!(streak.add(unwell()), None);
         assert_eq!(streak.add(unwell()), Some(failed));
     }

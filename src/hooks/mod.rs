@@ -283,7 +283,7 @@ fn failed(hook: &Hook, kind: Kind, outcome: &Outcome) -> String {
         End::NotRun(why) => format!("couldn't be run: {why}"),
         End::TimedOut => {
             let timeout = humantime::format_duration(hook.settings.timeout);
-            format!("was killed, for it took longer than {timeout}")
+            format!("was killed because it took longer than {timeout}")
         }
         End::Exited(status) => format!("failed with {status}"),
     };

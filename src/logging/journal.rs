@@ -157,7 +157,7 @@ impl Journal {
         state.late += u64::from(is_late);
         state.unsent_bytes += message.len();
         state.unsent.push_back(message);
-        // What comes last says how things stand: that goes before what was.
+        // What comes last says what the state is: that goes before what was.
         while state.unsent.len() > UNSENT_MAX || state.unsent_bytes > UNSENT_BYTES_MAX {
             let Some(oldest) = state.unsent.pop_front() else {
                 break;

@@ -137,7 +137,7 @@ impl Machine {
             Some(left) if left.can_tell && left.processes.is_empty() => {
                 remembered.filter(|_| is_elsewhere)
             }
-            // What was waited for longer than that is asked for anew when that time is over.
+            // What was waited for longer than that is asked for again when that time is over.
             Some(_) if is_elsewhere && remembered.is_some() => remembered,
             Some(_) => {
                 let latest = now + self.policy.start_timeout;
@@ -208,7 +208,7 @@ impl Machine {
         left.filter(|left| !(self.start_program_runs && left.is_start_program))
     }
 
-    /// Whether anything is left of it: what can't be told isn't nothing. `None` if it wasn't looked at.
+    /// Whether anything is left of it: what is unknown isn't nothing. `None` if it wasn't looked at.
     fn is_left(&self) -> Option<bool> {
         let left = self.left.as_ref()?;
         Some(!left.can_tell || self.left_over().next().is_some())
@@ -224,7 +224,7 @@ impl Machine {
     fn misfits(&self, now: Instant, sighting: &Sighting) -> Vec<Impostor> {
         let mut misfits = self.nearly(sighting);
         if misfits.is_empty() && self.attempt.is_late {
-            // What a script runs again and again is the script's.
+            // What a script runs repeatedly is the script's.
             let long = self.policy.start_timeout / 2;
             let lasts = |left: &&LeftOver| {
                 let mut programs = self.programs.iter();
@@ -299,7 +299,7 @@ impl Machine {
         self.look_at_start_again(now);
     }
 
-    /// Ends what a start has left in the background, and starts anew once that is gone.
+    /// Ends what a start has left in the background, and starts again once that is gone.
     fn clear(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let left: Vec<ProcessId> = self.left_over().map(|left| left.id).collect();
         if left.is_empty() {

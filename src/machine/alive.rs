@@ -1,4 +1,4 @@
-//! What the machine decides while a process lives: whether it is well, alone, and long enough up, and
+//! What the machine decides while a process lives: whether it is healthy, alone, and long enough up, and
 //! how it is made to end if it isn't.
 
 use std::time::Instant;
@@ -194,7 +194,7 @@ impl Machine {
         self.was_left_alone(now, actions);
     }
 
-    /// Restarts a process that is unwell and was left alone so far, by a pause or a dry run.
+    /// Restarts a process that is unhealthy and was not restarted so far, because of a pause or a dry run.
     fn was_left_alone(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.phase != Phase::Up || self.is_hands_off() || self.obstacle.is_some() {
             return;
@@ -228,7 +228,7 @@ impl Machine {
             self.next_look = self.next_look.min(hung_at);
         } else if !self.troubles.contains_key(STOPPED) {
             let finding = phrase!(
-                "was stopped by a signal and has not gone on for %{time}",
+                "was stopped by a signal and has not continued for %{time}",
                 time = phrase::time(self.policy.stopped_timeout)
             );
             self.unwell(now, STOPPED.to_owned(), finding, true, actions);
@@ -454,7 +454,7 @@ impl Machine {
         }
     }
 
-    /// Makes the living process end, to start it anew unless it is in a pause by then.
+    /// Makes the living process end, to start it again unless it is in a pause by then.
     fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
         let ids = self.may_all_be_ended();
         let timeout = self.policy.stop_timeout;

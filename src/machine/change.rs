@@ -83,7 +83,7 @@ impl StartFailure {
             Self::NotReady => phrase!("the session at the screen isn't ready for it"),
             Self::NotRun(why) | Self::Unit(why) => why.clone(),
             Self::Failed(status) => phrase!(
-                "the start program failed with %{status}",
+                "the start script failed with %{status}",
                 status = status.phrase()
             ),
             Self::TimedOut {
@@ -101,12 +101,12 @@ impl StartFailure {
 impl Fate {
     fn phrase(self) -> Phrase {
         match self {
-            Self::Running => phrase!("the start program is still running"),
+            Self::Running => phrase!("the start script is still running"),
             Self::Ended(status) => phrase!(
-                "the start program ended with %{status}",
+                "the start script ended with %{status}",
                 status = status.phrase()
             ),
-            Self::Unknown => phrase!("it was started before the service was"),
+            Self::Unknown => phrase!("it was started before the service"),
         }
     }
 }
@@ -193,10 +193,10 @@ impl fmt::Display for Cause {
             Self::Gone => f.write_str("has ended"),
             Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
             Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
-            Self::Unhealthy => f.write_str("was ended because it wasn't well"),
+            Self::Unhealthy => f.write_str("was ended because it was unhealthy"),
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
-            Self::Requested => f.write_str("was ended to be restarted, as somebody asked for"),
-            Self::Stopped => f.write_str("was stopped, as somebody asked for"),
+            Self::Requested => f.write_str("was ended because somebody asked for a restart"),
+            Self::Stopped => f.write_str("was stopped because somebody asked for it"),
             Self::Late => f.write_str("was ended because it never became the program"),
             Self::Outside => {
                 f.write_str("was ended because it ran outside the session at the screen")
@@ -253,7 +253,7 @@ pub enum Change {
     StartFailed(StartFailure),
     /// A look failed, for a reason not yet said.
     Unknown(Phrase),
-    /// It lives, but isn't well.
+    /// It lives, but is unhealthy.
     Unhealthy {
         /// Its lowest pid.
         pid: Option<i32>,
@@ -271,7 +271,7 @@ pub enum Change {
         /// What was wrong.
         what: Recovery,
     },
-    /// It dies again and again.
+    /// It keeps crashing.
     CrashLoop {
         /// How often it was brought back.
         restarts: usize,
@@ -329,7 +329,7 @@ pub enum Change {
         /// Why, in somebody's words.
         reason: Option<String>,
     },
-    /// It is watched over again.
+    /// It is resumed.
     Resumed {
         /// Whether the pause's time was over; else somebody has ended it.
         is_over: bool,
@@ -339,11 +339,11 @@ pub enum Change {
 /// What was wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
-    /// It died again and again.
+    /// It kept crashing.
     CrashLoop,
     /// A check of this name had failed.
     Check(String),
-    /// The same; it hasn't passed, but begins anew.
+    /// The same; it hasn't passed, but begins again.
     Void(String),
 }
 
@@ -352,7 +352,7 @@ pub enum Recovery {
 pub enum Intention {
     /// It would have been started.
     Start,
-    /// It would have been ended and started anew.
+    /// It would have been ended and started again.
     Restart,
     /// It would have been ended and left alone.
     Stop,

@@ -147,13 +147,13 @@ pub enum Event {
         /// The check's name.
         check: String,
     },
-    /// All health checks begin anew: what they had found before is void.
+    /// All health checks begin again: what they had found before is void.
     ChecksBegin,
     /// Somebody wants the process left alone until a time.
     Pause(Pause),
-    /// Somebody wants it watched over again.
+    /// Somebody wants it resumed.
     Resume,
-    /// Somebody wants it ended and started anew.
+    /// Somebody wants it ended and started again.
     RestartAsked,
     /// Somebody wants it ended, and left alone until a time.
     StopAsked(Pause),
@@ -207,7 +207,7 @@ pub enum Phase {
     New,
     /// At least one process of the name lives.
     Up,
-    /// It lives, and is made to end, to be started anew.
+    /// It lives, and is made to end, to be started again.
     Replacing,
     /// A start is in flight.
     Starting,
@@ -221,7 +221,7 @@ pub enum Phase {
     Misfit,
     /// It waits for somebody at the screen, or for his session.
     Waiting,
-    /// It has died again and again: the next start waits.
+    /// It kept crashing: the next start waits.
     Backoff,
     /// The last start failed; the next try comes in the next cycle.
     Down,

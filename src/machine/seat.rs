@@ -11,7 +11,7 @@ pub enum Seat {
     NotNeeded,
     /// Nobody is logged in.
     Nobody,
-    /// A display runs, and whose it is can't be told.
+    /// A display runs, and it is unknown whose it is.
     Unclear,
     /// Somebody.
     Taken(Sitting),

@@ -122,10 +122,7 @@ mod tests {
         let path = path.as_os_str().as_bytes();
         assert!(is_the_file(proc.as_fd(), "exe", path));
         assert!(!is_the_file(proc.as_fd(), "others", path));
-        assert!(
-            is_the_file(proc.as_fd(), "nothing", path),
-            "it can't be told"
-        );
+        assert!(is_the_file(proc.as_fd(), "nothing", path), "it is unknown");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct LeftOver {
     /// Whether it is the start program itself, not something that this one has started.
     pub is_start_program: bool,
     /// Whether it is a shell, or an interpreter with a script, or waits for one: then it is still on
-    /// its way to be something else, or nothing. What can't be told isn't one.
+    /// its way to be something else, or nothing. What is unknown isn't one.
     pub is_script: bool,
     /// Its effective user; `None` where that can't be read.
     pub uid: Option<u32>,
@@ -96,7 +96,7 @@ pub struct Kin {
 pub fn kin(root: &Path, pid: i32) -> io::Result<Option<Kin>> {
     let stat = read(root, pid, "stat", |text| {
         let stat = Stat::parse(text);
-        let malformed = || io::Error::other("it isn't in the form proc(5) describes");
+        let malformed = || io::Error::other("it isn't in the format that proc(5) describes");
         let stat = stat.ok_or_else(malformed)?;
         let id = ProcessId {
             pid,

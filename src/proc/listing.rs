@@ -1,4 +1,4 @@
-//! Lists everything that runs, for a person's questions; whether a program that is watched over lives
+//! Lists everything that runs, for a person's questions; whether a program that is watched lives
 //! is for [`super::ProcessTable`] to say, for a process may hide from a single reading.
 
 use std::fs::{self, File};

@@ -155,7 +155,7 @@ pub struct Impostor {
     pub user: String,
     /// Its name, as the kernel keeps it; printable.
     pub name: String,
-    /// The path of its program, or its name in brackets where that can't be told; printable and not
+    /// The path of its program, or its name in brackets if that is unknown; printable and not
     /// too long for a line.
     pub path: String,
     /// What makes it another one.
@@ -175,7 +175,7 @@ pub struct Identity {
     pub user: String,
     /// The path of its program, as of an [`Impostor`], whether an upgrade has replaced the file or not.
     pub path: String,
-    /// Whom that file belongs to; `None` where that can't be told.
+    /// Whom that file belongs to; `None` if that is unknown.
     pub owner: Option<u32>,
 }
 

@@ -23,7 +23,7 @@ pub enum Signalled {
 /// Why a process was not sent a signal. It says nothing about whether it lives.
 #[derive(Debug)]
 pub enum SignalError {
-    /// Whether the pid still is the process's own can't be told.
+    /// It is unknown whether the pid still is the process's own.
     NotIdentified(LookError),
     /// The kernel refused.
     Refused(ProcessId, Errno),

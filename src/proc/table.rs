@@ -126,18 +126,21 @@ impl LookError {
                 error = io::Error::from(errno).to_string()
             ),
             Unreadable::Malformed => {
-                phrase!("%{file} isn't in the form proc(5) describes", file = path)
+                phrase!(
+                    "%{file} isn't in the format that proc(5) describes",
+                    file = path
+                )
             }
             Unreadable::Incomplete => phrase!(
                 "%{folder} doesn't show every process: pid 1 is missing (mounted with hidepid?)",
                 folder = path
             ),
             Unreadable::NoArguments => phrase!(
-                "%{file} is still empty, though the process lives: which program it is can't be told",
+                "%{file} is still empty although the process is alive, so it is unknown which program it is",
                 file = path
             ),
             Unreadable::Slow => phrase!(
-                "%{file} gives no answer: which program it is can't be told",
+                "%{file} doesn't answer, so it is unknown which program it is",
                 file = path
             ),
             Unreadable::Unfinished => phrase!(
@@ -287,7 +290,7 @@ impl Opened {
 #[derive(Debug)]
 pub struct ProcessTable {
     root: PathBuf,
-    /// What every look begins with: opened once, and anew after a look that failed.
+    /// What every look begins with: opened once, and again after a look that failed.
     opened: Option<Opened>,
     /// Reused by every look, so that one costs no memory per process.
     entries: Vec<MaybeUninit<u8>>,
@@ -416,7 +419,7 @@ impl ProcessTable {
                 std::thread::sleep(BECOMING);
             }
             // Whoever was there before has been met, or has died. Its heirs are among the new pids,
-            // unless the kernel has begun anew with the lowest.
+            // unless the kernel has begun again with the lowest.
             sighting = match young_between(before, now) {
                 Some(young) if self.doubtful.is_none() => {
                     let known = &[];
@@ -1030,7 +1033,7 @@ impl ProcessTable {
         }
     }
 
-    /// The path of a program as it is told; as ps(1) shows a process whose program can't be told.
+    /// The path of a program as it is told; as ps(1) shows a process whose program is unknown.
     fn path_of(&self, root: BorrowedFd<'_>, program: &Program, name: &str) -> String {
         match self.exe(root, program) {
             Ok(Exe::Path(exe)) => cut(&printable(&String::from_utf8_lossy(&exe)), PATH_MAX),
@@ -1156,7 +1159,7 @@ impl ProcessTable {
     /// The last pid that the kernel has handed out (proc(5), /proc/loadavg).
     fn last_pid(&mut self, opened: &Opened) -> Option<i32> {
         let loadavg = opened.loadavg.as_ref()?;
-        // Read from its begin, the kernel renders it anew.
+        // Read from its begin, the kernel renders it again.
         let length = retry_on_intr(|| pread(loadavg, &mut *self.buffer, 0)).ok()?;
         let load = self.buffer[..length].trim_ascii_end();
         decimal(load.rsplit(|byte| *byte == b' ').next()?)
@@ -1254,7 +1257,7 @@ fn run_state(state: u8, status: &Status) -> RunState {
 }
 
 /// The pids that were handed out after the pid `before`, up to `now`. `None` when they can't be
-/// told, as when the kernel has begun anew with the lowest free pid, or are too many.
+/// told, as when the kernel has begun again with the lowest free pid, or are too many.
 fn young_between(before: Option<i32>, now: Option<i32>) -> Option<RangeInclusive<i32>> {
     let (before, now) = (before?, now?);
     let count = now.checked_sub(before)?;

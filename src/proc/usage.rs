@@ -31,7 +31,7 @@ impl ProcessId {
             Err(error) => return Err(error),
         };
         let stat = Stat::parse(&text)
-            .ok_or_else(|| io::Error::other("it isn't in the form proc(5) describes"))?;
+            .ok_or_else(|| io::Error::other("it isn't in the format that proc(5) describes"))?;
         Ok((stat.start_time == self.start_time).then(|| Usage {
             cpu: ticks(stat.cpu_time),
             resident: stat.resident_pages.saturating_mul(procfs::page_size()),
@@ -44,8 +44,9 @@ impl ProcessId {
     /// When the machine's uptime can't be read.
     pub fn age(self) -> io::Result<Duration> {
         let text = fs::read_to_string("/proc/uptime")?;
-        let uptime = parse_uptime(&text)
-            .ok_or_else(|| io::Error::other("/proc/uptime isn't in the form proc(5) describes"))?;
+        let uptime = parse_uptime(&text).ok_or_else(|| {
+            io::Error::other("/proc/uptime isn't in the format that proc(5) describes")
+        })?;
         Ok(uptime.saturating_sub(ticks(self.start_time)))
     }
 }

@@ -21,7 +21,7 @@ pub fn users(root: &Path, pid: i32) -> Option<[u32; 4]> {
 /// in any case (`task_dump_owner` of the kernel's fs/proc/base.c).
 ///
 /// # Errors
-/// When that can't be told, as of one that has ended.
+/// When that is unknown, as of one that has ended.
 pub(super) fn effective_user(proc: BorrowedFd<'_>, pid: i32) -> Result<u32, Errno> {
     owner_of(proc, &pid.to_string())
 }

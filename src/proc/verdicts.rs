@@ -28,7 +28,7 @@ pub(super) struct Key {
     pub(super) arg_start: u64,
     /// The real and the effective user.
     pub(super) uids: (Option<u32>, Option<u32>),
-    /// Device and inode of the executable; `None` where they can't be told.
+    /// Device and inode of the executable; `None` if they are unknown.
     pub(super) exe: Option<(u64, u64)>,
 }
 

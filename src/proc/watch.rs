@@ -193,7 +193,7 @@ fn open_stat(pid: i32) -> Option<OwnedFd> {
 }
 
 /// Whether nothing lives of the process with this open `stat`: once it is reaped, it can't be read any more,
-/// whoever has its pid then. What can't be told is for a look to find out.
+/// whoever has its pid then. What is unknown is for a look to find out.
 fn is_over(stat: &OwnedFd) -> bool {
     let mut text = [0; STAT_MAX];
     match retry_on_intr(|| pread(stat, &mut text[..], 0)) {

@@ -93,7 +93,7 @@ pub struct Event {
 pub struct Running {
     /// Its pid.
     pub pid: i32,
-    /// The processes that it watches over, by their keys; `None` if that can't be told.
+    /// The processes that it watches, by their keys; `None` if that is unknown.
     pub watched: Option<BTreeMap<String, Present>>,
     /// Its latest message, at a time from which all that it had sent until then was to be read; `None` if
     /// that can't be told.
@@ -107,7 +107,7 @@ pub enum Present {
     Up(Vec<i32>),
     /// It doesn't.
     Down,
-    /// That can't be told.
+    /// That is unknown.
     Unknown,
 }
 
@@ -224,7 +224,7 @@ pub struct Record {
     pub restarts: usize,
     /// How often it lived and wasn't well.
     pub unhealthy: usize,
-    /// How often it died again and again.
+    /// How often it kept crashing.
     pub crash_loops: usize,
 }
 

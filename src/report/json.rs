@@ -1,4 +1,4 @@
-//! The report for machines: its form is that of `tests/schema/report.json`, and stays.
+//! The report as JSON, for other programs: its format is that of `tests/schema/report.json`, and stays.
 
 use std::time::{Duration, SystemTime};
 

@@ -252,24 +252,29 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_an_example() {
         for (month, from, to, words) in [
-            (Some("2026-13"), None, None, "2026-13 is no month: write"),
-            (Some("october"), None, None, "october is no month: write"),
-            (None, Some("yesterday"), None, "yesterday is no day: write"),
+            (Some("2026-13"), None, None, "2026-13 is not a month: write"),
+            (Some("october"), None, None, "october is not a month: write"),
+            (
+                None,
+                Some("yesterday"),
+                None,
+                "yesterday is not a day: write",
+            ),
             (
                 None,
                 Some("2026-02-30"),
                 None,
-                "2026-02-30 is no day: write",
+                "2026-02-30 is not a day: write",
             ),
             (
                 None,
                 None,
                 Some("2026-11-03 25:00"),
-                "25:00 is no day: write",
+                "25:00 is not a day: write",
             ),
-            (None, None, Some("2026-11-+3"), "is no day: write"),
-            (Some("2026-12"), None, None, "nothing"),
-            (None, Some("2026-11-05"), Some("2026-11-03"), "nothing"),
+            (None, None, Some("2026-11-+3"), "is not a day: write"),
+            (Some("2026-12"), None, None, "is empty"),
+            (None, Some("2026-11-05"), Some("2026-11-03"), "is empty"),
             (None, Some("2020-01-01"), None, "at most a year"),
         ] {
             let asked = Asked {

@@ -33,7 +33,7 @@ use crate::sys::user::name_of;
 pub enum Found {
     /// Nobody is logged in.
     Nobody,
-    /// A display runs, and whose it is can't be told.
+    /// A display runs, and it is unknown whose it is.
     Unclear,
     /// This session.
     Session(Chosen),

@@ -7,7 +7,7 @@
 //! would have it be, but for upper and lower case letters, or for what an earlier version didn't ask, counts
 //! wherever it is.
 //!
-//! It is a look at everything that lives at this moment, made anew each time: what the service has found out
+//! It is a look at everything that lives at this moment, made again each time: what the service has found out
 //! may be old by now. A stranger may run any number of processes of the name, so no more of one is read than
 //! rules it out ([`ProcessTable::look_before_start`]).
 //!
@@ -41,7 +41,7 @@ pub(crate) enum Verdict {
     Runs(LeftOver),
     /// It is being started, by this process among others.
     IsStarting(LeftOver),
-    /// It can't be told.
+    /// It is unknown.
     Unknown(Phrase),
 }
 

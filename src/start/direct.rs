@@ -59,7 +59,7 @@ impl Child {
             Ok(_) | Err(Errno::EINTR) => return None,
             Err(errno) => {
                 let why = phrase!(
-                    "how the start program ended can't be learnt: %{error}",
+                    "can't tell how the start script ended: %{error}",
                     error = errno.to_string()
                 );
                 return Some(StartOutcome::NotRun(StartFailure::NotRun(why)));

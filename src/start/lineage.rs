@@ -149,7 +149,7 @@ impl Lineage {
     pub fn has_unlinked(&self) -> bool {
         match self.unlinked() {
             Ok(is_there) => is_there,
-            // What can't be told may be there; but without a hierarchy of systemd's there are no sessions.
+            // What is unknown may be there; but without a hierarchy of systemd's there are no sessions.
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }

@@ -83,7 +83,7 @@ async fn end_all(proc: &Path) {
         for id in left {
             let signals: &[Signal] = match is_over {
                 true => &[Signal::KILL],
-                // SIGCONT lets a stopped one heed SIGTERM, as systemd does it (systemd.kill(5)).
+                // SIGCONT lets a stopped one receive SIGTERM, as systemd does it (systemd.kill(5)).
                 false if asked.insert(id) => &[Signal::TERM, Signal::CONT],
                 false => &[],
             };

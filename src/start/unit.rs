@@ -3,7 +3,7 @@
 //!
 //! Nothing is asked for before it is known how the unit fares: a start that somebody else has made since
 //! the process was found gone is followed as if it were our own. What systemd has accepted stays
-//! accepted, whatever becomes of the connection (systemd closes it when it executes itself anew,
+//! accepted, whatever becomes of the connection (systemd closes it when it executes itself again,
 //! systemctl(1), `daemon-reexec`).
 
 use std::time::Duration;
@@ -251,7 +251,7 @@ impl Restart {
 
     fn failed(&self, why: Phrase) -> StartOutcome {
         failure(phrase!(
-            "systemd was to restart %{unit}: %{why}",
+            "systemd couldn't restart %{unit}: %{why}",
             unit = self.request.unit.as_str(),
             why = why
         ))

@@ -33,7 +33,7 @@ pub enum Request {
         /// The keys of the processes, or their names; none means all.
         keys: Vec<String>,
     },
-    /// To end a process and start it anew.
+    /// To end a process and start it again.
     Restart {
         /// Its key, or its name.
         key: String,

@@ -151,9 +151,9 @@ pub enum State {
     Down,
     /// It belongs on the screen, and waits for somebody there or for his session.
     Waiting,
-    /// It dies again and again: the next start waits.
+    /// It keeps crashing: the next start waits.
     Backoff,
-    /// It lives, but isn't well.
+    /// It lives, but is unhealthy.
     Unhealthy,
     /// It is to end, and can't be killed.
     Stuck,

@@ -36,7 +36,7 @@ pub enum Service {
     Unreadable(i32, Phrase),
     /// It doesn't run. What it had last published, if that is still there.
     NotRunning(Option<Status>),
-    /// Whether it runs can't be told; the phrase says why.
+    /// It is unknown whether it is running; the phrase says why.
     Unknown(Phrase),
 }
 

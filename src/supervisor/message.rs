@@ -45,7 +45,7 @@ pub(super) fn message(
         Change::Adopted { pids, more } => {
             let list = phrase::pids(pids, *more);
             let text = format!(
-                "{name} is running (pid {list}), started by somebody else; watching over it{}",
+                "{name} was already running (pid {list}); it is watched from now on{}",
                 whose(who)
             );
             new(Kind::Adopted, pids.first().copied(), text)
@@ -102,7 +102,7 @@ pub(super) fn message(
         }
         Change::Unknown(why) => {
             let text = format!(
-                "whether {name} is running can't be told, so nothing is started: {why}; \
+                "can't tell whether {name} is running, so nothing is started: {why}; \
                  looking again"
             );
             new(Kind::Unknown, None, text)
@@ -118,15 +118,15 @@ pub(super) fn message(
             } else {
                 "it is left running"
             };
-            let text = format!("{name} isn't well ({check}): {finding}; {then}");
+            let text = format!("{name} is unhealthy ({check}): {finding}; {then}");
             new(Kind::Unhealthy, *pid, text)
         }
         Change::Recovered { pid, what } => {
             let text = match what {
-                Recovery::CrashLoop => format!("{name} no longer dies again and again"),
-                Recovery::Check(check) => format!("{name} is well again ({check})"),
+                Recovery::CrashLoop => format!("{name} is stable again"),
+                Recovery::Check(check) => format!("{name} is healthy again ({check})"),
                 Recovery::Void(check) => {
-                    format!("{name} is taken to be well until its checks have been made ({check})")
+                    format!("{name} counts as healthy until its checks have run ({check})")
                 }
             };
             new(Kind::Recovered, *pid, text)
@@ -134,8 +134,8 @@ pub(super) fn message(
         Change::CrashLoop { restarts, within } => {
             let within = format_duration(Duration::from_secs(within.as_secs()));
             let text = format!(
-                "{name} dies again and again: brought back {restarts} times within {within}; it \
-                 will be brought back every time, after ever longer waits"
+                "{name} keeps crashing: restarted {restarts} times within {within}; it is \
+                 restarted every time, after longer and longer waits"
             );
             new(Kind::CrashLoop, None, text)
         }
@@ -147,10 +147,10 @@ pub(super) fn message(
         Change::Stuck { pids, why } => {
             let which = phrase::pids(pids, 0);
             let why = why.as_deref().unwrap_or(
-                "SIGKILL didn't end it, as when it waits for a device; a reboot may be needed",
+                "SIGKILL didn't end it; it may be waiting for a device, and a reboot may be needed",
             );
             let text = format!(
-                "{name} (pid {which}) is to end and can't be killed, so no other one is started: \
+                "{name} (pid {which}) must end and can't be killed, so no other one is started: \
                  {why}; looking again"
             );
             new(Kind::Stuck, pids.first().copied(), text)
@@ -164,23 +164,20 @@ pub(super) fn message(
         }) if process.session != SessionMode::None => {
             let text = format!(
                 "user {user} runs {name} too (pid {}, {path}): that isn't the one which is kept running; it \
-                 is left alone",
+                 is ignored",
                 id.pid
             );
             new(Kind::Impostor, Some(id.pid), text)
         }
         Change::Impostor(Impostor { id, user, path, .. }) => {
             let text = format!(
-                "a process is called {name} without being it: pid {}, user {user}, {path}; it is \
-                 left alone",
+                "another program is named {name}: pid {}, user {user}, {path}; it is ignored",
                 id.pid
             );
             new(Kind::Impostor, Some(id.pid), text)
         }
         Change::MoreImpostors(count) => {
-            let text = format!(
-                "{count} more processes are called {name} without being it; they are left alone"
-            );
+            let text = format!("{count} more programs are named {name}; they are ignored");
             new(Kind::Impostor, None, text)
         }
         Change::Misfit(misfit) => {
@@ -203,7 +200,7 @@ pub(super) fn message(
                 ..
             } = renamed;
             let text = format!(
-                "{name} (pid {}) is called {called} now and runs {path} as user {user}; it is the \
+                "{name} (pid {}) is named {called} now and runs {path} as user {user}; it is the \
                  same process and counts as {name} until it ends",
                 id.pid
             );
@@ -218,19 +215,19 @@ pub(super) fn message(
         }
         Change::RestartRefused(failure) => {
             let text = format!(
-                "{name} isn't restarted, since nothing could be started in its place: {failure}"
+                "{name} isn't restarted, because nothing could be started in its place: {failure}"
             );
             new(Kind::StartFailed, None, text)
         }
         Change::Duplicate { pid, first } => {
             let text = format!(
-                "{name} runs twice: pid {pid} besides pid {first}{}",
+                "{name} is running twice (pid {first} and pid {pid}){}",
                 whose(who)
             );
             new(Kind::Duplicate, Some(*pid), text)
         }
         Change::MoreDuplicates(count) => {
-            let text = format!("{name} runs {count} times more");
+            let text = format!("{count} more copies of {name} are running");
             new(Kind::Duplicate, None, text)
         }
         Change::Paused { time, reason } => {
@@ -245,7 +242,7 @@ pub(super) fn message(
             let why = if *is_over {
                 "the pause is over"
             } else {
-                "somebody has ended the pause"
+                "somebody ended the pause"
             };
             new(Kind::Resumed, None, format!("{name} is resumed: {why}"))
         }
@@ -285,7 +282,7 @@ fn killed(
     let by = match signal {
         None => "systemd has stopped its unit",
         Some(Stop::Terminate) => "SIGTERM",
-        Some(Stop::Kill) => "SIGKILL, for it didn't heed SIGTERM",
+        Some(Stop::Kill) => "SIGKILL, after it ignored SIGTERM",
     };
     let text = format!("{name} (pid {}) {cause}: {by}", phrase::pids(pids, 0));
     Message {
@@ -300,7 +297,7 @@ fn wait_in_words(wait: Duration) -> String {
         wait => {
             let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             let wait = format_duration(Duration::from_millis(milliseconds));
-            format!("; it dies again and again, so the next start comes in {wait}")
+            format!("; it keeps crashing, so the next start comes in {wait}")
         }
     }
 }

@@ -176,7 +176,7 @@ impl AtScreen {
         let below = |path: &str| self.root.join(path.trim_start_matches('/'));
         let groups = ControlGroups::new(below(MOUNTED), below("/proc"));
         let unit = unit_of(key);
-        // What can't be told isn't ours to end.
+        // What is unknown isn't ours to end.
         let members = groups.members(&|name| name == unit).unwrap_or_default();
         members.into_iter().collect()
     }

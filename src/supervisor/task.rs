@@ -528,7 +528,7 @@ impl Supervisor {
         self.hooks.tell(message);
     }
 
-    /// Has the process's health checked while it is up. Says whether all checks have begun anew.
+    /// Has the process's health checked while it is up. Says whether all checks have begun again.
     fn set_checks(&mut self) -> bool {
         match (self.machine.checks_begin(), self.machine.first()) {
             (Some(begin), Some(first)) => {
@@ -559,7 +559,7 @@ impl Supervisor {
             }),
             Outcome::Passed => {
                 if self.unknown_checks.remove(&check) {
-                    let text = format!("whether {name} is well is known again ({check})");
+                    let text = format!("it is known again whether {name} is healthy ({check})");
                     self.tell(&Message::of_process(
                         &self.process.key,
                         Kind::Restored,
@@ -570,7 +570,7 @@ impl Supervisor {
                 Some(Event::CheckPassed { check })
             }
             Outcome::Unknown(why) => {
-                let text = format!("whether {name} is well can't be told ({check}): {why}");
+                let text = format!("can't tell whether {name} is healthy ({check}): {why}");
                 self.tell(&Message::of_process(
                     &self.process.key,
                     Kind::Degraded,
@@ -651,7 +651,7 @@ impl Supervisor {
     }
 
     fn signal(&mut self, stop: Stop, ids: &[ProcessId]) -> Vec<Event> {
-        // SIGCONT lets a stopped process heed SIGTERM, as systemd does it (systemd.kill(5)).
+        // SIGCONT lets a stopped process receive SIGTERM, as systemd does it (systemd.kill(5)).
         let signals: &[Signal] = match stop {
             Stop::Terminate => &[Signal::TERM, Signal::CONT],
             Stop::Kill => &[Signal::KILL],
@@ -753,7 +753,7 @@ fn is_foreign(who: &Identity, start: &Start) -> bool {
         let is_somewhere = folder.parent().is_some();
         is_somewhere && Path::new(&who.path).starts_with(folder)
     });
-    // What can't be told is no reason to suspect anybody.
+    // What is unknown is no reason to suspect anybody.
     !who.uid.is_none_or(is_trusted) && !who.owner.is_some_and(is_trusted) && !is_beside
 }
 

@@ -44,8 +44,7 @@ pub(super) fn waiting_wording(why: Wait, user: &str) -> Phrase {
     match why {
         Wait::Login => phrase!("nobody is logged in at the screen"),
         Wait::Display => phrase!(
-            "a display is running, but nothing tells who is logged in there; mfe-watchdog doctor says \
-             what helps"
+            "a display is running, but it is unknown who is logged in there; see: mfe-watchdog doctor"
         ),
         Wait::Autostart => phrase!(
             "%{user} has just logged in, and the session starts it by itself",
@@ -72,7 +71,7 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
     }
     let sentence = match machine.phase() {
         Phase::Replacing if machine.is_stuck() => {
-            phrase!("it is to end and can't be killed; no other one is started")
+            phrase!("it must end and can't be killed; no other one is started")
         }
         Phase::Up | Phase::Replacing => return up_wording(machine),
         Phase::Waiting => {
@@ -86,7 +85,7 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
                 .into_iter()
                 .collect();
         }
-        Phase::Backoff => phrase!("it dies again and again, so its next start waits"),
+        Phase::Backoff => phrase!("it keeps crashing, so its next start waits"),
         Phase::Misfit if matches!(machine.seat(), Seat::Taken(_)) => {
             return machine.misfit().map(outside_wording).into_iter().collect();
         }
@@ -129,12 +128,12 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
     let duplicates: Vec<i32> = machine.duplicates().collect();
     if !duplicates.is_empty() {
         wording.push(phrase!(
-            "runs twice: also as pid %{pids}",
+            "is running twice: also as pid %{pids}",
             pids = pids(&duplicates, machine.more_alive())
         ));
     }
     if machine.is_being_stopped() {
-        wording.push(phrase!("it is being stopped, as somebody asked for"));
+        wording.push(phrase!("it is being stopped because somebody asked for it"));
     } else if machine.phase() == Phase::Replacing {
         wording.push(phrase!("it is being restarted"));
     }

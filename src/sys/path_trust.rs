@@ -134,7 +134,7 @@ impl Finding {
         entry.map_or(0, |entry| entry.mode)
     }
 
-    /// What a command can mend of it. A folder such as /tmp or somebody's home is what it is for good reason:
+    /// What a command can fix of it. A folder such as /tmp or somebody's home is what it is for good reason:
     /// there it is the file that has to move.
     fn open(&self) -> Option<Open> {
         let entry = self.entry?;
@@ -250,7 +250,7 @@ impl Exposure {
         files
     }
 
-    /// What mends the rest.
+    /// What fixes the rest.
     pub(crate) fn remedy(&self) -> Option<Remedy> {
         let open: Vec<Open> = self.findings.iter().filter_map(Finding::open).collect();
         remedy::of(&open)
@@ -276,7 +276,7 @@ impl Exposure {
         });
         let fix = self.remedy().map(|remedy| {
             phrase!(
-                "\"mfe-watchdog doctor\" says what to mind, and how to go back; this fixes it: %{command}",
+                "\"mfe-watchdog doctor\" says what to look out for, and how to undo it; this fixes it: %{command}",
                 command = remedy.command
             )
         });
@@ -454,7 +454,7 @@ fn describe(finding: &Finding) -> Phrase {
             mode = mode
         ),
         Weakness::Unseen(why) => phrase!(
-            "%{path} can't be looked at: %{why}",
+            "%{path} can't be checked: %{why}",
             path = path,
             why = why.as_str()
         ),

@@ -222,8 +222,8 @@ impl Child {
             Ok(WaitStatus::Signaled(_, signal, _)) => {
                 End::Exited(ExitStatus::Signal(signal as i32))
             }
-            Ok(other) => End::NotRun(format!("how it ended can't be learnt: {other:?}")),
-            Err(errno) => End::NotRun(format!("how it ended can't be learnt: {errno}")),
+            Ok(other) => End::NotRun(format!("can't tell how it ended: {other:?}")),
+            Err(errno) => End::NotRun(format!("can't tell how it ended: {errno}")),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Alarm {
                 continue;
             };
             // Nobody reads how often it has rung: setting it forgets that. It may have been an earlier
-            // setting that rang unheard, so it is set anew whatever it was.
+            // setting that rang unheard, so it is set again whatever it was.
             ready.clear_ready();
             self.set_to = None;
         }

@@ -46,7 +46,7 @@ impl ControlGroups {
     /// ones may be among them. A unit without a group has no process.
     ///
     /// # Errors
-    /// When that can't be told.
+    /// When that is unknown.
     pub(crate) fn members(&self, is_meant: &dyn Fn(&str) -> bool) -> io::Result<Vec<i32>> {
         let mut count = 0;
         let mut units = match self.root() {
@@ -67,7 +67,7 @@ impl ControlGroups {
     /// The path of a process's group; `None` when the process is gone.
     ///
     /// # Errors
-    /// When that can't be told; of the kind `NotFound` where systemd has no hierarchy.
+    /// When that is unknown; of the kind `NotFound` where systemd has no hierarchy.
     pub(crate) fn of_process(&self, pid: &str) -> io::Result<Option<String>> {
         let (_, name) = self.hierarchy()?;
         match fs::read_to_string(self.proc.join(pid).join("cgroup")) {
@@ -77,7 +77,7 @@ impl ControlGroups {
         }
     }
 
-    /// Whether a process is in the very group that we are in ourselves; not when that can't be told. Only
+    /// Whether a process is in the very group that we are in ourselves; not if that is unknown. Only
     /// who may write to a group can put a process in it, which for one of systemd's is root.
     pub(crate) fn is_in_ours(&self, pid: i32) -> bool {
         let pid = pid.to_string();

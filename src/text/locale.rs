@@ -1,6 +1,9 @@
 //! Which language people are spoken to in; the texts are in the folder `locales`. Messages in the
 //! journal and everything that machines read stay English.
 
+use std::env;
+use std::ffi::OsString;
+
 /// The languages that there are texts in: that of the messages, and that of the tills.
 pub(crate) const LANGUAGES: [&str; 2] = ["en", "pt-BR"];
 
@@ -12,6 +15,16 @@ pub(crate) fn init(stderr_is_journal: bool) {
         return;
     }
     let wanted = sys_locale::get_locale().unwrap_or_default();
+    let values = ["LC_ALL", "LC_MESSAGES", "LANG"].map(env::var_os);
+    let mut values = values.into_iter().flatten();
+    // In that locale `LANGUAGE` doesn't count (gettext(3)).
+    let is_untranslated = |value: OsString| value == "C" || value == "POSIX";
+    if values
+        .find(|value| !value.is_empty())
+        .is_some_and(is_untranslated)
+    {
+        return;
+    }
     rust_i18n::set_locale(language(&wanted));
 }
 

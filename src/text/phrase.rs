@@ -233,12 +233,12 @@ mod tests {
 
     fn nested() -> Phrase {
         let status = phrase!("exit status %{code}", code = 3.to_string());
-        phrase!("the start program failed with %{status}", status = status)
+        phrase!("the start script failed with %{status}", status = status)
     }
 
     #[test]
     fn it_is_english_whatever_the_language_is() {
-        let expected = "the start program failed with exit status 3";
+        let expected = "the start script failed with exit status 3";
         assert_eq!(nested().to_string(), expected);
         assert_eq!(nested().translated(), expected, "nobody wants another");
     }

@@ -128,7 +128,7 @@ const TOKENS: [&[u8]; 16] = [
     b"\xe2\x80\xae",
 ];
 
-/// Has a part of the input, or a line of it, there again and again until it is longer than `length`.
+/// Has a part of the input, or a line of it, there repeatedly until it is longer than `length`.
 fn lengthen(input: &mut Vec<u8>, length: usize, random: &mut Random) {
     let begin = random.below(input.len() + 1);
     let rest = &input[begin..];

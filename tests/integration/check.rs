@@ -321,7 +321,7 @@ fn processes_that_nothing_tells_apart() {
             "6: process.b.command: is empty; write the program's absolute path and its arguments",
         ],
     );
-    let kept = "5: process.b.name: can't be told from process.a, \"abcdefghijklmno\": the kernel \
+    let kept = "5: process.b.name: can't be distinguished from process.a, \"abcdefghijklmno\": the kernel \
                 keeps only the first 15 bytes of a name, which must differ";
     assert_text_refused(
         two("\"abcdefghijklmno\"", "\"abcdefghijklmnop\"", command),

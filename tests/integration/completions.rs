@@ -10,7 +10,7 @@ use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
 
 use mfe_kit::{Need, Output, needs, output};
 
-/// Set, it has the files written anew.
+/// Set, it has the files written again.
 const RENEW: &str = "RENEW_COMPLETIONS";
 
 /// Each shell, and its file, named as its folder of completions wants it.

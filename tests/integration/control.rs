@@ -264,7 +264,7 @@ fn what_is_stopped_stays_away_until_it_is_started() {
     assert!(line.contains("for 2h: driver update"), "{line}");
     let line = service.wait_for("killed", "comunicador");
     assert!(
-        line.contains("was stopped, as somebody asked for"),
+        line.contains("was stopped because somebody asked for it"),
         "{line}"
     );
     assert!(line.contains("MFE_CAUSE=stopped"), "{line}");
@@ -390,7 +390,7 @@ fn what_could_not_be_started_again_is_not_restarted() {
     service.wait_for_state("comunicador", "up");
     let pid = program.pid();
     std::fs::remove_file(till.path().join("bin/start.sh")).unwrap();
-    let refused = "comunicador is not restarted, since nothing could be started in its place: ";
+    let refused = "comunicador is not restarted, because nothing could be started in its place: ";
     assert_refused(&till, &["restart", "comunicador"], 1, refused);
     let refused = "comunicador is not stopped: it couldn't be started again: ";
     assert_refused(&till, &["stop", "comunicador"], 1, refused);

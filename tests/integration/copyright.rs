@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use mfe_kit::output;
 
-/// Set, it has the stanzas of the crates written anew.
+/// Set, it has the stanzas of the crates written again.
 const RENEW: &str = "RENEW_COPYRIGHT";
 
 const FILE: &str = "debian/copyright";

@@ -1,4 +1,4 @@
-//! Programs that die again and again: the first restarts come at once, those after them wait, and
+//! Programs that keep crashing: the first restarts come at once, those after them wait, and
 //! what was learnt outlives the service.
 
 use std::fs;
@@ -58,7 +58,7 @@ fn the_first_restarts_come_at_once_and_those_after_them_wait_ever_longer() {
     }
     let waits = || {
         let lines = service.lines().into_iter();
-        let words = "it dies again and again, so the next start comes in ";
+        let words = "it keeps crashing, so the next start comes in ";
         lines.filter_map(move |line| {
             let (_, rest) = line.split_once(words)?;
             rest.split(' ').next().map(str::to_owned)
@@ -93,14 +93,14 @@ fn the_first_restarts_come_at_once_and_those_after_them_wait_ever_longer() {
         "told with the fifth restart, and once"
     );
     let line = service.wait_for("crash_loop", KEY);
-    assert!(line.contains("brought back 5 times within "), "{line}");
+    assert!(line.contains("restarted 5 times within "), "{line}");
     assert_eq!(service.count("recovered", KEY), 0);
 
     // Then it lives for long enough.
     till.set_rules(&program, &rules.replace("1h", "200ms"));
     service.signal(Signal::SIGHUP);
     let line = service.wait_for("recovered", KEY);
-    assert!(line.contains("no longer dies again and again"), "{line}");
+    assert!(line.contains("is stable again"), "{line}");
     wait_until_forgotten(&till, 7);
     kill_and_wait(&service, &program, 8);
     assert_eq!(waits().count(), 4, "at once again");
@@ -155,7 +155,7 @@ fn a_wait_outlives_the_service() {
     });
     drop(service);
 
-    // Whoever kills it again and again brings nothing forward.
+    // Whoever kills it repeatedly speeds nothing up.
     for _ in 0..3 {
         let service = run(&till);
         service.wait_for_state(KEY, "backoff");
@@ -238,5 +238,5 @@ fn a_crash_loop_is_said_once_even_by_two_runs_of_the_service() {
     );
     service.signal(Signal::SIGHUP);
     let line = service.wait_for("recovered", KEY);
-    assert!(line.contains("no longer dies again and again"), "{line}");
+    assert!(line.contains("is stable again"), "{line}");
 }

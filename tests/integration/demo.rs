@@ -165,7 +165,7 @@ fn it_shows_what_the_readme_promises() {
     let text = &ended.text;
     assert_eq!(ended.exit_code, 0);
     for (times, promised) in [
-        (1, "started by somebody else"),
+        (1, "was already running"),
         (1, "Comunicador was adopted and not started twice"),
         (1, "was killed by SIGKILL; no sale is possible"),
         (2, " is back (pid "),

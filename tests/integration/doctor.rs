@@ -119,8 +119,8 @@ impl Sound {
         assert_eq!(self.examine().findings, []);
     }
 
-    /// Runs what mends a script, on this machine instead of the real one.
-    fn mend(&self, command: &str) {
+    /// Runs what fixes a script, on this machine instead of the real one.
+    fn fix(&self, command: &str) {
         let script = self.at(SCRIPT);
         let command = command.replace("sudo ", "");
         let me = rustix::process::geteuid().as_raw();
@@ -160,7 +160,7 @@ fn the_old_watcher_is_found_where_it_is_started() {
         assert!(command.ends_with(&format!(" {file}")), "{command}");
         let here = sound.at(file);
         let here = command.replace(&format!(" {file}"), &format!(" {}", here.display()));
-        sound.mend(&here);
+        sound.fix(&here);
         sound.assert_clean();
     }
 }
@@ -229,7 +229,7 @@ fn a_unit_that_restarts_a_program_is_found() {
         assert!(found.text.contains("Restart=always"), "{}", found.text);
         sound.write(&file, &unit("no"));
         sound.only("other-starter");
-        // What mends it, at the place that it names.
+        // What fixes it, at the place that it names.
         sound.write(&file, &unit("always"));
         let command = found.command.unwrap();
         let disable = " && sudo systemctl disable cco.service";
@@ -243,7 +243,7 @@ fn a_unit_that_restarts_a_program_is_found() {
             "/etc/systemd/system/cco.service.d",
             folder.to_str().unwrap(),
         );
-        sound.mend(&command.replace("systemctl daemon-reload", "true"));
+        sound.fix(&command.replace("systemctl daemon-reload", "true"));
         sound.remove("/etc/systemd/system/multi-user.target.wants/cco.service");
         sound.assert_clean();
         fs::remove_dir_all(folder).unwrap();
@@ -337,7 +337,7 @@ fn what_is_wrong_with_a_script_is_found_and_mended() {
         let sound = Sound::new();
         sound.write(SCRIPT, text);
         sound.set_mode(SCRIPT, mode);
-        sound.mend(&sound.command(id));
+        sound.fix(&sound.command(id));
         sound.assert_clean();
     }
 }
@@ -399,14 +399,14 @@ fn what_others_can_change_is_found_and_mended() {
         "{said}"
     );
     assert!(comments("sudo chmod 0777 /"), "{said}");
-    sound.mend(&found.command.unwrap());
+    sound.fix(&found.command.unwrap());
     sound.assert_clean();
     let mode = |path: &str| fs::metadata(sound.at(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(beside), mode(data)), (0o755, 0o777));
     // Back again, as it is printed.
     for later in &found.later {
         if later.command.contains("chmod") {
-            sound.mend(&later.command);
+            sound.fix(&later.command);
         }
     }
     sound.only("others-can-change");
@@ -423,7 +423,7 @@ fn an_open_configuration_is_found_and_mended() {
         let found = sound.only("others-can-change");
         assert!(found.text.contains("the configuration"), "{}", found.text);
         assert!(found.text.contains(path), "{}", found.text);
-        sound.mend(&found.command.unwrap());
+        sound.fix(&found.command.unwrap());
         sound.assert_clean();
     }
 }
@@ -681,7 +681,7 @@ fn a_second_watchdog_is_found() {
         let service = run(&trial);
         service.wait_for_line("MFE_EVENT=startup");
         service.status("a");
-        // The machine that is looked over has its folders below another root.
+        // The machine that is checked has its folders below another root.
         let status = fs::read_to_string(trial.runtime_dir().join("status.json")).unwrap();
         let inside = trial.runtime_dir().join("status.json");
         sound.write(inside.to_str().unwrap(), &status);
@@ -800,7 +800,7 @@ fn what_is_found_on_each_machine_of_the_fixtures() {
         if found != expected {
             wrong += &format!("{}\n{found}\n", folder.display());
         }
-        // What no command of systemd's mends is mended here.
+        // What no command of systemd's fixes is fixed here.
         let is_systemds = |finding: &&Finding| {
             finding
                 .command

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::program::{mfe_watchdog, run};
+use mfe_kit::{Till, output};
+
 /// Each document in English, and the same in Portuguese.
 const PAIRS: [(&str, &str); 3] = [
     ("README.md", "README.pt-BR.md"),
@@ -284,5 +287,84 @@ fn every_finding_of_doctor_is_in_the_manual_of_operation_and_no_other() {
         for name in names {
             assert!(told.contains(name), "{document} hasn't {name}");
         }
+    }
+}
+
+/// What a README shows of a command's output.
+fn shown(readme: &str, command: &str) -> Vec<String> {
+    let text = read(readme);
+    let sessions = text.split("```console\n").skip(1);
+    let mut sessions = sessions.filter_map(|rest| rest.split("```").next());
+    let begin = format!("$ {command}\n");
+    let session = sessions.find_map(|session| session.strip_prefix(&begin));
+    let session = session.unwrap_or_else(|| panic!("{readme}: {command}"));
+    session.lines().map(str::to_owned).collect()
+}
+
+/// Without what differs from run to run: numbers, and how wide columns are.
+fn masked(line: &str) -> String {
+    let line: String = line
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let line = words.join(" ");
+    // One digit for a number, however many it has.
+    let mut line = line;
+    while line.contains("00") {
+        line = line.replace("00", "0");
+    }
+    line
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let (till, program) = Till::with_program();
+    let service = run(&till);
+    service.wait_for_state("comunicador", "up");
+    program.kill();
+    service.wait_for_restarts("comunicador", 1);
+    let named = |text: &str| {
+        let text = text.replace(&program.name, "Comunicador");
+        let script = till.path().join("bin/start.sh").display().to_string();
+        text.replace(&script, "/opt/sefaz/cco/bin/runcco-ser.sh")
+    };
+    // How long it was is another thing on each machine.
+    let until_outage = |text: &str| {
+        let end = text.find("outage of ").unwrap_or(text.len());
+        masked(&text[..end])
+    };
+    let messages: Vec<String> = service
+        .lines()
+        .iter()
+        .filter_map(|line| line.split(" MFE_").next()?.split_once("Z  "))
+        .filter_map(|(_, line)| line.split_once(' '))
+        .map(|(_, message)| until_outage(&named(message.trim_start())))
+        .collect();
+    let (english, portuguese) = PAIRS[0];
+    for (readme, locale) in [(english, "C"), (portuguese, "pt_BR.UTF-8")] {
+        for message in shown(readme, "sudo journalctl -e -u mfe-watchdog") {
+            let message = until_outage(&message);
+            assert!(
+                messages.contains(&message),
+                "{readme}: {message}: {messages:#?}"
+            );
+        }
+        let mut command = mfe_watchdog();
+        command.env("LC_ALL", locale).arg("status");
+        let runtime_dir = till.runtime_dir();
+        let found = output(command.arg("--runtime-dir").arg(&runtime_dir)).stdout;
+        let told = shown(readme, "mfe-watchdog status");
+        for line in [0, told.len() - 1] {
+            let lines: Vec<String> = found.lines().map(masked).collect();
+            assert!(lines.contains(&masked(&told[line])), "{readme}: {found}");
+        }
+    }
+    // Of the fixtures' machines one has the old script in rc.local, too.
+    let fixture = read("tests/fixtures/doctor/10-old-watcher/expected");
+    let told = shown(english, "sudo mfe-watchdog doctor");
+    let (_, finding) = told.split_last().unwrap();
+    for line in finding {
+        assert!(fixture.lines().any(|found| found == line), "{line}");
     }
 }

@@ -34,9 +34,9 @@ fn a_second_copy_is_told_once_and_left_alone() {
     let (service, first) = up(&till, &program);
     let second = program.start();
     let line = service.wait_for("duplicate", KEY);
-    let words = format!("runs twice: pid {} besides pid {first}", pid(&second));
+    let words = format!("is running twice (pid {first} and pid {})", pid(&second));
     assert!(line.contains(&words), "{line}");
-    let shown = format!("runs twice: also as pid {}", pid(&second));
+    let shown = format!("is running twice: also as pid {}", pid(&second));
     eventually("shown", || {
         (service.status(KEY)["detail"] == shown.as_str()).then_some(())
     });
@@ -98,10 +98,7 @@ fn one_that_does_not_heed_is_killed() {
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     assert_eq!(signal, Some(9));
     let line = service.wait_for("killed", KEY);
-    assert!(
-        line.contains("SIGKILL, for it didn't heed SIGTERM"),
-        "{line}"
-    );
+    assert!(line.contains("SIGKILL, after it ignored SIGTERM"), "{line}");
     assert_eq!(program.pids(), [first]);
     assert_eq!(service.count("killed", KEY), 1);
 }
@@ -173,7 +170,7 @@ fn what_we_start_and_do_not_recognise_is_not_started_again() {
     for words in [
         format!("pid {}, user ", program.pid()),
         file.display().to_string(),
-        "it is left alone".into(),
+        "it is ignored".into(),
     ] {
         assert!(impostor.contains(&words), "{impostor}");
     }

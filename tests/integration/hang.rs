@@ -32,13 +32,13 @@ fn a_program_that_stays_stopped_is_restarted() {
     let stopped = send(&program, Signal::SIGSTOP);
     let line = service.wait_for("unhealthy", KEY);
     assert!(line.contains(&format!("MFE_PID={stopped}")), "{line}");
-    let words = "(stopped): was stopped by a signal and has not gone on for 300ms";
+    let words = "(stopped): was stopped by a signal and has not continued for 300ms";
     assert!(line.contains(words), "{line}");
     let status = service.wait_for_restarts(KEY, 1);
     assert_eq!(status["last_restart"]["cause"], "unhealthy");
     let line = service.wait_for("killed", KEY);
     assert!(
-        line.contains("it wasn't well: SIGTERM"),
+        line.contains("it was unhealthy: SIGTERM"),
         "it could heed: {line}"
     );
     assert_ne!(program.pid(), stopped);
@@ -60,7 +60,7 @@ fn one_that_does_not_heed_is_killed() {
     send(&program, Signal::SIGSTOP);
     service.wait_for_restarts(KEY, 1);
     let line = service.wait_for("killed", KEY);
-    assert!(line.contains("SIGKILL, for it didn't heed"), "{line}");
+    assert!(line.contains("SIGKILL, after it ignored"), "{line}");
     assert_eq!(program.pids().len(), 1);
     assert_eq!(program.starts().len(), 2);
 }

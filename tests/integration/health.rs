@@ -362,7 +362,7 @@ async fn a_program_says_by_its_exit_status_how_things_are() {
     let mut checks = checks(&[&check], &[myself()]);
     let script = till.path().join("bin/check.sh");
     let expected = format!(
-        "{} says so (exit status 3): \\u{{1b}}[2Jbad",
+        "{} reports a problem (exit status 3): \\u{{1b}}[2Jbad",
         script.display()
     );
     assert_eq!(failure(&mut checks).await, expected);

@@ -148,12 +148,7 @@ fn events_come_with_variables_arguments_and_a_line_of_json() {
     for name in ["process", "pid", "cause", "outage_ms"] {
         assert!(json.get(name).is_some_and(Value::is_null), "{name}: {json}");
     }
-    assert!(
-        json["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("watching over")
-    );
+    assert!(json["message"].as_str().unwrap().starts_with("watching "));
     assert!(humantime::parse_rfc3339(json["time"].as_str().unwrap()).is_ok());
 
     service.wait_for_state("comunicador", "up");
@@ -281,7 +276,7 @@ fn at_its_timeout_a_hook_is_killed_with_all_it_has_started() {
     stage.configure(&[(&["startup"], &hook, "300ms")]);
     let service = run(&stage.till);
     let said = service.wait_for_line("MFE_EVENT=hook_failed");
-    let killed = "hangs.sh, run for startup, was killed, for it took longer than 300ms";
+    let killed = "hangs.sh, run for startup, was killed because it took longer than 300ms";
     assert!(said.contains(killed), "{said}");
     let text = stage.text("hangs");
     let pids: Vec<_> = text.split_whitespace().skip(1).collect();

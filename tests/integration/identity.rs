@@ -213,7 +213,7 @@ fn the_service_starts_the_real_one_beside_a_strangers() {
     let words = format!("pid {}, user ", pid(&stranger));
     assert!(told.contains(&words), "{told}");
     assert!(told.contains(&strangers.display().to_string()), "{told}");
-    assert!(told.contains("it is left alone"), "{told}");
+    assert!(told.contains("it is ignored"), "{told}");
     assert_eq!(service.count("impostor", "monitor"), 1, "said once");
     let mut stranger = stranger;
     assert_eq!(stranger.try_wait().unwrap(), None, "it lives");

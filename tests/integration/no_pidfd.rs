@@ -27,7 +27,7 @@ fn a_sandbox_refuses_pidfds() {
     every_death_is_found("EPERM");
 }
 
-/// A program that isn't well is ended and started anew, and so is a second copy ended, though it
+/// A program that is unhealthy is ended and started again, and so is a second copy ended, though it
 /// takes SIGKILL.
 #[test]
 fn whoever_has_to_end_is_ended_all_the_same() {
@@ -65,7 +65,7 @@ fn whoever_has_to_end_is_ended_all_the_same() {
         assert_eq!(program.pid(), first);
         assert_eq!(program.starts().len(), 3);
         let lines = service.lines();
-        let killed = lines.iter().filter(|line| line.contains("SIGKILL, for"));
+        let killed = lines.iter().filter(|line| line.contains("SIGKILL, after"));
         assert_eq!(killed.count(), 2, "{lines:#?}");
         assert!(
             lines.iter().all(|line| !line.contains("pidfd")),

@@ -1,4 +1,4 @@
-//! SIGHUP: a new configuration is put to use without disturbing what runs.
+//! SIGHUP: a new configuration is applied without disturbing what runs.
 
 use nix::sys::signal::Signal;
 
@@ -33,11 +33,7 @@ fn what_stays_keeps_its_state_what_goes_is_left_and_what_comes_is_started() {
     let after = service.status("stays");
     assert_eq!(after, before, "as if nothing had happened");
     assert_eq!(stays.starts().len(), 2);
-    assert_eq!(
-        goes.pids().len(),
-        1,
-        "no longer watched over, but not touched"
-    );
+    assert_eq!(goes.pids().len(), 1, "no longer watched, but not touched");
     goes.kill();
     for kills in 1..=3 {
         comes.kill();

@@ -394,9 +394,9 @@ fn a_report_may_be_about_a_month_or_some_days() {
     let report = journal.json(&["--month", month]);
     assert_eq!(report["from"], json!(format!("{month}-01T03:00:00.000Z")));
     for (arguments, words) in [
-        (["--month", "october"], "october is no month"),
-        (["--from", "2026-02-30"], "2026-02-30 is no day"),
-        (["--from", "2999-01-01"], "it is still to come"),
+        (["--month", "october"], "october is not a month"),
+        (["--from", "2026-02-30"], "2026-02-30 is not a day"),
+        (["--from", "2999-01-01"], "it has not begun yet"),
     ] {
         let refused = output(&mut journal.command(&arguments));
         assert_eq!((refused.code(), refused.stdout.as_str()), (1, ""));

@@ -39,9 +39,9 @@ fn gets_over(damage: impl FnOnce(&Path)) -> (Till, String) {
     fs::remove_file(&file).unwrap();
     damage(&file);
     let service = run(&till);
-    let line = service.wait_for_line("what was remembered of restarts is lost");
+    let line = service.wait_for_line("the saved state is lost");
     assert!(line.contains("MFE_EVENT=degraded"), "{line}");
-    assert!(line.contains("it is set aside"), "{line}");
+    assert!(line.contains("the file is set aside"), "{line}");
     let status = service.wait_for_state(KEY, "up");
     assert_eq!(status["pids"][0], before, "adopted");
     assert_eq!(status["restarts"], 0);
@@ -180,7 +180,7 @@ fn a_pause_outlives_a_crash_a_stop_and_a_reboot() {
     fs::write(&file, text.replace(boot, "another")).unwrap();
     let service = run(&till);
     service.wait_for_state(KEY, "paused");
-    let now = eventually("remembered anew", || {
+    let now = eventually("remembered again", || {
         until().filter(|until| until.abs_diff(asked) > 10)
     });
     let spent = now - asked;

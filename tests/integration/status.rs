@@ -843,6 +843,14 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     for locale in ["C", "en_US.UTF-8", "de_DE.UTF-8"] {
         assert!(shown(locale, &[]).starts_with("PROCESS "), "{locale}");
     }
+    // In the locale C that setting doesn't count, in any other it does.
+    for (locale, head) in [("C", "PROCESS "), ("en_US.UTF-8", "PROGRAMA ")] {
+        let mut command = mfe_watchdog();
+        command.env("LC_ALL", locale).env("LANGUAGE", "pt_BR");
+        command.args(["status", "--runtime-dir"]);
+        let shown = output(command.arg(till.runtime_dir())).stdout;
+        assert!(shown.starts_with(head), "{locale}: {shown}");
+    }
     assert!(shown("pt_BR.UTF-8", &["--json"]).contains("\"state\":\"up\""));
 
     till.script("start.sh", "exit 3");
@@ -850,11 +858,11 @@ fn it_speaks_the_users_language_and_its_json_does_not() {
     program.kill();
     service.wait_for_state("comunicador", "down");
     let status = service.status("comunicador");
-    let english = "the start program failed with exit status 3";
+    let english = "the start script failed with exit status 3";
     assert_eq!(status["detail"], english);
     assert!(shown("C", &[]).contains(&format!("\n  {english}\n")));
     let portuguese = shown("pt_BR.UTF-8", &[]);
-    let wanted = "\n  o programa de partida falhou com código de saída 3\n";
+    let wanted = "\n  o script de inicialização terminou com erro (código 3)\n";
     assert!(portuguese.contains(wanted), "{portuguese}");
     let fits = |line: &str| line.chars().count() <= 80;
     assert!(portuguese.lines().all(fits), "{portuguese}");

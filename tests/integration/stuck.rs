@@ -80,7 +80,7 @@ fn what_cannot_be_killed_is_not_doubled() {
     freezer.freeze(frozen);
     let line = service.wait_for("stuck", KEY);
     let words = format!(
-        "(pid {frozen}) is to end and can't be killed, so no other one is started: SIGKILL didn't \
+        "(pid {frozen}) must end and can't be killed, so no other one is started: SIGKILL didn't \
          end it"
     );
     assert!(line.contains(&words), "{line}");

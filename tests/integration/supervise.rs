@@ -223,10 +223,7 @@ fn a_start_program_that_hangs_is_replaced_never_doubled() {
         line.contains("no process of that name appeared within 300ms"),
         "{line}"
     );
-    assert!(
-        line.contains("the start program is still running"),
-        "{line}"
-    );
+    assert!(line.contains("the start script is still running"), "{line}");
     // SIGTERM is ignored, so it takes its SIGKILL; until then nothing else is started.
     let read = || std::fs::read_to_string(&runs).unwrap_or_default();
     eventually("a second try", || {
@@ -271,9 +268,9 @@ fn every_reason_of_a_failed_start_is_said_once() {
     ));
 
     till.script("start.sh", "exit 3");
-    service.wait_for_line("the start program failed with exit status 3");
+    service.wait_for_line("the start script failed with exit status 3");
     till.script("start.sh", "kill -SEGV $$");
-    service.wait_for_line("the start program failed with SIGSEGV");
+    service.wait_for_line("the start script failed with SIGSEGV");
     till.executable("start.sh", "#!/nonexistent/interpreter\n");
     service.wait_for_line(&format!("{shown} can't be run: No such file or directory"));
 
@@ -359,7 +356,7 @@ fn a_start_program_inherits_nothing_from_the_service() {
     };
     assert_eq!(field("Umask:"), "0022");
     // SIGPIPE is ignored by Rust's runtime in the stand-in; 32 and 33 are glibc's own, which
-    // posix_spawn(3) sets to be ignored and every program sets up anew.
+    // posix_spawn(3) sets to be ignored and every program sets up again.
     let expected = [Signal::SIGPIPE as u32, 32, 33].map(|number| 1 << (number - 1));
     let ignored = u64::from_str_radix(&field("SigIgn:"), 16).unwrap();
     assert_eq!(ignored & !expected.iter().sum::<u64>(), 0, "{status}");

@@ -420,7 +420,11 @@ fn malformed_files_are_no_answer() {
         let tree = Tree::new();
         tree.add(20, &Entry::new("Monitor"));
         tree.write("20/stat", stat);
-        tree.assert_fails("Monitor", "20/stat", " isn't in the form proc(5) describes");
+        tree.assert_fails(
+            "Monitor",
+            "20/stat",
+            " isn't in the format that proc(5) describes",
+        );
     }
 }
 
@@ -605,7 +609,7 @@ fn the_effective_user_counts() {
     tree.write("40/status", "Name:\tMonitor\n");
     let message = tree.look_for(&of("root")).unwrap_err();
     assert!(
-        message.ends_with("40/status isn't in the form proc(5) describes"),
+        message.ends_with("40/status isn't in the format that proc(5) describes"),
         "{message}"
     );
 }
@@ -807,8 +811,8 @@ fn what_is_becoming_another_program_is_waited_for() {
     assert_eq!(
         tree.look_for(&target).unwrap_err(),
         format!(
-            "{}/20/cmdline is still empty, though the process lives: which program it is can't be \
-             told",
+            "{}/20/cmdline is still empty although the process is alive, so it is unknown which program \
+             it is",
             tree.root().display()
         )
     );
@@ -1166,7 +1170,7 @@ fn where_proc_hides_others_nothing_is_said_to_be_gone_and_nothing_started() {
     let service = Service::start(&till, &mut command);
     let line = service.wait_for("unknown", "comunicador");
     assert!(
-        line.contains("can't be told, so nothing is started"),
+        line.contains("can't tell whether ") && line.contains("so nothing is started"),
         "{line}"
     );
     assert!(

@@ -135,20 +135,20 @@ fn the_command_that_mends_it_does() {
     fs::write(&script, "").unwrap();
     set_mode(&script, 0o766);
     let mut open = File::options().append(true).open(&script).unwrap();
-    mend(&vendor.check(&script).stderr);
+    fix(&vendor.check(&script).stderr);
     vendor.assert_safe(&script);
     open.write_all(b"exit 7\n").unwrap();
     assert_eq!(fs::read_to_string(&script).unwrap(), "", "the old file");
 }
 
 /// Runs the command that a warning ends with, as the user that runs this test instead of root.
-fn mend(warning: &str) {
+fn fix(warning: &str) {
     let (_, command) = warning.trim_end().split_once("this fixes it: ").unwrap();
     let me = rustix::process::geteuid().as_raw();
     let command = command.replace(" root ", &format!(" {me} "));
     let script = format!("sudo() {{ \"$@\"; }}\n{command}");
-    let mended = output(std::process::Command::new("sh").args(["-c", &script]));
-    assert_eq!(mended.code(), 0, "{command}: {}", mended.stderr);
+    let fixed = output(std::process::Command::new("sh").args(["-c", &script]));
+    assert_eq!(fixed.code(), 0, "{command}: {}", fixed.stderr);
 }
 
 /// What a script runs in turn, with the mode of each.
@@ -207,7 +207,7 @@ fn what_a_program_runs_in_turn_counts_too() {
             assert!(stderr.contains("; move "), "{stderr}");
             set_mode(path, before);
         } else {
-            mend(&stderr);
+            fix(&stderr);
         }
         vendor.assert_safe(&vendor.script);
     }
@@ -243,7 +243,7 @@ fn the_configuration_counts_too() {
     assert!(warned.stderr.starts_with(&begin), "{}", warned.stderr);
     let ours = check("pt_BR.UTF-8").stderr;
     assert!(ours.contains("alterar este arquivo"), "{ours}");
-    assert!(ours.contains("para corrigir: sudo sh -c "), "{ours}");
+    assert!(ours.contains("este comando corrige: sudo sh -c "), "{ours}");
     let mut relative = mfe_watchdog();
     relative.args([
         "check",
@@ -253,7 +253,7 @@ fn the_configuration_counts_too() {
     let relative = output(relative.current_dir(config.parent().unwrap())).stderr;
     assert!(relative.contains("could change this file"), "{relative}");
     let mut open = File::options().append(true).open(&config).unwrap();
-    mend(&warned.stderr);
+    fix(&warned.stderr);
     open.write_all(b"interval = \"1s\"\n").unwrap();
     assert_eq!(check("C").stderr, "");
     assert_eq!(fs::metadata(&config).unwrap().mode() & 0o777, 0o644);

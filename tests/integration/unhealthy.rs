@@ -41,7 +41,7 @@ fn alerts(
     program: &Program,
     finding: &str,
     break_it: impl FnOnce(),
-    mend: impl FnOnce(),
+    fix: impl FnOnce(),
 ) {
     let service = run(till);
     service.wait_for_state(KEY, "up");
@@ -62,9 +62,9 @@ fn alerts(
     );
     service.wait_cycles(6);
     assert_eq!(service.count("unhealthy", KEY), 1, "said once");
-    mend();
+    fix();
     let line = service.wait_for("recovered", KEY);
-    assert!(line.contains("is well again"), "{line}");
+    assert!(line.contains("is healthy again"), "{line}");
     assert!(service.wait_for_state(KEY, "up")["detail"].is_null());
     assert_eq!(program.pid(), pid, "the same process");
     assert_eq!(service.count("killed", KEY), 0);
@@ -140,7 +140,7 @@ fn a_command_alerts() {
     alerts(
         &till,
         &program,
-        "says so (exit status 1): it is sick",
+        "reports a problem (exit status 1): it is sick",
         || fs::write(&sick, "").unwrap(),
         || fs::remove_file(&sick).unwrap(),
     );
@@ -259,7 +259,7 @@ fn a_program_that_heeds_sigterm_is_asked() {
     let service = run(&till);
     let line = fall_sick(&till, &service, &program, &sick);
     assert!(
-        line.contains("was ended because it wasn't well: SIGTERM"),
+        line.contains("was ended because it was unhealthy: SIGTERM"),
         "{line}"
     );
 }
@@ -269,10 +269,7 @@ fn a_program_that_does_not_is_killed() {
     let (till, program, sick) = sick_till("", "trap '' TERM; ");
     let service = run(&till);
     let line = fall_sick(&till, &service, &program, &sick);
-    assert!(
-        line.contains("SIGKILL, for it didn't heed SIGTERM"),
-        "{line}"
-    );
+    assert!(line.contains("SIGKILL, after it ignored SIGTERM"), "{line}");
     let outage = service.status(KEY)["last_restart"]["outage_ms"].as_u64();
     assert!(outage.unwrap() >= 300, "it had its stop_timeout");
 }

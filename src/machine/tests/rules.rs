@@ -745,8 +745,8 @@ proptest! {
     /// Never two starts in flight, nor one beside the program, what was known as that, what is left of another
     /// start or what is nearly the program, which is never ended; none before others that start it have had
     /// their time, in a dry run or a pause, before the time that was told, or sooner after failures than
-    /// ever later; nobody ended that is well, that has nothing to do with the first, that came of our own
-    /// start or that couldn't be started anew, and nobody killed that wasn't asked. What was learnt outlives the
+    /// ever later; nobody ended that is healthy, that has nothing to do with the first, that came of our own
+    /// start or that couldn't be started again, and nobody killed that wasn't asked. What was learnt outlives the
     /// service, somebody is always the first, and, whatever has happened before, every absence is followed
     /// by a start, or by a state that says why not.
     #[test]

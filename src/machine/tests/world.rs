@@ -67,7 +67,7 @@ pub(super) enum Chance {
     CanTell(Option<u32>),
     /// Somebody else restarts the program.
     SomebodyRestarts,
-    /// Those that were signalled heed it, SIGKILL before SIGTERM.
+    /// Those that were signalled obey it, SIGKILL before SIGTERM.
     Heed,
     /// A check fails, or passes.
     Check { fails: bool, restart: bool },
@@ -85,7 +85,7 @@ pub(super) enum Chance {
     CommandChanges,
     /// Somebody wants it left alone for so long.
     Pause(u64),
-    /// Somebody wants it watched over again.
+    /// Somebody wants it resumed.
     Resume,
     /// Somebody wants it restarted.
     RestartAsked,
@@ -672,10 +672,10 @@ impl World {
             Chance::Heed => {
                 let doomed = std::mem::take(&mut self.doomed);
                 let is_unit_stopping = std::mem::take(&mut self.is_unit_stopping);
-                let heeds = |process: &Process| {
+                let obeys = |process: &Process| {
                     doomed.contains(&process.id) || is_unit_stopping && process.start.is_some()
                 };
-                self.end(heeds, ExitStatus::Signal(15));
+                self.end(obeys, ExitStatus::Signal(15));
                 if self.policy.is_unit {
                     self.take(Event::UnitStopEnded);
                 }

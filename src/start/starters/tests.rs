@@ -184,7 +184,7 @@ async fn a_systemd_that_says_nothing_is_waited_for_a_second() {
     assert_eq!(till.wait(&starters, LONG).await, [[""; 0]; 0]);
 }
 
-/// As while systemd executes itself anew.
+/// As while systemd executes itself again.
 #[tokio::test]
 async fn a_systemd_that_is_lost_sight_of_is_waited_for_a_second() {
     let till = Till::new();

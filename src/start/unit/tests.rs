@@ -439,7 +439,7 @@ async fn what_has_failed_too_often_is_reset() {
     client.sends(Answer::reply(client.serial)).await;
     client.accepts().await;
     client.is_done("failed").await;
-    let expected = "systemd was to restart mfe@monitor.service: the result of its job is failed";
+    let expected = "systemd couldn't restart mfe@monitor.service: the result of its job is failed";
     assert_eq!(failure_of(job).await, expected);
 
     // Ours have no such limit.
@@ -452,7 +452,7 @@ async fn what_has_failed_too_often_is_reset() {
     assert_eq!(outcome_of(job).await, has_failed());
 }
 
-/// As when systemd executes itself anew.
+/// As when systemd executes itself again.
 #[tokio::test]
 async fn what_was_accepted_is_followed_on_another_connection() {
     let systemd = Systemd::new();
@@ -588,7 +588,7 @@ async fn an_error_is_told_in_systemds_words() {
         client.tells(BEFORE).await;
         client.hears_restart().await;
         client.refuses("x.UnitMasked", words).await;
-        let expected = format!("systemd was to restart mfe@monitor.service: {expected}");
+        let expected = format!("systemd couldn't restart mfe@monitor.service: {expected}");
         assert_eq!(failure_of(job).await, expected);
     }
 }
@@ -601,7 +601,7 @@ async fn a_job_that_is_not_done_is_told() {
     client.tells(BEFORE).await;
     client.accepts().await;
     client.is_done("timeout").await;
-    let expected = "systemd was to restart mfe@monitor.service: the result of its job is timeout";
+    let expected = "systemd couldn't restart mfe@monitor.service: the result of its job is timeout";
     assert_eq!(failure_of(job).await, expected);
 }
 
@@ -678,7 +678,10 @@ async fn who_does_not_let_us_in_is_told() {
         said = failure_of(job) => said,
         () = refuse => unreachable!(),
     };
-    assert!(said.contains("systemd doesn't let us in on /"), "{said}");
+    assert!(
+        said.contains("systemd refuses the connection on /"),
+        "{said}"
+    );
     assert!(said.ends_with(": REJECTED EXTERNAL"), "{said}");
 }
 
@@ -717,7 +720,9 @@ async fn who_is_not_there_is_told() {
     let job = begin_restart(request(true), sockets, PATIENCE);
     let said = failure_of(job).await;
     assert!(
-        said.starts_with("systemd was to restart mfe@monitor.service: systemd can't be asked on /"),
+        said.starts_with(
+            "systemd couldn't restart mfe@monitor.service: systemd can't be asked on /"
+        ),
         "{said}"
     );
     assert!(

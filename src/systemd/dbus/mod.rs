@@ -248,7 +248,7 @@ impl Connection {
         if !line.starts_with(b"OK ") {
             let line = String::from_utf8_lossy(line);
             return Err(Trouble::Lost(phrase!(
-                "systemd doesn't let us in on %{socket}: %{words}",
+                "systemd refuses the connection on %{socket}: %{words}",
                 socket = self.socket.display().to_string(),
                 words = line.as_ref()
             )));
@@ -347,7 +347,7 @@ fn failed(socket: &Path, error: &io::Error) -> Phrase {
 
 fn nonsense(socket: &Path) -> Phrase {
     phrase!(
-        "what systemd says on %{socket} makes no sense",
+        "the answer of systemd on %{socket} makes no sense",
         socket = socket.display().to_string()
     )
 }

@@ -157,7 +157,7 @@ impl Trees {
     }
 
     /// Makes a tree under a temporary name, so that one that is there is complete. One that was made
-    /// with another `content` than today's is made anew.
+    /// with another `content` than today's is made again.
     fn make(
         &self,
         tree: &Path,

@@ -24,7 +24,7 @@ pub fn eventually<T>(what: impl Debug, mut attempt: impl FnMut() -> Option<T>) -
     }
 }
 
-/// Asks again and again until there is an answer. An error of the question ends the waiting.
+/// Asks repeatedly until there is an answer. An error of the question ends the waiting.
 pub fn wait_for<T>(
     what: &str,
     patience: Duration,

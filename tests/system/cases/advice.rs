@@ -85,7 +85,7 @@ close($note);
 sleep(1) while 1;
 "#;
 
-/// Everything is open to all after `chmod 777 -R`, and somebody has used it. What is printed mends it.
+/// Everything is open to all after `chmod 777 -R`, and somebody has used it. What is printed fixes it.
 pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
     let before = till.all_day()?;
     till.write(LIBRARY, "\u{7f}ELF", 0o644)?;
@@ -97,7 +97,7 @@ pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
         "chmod 666 {CONFIG} && chmod 777 $(dirname {CONFIG})"
     ))?;
     desk(till)?;
-    let shown = mended(till);
+    let shown = fixed(till);
     clear(till)?;
     shown?;
     // What was up is up, or was restarted as a person asked.
@@ -108,7 +108,7 @@ pub(super) fn hostile_open_tree(till: &Till) -> Result<()> {
     Ok(())
 }
 
-fn mended(till: &Till) -> Result<()> {
+fn fixed(till: &Till) -> Result<()> {
     let scripts = [COMUNICADOR.script, MONITOR.script];
     let held = [&scripts[..], &[LIBRARY, CONFIG, ODD, DATA]].concat();
     let attacker = keep_open(till, &held)?;

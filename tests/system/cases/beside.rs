@@ -16,7 +16,7 @@ $SIG{TERM} = sub { select(undef, undef, undef, 0.3); exit };
 sleep 1000 while 1;
 ";
 
-/// A program that doesn't heed SIGTERM.
+/// A program that ignores SIGTERM.
 const HEEDS_NOTHING: &str = "#!/usr/bin/perl
 $SIG{TERM} = 'IGNORE';
 sleep 1000 while 1;
@@ -197,7 +197,7 @@ fn cannot_look(till: &Till, before: [Process; 2]) -> Result<Process> {
     Ok(before[0])
 }
 
-/// systemd executes itself anew in the midst of starts, as at its own upgrade: each is made once.
+/// systemd executes itself again in the midst of starts, as at its own upgrade: each is made once.
 pub(super) fn systemd_executes_itself_anew(till: &Till) -> Result<()> {
     till.install_driver(Script::Stays)?;
     in_the_background(till, 2)?;
@@ -246,7 +246,7 @@ pub(super) fn private_socket_is_away(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// What doesn't heed SIGTERM doesn't hold up the machine, whether its unit is active or has failed.
+/// What ignores SIGTERM doesn't hold up the machine, whether its unit is active or has failed.
 pub(super) fn power_off_waits_for_nobody(till: &Till) -> Result<()> {
     till.install_driver(Script::Forks)?;
     for program in &PROGRAMS {

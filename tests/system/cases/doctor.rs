@@ -36,14 +36,14 @@ pub(super) fn doctor(till: &Till) -> Result<()> {
     ];
     let commands = finds(till, &broken)?;
 
-    // What it names mends it. No sudo here, and none is needed.
+    // What it names fixes it. No sudo here, and none is needed.
     till.sh(&format!("sudo() {{ \"$@\"; }}\nset -e\n{commands}"))?;
     finds(till, &[])?;
     till.ok(&["systemctl", "disable", "--quiet", "mfe-rival"])?;
     Ok(())
 }
 
-/// Asserts what is found, and gives the commands that mend it.
+/// Asserts what is found, and gives the commands that fix it.
 pub(super) fn finds(till: &Till, expected: &[&str]) -> Result<String> {
     let code = i32::from(!expected.is_empty());
     let said = expect_status(&till.run(&["mfe-watchdog", "doctor"])?, code)?;

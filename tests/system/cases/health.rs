@@ -106,7 +106,7 @@ pub(super) fn another_users_program(till: &Till) -> Result<()> {
     till.configure(&config("200ms", &[by_command(&MONITOR), rules].concat()))?;
     for (trap, signal) in [
         ("", "wasn't well: SIGTERM"),
-        ("trap '' TERM\n", "SIGKILL, for it didn't heed SIGTERM"),
+        ("trap '' TERM\n", "SIGKILL, after it ignored SIGTERM"),
     ] {
         till.install_program(&MONITOR, Script::Stays)?;
         let script = till.read(MONITOR.script).context("no start script")?;

@@ -23,7 +23,7 @@ const ATTACK: &str = "case-attack.service";
 const TIMES: usize = 5;
 
 /// A process whose arguments can't be read: a file lies where they were, which the kernel doesn't read. What
-/// perl itself needs of its stack lies below them, at a distance that differs each time: it begins anew until
+/// perl itself needs of its stack lies below them, at a distance that differs each time: it begins again until
 /// none of that is in the way.
 const NO_ARGUMENTS: &str = r#"
 use POSIX;
@@ -297,7 +297,7 @@ pub(super) fn attack_by_a_crowd_beside_the_rules(till: &Till) -> Result<()> {
         wait_told(till, &MONITOR, "impostor", &format!("{HOME}/Monitor"))?;
         wait_for("the others are counted", SOON, || {
             let told = messages(till, &MONITOR, "impostor")?;
-            let is_count = |text: &String| text.contains(" more processes are called Monitor");
+            let is_count = |text: &String| text.contains(" more programs are named Monitor");
             Ok(told.into_iter().find(is_count))
         })?;
         let told = messages(till, &MONITOR, "impostor")?;

@@ -16,7 +16,7 @@ const PROC: &str = "/run/case-proc";
 /// Where the bystanders leave their traces.
 const TRACES: &str = "/run/case-bystanders";
 
-/// The kernel hands out pids from 300 up once it has begun anew: a hundred are left.
+/// The kernel hands out pids from 300 up once it has begun again: a hundred are left.
 const PID_MAX: u32 = 400;
 
 const KILLS: usize = 10;
@@ -24,7 +24,7 @@ const KILLS: usize = 10;
 /// Second copies are ended.
 const STOP_NEWEST: &str = "duplicates = \"stop-newest\"\n";
 
-/// Bystanders come and go, and each pid is handed out again and again; one that doesn't end by
+/// Bystanders come and go, and each pid is handed out repeatedly; one that doesn't end by
 /// itself was harmed. The pids are noted as they are handed out.
 const BYSTANDERS: &str = r#"#!/bin/sh
 cd /run/case-bystanders
@@ -130,7 +130,7 @@ fn busy(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// The service itself ends Comunicador, for it isn't well, and then a second copy of it; gives the
+/// The service itself ends Comunicador, for it is unhealthy, and then a second copy of it; gives the
 /// one that is left.
 fn signalled(till: &Till, before: Process) -> Result<Process> {
     let noted = pids(till).len();

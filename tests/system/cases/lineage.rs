@@ -146,7 +146,7 @@ pub(super) fn late_in_the_background(till: &Till) -> Result<()> {
     till.signal("KILL", one.pid)?;
     let killed = till.wait_event(&COMUNICADOR, "killed")?;
     ensure!(killed["MFE_CAUSE"] == "late", "{killed}");
-    wait_for("it is started anew", SOON, || {
+    wait_for("it is started again", SOON, || {
         Ok((till.starts(&COMUNICADOR) == 3).then_some(()))
     })?;
     let group = till.property(&COMUNICADOR.unit(), "ControlGroup")?;
@@ -278,7 +278,7 @@ pub(super) fn the_child_goes_on(till: &Till) -> Result<()> {
     till.sh(&format!("rm {HEALTHY}"))?;
     till.wait_event(&COMUNICADOR, "unhealthy")?;
     till.write(HEALTHY, "", 0o644)?;
-    wait_for("it is started anew", SOON, || {
+    wait_for("it is started again", SOON, || {
         Ok((till.starts(&COMUNICADOR) >= 2).then_some(()))
     })?;
     ensure!(
@@ -291,7 +291,7 @@ pub(super) fn the_child_goes_on(till: &Till) -> Result<()> {
     let child = only_child(till)?;
     till.signal("STOP", child.pid)?;
     till.wait_event(&COMUNICADOR, "unhealthy")?;
-    wait_for("it is started anew", SOON, || {
+    wait_for("it is started again", SOON, || {
         Ok((till.starts(&COMUNICADOR) > starts).then_some(()))
     })
 }

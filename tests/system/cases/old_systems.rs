@@ -64,7 +64,7 @@ const COST: u128 = 500;
 /// How often the programs are killed.
 const KILLS: usize = 3;
 
-/// The settings by version, and what puts them into force.
+/// The settings by version, and what applies them.
 const SINCE: &str = "/usr/share/mfe-watchdog/since";
 const GENERATOR: &str = "/lib/systemd/system-generators/mfe-watchdog-generator";
 

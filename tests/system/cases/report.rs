@@ -20,7 +20,7 @@ pub(super) fn outages_as_they_were(till: &Till) -> Result<()> {
     let begin = SystemTime::now();
     let [_, monitor] = till.all_day()?;
 
-    // An outage that lasts until somebody mends the start script.
+    // An outage that lasts until somebody fixes the start script.
     till.install_program(&MONITOR, Script::Fails)?;
     let died = SystemTime::now();
     till.signal("KILL", monitor.pid)?;
@@ -120,7 +120,7 @@ for (1 .. 4) {
 /// How long the flood lasts, in seconds.
 const FLOOD_SECONDS: u64 = 12;
 
-/// The journal is flooded by a user without any right while a program is killed again and again: the
+/// The journal is flooded by a user without any right while a program is killed repeatedly: the
 /// report has every outage once that is over.
 pub(super) fn journal_flooded(till: &Till) -> Result<()> {
     let begin = SystemTime::now();

@@ -74,7 +74,7 @@ pub(super) fn script_takes_15_s(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// It is said once and tried again; the other is kept up meanwhile. Once the script is mended the
+/// It is said once and tried again; the other is kept up meanwhile. Once the script is fixed the
 /// program is up.
 pub(super) fn script_fails(till: &Till) -> Result<()> {
     till.install_program(&COMUNICADOR, Script::Fails)?;
@@ -201,7 +201,7 @@ pub(super) fn systemd_refuses(till: &Till) -> Result<()> {
     refuses_to_restart(till, &format!("{unit} is masked"))?;
     till.unharmed(&[comunicador, monitor])?;
     till.signal("KILL", comunicador.pid)?;
-    let told = format!("systemd was to restart {unit}: ");
+    let told = format!("systemd couldn't restart {unit}: ");
     till.wait_detail(&COMUNICADOR, &format!("{told}Unit {unit} is masked"))?;
 
     till.ok(&["systemctl", "unmask", "--runtime", &unit])?;

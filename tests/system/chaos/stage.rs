@@ -352,7 +352,7 @@ pub(super) fn restart_unit(
     Ok(())
 }
 
-/// systemd executes itself anew, and answers again. It is left alone where it can't write to /run.
+/// systemd executes itself again, and answers again. It is left alone where it can't write to /run.
 pub(super) fn reexecute_systemd(till: &Till) -> Result<()> {
     if till.exists(FILLER) {
         return Ok(());

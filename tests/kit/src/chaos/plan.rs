@@ -44,7 +44,7 @@ pub enum Blow {
     StartBadly(Which, Manner),
     /// Somebody has systemd restart the unit of a program.
     Restart(Which),
-    /// systemd executes itself anew in the moment in which a program dies.
+    /// systemd executes itself again in the moment in which a program dies.
     Reexec(Which),
     /// A program dies while systemd stands still, for so many seconds.
     FreezeSystemd(Which, u64),
