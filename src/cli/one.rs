@@ -48,7 +48,8 @@ pub(super) fn about(
         .into_iter()
         .flatten()
         .collect();
-    notes.extend(settings.and_then(|settings| checks(settings, process)));
+    let checked = settings.filter(|_| pid.is_some());
+    notes.extend(checked.and_then(|settings| checks(settings, process)));
     if settings.is_some_and(|settings| settings.policy.dry_run) {
         notes.push(t!("one.dry_run").into_owned());
     }
@@ -79,7 +80,12 @@ fn section(heading: &str, command: &str, lines: &[String]) -> String {
     let sudo = if geteuid().is_root() { "" } else { "sudo " };
     let mut text = format!("{heading} ({sudo}{command}):\n");
     if lines.is_empty() {
-        text += &format!("  {}\n", t!("one.nothing"));
+        let nothing = if geteuid().is_root() {
+            t!("one.nothing")
+        } else {
+            t!("one.nothing_readable")
+        };
+        text += &format!("  {nothing}\n");
     }
     for line in lines {
         text += &format!("  {}\n", cut(line, WIDTH - 3));

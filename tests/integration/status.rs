@@ -131,9 +131,9 @@ fn of_one_program_all_is_told() {
         &format!("  pid {}, user ", program.pid()),
         "  memory ",
         ", CPU time ",
-        "  health checks: memory; none fails\n",
+        "  health checks: memory; no failure reported\n",
         "Last events (",
-        "mfe-watchdog events comunicador):\n  nothing found\n",
+        "mfe-watchdog events comunicador):\n  nothing found",
         "mfe-watchdog logs comunicador):\n",
     ] {
         assert!(text.contains(words), "{words}: {text}");
