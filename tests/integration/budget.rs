@@ -81,10 +81,10 @@ const DEATH_TO_START: Budget = &[
 /// From reading the configuration to READY=1 with both programs already up: the runtime's and the
 /// signals' set-up, descriptors that were inherited closed, stderr opened once more so that writing
 /// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, which
-/// process the service is and the settings in force kept for the next run, the first events kept for reports, systemd asked who else starts
-/// the programs, a look at each command's file and the folders above it, a look for each program, its pidfd,
+/// process the service is and the settings in force kept for the next run, the first events kept for
+/// reports, systemd asked who else starts the programs, a look at each command's file and the folders above it, a look for each program, its pidfd,
 /// and whose each is and what it runs.
-const START: usize = 272;
+const START: usize = 277;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
