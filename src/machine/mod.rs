@@ -647,7 +647,10 @@ impl Machine {
                 .started
                 .filter(|started| started.is_in_flight)
                 .map_or_else(Origin::default, |started| started.origin),
-            may_have_gone_elsewhere: is(Phase::Starting) && self.attempt.may_have_gone_elsewhere,
+            // What is waited for late is left of it, and nowhere else.
+            may_have_gone_elsewhere: is(Phase::Starting)
+                && self.attempt.may_have_gone_elsewhere
+                && !self.attempt.is_late,
             renamed: self.renamed.clone(),
             misfits: self.misfits.iter().map(|misfit| misfit.id).collect(),
             late_starts: self.late_starts,

@@ -232,8 +232,8 @@ fn a_long_wait_for_the_background_is_none_for_the_next_run() {
     assert_eq!(until, Some(bench.now + 30 * SECOND));
 }
 
-#[test]
-fn what_may_have_gone_elsewhere_is_waited_for_no_longer_than_twice_its_time() {
+/// A start that may have gone elsewhere, and of which something may be left long after its time.
+fn late_and_maybe_elsewhere() -> Bench {
     let mut bench = Bench::starting();
     bench.event(Event::MayHaveGoneElsewhere);
     bench.exits(200, ExitStatus::Code(1));
@@ -247,6 +247,20 @@ fn what_may_have_gone_elsewhere_is_waited_for_no_longer_than_twice_its_time() {
         bench.absent();
     }
     assert!(bench.machine.background_until().is_some());
+    bench
+}
+
+#[test]
+fn what_may_have_gone_elsewhere_is_waited_for_no_longer_than_twice_its_time() {
+    let mut bench = late_and_maybe_elsewhere();
     bench.after(SECOND).absent();
     assert_eq!(bench.phase(), Phase::Down, "nothing is left");
+}
+
+#[test]
+fn nor_does_the_next_run_wait_for_it_any_longer() {
+    let mut bench = late_and_maybe_elsewhere();
+    restarted_service(&mut bench);
+    bench.finds(left(&[], false));
+    assert!(bench.absent().contains(&Action::Start));
 }
