@@ -11,8 +11,12 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::TimeZone;
 
+use super::exec::settings;
+use super::logs::meant;
 use super::{EXIT_NOT_RUNNING, error_in_words, one, print, unknown_key};
+use crate::config::Settings;
 use crate::daemon::state;
+use crate::proc::ProcessTable;
 use crate::status::control::key_meant_by;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
@@ -76,7 +80,10 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
                 t!("errors.not_running_since", time = time, pid = status.pid)
             });
             let text = t!("errors.not_running", since = since.unwrap_or_default());
-            Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text.into_owned())
+            let looked = own_look(directories, key)?;
+            let text = std::iter::once(text.into_owned()).chain(looked);
+            let text = text.collect::<Vec<_>>().join("\n");
+            Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text)
         }
         Service::Unpublished { pid, has_directory } => {
             let directory = directories.runtime.display();
@@ -89,6 +96,34 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
         }
         Service::Unreadable(_, why) | Service::Unknown(why) => return Err(why.into()),
     })
+}
+
+/// What runs of the programs while nobody watches them. Where the configuration can't be read nothing is
+/// known of them.
+fn own_look(directories: &Directories, key: Option<&str>) -> anyhow::Result<Vec<String>> {
+    // A service that was killed has left what it went by.
+    let Ok((Settings { processes, .. }, _)) = settings(None, &directories.runtime, true) else {
+        return Ok(Vec::new());
+    };
+    let meant = match key {
+        Some(key) => vec![meant(key, &processes)?],
+        None => processes.iter().collect(),
+    };
+    let mut table = ProcessTable::new("/proc");
+    let lines = meant.into_iter().map(|process| {
+        let name = printable(process.name().as_str());
+        let line = match table.look(&process.target) {
+            Err(error) => t!("status.unwatched_unknown", name = name, why = error),
+            Ok(sighting) if sighting.alive.is_empty() => t!("status.unwatched_gone", name = name),
+            Ok(sighting) => {
+                let pids: Vec<i32> = sighting.alive.iter().map(|alive| alive.id.pid).collect();
+                let pids = phrase::pids(&pids, sighting.more_alive).translated();
+                t!("status.unwatched", name = name, pids = pids)
+            }
+        };
+        Paragraph::of_text(&line).to_string()
+    });
+    Ok(lines.collect())
 }
 
 /// What is published of the program that `key` names.

@@ -1,7 +1,6 @@
 //! The watchdog's own copy of its events, in the state directory: whatever others print or remove, a report
 //! has them, though the journal may have lost them. A line of JSON an event, with the fields that
-//! [`crate::report`] reads, named as in the journal; the words of a message are in the journal alone
-//! ([`super::journal`]).
+//! [`crate::report`] reads, named as in the journal; the words of a message are in the journal alone.
 //!
 //! A line goes to the kernel's memory and isn't waited for on the disk (fsync(2)), which takes seconds on a
 //! slow one: the service has one thread, and the next restart is not to wait. What a power cut takes is
