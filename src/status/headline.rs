@@ -9,19 +9,16 @@ use crate::text::escape::{cut, printable};
 /// It isn't longer, in characters: with it `systemctl status` fits a terminal.
 const LENGTH_MAX: usize = 60;
 
-/// What `detail` begins with, and what stands for it here.
+/// What stands here for what `detail` says.
 const SHORT: [(&str, &str); 5] = [
-    (
-        "the start program failed with exit status ",
-        "start script exit ",
-    ),
-    ("the start program failed with ", "start script "),
+    ("the start script failed with ", "start script "),
+    ("exit status ", "exit "),
     (
         "no process of that name appeared within ",
         "not seen within ",
     ),
     (
-        "it dies again and again, so its next start waits",
+        "it keeps crashing, so its next start waits",
         "keeps crashing",
     ),
     ("nobody is logged in at the screen", "nobody logged in"),
@@ -82,11 +79,8 @@ fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String
         line += &format!(" {time}");
     }
     let detail = worst.detail.as_deref().map(printable).unwrap_or_default();
-    let short = SHORT.iter().find_map(|(long, short)| {
-        let rest = detail.strip_prefix(long)?;
-        Some(format!("{short}{rest}"))
-    });
-    let detail = short.unwrap_or(detail);
+    let shorter = |detail: String, (long, short): &(&str, &str)| detail.replacen(long, short, 1);
+    let detail = SHORT.iter().fold(detail, shorter);
     if !detail.is_empty() {
         line += &format!(": {detail}");
     }
@@ -126,11 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shortened_is_said() {
+        let texts = include_str!("../../locales/detail.yml");
+        for (long, _) in SHORT {
+            assert!(texts.contains(&format!("\n\"{long}")), "{long}");
+        }
+    }
+
+    #[test]
     fn what_matters_comes_first_and_is_short() {
         let up = ("Comunicador", State::Up, 99, None);
         assert_eq!(of(&[up, ("Monitor", State::Up, 9, None)]), "ALL UP");
         assert_eq!(of(&[]), "ALL UP");
-        let failed = "the start program failed with exit status 1";
+        let failed = "the start script failed with exit status 1";
         for (state, minutes, detail, expected) in [
             (
                 State::Down,
@@ -141,14 +143,14 @@ mod tests {
             (
                 State::Down,
                 130,
-                Some("the start program failed with SIGSEGV"),
+                Some("the start script failed with SIGSEGV"),
                 "MONITOR DOWN 2 h: start script SIGSEGV",
             ),
             (State::Starting, 0, None, "MONITOR STARTING"),
             (
                 State::Backoff,
                 2880,
-                Some("it dies again and again, so its next start waits"),
+                Some("it keeps crashing, so its next start waits"),
                 "MONITOR DOWN 2 days: keeps crashing",
             ),
             (
