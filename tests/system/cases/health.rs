@@ -105,7 +105,7 @@ pub(super) fn another_users_program(till: &Till) -> Result<()> {
     let rules = sick_check(till, &MONITOR)?;
     till.configure(&config("200ms", &[by_command(&MONITOR), rules].concat()))?;
     for (trap, signal) in [
-        ("", "wasn't well: SIGTERM"),
+        ("", "was unhealthy: SIGTERM"),
         ("trap '' TERM\n", "SIGKILL, after it ignored SIGTERM"),
     ] {
         till.install_program(&MONITOR, Script::Stays)?;
