@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mfe_watchdog::doctor::{Examination, Finding, Machine, Systemd, examine};
@@ -16,6 +17,12 @@ use mfe_kit::{
 };
 
 const SCRIPT: &str = "/opt/sefaz/cco/bin/start.sh";
+
+/// What is found of the old script while it runs.
+const OLD_SCRIPT_RUNS: &str = "old-watcher-running";
+
+/// The old script that one test runs would be found by the command that another runs.
+static OLD_SCRIPT: Mutex<()> = Mutex::new(());
 
 /// A machine in a folder, on which all is well: the driver is installed, its program runs.
 struct Sound {
@@ -97,8 +104,12 @@ impl Sound {
         fs::remove_file(self.at(path)).unwrap();
     }
 
+    /// What is found, but for the old script that one test runs, which all others have among their processes.
     fn examine(&self) -> Examination {
-        examine(&self.machine)
+        let mut examination = examine(&self.machine);
+        let findings = &mut examination.findings;
+        findings.retain(|finding| finding.id != OLD_SCRIPT_RUNS);
+        examination
     }
 
     /// The one finding, which is of this kind.
@@ -167,6 +178,7 @@ fn the_old_watcher_is_found_where_it_is_started() {
 
 #[test]
 fn an_old_watcher_that_runs_is_found() {
+    let _alone = OLD_SCRIPT.lock().unwrap_or_else(PoisonError::into_inner);
     let sound = Sound::new();
     let script = sound.till.path().join("check_comunicador.py");
     fs::write(&script, "read forever\n").unwrap();
@@ -179,14 +191,14 @@ fn an_old_watcher_that_runs_is_found() {
     let pid = guard.0.id().to_string();
     let runs = |examination: Examination| {
         let found = examination.findings.into_iter();
-        let mut found = found.filter(|finding| finding.id == "old-watcher-running");
+        let mut found = found.filter(|finding| finding.id == OLD_SCRIPT_RUNS);
         found
             .next()
             .is_some_and(|finding| finding.text.contains(&pid))
     };
-    eventually("found", || runs(sound.examine()).then_some(()));
+    eventually("found", || runs(examine(&sound.machine)).then_some(()));
     drop(guard);
-    assert!(!runs(sound.examine()));
+    assert!(!runs(examine(&sound.machine)));
 }
 
 #[test]
@@ -886,6 +898,7 @@ const SYNCHRONIZED: &str = "echo System clock synchronized: yes";
 /// Runs `doctor` where this machine has nothing wrong with it but what the test makes wrong. The
 /// folders that it looks at are the test's own.
 fn doctor_on_a_sound_machine(timedatectl: &str, setup: &str) -> Output {
+    let _alone = OLD_SCRIPT.lock().unwrap_or_else(PoisonError::into_inner);
     let till = Till::new();
     let program = till.program('D');
     let running = Guard(program.start());

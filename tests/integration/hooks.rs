@@ -392,7 +392,10 @@ fn meanwhile_nothing_is_started() {
     stage.configure(&[(&["shutdown"], &slow, "1min")]);
     let service = run(&stage.till);
     service.wait_for_state("comunicador", "up");
-    let starts = stage.program.starts().len();
+    // A program runs a moment before it has noted that.
+    let starts = eventually("its start is noted", || {
+        Some(stage.program.starts().len()).filter(|starts| *starts > 0)
+    });
     service.signal(Signal::SIGTERM);
     stage.wait_for_lines("slow", 1);
     stage.program.kill();
