@@ -90,6 +90,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     report::journal_flooded,
     report::journal_file_lost,
     report::journal_vacuumed,
+    report::chatty_program,
     report::watchdog_hangs,
     operation::reload_good,
     operation::reload_bad,

@@ -219,7 +219,7 @@ pub(super) fn settings_by_version(till: &Till) -> Result<()> {
         .trim_start_matches("systemd ")
         .split(|c: char| !c.is_ascii_digit());
     let version: u32 = digits.next().unwrap_or_default().parse()?;
-    let since = till.ok(&["ls", SINCE])?;
+    let since = till.sh(&format!("cd {SINCE}; dirname */{SERVICE}.conf"))?;
     let since: Result<Vec<u32>, _> = since.split_whitespace().map(str::parse).collect();
     let since = since?;
     let drop_ins = |known: u32| {
@@ -252,9 +252,10 @@ pub(super) fn settings_by_version(till: &Till) -> Result<()> {
         (229, 0, 0),
         (231, 1, 0),
         (237, 4, 0),
-        (242, 6, 0),
-        (243, 7, 1),
-        (999, 9, 1),
+        (239, 5, 0),
+        (242, 6, 1),
+        (243, 7, 2),
+        (999, 9, 2),
     ] {
         till.write(
             "/tmp/other/systemctl",

@@ -154,10 +154,12 @@ pub(super) fn needrestart(scene: &Scene, _: &Trees, packages: &Packages) -> Resu
 }
 
 /// Since which version systemd knows what the folders of systemd/since say (its NEWS).
-const KNOWN_SINCE: [(&str, u32); 20] = [
+const KNOWN_SINCE: [(&str, u32); 22] = [
     ("IPAddressDeny", 235),
     ("KeyringMode", 235),
     ("LockPersonality", 235),
+    ("LogRateLimitBurst", 240),
+    ("LogRateLimitIntervalSec", 240),
     ("MemoryDenyWriteExecute", 231),
     ("OOMPolicy", 243),
     ("PrivateMounts", 239),

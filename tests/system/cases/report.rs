@@ -223,6 +223,29 @@ pub(super) fn journal_file_lost(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// What a chatty program prints is limited, and takes no history away: its unit has the limit, which journald
+/// stretches on a large disk, by six at most.
+pub(super) fn chatty_program(till: &Till) -> Result<()> {
+    const PRINTED: usize = 20_000;
+    till.install_driver(Script::Stays)?;
+    let (unit, path) = (COMUNICADOR.unit(), COMUNICADOR.path());
+    let text = format!("#!/bin/sh\nseq {PRINTED}\nexec {path}\n");
+    till.write(COMUNICADOR.script, &text, 0o755)?;
+    till.start()?;
+    till.wait_up(&COMUNICADOR)?;
+    let printed = || -> Result<usize> {
+        let lines = till.sh(&format!(
+            "journalctl --sync; journalctl --quiet --unit {unit} --output cat | wc -l"
+        ))?;
+        Ok(lines.trim().parse()?)
+    };
+    let printed = wait_for("the first lines are there", SOON, || {
+        Ok(Some(printed()?).filter(|lines| *lines >= 1000))
+    })?;
+    ensure!(printed < PRINTED / 2, "{printed} lines are in the journal");
+    Ok(())
+}
+
 /// All that the journal has goes, twice, and the watchdog is killed in between: the report has the outages
 /// all the same, also when the journal can't be read. What is kept isn't for everybody.
 pub(super) fn journal_vacuumed(till: &Till) -> Result<()> {
