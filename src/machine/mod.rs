@@ -640,8 +640,8 @@ impl Machine {
         Memory {
             restarts: self.restarts,
             backoff: self.backoff.clone(),
-            // What is left alone has its wait before it still.
-            not_before: (is(Phase::Backoff) || is(Phase::Down)).then_some(self.not_before),
+            // What somebody else has started meanwhile has its wait before it still, until it is stable.
+            not_before: (self.not_before > self.epoch).then_some(self.not_before),
             starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
             starting: self
                 .started
