@@ -9,10 +9,13 @@ use crate::text::escape::{cut, printable};
 /// It isn't longer, in characters: with it `systemctl status` fits a terminal.
 const LENGTH_MAX: usize = 60;
 
-/// What stands here for what `detail` says.
+/// What `detail` begins with, and what stands for it here.
 const SHORT: [(&str, &str); 5] = [
+    (
+        "the start script failed with exit status ",
+        "start script exit ",
+    ),
     ("the start script failed with ", "start script "),
-    ("exit status ", "exit "),
     (
         "no process of that name appeared within ",
         "not seen within ",
@@ -52,10 +55,11 @@ fn badness(process: &ProcessStatus) -> u8 {
     }
 }
 
-fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String {
-    let state = match worst.state {
+/// What is wrong with it, in a word or two.
+fn trouble(process: &ProcessStatus) -> &'static str {
+    match process.state {
         State::Down | State::Backoff => "DOWN",
-        State::Paused if worst.pids.is_empty() => "DOWN, PAUSED",
+        State::Paused if process.pids.is_empty() => "DOWN, PAUSED",
         State::Paused => "PAUSED",
         State::Misfit => "NOT RECOGNISED",
         State::Starting => "STARTING",
@@ -64,23 +68,31 @@ fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String
         State::Unhealthy => "UNHEALTHY",
         State::Stuck => "CAN'T BE ENDED",
         State::Up => "RUNS TWICE",
-    };
+    }
+}
+
+fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String {
+    let state = trouble(worst);
     // What is as bad is told with it.
-    let is_same = |process: &&ProcessStatus| {
-        process.state == worst.state && process.pids.is_empty() == worst.pids.is_empty()
-    };
+    let is_same =
+        |process: &&ProcessStatus| badness(process) == badness(worst) && trouble(process) == state;
     let others = status.processes.iter().filter(is_same).count() - 1;
     let mut line = printable(&worst.name).to_uppercase();
     if others > 0 {
         line += &format!(" +{others}");
     }
     line += &format!(" {state}");
-    if let Some(time) = worst.since.age(now).and_then(in_short) {
+    // It has been up for longer than it runs twice.
+    let since = (worst.state != State::Up).then_some(worst.since);
+    if let Some(time) = since.and_then(|since| in_short(since.age(now)?)) {
         line += &format!(" {time}");
     }
     let detail = worst.detail.as_deref().map(printable).unwrap_or_default();
-    let shorter = |detail: String, (long, short): &(&str, &str)| detail.replacen(long, short, 1);
-    let detail = SHORT.iter().fold(detail, shorter);
+    let short = SHORT.iter().find_map(|(long, short)| {
+        let rest = detail.strip_prefix(long)?;
+        Some(format!("{short}{rest}"))
+    });
+    let detail = short.unwrap_or(detail);
     if !detail.is_empty() {
         line += &format!(": {detail}");
     }
@@ -104,6 +116,8 @@ mod tests {
     use super::super::tests::{process, status};
     use super::super::{ConfigFallback, WaitingFor};
     use super::*;
+    use crate::machine::{Fate, StartFailure};
+    use crate::sys::exit_status::ExitStatus;
 
     /// The beginning of the line, where the processes have these states for so many minutes.
     fn of(states: &[(&str, State, u64, Option<&str>)]) -> String {
@@ -120,31 +134,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shortened_is_said() {
-        let texts = include_str!("../../locales/detail.yml");
-        for (long, _) in SHORT {
-            assert!(texts.contains(&format!("\n\"{long}")), "{long}");
-        }
-    }
-
-    #[test]
     fn what_matters_comes_first_and_is_short() {
         let up = ("Comunicador", State::Up, 99, None);
         assert_eq!(of(&[up, ("Monitor", State::Up, 9, None)]), "ALL UP");
         assert_eq!(of(&[]), "ALL UP");
-        let failed = "the start script failed with exit status 1";
+        let failed = &StartFailure::Failed(ExitStatus::Code(1))
+            .phrase()
+            .to_string();
+        let crashed = &StartFailure::Failed(ExitStatus::Signal(11))
+            .phrase()
+            .to_string();
+        let not_seen = &StartFailure::TimedOut {
+            after: Duration::from_secs(20),
+            start_program: Fate::Running,
+        }
+        .phrase()
+        .to_string();
         for (state, minutes, detail, expected) in [
             (
                 State::Down,
                 3,
-                Some(failed),
+                Some(failed.as_str()),
                 "MONITOR DOWN 3 min: start script exit 1",
             ),
             (
                 State::Down,
                 130,
-                Some("the start script failed with SIGSEGV"),
+                Some(crashed.as_str()),
                 "MONITOR DOWN 2 h: start script SIGSEGV",
+            ),
+            (
+                State::Down,
+                3,
+                Some(not_seen.as_str()),
+                "MONITOR DOWN 3 min: not seen within 20s; the start script i…",
             ),
             (State::Starting, 0, None, "MONITOR STARTING"),
             (
@@ -170,7 +193,8 @@ mod tests {
             assert_eq!(line, expected);
             assert!(line.chars().count() <= LENGTH_MAX, "{line}");
         }
-        let both = ["Comunicador", "Monitor"].map(|name| (name, State::Down, 3, Some(failed)));
+        let both =
+            ["Comunicador", "Monitor"].map(|name| (name, State::Down, 3, Some(failed.as_str())));
         assert_eq!(of(&both), "COMUNICADOR +1 DOWN 3 min: start script exit 1");
     }
 
@@ -182,7 +206,16 @@ mod tests {
             change(&mut one);
             headline(&status(vec![one]), now)
         };
-        assert_eq!(of(&|one| one.duplicates.push(6)), "MONITOR RUNS TWICE");
+        let long_up = (now - Duration::from_secs(86_400 * 3)).into();
+        let twice = |one: &mut ProcessStatus| {
+            one.duplicates.push(6);
+            one.since = long_up;
+        };
+        assert_eq!(of(&twice), "MONITOR RUNS TWICE");
+        let mut pair = ["Comunicador", "Monitor"].map(|name| process(name, State::Up, None));
+        pair[1].duplicates.push(6);
+        let line = headline(&status(pair.to_vec()), now);
+        assert_eq!(line, "MONITOR RUNS TWICE", "the other one doesn't");
         assert_eq!(of(&|one| one.state = State::Paused), "MONITOR PAUSED");
         let login = |one: &mut ProcessStatus| {
             one.state = State::Waiting;
