@@ -63,8 +63,19 @@ impl Journalctl {
     /// # Errors
     /// When it can't be run.
     pub(crate) fn run(arguments: &[&str], deadline: Option<Deadline>) -> anyhow::Result<Self> {
+        Self::run_in_all(&[&["--system"], arguments].concat(), deadline)
+    }
+
+    /// The same in all journals that whoever asks may read, those of users as well.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    pub(crate) fn run_in_all(
+        arguments: &[&str],
+        deadline: Option<Deadline>,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new("journalctl")
-            .args(["--system", "--no-pager", "--output=json"])
+            .args(["--no-pager", "--output=json"])
             .args(arguments)
             .env("LC_ALL", "C")
             // Some versions, as 245 and 247, colour even what isn't for a terminal.
