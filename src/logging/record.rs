@@ -140,6 +140,7 @@ mod tests {
         };
         let of = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
         assert_eq!(of(startup, "MFE_EVENT").unwrap(), "startup");
+        assert_eq!(of(startup, "_MACHINE_ID").unwrap(), host::machine_id());
         assert_eq!(of(startup, "MFE_PROCESS"), None);
         assert_eq!(of(startup, "MFE_OTHERS"), None);
         for (name, value) in [

@@ -53,6 +53,7 @@ pub fn folder(state: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Ring {
     folder: PathBuf,
+    machine: String,
     boot: String,
     pid: u32,
     current: Mutex<Current>,
@@ -70,6 +71,7 @@ impl Ring {
     pub(super) fn new(state: &Path) -> Self {
         Self {
             folder: folder(state),
+            machine: host::machine_id(),
             boot: host::boot_id_of_all().unwrap_or_default().replace('-', ""),
             pid: std::process::id(),
             current: Mutex::default(),
@@ -101,6 +103,7 @@ impl Ring {
     fn line(&self, event: &Event<'_>, stamp: &Stamp<'_>) -> Vec<u8> {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let of_all = [
+            ("_MACHINE_ID", self.machine.clone()),
             ("_BOOT_ID", self.boot.clone()),
             (
                 "__MONOTONIC_TIMESTAMP",

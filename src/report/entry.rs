@@ -38,6 +38,8 @@ const STOPPED: [&str; 2] = [ENDS[0], ENDS[2]];
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields {
+    #[serde(rename = "_MACHINE_ID")]
+    machine: Value,
     #[serde(rename = "_BOOT_ID")]
     boot: Value,
     #[serde(rename = "__MONOTONIC_TIMESTAMP")]
@@ -93,10 +95,14 @@ pub fn understand(line: &[u8]) -> Option<Written> {
 }
 
 /// A line that the watchdog keeps itself, and how many messages that are no events came right before it;
-/// `None` if it isn't one.
+/// `None` if it isn't one of the machine of this id: this one may have been set up from another one's image.
 #[must_use]
-pub fn understand_kept(line: &[u8]) -> Option<(Written, u64)> {
+pub fn understand_kept(line: &[u8], machine: &str) -> Option<(Written, u64)> {
     let fields = &serde_json::from_slice::<Fields>(line).ok()?;
+    let is_of = |id: &str| id.is_empty() || id == machine;
+    if !fields.machine.as_str().is_none_or(is_of) {
+        return None;
+    }
     let written = written(fields, true)?;
     let number = written.entry.number?;
     let others = self::number(&fields.others).unwrap_or(0);

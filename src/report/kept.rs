@@ -9,6 +9,7 @@ use super::entry::understand_kept;
 use super::history::{Entry, Moment, Number, Sign};
 use super::order::Written;
 use crate::logging::ring::{FILES, folder};
+use crate::sys::host::machine_id;
 use crate::sys::small_file;
 use crate::text::phrase::Phrase;
 
@@ -44,15 +45,16 @@ impl Kept {
         // The newer file first: if it becomes the earlier one meanwhile, it is read twice, and not missed.
         let [current, earlier] = FILES.map(|name| small_file::read(&folder, name));
         let (current, earlier) = (current?.unwrap_or_default(), earlier?.unwrap_or_default());
-        Ok(Self::of(&[earlier, current].join(&b'\n')))
+        Ok(Self::of(&[earlier, current].join(&b'\n'), &machine_id()))
     }
 
-    /// The events in a text. What is no whole line of the watchdog's, as a power cut leaves, is ignored.
+    /// The events in a text of the machine of this id (machine-id(5)). What is no whole line of the watchdog's,
+    /// as a power cut leaves, is ignored.
     #[must_use]
-    pub fn of(text: &[u8]) -> Self {
+    pub fn of(text: &[u8], machine: &str) -> Self {
         let mut kept = Self::default();
         let lines = text.split(|byte| *byte == b'\n');
-        for (written, others) in lines.filter_map(understand_kept) {
+        for (written, others) in lines.filter_map(|line| understand_kept(line, machine)) {
             if !id(&written.entry).is_some_and(|id| kept.numbers.insert(id)) {
                 continue;
             }
@@ -165,19 +167,30 @@ mod tests {
         let torn = &two[..two.len() / 2];
         let nul = "\0".repeat(4096);
         let text = format!("{one}\n{one}\n{nul}\n[]\n{without_number}\n{torn}\n{two}\n{torn}");
-        let kept = Kept::of(text.as_bytes());
+        let kept = Kept::of(text.as_bytes(), "01");
         let copy = kept.clone();
         assert_eq!(seqs(copy.rest()), [1, 2]);
         let others = |count: &str| {
             let line = line(1, 5, 10).replace('{', &format!("{{\"MFE_OTHERS\":\"{count}\","));
-            seqs(Kept::of(line.as_bytes()).rest())
+            seqs(Kept::of(line.as_bytes(), "01").rest())
         };
         assert_eq!(others("2"), [3, 4, 5]);
         assert_eq!(others("9"), [1, 2, 3, 4, 5], "there are no more");
         assert_eq!(others("-1"), [5]);
         let entry = kept.rest().next().unwrap().entry;
         assert!(matches!(&entry.sign, Sign::Event(event) if event.pid == 9));
-        assert!(Kept::of(b"").is_empty());
+        assert!(Kept::of(b"", "01").is_empty());
+    }
+
+    #[test]
+    fn another_machine_is_none_of_its_image() {
+        let of = |seq: u64, machine: &str| {
+            let machine = format!("{{\"_MACHINE_ID\":\"{machine}\",");
+            line(1, seq, 10).replacen('{', &machine, 1)
+        };
+        let lines = [of(1, "02"), of(2, "01"), of(3, ""), line(1, 4, 10)];
+        let kept = Kept::of(lines.join("\n").as_bytes(), "01");
+        assert_eq!(seqs(kept.rest()), [2, 3, 4]);
     }
 
     #[test]
@@ -209,7 +222,7 @@ mod tests {
             line.replace("STAMP\":\"5\"", &format!("STAMP\":\"{monotonic}\""))
         };
         let lines = [line(1, 10), line(2, 20), line(3, 30), line(4, 40)].join("\n");
-        let mut kept = Kept::of(lines.as_bytes());
+        let mut kept = Kept::of(lines.as_bytes(), "01");
         assert_eq!(seqs(kept.before(at(10))), [] as [u64; 0]);
         assert_eq!(seqs(kept.before(at(25))), [1, 2]);
         // The journal goes on with another boot, which is earlier by the clock.
@@ -227,7 +240,7 @@ mod tests {
             line(4, 4, 400),
             line(6, 6, 600),
         ];
-        let mut kept = Kept::of(lines.join("\n").as_bytes());
+        let mut kept = Kept::of(lines.join("\n").as_bytes(), "01");
         assert_eq!(seqs(kept.before(at(1, 100))), NOTHING, "nothing is as old");
         assert_eq!(seqs(kept.before(at(2, 200))), [2]);
         assert_eq!(seqs(kept.before(at(2, 250))), NOTHING);
@@ -235,7 +248,7 @@ mod tests {
         assert_eq!(seqs(kept.before(at(5, 500))), NOTHING);
         assert_eq!(seqs(kept.before(at(7, 700))), [6], "7 isn't kept");
         assert_eq!(kept.clone().rest().next(), None);
-        let told = Kept::of(lines[1].as_bytes()).rest().next();
+        let told = Kept::of(lines[1].as_bytes(), "01").rest().next();
         let mut entry = told.unwrap().entry;
         assert!(kept.has(&entry), "told and still known");
         entry.number = Some(Number { run: 3, seq: 4 });

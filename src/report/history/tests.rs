@@ -984,10 +984,10 @@ proptest! {
             .map(|(_, entry)| entry.clone())
             .collect();
         let lines: Vec<String> = events.iter().map(kept_line).collect();
-        let kept = Kept::of(lines.join("\n").as_bytes());
+        let kept = Kept::of(lines.join("\n").as_bytes(), "");
         prop_assert_eq!(past(&merged(&left, kept), end, period, Some(&running)), expected.clone());
         // What is kept reaches back for a while only, and the journal has the rest.
-        let recent = Kept::of(lines[lines.len() / 2..].join("\n").as_bytes());
+        let recent = Kept::of(lines[lines.len() / 2..].join("\n").as_bytes(), "");
         let left: Vec<Entry> = journal.iter().enumerate()
             .filter(|(index, entry)| !recent.has(entry) || !is_lost(*index))
             .map(|(_, entry)| entry.clone())

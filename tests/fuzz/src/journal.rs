@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     };
     let mut history = History::new(now, PERIOD);
     let mut order = Order::default();
-    let mut kept = Kept::of(data);
+    let mut kept = Kept::of(data, "");
     for written in data.split(|byte| *byte == b'\n').filter_map(understand) {
         for written in kept.before(written.entry.at) {
             order.add(written);
