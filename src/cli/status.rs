@@ -80,7 +80,7 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
                 t!("errors.not_running_since", time = time, pid = status.pid)
             });
             let text = t!("errors.not_running", since = since.unwrap_or_default());
-            let looked = own_look(directories, key)?;
+            let looked = own_look(directories, key);
             let text = std::iter::once(text.into_owned()).chain(looked);
             let text = text.collect::<Vec<_>>().join("\n");
             Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text)
@@ -99,14 +99,15 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
 }
 
 /// What runs of the programs while nobody watches them. Where the configuration can't be read nothing is
-/// known of them.
-fn own_look(directories: &Directories, key: Option<&str>) -> anyhow::Result<Vec<String>> {
+/// known of them. That there is no program of that key is said, too, and hides nothing of the rest.
+fn own_look(directories: &Directories, key: Option<&str>) -> Vec<String> {
     // A service that was killed has left what it went by.
     let Ok((Settings { processes, .. }, _)) = settings(None, &directories.runtime, true) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let meant = match key {
-        Some(key) => vec![meant(key, &processes)?],
+    let meant = match key.map(|key| meant(key, &processes)) {
+        Some(Ok(process)) => vec![process],
+        Some(Err(unknown)) => return vec![unknown.to_string()],
         None => processes.iter().collect(),
     };
     let mut table = ProcessTable::new("/proc");
@@ -123,7 +124,7 @@ fn own_look(directories: &Directories, key: Option<&str>) -> anyhow::Result<Vec<
         };
         Paragraph::of_text(&line).to_string()
     });
-    Ok(lines.collect())
+    lines.collect()
 }
 
 /// What is published of the program that `key` names.
@@ -461,6 +462,20 @@ mod tests {
         };
         let now = at("2026-03-02T12:00:01Z").into();
         table(&status, remembered, now, &zone(Some("<-03>3")), is_coloured)
+    }
+
+    #[test]
+    fn that_no_service_runs_is_said_whatever_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = Directories {
+            runtime: directory.path().to_owned(),
+            state: directory.path().to_owned(),
+        };
+        let Ok(Answer::Not(_, text)) = ask(&directories, Some("no-such-program")) else {
+            panic!("it isn't said");
+        };
+        let not_running = t!("errors.not_running", since = "");
+        assert!(text.starts_with(&*not_running), "{text}");
     }
 
     #[test]

@@ -240,6 +240,8 @@ pub(super) fn cause_in_words(cause: &str) -> String {
         "requested" => t!("report.cause_requested").into_owned(),
         "stopped" => t!("report.cause_stopped").into_owned(),
         "duplicate" => t!("report.cause_duplicate").into_owned(),
+        "late" => t!("report.cause_late").into_owned(),
+        "outside" => t!("report.cause_outside").into_owned(),
         "display" | "session" => t!("report.cause_session").into_owned(),
         other => other.to_owned(),
     }
@@ -263,6 +265,26 @@ pub(super) fn reason(reason: Reason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Cause;
+
+    #[test]
+    fn each_cause_of_the_services_own_is_said_in_words() {
+        for cause in [
+            Cause::Absent,
+            Cause::Gone,
+            Cause::Exited(1),
+            Cause::Killed(9),
+            Cause::Unhealthy,
+            Cause::Duplicate,
+            Cause::Requested,
+            Cause::Stopped,
+            Cause::Late,
+            Cause::Outside,
+        ] {
+            let words = cause_in_words(cause.as_str());
+            assert!(words.contains(' '), "{cause:?}: {words}");
+        }
+    }
 
     #[test]
     fn durations_are_exact_to_the_second() {
