@@ -990,6 +990,10 @@ impl Machine {
     fn reconfigured(&mut self, now: Instant, policy: Policy) {
         let before = std::mem::replace(&mut self.policy, policy);
         self.failed_starts = 0;
+        if policy.dry_run {
+            // What a dry run has left alone isn't ended after it, which nobody would expect any more.
+            self.wish = Wish::LeftAlone;
+        }
         self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
         let starts = (before.start_timeout, policy.start_timeout);
         self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);

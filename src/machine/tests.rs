@@ -1000,6 +1000,21 @@ fn a_pause_that_follows_a_stop_leaves_the_program_alone() {
 }
 
 #[test]
+fn what_a_dry_run_has_left_alone_is_not_stopped_after_it() {
+    let mut bench = Bench::up();
+    let policy = bench.machine.policy;
+    let reload = |dry_run| reconfigured(Policy { dry_run, ..policy });
+    let asked = stop_asked(&bench);
+    bench.event(asked);
+    bench.alive(&[100]);
+    bench.event(reload(true));
+    assert_eq!(bench.after(SECOND).alive(&[100]), []);
+    bench.after(600 * SECOND).event(reload(false));
+    assert_eq!(bench.alive(&[100]), [], "the pause is still in force");
+    assert_eq!(bench.phase(), Phase::Up);
+}
+
+#[test]
 fn in_a_dry_run_nothing_is_stopped() {
     let mut bench = Bench::up();
     bench.machine.policy.dry_run = true;

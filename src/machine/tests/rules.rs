@@ -103,8 +103,9 @@ impl Rules {
         self.is_to_stop = !policy.dry_run && phase != Phase::Misfit;
     }
 
-    pub(super) fn is_reconfigured(&mut self) {
+    pub(super) fn is_reconfigured(&mut self, policy: &Policy) {
         self.forgets_failures();
+        self.is_to_stop &= !policy.dry_run;
     }
 
     pub(super) fn has_new_policy(&mut self, now: Instant, (before, after): (&Policy, &Policy)) {

@@ -758,7 +758,7 @@ impl World {
     }
 
     fn reconfigured(&mut self, is_other_target: bool) {
-        self.rules.is_reconfigured();
+        self.rules.is_reconfigured(&self.policy);
         self.take(Event::Reconfigured {
             policy: self.policy,
             is_other_target,
