@@ -56,11 +56,16 @@ pub(super) fn status(
     }
     match ask(directories, key)? {
         Answer::Published(status) => {
-            let mut text = shown(&status, &directories.state, (json, key.is_some()), &zone)?;
+            print(&shown(
+                &status,
+                &directories.state,
+                (json, key.is_some()),
+                &zone,
+            )?)?;
             if let ([process], Some(_), false) = (status.processes.as_slice(), key, json) {
-                text += &one::about(process, directories, SystemTime::now(), &zone);
+                // The journal may take its time.
+                print(&one::about(process, directories, SystemTime::now(), &zone))?;
             }
-            print(&text)?;
             Ok(exit_code(&status))
         }
         Answer::Not(code, text) => {
