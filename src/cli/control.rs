@@ -17,6 +17,7 @@ use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, local_zone};
+use crate::text::timestamp::Timestamp;
 
 /// Asks the service to leave processes alone.
 pub(super) fn pause(
@@ -121,8 +122,10 @@ pub(super) fn stop(
     let Answer::Stopping { key, within_ms } = answer else {
         return Err(anyhow!("{}", t!("control.not_understood")));
     };
+    let pause = paused_until(before.as_ref(), &key);
     let before = pids(before, &key);
-    let now = until(directories, &key, (begin, within_ms), stopped)?;
+    let outcome = |now: &ProcessStatus, elapsed| stopped(pause, now, elapsed);
+    let now = until(directories, &key, (begin, within_ms), outcome)?;
     let name = |now: &ProcessStatus| printable(&now.name);
     match now {
         Ok(now) => {
@@ -166,6 +169,14 @@ fn pids(status: Option<Status>, key: &str) -> Vec<i32> {
     processes
         .next()
         .map_or_else(Vec::new, |process| process.pids)
+}
+
+/// Until when a program was paused as it was published.
+fn paused_until(status: Option<&Status>, key: &str) -> Option<Timestamp> {
+    let mut processes = status.into_iter().flat_map(|status| &status.processes);
+    processes
+        .find(|process| process.key == key)
+        .and_then(|process| process.paused_until)
 }
 
 /// Waits until a program is up in another process than `before`, for so many milliseconds from a moment at
@@ -252,10 +263,11 @@ fn outcome(before: &[i32], now: &ProcessStatus, elapsed: Duration) -> Outcome {
     }
 }
 
-/// What has come of a program's end, so long after it was asked for: the service calls it paused once
-/// nothing of it is being ended any more.
-fn stopped(now: &ProcessStatus, elapsed: Duration) -> Outcome {
+/// What has come of the end of a program that was paused until `pause`, so long after it was asked for: the
+/// service calls it paused once nothing of it is being ended or on its way any more, and until another time.
+fn stopped(pause: Option<Timestamp>, now: &ProcessStatus, elapsed: Duration) -> Outcome {
     match now.state {
+        State::Paused if now.pids.is_empty() && now.paused_until == pause => Outcome::NotYet,
         State::Paused if now.pids.is_empty() => Outcome::Done,
         State::Paused | State::Stuck | State::Misfit if elapsed >= SETTLES => Outcome::Failed,
         _ => Outcome::NotYet,
@@ -347,7 +359,21 @@ mod tests {
     #[test]
     fn a_stop_has_succeeded_once_nothing_is_left_and_nothing_on_its_way() {
         let late = Duration::from_secs(2);
+        let paused = |until: &str| {
+            let mut paused = process("paused", &[]);
+            paused.paused_until = Some(serde_json::from_value(until.into()).unwrap());
+            paused
+        };
+        let pause = paused("2026-01-01T01:00:00.000Z");
+        let stopped = |now: &ProcessStatus, elapsed| stopped(pause.paused_until, now, elapsed);
         let after = |state: &str, pids: &[i32]| stopped(&process(state, pids), late);
+        assert_eq!(
+            stopped(&pause, late),
+            Outcome::NotYet,
+            "the pause from before"
+        );
+        let another = paused("2026-01-01T02:00:00.000Z");
+        assert_eq!(stopped(&another, late), Outcome::Done);
         assert_eq!(after("paused", &[]), Outcome::Done);
         for state in ["up", "unhealthy", "starting", "down", "unknown"] {
             assert_eq!(after(state, &[1]), Outcome::NotYet, "{state}");

@@ -285,9 +285,11 @@ impl Supervised {
             Request::Stop { .. } => {
                 // systemd's stop of the unit has its time first.
                 let steps = if policy.is_unit { 2 } else { 1 };
-                // What is just being started is ended once it is there.
+                // What is just being started, in a pause or not, is ended once it is there.
                 let start = match published.status.state {
-                    State::Starting | State::Waiting => policy.start_timeout,
+                    State::Waiting => policy.start_timeout.max(policy.autostart_timeout),
+                    State::Starting => policy.start_timeout,
+                    _ if published.memory.starting_until.is_some() => policy.start_timeout,
                     _ => Duration::ZERO,
                 };
                 let within = policy.stop_timeout * steps + start + STOP_MARGIN;
