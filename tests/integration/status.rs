@@ -178,7 +178,7 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
     let expected = format!("{} is running now (pid {}).\n", program.name, program.pid());
     assert!(looked.stderr.ends_with(&expected), "{}", looked.stderr);
     let unknown = status(&runtime_dir, &["impressora"]);
-    assert_eq!(unknown.code(), 1, "{}", unknown.stderr);
+    assert_eq!(unknown.code(), 3, "{}", unknown.stderr);
     program.kill();
     let gone = format!("{} is not running.\n", program.name);
     eventually("its end is seen", || {
