@@ -154,7 +154,7 @@ impl Till {
             rm -rf /etc/rc.local* /opt/sefaz {STARTS}
             rm -f /etc/xdg/autostart/cco-mon.desktop
             systemctl stop 'desk-*' 2>/dev/null
-            true"
+            rm -f /tmp/.X11-unix/X*"
         ))?;
         self.kill_programs()?;
         let wanted = crate::VERSION;
