@@ -16,7 +16,7 @@ use mfe_kit::trees::Trees;
 
 /// What the package has, in bytes, as built by the newest toolchain. Whoever makes it smaller makes
 /// this smaller too; whoever makes it bigger says in the commit what for.
-const SIZE: u64 = 1_404_000;
+const SIZE: u64 = 1_501_000;
 
 /// How much it may grow unnoticed, in percent of [`SIZE`].
 const GROWTH: u64 = 5;
