@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::till::{
-    COMUNICADOR, CONFIG, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config, time_of,
+    COMUNICADOR, MONITOR, PROGRAMS, SERVICE, Script, Till, by_command, config, time_of,
 };
 
 /// System calls that Linux 4.4 (Ubuntu 16.04) doesn't have, nor does the C library need them; those with
@@ -176,18 +176,19 @@ pub(super) fn journal_of_16_04(till: &Till) -> Result<()> {
         .filter(|entry| entry["_TRANSPORT"] == "stdout")
         .filter_map(|entry| entry["MESSAGE"].as_str())
         .collect();
-    // What `check` has to say of the reload is all that is printed: the problems, and how many they are.
-    let is_of_check = |line: &&str| line.starts_with(CONFIG) || *line == "2 problems";
+    // What `check` has to say of the reload the service itself says, as of a SIGHUP.
+    ensure!(printed.is_empty(), "{printed:?}");
+    let refused = entries
+        .iter()
+        .filter(|entry| entry["MFE_EVENT"] == "reload_failed")
+        .filter_map(|entry| entry["MESSAGE"].as_str());
+    let refused: Vec<_> = refused.collect();
     ensure!(
-        !printed.is_empty() && printed.iter().all(is_of_check),
-        "{printed:?}"
-    );
-    ensure!(
-        printed.iter().any(|line| line.contains("interval")),
-        "{printed:?}"
+        refused.iter().any(|line| line.contains("interval")),
+        "{refused:?}"
     );
     let portuguese = |line: &&&str| line.contains("não") || line.contains("inválid");
-    let portuguese: Vec<_> = printed.iter().filter(portuguese).collect();
+    let portuguese: Vec<_> = refused.iter().filter(portuguese).collect();
     ensure!(
         portuguese.is_empty(),
         "Portuguese in the journal: {portuguese:?}"
