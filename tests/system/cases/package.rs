@@ -81,7 +81,8 @@ pub(super) fn contents(scene: &Scene, _: &Trees, packages: &Packages) -> Result<
         "not static-pie: {headers}"
     );
     let bytes = fs::read(&binary)?;
-    let home = std::env::var("HOME").unwrap_or_default();
+    // Toolchain and crates lie in hidden folders there; /proc/1/root is no home.
+    let home = std::env::var("HOME").unwrap_or_default() + "/.";
     for path in [home.as_str(), &packages.results.to_string_lossy()] {
         let found = bytes
             .windows(path.len())
