@@ -122,8 +122,9 @@ pub(super) fn stop(
     let Answer::Stopping { key, within_ms } = answer else {
         return Err(anyhow!("{}", t!("control.not_understood")));
     };
-    let pause = paused_until(before.as_ref(), &key);
-    let before = pids(before, &key);
+    let before = published(before, &key);
+    let pause = before.as_ref().and_then(|before| before.paused_until);
+    let before = before.map_or_else(Vec::new, |before| before.pids);
     let outcome = |now: &ProcessStatus, elapsed| stopped(pause, now, elapsed);
     let now = until(directories, &key, (begin, within_ms), outcome)?;
     let name = |now: &ProcessStatus| printable(&now.name);
@@ -162,21 +163,15 @@ pub(super) fn stop(
     }
 }
 
-/// The processes of a program as they were published.
-fn pids(status: Option<Status>, key: &str) -> Vec<i32> {
-    let processes = status.into_iter().flat_map(|status| status.processes);
-    let mut processes = processes.filter(|process| process.key == key);
-    processes
-        .next()
-        .map_or_else(Vec::new, |process| process.pids)
+/// A program as it was published.
+fn published(status: Option<Status>, key: &str) -> Option<ProcessStatus> {
+    let mut processes = status.into_iter().flat_map(|status| status.processes);
+    processes.find(|process| process.key == key)
 }
 
-/// Until when a program was paused as it was published.
-fn paused_until(status: Option<&Status>, key: &str) -> Option<Timestamp> {
-    let mut processes = status.into_iter().flat_map(|status| &status.processes);
-    processes
-        .find(|process| process.key == key)
-        .and_then(|process| process.paused_until)
+/// Its processes then.
+fn pids(status: Option<Status>, key: &str) -> Vec<i32> {
+    published(status, key).map_or_else(Vec::new, |process| process.pids)
 }
 
 /// Waits until a program is up in another process than `before`, for so many milliseconds from a moment at
@@ -219,9 +214,7 @@ fn until(
     loop {
         let status = Status::read(&directories.runtime).ok().flatten();
         let elapsed = begin.elapsed();
-        let processes = status.into_iter().flat_map(|status| status.processes);
-        let mut now = processes.filter(|process| process.key == key);
-        let outcome = now.next().map(|now| (outcome(&now, elapsed), now));
+        let outcome = published(status, key).map(|now| (outcome(&now, elapsed), now));
         match outcome {
             Some((Outcome::Done, now)) => return Ok(Ok(now)),
             Some((Outcome::Failed, now)) => return Ok(Err(Some(now))),

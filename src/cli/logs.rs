@@ -24,10 +24,7 @@ pub(super) fn logs(
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
     let processes = processes(directories)?;
-    let meant = match key {
-        Some(key) => vec![meant(key, &processes)?],
-        None => processes.iter().collect(),
-    };
+    let meant = meant_or_all(key, &processes)?;
     let mut journalctl = Command::new("journalctl");
     journalctl.arg(format!("--lines={lines}"));
     if follow {
@@ -57,6 +54,17 @@ pub(super) fn processes(directories: &Directories) -> anyhow::Result<Vec<Process
     let is_running = Service::find(directories).pid().is_some();
     let (settings, _) = settings(None, &directories.runtime, is_running)?;
     Ok(settings.processes)
+}
+
+/// The one of them that a person means, or all.
+pub(super) fn meant_or_all<'a>(
+    word: Option<&str>,
+    processes: &'a [ProcessSettings],
+) -> anyhow::Result<Vec<&'a ProcessSettings>> {
+    match word {
+        Some(word) => Ok(vec![meant(word, processes)?]),
+        None => Ok(processes.iter().collect()),
+    }
 }
 
 /// The one of them that a person means.

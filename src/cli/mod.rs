@@ -25,6 +25,7 @@ use crate::report::{self, period::Asked};
 use crate::start::{self, Placement, unit_user};
 use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
+use crate::sys::event_loop::event_loop;
 use crate::systemd::dbus::Trouble;
 use crate::text::escape::{list, printable, shell_word};
 use crate::text::locale;
@@ -294,10 +295,7 @@ fn run(
     logging::init(&options.directories.state);
     // One thread: everything the service does is short, and an idle till has better uses for
     // memory than a pool of workers.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .with_context(|| t!("errors.event_loop"))?;
+    let runtime = event_loop()?;
     // A task like the others: one that the runtime is blocked on is woken by way of the kernel.
     let service = runtime.spawn(daemon::run(start, options));
     let result = runtime.block_on(service);
@@ -452,10 +450,7 @@ fn report(
 
 /// Ends what is left of the programs, if the machine is going down.
 fn at_shutdown() -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .with_context(|| t!("errors.event_loop"))?;
+    let runtime = event_loop()?;
     let ended = runtime.block_on(start::shutdown::end_programs());
     ended.map_err(Trouble::phrase)?;
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use tz::TimeZone;
 use super::logs::{matches, processes};
 use crate::config::ProcessSettings;
 use crate::proc::{ProcessId, ProcessTable, Stat};
+use crate::report::decimal;
 use crate::report::events::{self, Told, Wanted};
 use crate::status::ProcessStatus;
 use crate::status::directories::Directories;
@@ -116,7 +117,7 @@ fn runs(pid: i32, now: SystemTime, zone: &TimeZone) -> Vec<String> {
     if let (Some(age), Ok(Some(usage))) = (age, id.usage()) {
         let memory = bytes(usage.resident);
         let share = per_mille(usage.cpu, age);
-        let share = decimal(share / 10, share % 10);
+        let share = decimal(share / 10, &(share % 10).to_string());
         let time = brief(Duration::from_secs(usage.cpu.as_secs()));
         notes.push(t!("one.usage", memory = memory, time = time, share = share).into_owned());
     }
@@ -184,24 +185,22 @@ fn bytes(bytes: u64) -> String {
     let kib = bytes / 1024;
     match kib {
         0..=1023 => format!("{kib} KiB"),
-        1024..=1_048_575 => format!("{} MiB", decimal(kib / 1024, kib % 1024 * 10 / 1024)),
-        _ => {
-            let mib = kib / 1024;
-            format!("{} GiB", decimal(mib / 1024, mib % 1024 * 10 / 1024))
-        }
+        1024..=1_048_575 => format!("{} MiB", in_1024ths(kib)),
+        _ => format!("{} GiB", in_1024ths(kib / 1024)),
     }
 }
 
-/// How much of one CPU, in thousandths.
-fn per_mille(cpu: Duration, age: Duration) -> u128 {
-    (cpu.as_millis() * 1000)
-        .checked_div(age.as_millis())
-        .unwrap_or(0)
+/// So many 1024ths, with one decimal.
+fn in_1024ths(count: u64) -> String {
+    decimal(count / 1024, &(count % 1024 * 10 / 1024).to_string())
 }
 
-/// A number with one decimal, as the language writes it.
-fn decimal(whole: impl std::fmt::Display, tenth: impl std::fmt::Display) -> String {
-    format!("{whole}{}{tenth}", t!("report.decimal_point"))
+/// How much of one CPU, in thousandths.
+fn per_mille(cpu: Duration, age: Duration) -> u64 {
+    let share = (cpu.as_millis() * 1000).checked_div(age.as_millis());
+    share
+        .and_then(|share| u64::try_from(share).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use rust_i18n::t;
 use tz::TimeZone;
 
 use super::exec::settings;
-use super::logs::meant;
+use super::logs::meant_or_all;
 use super::{EXIT_NOT_RUNNING, error_in_words, one, print, unknown_key};
 use crate::config::Settings;
 use crate::daemon::state;
@@ -110,10 +110,9 @@ fn own_look(directories: &Directories, key: Option<&str>) -> Vec<String> {
     let Ok((Settings { processes, .. }, _)) = settings(None, &directories.runtime, true) else {
         return Vec::new();
     };
-    let meant = match key.map(|key| meant(key, &processes)) {
-        Some(Ok(process)) => vec![process],
-        Some(Err(unknown)) => return vec![unknown.to_string()],
-        None => processes.iter().collect(),
+    let meant = match meant_or_all(key, &processes) {
+        Ok(meant) => meant,
+        Err(unknown) => return vec![unknown.to_string()],
     };
     let mut table = ProcessTable::new("/proc");
     let lines = meant.into_iter().map(|process| {

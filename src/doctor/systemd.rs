@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
-use rust_i18n::t;
-
 use super::service::{DROP_INS, names_of_protections};
+use crate::sys::event_loop::event_loop;
 use crate::systemd::ask::answer;
 use crate::systemd::names::SERVICE;
 
@@ -29,10 +27,7 @@ pub struct Systemd {
 impl Systemd {
     /// Asks the systemd of this machine.
     pub(super) fn ask() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .with_context(|| t!("errors.event_loop"))?;
+        let runtime = event_loop()?;
         let properties = names_of_protections().into_iter().chain([DROP_INS]);
         let properties: Vec<_> = properties
             .map(|name| format!("--property={name}"))

@@ -38,7 +38,7 @@ const LINE_MAX: usize = 4096;
 
 /// How many numbers before an event's are those of messages that are no events, and kept nowhere but in the
 /// journal.
-pub(crate) const OTHERS: &str = "MFE_OTHERS";
+const OTHERS: &str = "MFE_OTHERS";
 
 /// The fields of an event that are kept begin with this.
 const PREFIX: &str = "MFE_";

@@ -15,6 +15,7 @@ use super::journal::{MESSAGES, TIMEOUT};
 use super::not_readable;
 use super::words::{cause_in_words, duration};
 use crate::events::Kind;
+use crate::sys::event_loop::event_loop;
 use crate::systemd::journalctl::{Deadline, Journalctl};
 use crate::text::escape::{cut, printable};
 use crate::text::local_time::in_words;
@@ -101,10 +102,7 @@ pub fn read(
     wanted: Wanted<'_>,
     mut take: impl FnMut(&Told) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .with_context(|| t!("errors.event_loop"))?;
+    let runtime = event_loop()?;
     let mut arguments = vec![format!("--lines={}", wanted.lines)];
     if wanted.follow {
         arguments.push("--follow".to_owned());

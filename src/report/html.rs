@@ -100,7 +100,7 @@ impl Escaper for Text {
 ///
 /// # Errors
 ///
-/// None that the template doesn't have in it.
+/// When the template can't be filled in, which depends on nothing that a report says.
 pub fn html(report: &Report) -> Result<String, askama::Error> {
     let past = &report.past;
     let when = |micros| time(micros, &report.zone);

@@ -31,6 +31,7 @@ use tz::TimeZone;
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{self, ProcessStatus};
+use crate::sys::event_loop::event_loop;
 use crate::sys::host;
 use crate::text::escape::printable;
 use crate::text::local_time::local_zone;
@@ -44,6 +45,7 @@ use period::{Asked, Period};
 pub use html::html;
 pub use json::json;
 pub use text::text;
+pub(crate) use words::decimal;
 
 /// A second, in microseconds.
 const SECOND: u64 = 1_000_000;
@@ -215,10 +217,7 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
     let zone = local_zone();
     // What makes no sense is refused before anything is read.
     Period::of(asked, SystemTime::now(), &zone)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .with_context(|| t!("errors.event_loop"))?;
+    let runtime = event_loop()?;
     // What it has said until now is to be found in the journal then.
     let before = running(&Service::find(directories));
     runtime.block_on(journal::sync());
@@ -233,8 +232,10 @@ pub fn report(asked: &Asked, directories: &Directories) -> anyhow::Result<Report
         warnings.push(t!("report.kept_unreadable", error = error).into_owned());
         Kept::default()
     });
-    if let Err(error) = runtime.block_on(journal::read(&mut history, kept.clone(), now)) {
+    if let Err(error) = runtime.block_on(journal::read(&mut history, kept, now)) {
         let error = error.context(unreadable());
+        // It is seldom wanted again, and long.
+        let kept = Kept::read(&directories.state).unwrap_or_default();
         if kept.is_empty() {
             return Err(error);
         }

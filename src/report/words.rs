@@ -41,7 +41,7 @@ fn percent(share: Option<u64>) -> String {
 }
 
 /// A number with a decimal point, or what the language has for it.
-fn decimal(whole: u64, rest: &str) -> String {
+pub(crate) fn decimal(whole: u64, rest: &str) -> String {
     format!("{whole}{}{rest}", t!("report.decimal_point"))
 }
 

@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shortened_is_what_the_rules_say() {
+        let phrases = include_str!("../../locales/detail.yml");
+        for (long, _) in SHORT {
+            // A status stands in a phrase of its own.
+            let long = long.trim_end_matches("exit status ");
+            assert!(phrases.contains(&format!("\n\"{long}")), "{long}");
+        }
+    }
+
+    #[test]
     fn what_matters_comes_first_and_is_short() {
         let up = ("Comunicador", State::Up, 99, None);
         assert_eq!(of(&[up, ("Monitor", State::Up, 9, None)]), "ALL UP");

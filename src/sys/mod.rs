@@ -3,6 +3,7 @@
 
 pub(crate) mod child_env;
 pub(crate) mod descriptors;
+pub(crate) mod event_loop;
 pub mod exit_status;
 pub mod host;
 pub mod lock;

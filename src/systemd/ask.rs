@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::journalctl::{Deadline, Journalctl};
+use crate::sys::event_loop::event_loop;
 use crate::sys::subprocess::{End, Subprocess};
 use crate::text::escape::printable;
 
@@ -24,12 +25,7 @@ const FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
 /// The last lines of the journal that match (journalctl(1)), as far as whoever asks may read them; fit for a
 /// terminal. None where it can't be read, whatever journalctl says of that.
 pub(crate) fn last_lines(matches: &[String], count: usize) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let read = runtime
-        .ok()
-        .and_then(|runtime| runtime.block_on(read_last(matches, count)).ok());
+    let read = event_loop().and_then(|runtime| runtime.block_on(read_last(matches, count)));
     read.unwrap_or_default().into()
 }
 
