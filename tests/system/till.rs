@@ -420,6 +420,12 @@ impl Till {
         self.wait_next(program, before)
     }
 
+    /// Kills a process and tells when. That is told inside: to get there takes its time on a busy machine.
+    pub(crate) fn kill_and_tell_when(&self, pid: i32) -> Result<Duration> {
+        let killed = self.sh(&format!("date +%s%N; kill -KILL {pid}"))?;
+        Ok(Duration::from_nanos(killed.trim().parse()?))
+    }
+
     /// Waits for the program that takes the place of one that ends.
     pub(crate) fn wait_next(&self, program: &Program, before: Process) -> Result<Process> {
         wait_for(&format!("another {} runs", program.name), SOON, || {

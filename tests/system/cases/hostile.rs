@@ -181,8 +181,7 @@ fn last_start(till: &Till, program: &Program, but: Option<i32>) -> Result<(i32, 
 /// Kills a program and waits for its next start; gives how long it was gone.
 fn outage(till: &Till, program: &Program) -> Result<Duration> {
     let (pid, _) = last_start(till, program, None)?;
-    let killed = till.sh(&format!("date +%s%N; kill -KILL {pid}"))?;
-    let killed = Duration::from_nanos(killed.trim().parse()?);
+    let killed = till.kill_and_tell_when(pid)?;
     let (_, began) = last_start(till, program, Some(pid))?;
     Ok(began.saturating_sub(killed))
 }

@@ -98,9 +98,7 @@ pub(super) fn kernel_of_16_04(till: &Till) -> Result<()> {
 
     for round in 1..=KILLS {
         for (program, process) in [(&COMUNICADOR, &mut comunicador), (&MONITOR, &mut monitor)] {
-            // Told inside: to get there takes its time on a busy machine.
-            let killed = till.sh(&format!("date +%s%N; kill -KILL {}", process.pid))?;
-            let killed = SystemTime::UNIX_EPOCH + Duration::from_nanos(killed.trim().parse()?);
+            let killed = SystemTime::UNIX_EPOCH + till.kill_and_tell_when(process.pid)?;
             *process = till.wait_next(program, *process)?;
             let back = SystemTime::now();
             let began = process.began()?;
