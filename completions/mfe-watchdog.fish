@@ -56,6 +56,7 @@ complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand check" -s h -l
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l runtime-dir -d 'Where the service keeps its status and its lock [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l state-dir -d 'Where the service keeps its saved state [default: $STATE_DIRECTORY, else /var/lib/mfe-watchdog, or DIR of --runtime-dir if that isn\'t the default]' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l json -d 'Print the status as JSON'
+complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l prometheus -d 'Print the status as metrics for Prometheus (OpenMetrics)'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -l watch -d 'Show it again whenever it changes, until interrupted'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand status" -s h -l help -d 'Print help'
 complete -c mfe-watchdog -n "__fish_mfe_watchdog_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h, at most 24h' -r -f

@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod logs;
 mod one;
+mod prometheus;
 mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -85,6 +86,9 @@ enum Command {
         /// Print the status as JSON
         #[arg(long)]
         json: bool,
+        /// Print the status as metrics for Prometheus (OpenMetrics)
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        prometheus: bool,
         /// Show it again whenever it changes, until interrupted
         #[arg(long)]
         watch: bool,
@@ -217,9 +221,14 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check { config, show } => check(config.config.as_deref(), show),
-        Command::Status { key, json, watch } => {
-            status::status(&directories, key.as_deref(), json, watch)
-        }
+        Command::Status {
+            key,
+            prometheus: true,
+            ..
+        } => status::as_metrics(&directories, key.as_deref()),
+        Command::Status {
+            key, json, watch, ..
+        } => status::status(&directories, key.as_deref(), json, watch),
         Command::Pause { keys, time, reason } => control::pause(&directories, keys, time, reason),
         Command::Resume { keys } => control::resume(&directories, keys),
         Command::Restart { key, no_wait } => control::restart(&directories, key, no_wait),

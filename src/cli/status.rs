@@ -13,7 +13,7 @@ use tz::TimeZone;
 
 use super::exec::settings;
 use super::logs::meant_or_all;
-use super::{EXIT_NOT_RUNNING, error_in_words, one, print, unknown_key};
+use super::{EXIT_NOT_RUNNING, error_in_words, one, print, prometheus, unknown_key};
 use crate::config::Settings;
 use crate::daemon::state;
 use crate::proc::ProcessTable;
@@ -38,8 +38,20 @@ const WATCH_PAUSE: Duration = Duration::from_millis(500);
 enum Answer {
     /// The service runs, and has published this.
     Published(Status),
-    /// It doesn't, or hasn't; the text says so.
-    Not(ExitCode, String),
+    /// It doesn't; the text says so.
+    NotRunning(String),
+    /// It runs, and hasn't; the text says so.
+    Unpublished(String),
+}
+
+impl Answer {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Published(status) if status.is_all_well() => ExitCode::SUCCESS,
+            Self::Published(_) | Self::Unpublished(_) => ExitCode::FAILURE,
+            Self::NotRunning(_) => ExitCode::from(EXIT_NOT_RUNNING),
+        }
+    }
 }
 
 /// Shows the current state: once, or, with `watch`, again whenever that changes, until it is
@@ -54,10 +66,11 @@ pub(super) fn status(
     if watch {
         return self::watch(directories, key, json, &zone);
     }
-    match ask(directories, key)? {
+    let answer = ask(directories, key)?;
+    match &answer {
         Answer::Published(status) => {
             print(&shown(
-                &status,
+                status,
                 &directories.state,
                 (json, key.is_some()),
                 &zone,
@@ -66,13 +79,21 @@ pub(super) fn status(
                 // The journal may take its time.
                 print(&one::about(process, directories, SystemTime::now(), &zone))?;
             }
-            Ok(exit_code(&status))
         }
-        Answer::Not(code, text) => {
-            eprintln!("{text}");
-            Ok(code)
-        }
+        Answer::NotRunning(text) | Answer::Unpublished(text) => eprintln!("{text}"),
     }
+    Ok(answer.exit_code())
+}
+
+/// Prints the current state as metrics. A service that doesn't run is one of them.
+pub(super) fn as_metrics(directories: &Directories, key: Option<&str>) -> anyhow::Result<ExitCode> {
+    let answer = ask(directories, key)?;
+    match &answer {
+        Answer::Published(status) => _ = print(&prometheus::metrics(Some(status)))?,
+        Answer::NotRunning(_) => _ = print(&prometheus::metrics(None))?,
+        Answer::Unpublished(text) => eprintln!("{text}"),
+    }
+    Ok(answer.exit_code())
 }
 
 /// Asks for all, or for the one program that `key` names.
@@ -88,7 +109,7 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
             let looked = own_look(directories, key);
             let text = std::iter::once(text.into_owned()).chain(looked);
             let text = text.collect::<Vec<_>>().join("\n");
-            Answer::Not(ExitCode::from(EXIT_NOT_RUNNING), text)
+            Answer::NotRunning(text)
         }
         Service::Unpublished { pid, has_directory } => {
             let directory = directories.runtime.display();
@@ -97,7 +118,7 @@ fn ask(directories: &Directories, key: Option<&str>) -> anyhow::Result<Answer> {
             } else {
                 t!("errors.directory_gone", pid = pid, directory = directory)
             };
-            Answer::Not(ExitCode::FAILURE, text.into_owned())
+            Answer::Unpublished(text.into_owned())
         }
         Service::Unreadable(_, why) | Service::Unknown(why) => return Err(why.into()),
     })
@@ -146,14 +167,6 @@ fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-fn exit_code(status: &Status) -> ExitCode {
-    if status.is_all_well() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
 fn shown(
     status: &Status,
     state_dir: &Path,
@@ -194,7 +207,7 @@ fn watch(
             Ok(Answer::Published(status)) => {
                 shown(&status, &directories.state, (json, key.is_some()), zone)?
             }
-            Ok(Answer::Not(_, text)) => text + "\n",
+            Ok(Answer::NotRunning(text) | Answer::Unpublished(text)) => text + "\n",
             Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
         if text != before {
@@ -475,7 +488,7 @@ mod tests {
             runtime: directory.path().to_owned(),
             state: directory.path().to_owned(),
         };
-        let Ok(Answer::Not(_, text)) = ask(&directories, Some("no-such-program")) else {
+        let Ok(Answer::NotRunning(text)) = ask(&directories, Some("no-such-program")) else {
             panic!("it isn't said");
         };
         let not_running = t!("errors.not_running", since = "");

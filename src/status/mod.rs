@@ -165,6 +165,22 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::Up,
+        Self::Starting,
+        Self::Down,
+        Self::Waiting,
+        Self::Backoff,
+        Self::Unhealthy,
+        Self::Stuck,
+        Self::Misfit,
+        Self::Paused,
+        Self::Unknown,
+    ];
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

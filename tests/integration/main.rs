@@ -28,6 +28,7 @@ mod identity;
 mod journal;
 mod logs;
 mod manual;
+mod metrics;
 mod no_pidfd;
 mod notify;
 mod program;
