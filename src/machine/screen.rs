@@ -493,4 +493,4 @@ fn without_session(memory: Memory) -> Memory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

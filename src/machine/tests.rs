@@ -2,6 +2,7 @@
 
 mod found;
 mod rules;
+pub(super) mod transitions;
 mod world;
 
 use super::*;
@@ -125,7 +126,7 @@ impl Bench {
             *besides = std::mem::take(&mut self.besides);
             besides.left = besides.left.take().or(nobody);
         }
-        self.machine.handle(self.now, event)
+        transitions::observed(&mut self.machine, self.now, event)
     }
 
     /// What the next look finds to be left of a start.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::machine::{Besides, Event, Policy, Sitting, StartOutcome};
-use crate::proc::{Alive, Left, RunState};
+use crate::machine::{Besides, Child, Event, Pause, Policy, Sitting, StartOutcome};
+use crate::proc::{Alive, Left, LeftOver, RunState};
 use crate::sys::exit_status::ExitStatus;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Bench {
             besides.watched = self.watched;
             besides.company.clone_from(&self.company);
         }
-        self.machine.handle(self.now, event)
+        crate::machine::tests::transitions::observed(&mut self.machine, self.now, event)
     }
 
     /// The program has been watched until now, and these live besides it.
@@ -778,4 +778,139 @@ proptest! {
             prop_assert_eq!(is_wait, bench.machine.phase() == Phase::Waiting && is_wait);
         }
     }
+}
+
+fn left_alone(bench: &Bench) -> Pause {
+    Pause {
+        until: bench.now + 600 * SECOND,
+        reason: None,
+    }
+}
+
+/// Nobody is at the screen any more.
+fn waits(bench: &mut Bench) {
+    bench.seat(Seat::Nobody);
+    bench.absent();
+    reaches(bench, Phase::Waiting);
+}
+
+fn reaches(bench: &Bench, phase: Phase) {
+    assert_eq!(bench.machine.phase(), phase);
+}
+
+/// It dies, and its session goes on.
+fn dies(bench: &mut Bench) {
+    bench.absent();
+    assert_eq!(bench.waits_for(), Some(Wait::Settling));
+    bench.after(SETTLE).absent();
+}
+
+/// Walks through all that leads to waiting for somebody, and on from there.
+pub(in crate::machine) fn wait_in_every_way() {
+    wait_after_deaths();
+    let mut bench = Bench::new();
+    waits(&mut bench);
+    bench.seat(Seat::NotNeeded);
+    bench.absent();
+
+    let mut bench = Bench::new();
+    waits(&mut bench);
+    bench.sits(PDV, "2", 600 * SECOND, true);
+    bench.alive(100, PDV);
+    reaches(&bench, Phase::Up);
+    waits(&mut bench);
+    bench.sits(PDV, "3", 600 * SECOND, true);
+    bench.absent();
+    reaches(&bench, Phase::Starting);
+    waits(&mut bench);
+    bench.sits(PDV, "4", 600 * SECOND, true);
+    bench.beside(of_another(50, 0));
+    reaches(&bench, Phase::Misfit);
+    waits(&mut bench);
+    bench.sits(PDV, "5", 600 * SECOND, true);
+    let pause = left_alone(&bench);
+    bench.event(Event::Pause(pause));
+    bench.absent();
+    reaches(&bench, Phase::Down);
+    waits(&mut bench);
+    bench.sits(PDV, "6", 600 * SECOND, true);
+    bench.event(Event::Resume);
+    bench.event(Event::OthersStarting {
+        by: vec!["cron".into()],
+        until: bench.now + 60 * SECOND,
+    });
+    bench.absent();
+    reaches(&bench, Phase::Held);
+    waits(&mut bench);
+
+    // Asked to be ended while it may be a logout, and it is there again.
+    let mut bench = Bench::up();
+    bench.absent();
+    let pause = left_alone(&bench);
+    bench.event(Event::StopAsked(pause));
+    bench.alive(101, PDV);
+    reaches(&bench, Phase::Replacing);
+    waits(&mut bench);
+}
+
+fn wait_after_deaths() {
+    // It keeps crashing.
+    let mut bench = Bench::up();
+    for pid in 101.. {
+        dies(&mut bench);
+        if bench.machine.phase() == Phase::Backoff {
+            break;
+        }
+        reaches(&bench, Phase::Starting);
+        bench.alive(pid, PDV);
+        assert!(pid < 150, "its next start waits");
+    }
+    waits(&mut bench);
+
+    // It dies, and its start program still runs.
+    let mut bench = Bench::up();
+    dies(&mut bench);
+    let child = Child {
+        pid: 200,
+        start_time: 2000,
+        uid: 0,
+    };
+    bench.event(Event::StartProgramRuns {
+        since: 2000,
+        child: Some(child),
+    });
+    bench.alive(101, PDV);
+    dies(&mut bench);
+    reaches(&bench, Phase::Stopping);
+    waits(&mut bench);
+
+    // What its start has left in the background never becomes it.
+    let mut bench = Bench::up();
+    dies(&mut bench);
+    reaches(&bench, Phase::Starting);
+    bench.ends(0);
+    for minute in 0.. {
+        let left = Left {
+            processes: vec![LeftOver {
+                id: id(60),
+                comm: "helper".into(),
+                exe: None,
+                is_start_program: false,
+                is_script: true,
+                uid: None,
+            }],
+            can_tell: true,
+        };
+        let besides = Besides {
+            left: Some(left),
+            ..Besides::default()
+        };
+        bench.after(60 * SECOND);
+        bench.event(Event::Looked(Sighting::default(), besides));
+        if bench.machine.phase() == Phase::Clearing {
+            break;
+        }
+        assert!(minute < 60, "it is ended");
+    }
+    waits(&mut bench);
 }

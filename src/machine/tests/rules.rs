@@ -232,7 +232,7 @@ impl World {
         if has_looked && self.is_left_alone() {
             self.rules.asked.clear();
         }
-        let actions = self.machine.handle(self.now, event);
+        let actions = super::transitions::observed(&mut self.machine, self.now, event);
         self.may_have_failed(phase, failed);
         if self.machine.phase() == Phase::Down && (has_looked || phase != Phase::Down) {
             // Nothing lives, and nothing is on its way.
