@@ -317,7 +317,8 @@ mod tests {
             "2001:db8::1     STREAM central\n2001:db8::1     DGRAM\n192.0.2.1       STREAM\nx\n\n";
         let expected: [IpAddr; 2] = ["2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
         assert_eq!(parse(text), expected);
-        let many: String = (0..20).map(|n| format!("192.0.2.{n} STREAM\n")).collect();
+        let many: Vec<String> = (0..20).map(|n| format!("192.0.2.{n} STREAM")).collect();
+        let many = many.join("\n");
         assert_eq!(parse(&many).len(), ADDRESSES_MAX);
     }
 

@@ -347,7 +347,7 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use mfe_kit::schema::assert_valid;
     use proptest::prelude::*;
     use serde_json::json;
@@ -357,16 +357,6 @@ pub(crate) mod tests {
     const SCHEMA: &str = include_str!("../../../tests/schema/event.json");
 
     const BOOT: &str = "0123456789abcdef0123456789abcdef";
-
-    pub(crate) fn event(boot: &Boot, mono: u64, hash: u64) -> Event {
-        let cursor = format!("s=1;i=1;b={};m={mono:x};t=1;x={hash:x}", boot.as_str());
-        let line =
-            json!({"__CURSOR": cursor, "_SYSTEMD_UNIT": UNIT, "_UID": "0", "MFE_EVENT": "down"});
-        match understand(line.to_string().as_bytes()) {
-            Line::Event(event) => *event,
-            other => panic!("{other:?}"),
-        }
-    }
 
     fn sender() -> Sender {
         Sender {

@@ -70,11 +70,11 @@ mod tests {
     fn a_token_is_understood_however_it_was_wrapped() {
         let text = text(&token());
         assert_eq!(understand(&text).unwrap(), token());
-        let wrapped: String = text
-            .as_bytes()
-            .chunks(60)
-            .map(|line| format!("  {}\r\n", String::from_utf8_lossy(line)))
+        let lines = text.as_bytes().chunks(60);
+        let lines: Vec<&str> = lines
+            .map(|line| std::str::from_utf8(line).unwrap())
             .collect();
+        let wrapped = lines.join("\r\n  ");
         assert_eq!(understand(&wrapped).unwrap(), token());
         assert_eq!(understand(&format!("'{text}'\n")).unwrap(), token());
     }

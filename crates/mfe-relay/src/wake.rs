@@ -56,5 +56,5 @@ fn watch(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let changes = WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::DELETE_SELF;
     inotify::add_watch(&fd, folder, changes | WatchFlags::ONLYDIR)?;
-    AsyncFd::register_with_interest(fd, Interest::READABLE)
+    AsyncFd::new(fd)
 }
