@@ -56,5 +56,9 @@ fn watch(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let changes = WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::DELETE_SELF;
     inotify::add_watch(&fd, folder, changes | WatchFlags::ONLYDIR)?;
-    AsyncFd::new(fd)
+    #[allow(
+        deprecated,
+        reason = "its successor is unsafe; an OwnedFd is the promise it asks for"
+    )]
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
