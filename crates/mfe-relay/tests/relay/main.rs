@@ -1,0 +1,9 @@
+//! The real program, against a real RabbitMQ over TLS and journals that systemd's own tools have made.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(unreachable_pub, reason = "nothing is outside a test binary")]
+
+mod broker;
+mod certificates;
+mod delivery;
+mod till;
