@@ -1,5 +1,5 @@
 //! What tests, benches and the demo share: a till in a folder with its stand-ins, a handle on the
-//! service, the fakes of systemd and of its journal, containers with the package, and waiting with a
+//! service, the fakes of systemd and of its journal, containers with the package, engines of an office, and waiting with a
 //! deadline.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -17,6 +17,7 @@ pub mod chaos;
 mod command;
 pub mod container;
 pub mod debian;
+pub mod engines;
 pub mod host;
 pub mod janitor;
 pub mod journal;

@@ -1,0 +1,269 @@
+//! RabbitMQ by AMQP 0.9.1, as one who takes messages. The broker is on the same machine: it is only ever spoken to on
+//! loopback, in plain text.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
+use amqprs::channel::{
+    BasicAckArguments, BasicConsumeArguments, BasicQosArguments, BasicRejectArguments, Channel,
+    ConsumerMessage, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+};
+use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::error::Error;
+use amqprs::{
+    Ack, BasicProperties, Cancel, Close, CloseChannel, FieldTable, FieldValue, Nack, Return,
+};
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::message::Delivery;
+
+/// How long connecting may take, all in all.
+const CONNECT_TIME: Duration = Duration::from_secs(20);
+
+/// Seconds without a word after which both sides take the connection for dead.
+const HEARTBEAT: u16 = 30;
+
+/// What an event's message may come to in the broker before it is put aside, and its queue before tills are told to
+/// wait, in bytes.
+const TRIES: i32 = 20;
+const EVENTS_MAX: i64 = 4 << 30;
+
+/// A state that is older than this, in milliseconds, tells nothing; nor does more than one for each of so many tills.
+const STATE_AGE: i32 = 180_000;
+const STATES_MAX: i32 = 100_000;
+
+/// The queue of events, of which none may be lost.
+pub(crate) const EVENTS: &str = "mfe.central";
+
+/// The queue of states, of which only the latest counts.
+pub(crate) const STATES: &str = "mfe.now";
+
+/// Where what is refused is put aside.
+const DEAD: &str = "mfe.dead";
+
+/// Where the broker is, and who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    pub(crate) virtual_host: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// What comes from the broker.
+#[derive(Debug)]
+pub(crate) enum News {
+    Delivery(u64, Delivery),
+    /// The connection is over, and why.
+    Closed(String),
+}
+
+impl Broker {
+    /// Takes messages of a queue from now on, so many ahead; makes what of the broker's it needs.
+    ///
+    /// # Errors
+    /// Why that can't be.
+    pub(crate) async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, String> {
+        let opened = timeout(CONNECT_TIME, self.open(queue, prefetch)).await;
+        let opened = opened.map_err(|_| format!("{}: no answer", self.address))?;
+        opened.map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    async fn open(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
+        let host = match self.address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        let mut arguments =
+            OpenConnectionArguments::new(&host, self.address.port(), &self.user, &self.password);
+        arguments
+            .virtual_host(&self.virtual_host)
+            .connection_name(&format!("mfe-central {queue}"))
+            .heartbeat(HEARTBEAT);
+        let connection = Connection::open(&arguments).await?;
+        let (said, news) = mpsc::unbounded_channel();
+        let ears = Ears(said);
+        connection.register_callback(ears.clone()).await?;
+        let channel = connection.open_channel(None).await?;
+        channel.register_callback(ears).await?;
+        declare(&channel).await?;
+        channel
+            .basic_qos(BasicQosArguments::new(0, prefetch, false))
+            .await?;
+        let arguments = BasicConsumeArguments::new(queue, "mfe-central");
+        let (_, messages) = channel.basic_consume_rx(arguments).await?;
+        Ok(Consumer {
+            connection,
+            channel,
+            messages,
+            news,
+        })
+    }
+}
+
+/// What tills send to, and where it goes. What is there already has to be the same.
+async fn declare(channel: &Channel) -> Result<(), Error> {
+    for (name, kind) in [
+        ("mfe.events", "topic"),
+        ("mfe.state", "topic"),
+        (DEAD, "fanout"),
+    ] {
+        let arguments = ExchangeDeclareArguments::new(name, kind)
+            .durable(true)
+            .finish();
+        channel.exchange_declare(arguments).await?;
+    }
+    let word = |text: &str| FieldValue::S(text.try_into().unwrap_or_default());
+    let events = [
+        ("x-queue-type", word("quorum")),
+        ("x-delivery-limit", FieldValue::I(TRIES)),
+        ("x-dead-letter-exchange", word(DEAD)),
+        // What is put aside stays in the queue until it has arrived there, which only such a queue does.
+        ("x-dead-letter-strategy", word("at-least-once")),
+        ("x-overflow", word("reject-publish")),
+        ("x-max-length-bytes", FieldValue::l(EVENTS_MAX)),
+    ];
+    let states = [
+        ("x-message-ttl", FieldValue::I(STATE_AGE)),
+        ("x-max-length", FieldValue::I(STATES_MAX)),
+        ("x-overflow", word("drop-head")),
+    ];
+    let dead = [("x-queue-type", word("quorum"))];
+    for (queue, exchange, settings) in [
+        (EVENTS, "mfe.events", &events[..]),
+        (STATES, "mfe.state", &states),
+        (DEAD, DEAD, &dead),
+    ] {
+        let mut table = FieldTable::new();
+        for (name, value) in settings {
+            if let Ok(name) = (*name).try_into() {
+                table.insert(name, value.clone());
+            }
+        }
+        let arguments = QueueDeclareArguments::new(queue)
+            .durable(true)
+            .arguments(table)
+            .finish();
+        channel.queue_declare(arguments).await?;
+        channel
+            .queue_bind(QueueBindArguments::new(queue, exchange, "#"))
+            .await?;
+    }
+    Ok(())
+}
+
+/// A connection that takes messages of a queue. How many come ahead the broker bounds.
+pub(crate) struct Consumer {
+    connection: Connection,
+    channel: Channel,
+    messages: mpsc::UnboundedReceiver<ConsumerMessage>,
+    news: mpsc::UnboundedReceiver<String>,
+}
+
+impl Consumer {
+    /// What comes next. May be dropped while waiting, without missing anything.
+    pub(crate) async fn next(&mut self) -> News {
+        let over = || News::Closed("the connection broke".to_owned());
+        // Who asks to be told later isn't told of what was before.
+        if !self.connection.is_open() || !self.channel.is_open() {
+            return self.news.try_recv().map_or_else(|_| over(), News::Closed);
+        }
+        tokio::select! {
+            biased;
+            why = self.news.recv() => why.map_or_else(over, News::Closed),
+            message = self.messages.recv() => message.and_then(delivery).unwrap_or_else(over),
+            _ = self.connection.listen_network_io_failure() => over(),
+        }
+    }
+
+    /// Acknowledges this one and all before it that aren't settled.
+    ///
+    /// # Errors
+    /// When the connection is over: then they come again.
+    pub(crate) async fn ack_up_to(&self, tag: u64) -> Result<(), String> {
+        let done = self
+            .channel
+            .basic_ack(BasicAckArguments::new(tag, true))
+            .await;
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Refuses one, which then comes again, or is put aside.
+    ///
+    /// # Errors
+    /// As of [`Consumer::ack_up_to`].
+    pub(crate) async fn reject(&self, tag: u64, requeue: bool) -> Result<(), String> {
+        let done = self
+            .channel
+            .basic_reject(BasicRejectArguments::new(tag, requeue))
+            .await;
+        done.map_err(|error| error.to_string())
+    }
+}
+
+fn delivery(message: ConsumerMessage) -> Option<News> {
+    let deliver = message.deliver?;
+    let user_id = message
+        .basic_properties
+        .as_ref()
+        .and_then(BasicProperties::user_id);
+    let delivery = Delivery {
+        received: Some(SystemTime::now()),
+        routing_key: deliver.routing_key().clone(),
+        user_id: user_id.cloned(),
+        body: message.content.unwrap_or_default(),
+    };
+    Some(News::Delivery(deliver.delivery_tag(), delivery))
+}
+
+/// Hears why a connection ends.
+#[derive(Clone)]
+struct Ears(mpsc::UnboundedSender<String>);
+
+impl Ears {
+    fn hear(&self, why: &dyn ToString) {
+        // Nobody may be listening any more.
+        let _ = self.0.send(why.to_string());
+    }
+}
+
+#[async_trait]
+impl ConnectionCallback for Ears {
+    async fn close(&mut self, _: &Connection, close: Close) -> Result<(), Error> {
+        self.hear(&close);
+        Ok(())
+    }
+
+    async fn blocked(&mut self, _: &Connection, _: String) {}
+
+    async fn unblocked(&mut self, _: &Connection) {}
+
+    async fn secret_updated(&mut self, _: &Connection) {}
+}
+
+#[async_trait]
+impl ChannelCallback for Ears {
+    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
+        self.hear(&close);
+        Ok(())
+    }
+
+    async fn cancel(&mut self, _: &Channel, cancel: Cancel) -> Result<(), Error> {
+        // Somebody has deleted the queue.
+        self.hear(&format!("the queue is gone ({})", cancel.consumer_tag()));
+        Ok(())
+    }
+
+    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, Error> {
+        Ok(active)
+    }
+
+    async fn publish_ack(&mut self, _: &Channel, _: Ack) {}
+
+    async fn publish_nack(&mut self, _: &Channel, _: Nack) {}
+
+    async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
+}

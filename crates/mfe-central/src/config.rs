@@ -1,0 +1,291 @@
+//! The configuration, /etc/mfe-central/config.toml: read in one go with all that is wrong in it, each with its line.
+//! Every setting has a default, so that there needn't be a file.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rust_i18n::t;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::message::is_till;
+
+/// A larger file isn't a configuration, in bytes.
+const FILE_MAX: u64 = 8 << 20;
+
+/// What tills' heartbeats may be, as mfe-relay has it.
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
+
+/// A day at least; ten years at most.
+const RETENTIONS: RangeInclusive<Duration> =
+    Duration::from_secs(86_400)..=Duration::from_secs(3660 * 86_400);
+
+/// The settings, in the order in which they are shown.
+const KEYS: [&str; 9] = [
+    "broker",
+    "virtual_host",
+    "user",
+    "password_file",
+    "database",
+    "listen",
+    "heartbeat",
+    "retention",
+    "tills",
+];
+
+/// The settings, all of them good.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where the broker is, on loopback.
+    pub(crate) broker: SocketAddr,
+    pub(crate) virtual_host: String,
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+    pub(crate) database: tokio_postgres::Config,
+    /// Where the page is, on loopback.
+    pub(crate) listen: SocketAddr,
+    /// The longest heartbeat of any till.
+    pub(crate) heartbeat: Duration,
+    /// How long events are kept.
+    pub(crate) retention: Duration,
+    /// Those that should be there, whether they were ever heard or not.
+    pub(crate) tills: Vec<String>,
+}
+
+/// Something that is wrong, fit for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// From 1; `None` if it is about the file.
+    pub(crate) line: Option<usize>,
+    pub(crate) text: String,
+}
+
+impl Problem {
+    /// The line that tells it, as compilers do.
+    pub(crate) fn shown(&self, file: &Path) -> String {
+        let file = file.display();
+        match self.line {
+            Some(line) => format!("{file}:{line}: {}", self.text),
+            None => format!("{file}: {}", self.text),
+        }
+    }
+}
+
+/// Reads the file; without one, all is as by default.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
+    let of_file = |why: &dyn ToString| {
+        let text = t!("config.unreadable", error = why.to_string()).into_owned();
+        vec![Problem { line: None, text }]
+    };
+    let text = match std::fs::metadata(path) {
+        Ok(file) if !file.is_file() => Err(of_file(&"not a regular file")),
+        Ok(file) if file.len() > FILE_MAX => Err(of_file(&"too large")),
+        Ok(_) => std::fs::read_to_string(path).map_err(|error| of_file(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(of_file(&error)),
+    };
+    parse(&text?)
+}
+
+/// What a file says, or all that is wrong with it.
+///
+/// # Errors
+/// See above.
+pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader {
+        text,
+        table: table.get_ref(),
+        problems: Vec::new(),
+    };
+    for error in &errors {
+        reader.problem(error.span().unwrap_or_default().start, error.message());
+    }
+    let settings = reader.settings();
+    let mut problems = reader.problems;
+    problems.sort_by_key(|problem| problem.line);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems),
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    table: &'a DeTable<'a>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, at: usize, text: &str) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        self.problems.push(Problem {
+            line: Some(1 + before.matches('\n').count()),
+            text: text.to_owned(),
+        });
+    }
+
+    fn settings(&mut self) -> Option<Settings> {
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if !KEYS.contains(&name) {
+                let (key_text, known) = (format!("{name:?}"), KEYS.join(", "));
+                let text = t!("config.unknown", key = key_text, known = known);
+                self.problem(key.span().start, &text);
+            }
+        }
+        // Another machine would be spoken to in plain text, and everybody would reach the page.
+        let loopback = |text: &str| {
+            let address: SocketAddr = text.parse().ok()?;
+            address.ip().is_loopback().then_some(address)
+        };
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let word = |text: &str| {
+            let fits = (1..=127).contains(&text.len()) && text.chars().all(is_word);
+            fits.then(|| text.to_owned())
+        };
+        let path = |text: &str| text.starts_with('/').then(|| PathBuf::from(text));
+        let time = |range: RangeInclusive<Duration>| {
+            move |text: &str| {
+                let time = humantime::parse_duration(text).ok()?;
+                range.contains(&time).then_some(time)
+            }
+        };
+        let broker = self.text("broker", "127.0.0.1:5672", loopback, "config.loopback");
+        let virtual_host = self.text("virtual_host", "mfe", word, "config.word");
+        let user = self.text("user", "mfe-central", word, "config.word");
+        let password_file = self.text(
+            "password_file",
+            "/etc/mfe-central/password",
+            path,
+            "config.path",
+        );
+        let database = self.text(
+            "database",
+            "host=/run/postgresql dbname=mfe-central user=mfe-central",
+            |text| text.parse().ok(),
+            "config.database",
+        );
+        let listen = self.text("listen", "127.0.0.1:9017", loopback, "config.loopback");
+        let heartbeat = self.text("heartbeat", "60s", time(HEARTBEATS), "config.heartbeat");
+        let retention = self.text("retention", "400d", time(RETENTIONS), "config.retention");
+        let tills = self.tills();
+        Some(Settings {
+            broker: broker?,
+            virtual_host: virtual_host?,
+            user: user?,
+            password_file: password_file?,
+            database: database?,
+            listen: listen?,
+            heartbeat: heartbeat?,
+            retention: retention?,
+            tills,
+        })
+    }
+
+    /// A text of one kind; `hint` is the key of what it should be.
+    fn text<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        understand: impl Fn(&str) -> Option<T>,
+        hint: &str,
+    ) -> Option<T> {
+        let value = self.table.get(key);
+        let understood = match value {
+            Some(value) => value.get_ref().as_str().and_then(&understand),
+            None => understand(default),
+        };
+        if understood.is_none() {
+            let at = value.map_or(0, |value| value.span().start);
+            self.problem(at, &format!("{key}: {}", t!(hint)));
+        }
+        understood
+    }
+
+    fn tills(&mut self) -> Vec<String> {
+        let Some(value) = self.table.get("tills") else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.problem(
+                value.span().start,
+                &format!("tills: {}", t!("config.tills")),
+            );
+            return Vec::new();
+        };
+        let mut tills = BTreeSet::new();
+        for item in items {
+            let name = |item: &Spanned<DeValue<'_>>| {
+                let name = item.get_ref().as_str()?;
+                is_till(name).then(|| name.to_owned())
+            };
+            match name(item) {
+                Some(name) => {
+                    tills.insert(name);
+                }
+                None => self.problem(item.span().start, &format!("tills: {}", t!("config.tills"))),
+            }
+        }
+        tills.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<(Option<usize>, String)> {
+        let problems = parse(text).unwrap_err().into_iter();
+        problems
+            .map(|problem| (problem.line, problem.text))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_has_to_be_said() {
+        let settings = parse("").unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:9017");
+        assert_eq!(settings.broker.to_string(), "127.0.0.1:5672");
+        assert_eq!(settings.retention, Duration::from_secs(400 * 86_400));
+        assert_eq!(settings.heartbeat, Duration::from_secs(60));
+        assert_eq!(settings.database.get_dbname(), Some("mfe-central"));
+        assert!(load(Path::new("/nonexistent/config.toml")).is_ok());
+    }
+
+    #[test]
+    fn all_can_be_said() {
+        let text = "broker = \"[::1]:5673\"\nvirtual_host = \"x\"\nuser = \"u\"\npassword_file = \"/p\"\n\
+            database = \"host=/run/x user=u\"\nlisten = \"127.0.0.1:0\"\nheartbeat = \"5s\"\nretention = \"30d\"\n\
+            tills = [\"b\", \"a\", \"a\"]\n";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.tills, ["a", "b"]);
+        assert_eq!(text.lines().count(), KEYS.len());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_with_its_line() {
+        let text = "broker = \"192.0.2.1:5672\"\nlisten = \"0.0.0.0:9017\"\n\nheartbeat = \"1s\"\nretention = 5\n\
+            tills = [\"a.b\",\n \"A\"]\ncolour = \"red\"\npassword_file = \"x\"\n";
+        let found = problems(text);
+        let lines: Vec<usize> = found.iter().filter_map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 2, 4, 5, 6, 7, 8, 9]);
+        assert!(found[6].1.contains("\"colour\""), "{found:?}");
+        for text in [
+            "=",
+            "listen = ",
+            "[a]\n",
+            "tills = \"a\"",
+            "database = \"x=y\"",
+            "virtual_host = \"\"",
+        ] {
+            assert!(!problems(text).is_empty(), "{text}");
+        }
+    }
+}

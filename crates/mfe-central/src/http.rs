@@ -1,0 +1,391 @@
+//! Answers browsers and other systems, by HTTP/1.1 on loopback. TLS and who may look is the business of the proxy in
+//! front of it. Nothing can be changed by it: it only reads.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming};
+use hyper::header::{
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::time::{sleep, timeout};
+
+use crate::feed::{self, Message};
+use crate::fleet::Row;
+use crate::health::Engine;
+use crate::metrics::metrics;
+use crate::office::Office;
+use crate::page::{Query, language, page};
+use crate::store::Failure;
+
+/// More connections aren't taken: a wall of screens has fewer.
+const CONNECTIONS_MAX: usize = 2000;
+
+/// How long a request's head may take.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// A proxy gives up a stream that says nothing for a minute (nginx, `proxy_read_timeout`).
+const QUIET: Duration = Duration::from_secs(15);
+
+/// A follower that takes nothing for so long is dropped.
+const FOLLOWER_TIME: Duration = Duration::from_secs(10);
+
+/// So many messages are on the way to one follower.
+const FOLLOWER_BUFFER: usize = 16;
+
+/// So many events are read at once for who comes again.
+const CATCH_UP: i64 = 500;
+
+/// So many events of a till are told with it.
+const LATEST: i64 = 100;
+
+const STYLE: &str = include_str!("../page/page.css");
+const SCRIPT: &str = include_str!("../page/page.js");
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Whatever got onto the page, it could load and run nothing, and send nothing anywhere else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+
+/// The body of an answer.
+#[derive(Debug)]
+enum Body {
+    Whole(Option<Bytes>),
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take()),
+            Self::Stream(receiver) => receiver.poll_recv(context),
+        };
+        bytes.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        match self {
+            Self::Whole(bytes) => hyper::body::SizeHint::with_exact(
+                bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            ),
+            Self::Stream(_) => hyper::body::SizeHint::default(),
+        }
+    }
+}
+
+/// Takes connections, for ever.
+pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, for example: others may give some back.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let office = Arc::clone(&office);
+        tokio::spawn(async move {
+            converse(stream, office).await;
+            drop(place);
+        });
+    }
+}
+
+async fn converse(stream: TcpStream, office: Arc<Office>) {
+    let answer = service_fn(move |request| {
+        let office = Arc::clone(&office);
+        async move { Ok::<_, Infallible>(answer(&request, &office).await) }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME);
+    // Whoever hangs up in the middle does no harm.
+    let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+}
+
+async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = whole(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".into());
+        refused
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let ok = |kind, text| whole(StatusCode::OK, kind, text);
+    match request.uri().path() {
+        "/" => {
+            let accepted = request.headers().get(ACCEPT_LANGUAGE);
+            let accepted = accepted
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            let text = page(
+                &office.rows(),
+                &Query::read(query),
+                language(accepted),
+                &office.health,
+            );
+            let mut answer = ok(HTML, text);
+            answer
+                .headers_mut()
+                .insert(VARY, HeaderValue::from_static("Accept-Language"));
+            answer
+        }
+        "/page.css" => ok("text/css; charset=utf-8", STYLE.into()),
+        "/page.js" => ok("text/javascript; charset=utf-8", SCRIPT.into()),
+        "/events" => follow(request, query, office).await,
+        "/metrics" => ok(
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics(&office.present_rows(), &office.health),
+        ),
+        "/healthz" => health(office),
+        "/api/v1/tills" => {
+            let query = Query::read(query);
+            let rows = office.present_rows();
+            let found: Vec<&Row> = rows
+                .iter()
+                .map(|row| &**row)
+                .filter(|row| query.fits(row))
+                .collect();
+            ok(JSON, json!({"tills": found}).to_string())
+        }
+        path => match path
+            .strip_prefix("/api/v1/tills/")
+            .and_then(|till| office.row(till))
+        {
+            Some(row) => till(&row, office).await,
+            None => whole(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "no such page, or no such till\n".into(),
+            ),
+        },
+    }
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    respond(status, kind, Body::Whole(Some(text.into())))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether central can do its work; 503 if not.
+fn health(office: &Office) -> Response<Body> {
+    let is_here = |engine| office.health.away_since(engine).is_none();
+    let (broker, database) = (is_here(Engine::Broker), is_here(Engine::Database));
+    let status = if broker && database {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    whole(
+        status,
+        JSON,
+        json!({"broker": broker, "database": database}).to_string(),
+    )
+}
+
+/// A till with its latest events.
+async fn till(row: &Row, office: &Office) -> Response<Body> {
+    match office
+        .read
+        .once(async |store| store.of_till(&row.till, LATEST).await)
+        .await
+    {
+        Ok(events) => {
+            let events: Vec<serde_json::Value> = events.iter().map(feed::json_of).collect();
+            whole(
+                StatusCode::OK,
+                JSON,
+                json!({"till": row, "events": events}).to_string(),
+            )
+        }
+        Err(_) => no_database(),
+    }
+}
+
+fn no_database() -> Response<Body> {
+    whole(
+        StatusCode::SERVICE_UNAVAILABLE,
+        TEXT,
+        "the database can't be used\n".into(),
+    )
+}
+
+/// A stream of what happens (HTML standard, "Server-sent events"). It goes on after the event that the header
+/// Last-Event-ID names, or `after=` in the query, if there is either.
+async fn follow(request: &Request<Incoming>, query: &str, office: &Arc<Office>) -> Response<Body> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let named = pairs
+        .clone()
+        .find(|(name, _)| *name == "after")
+        .map(|(_, value)| value);
+    let last = request
+        .headers()
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .or(named);
+    let only_tills = pairs.any(|pair| pair == ("only", "tills"));
+    let last = match last.map(|last| last.trim().parse::<i64>()) {
+        Some(Err(_)) => {
+            return whole(
+                StatusCode::BAD_REQUEST,
+                TEXT,
+                "the last event's id is a number\n".into(),
+            );
+        }
+        Some(Ok(last)) if !only_tills => {
+            // One of another database would be waited for in vain.
+            let newest = office.read.once(async |store| store.last_row().await).await;
+            match newest {
+                Ok(newest) => Some(last.min(newest)),
+                Err(_) => return no_database(),
+            }
+        }
+        _ => None,
+    };
+    let (sender, receiver) = mpsc::channel(FOLLOWER_BUFFER);
+    let office = Arc::clone(office);
+    tokio::spawn(async move {
+        let _counted = Counted::new(&office.health.followers);
+        let follower = Follower {
+            sender,
+            office: &office,
+        };
+        if follower.follow(last, only_tills).await == Gone::TooSlow {
+            office.health.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut response = respond(StatusCode::OK, "text/event-stream", Body::Stream(receiver));
+    // nginx would gather what has to go out at once.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Counts as long as it lives.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why somebody doesn't follow any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    HungUp,
+    TooSlow,
+    NoDatabase,
+}
+
+struct Follower<'a> {
+    sender: mpsc::Sender<Bytes>,
+    office: &'a Office,
+}
+
+impl Follower<'_> {
+    async fn follow(&self, last: Option<i64>, only_tills: bool) -> Gone {
+        let followed = self.serve(last, only_tills).await;
+        followed.err().unwrap_or(Gone::HungUp)
+    }
+
+    async fn serve(&self, last: Option<i64>, only_tills: bool) -> Result<(), Gone> {
+        self.send("retry: 1000\n\n".to_owned()).await?;
+        let (mut news, last) = match last {
+            Some(last) => self.catch_up(last).await?,
+            None => (self.office.feed.follow(), i64::MIN),
+        };
+        loop {
+            let text = match timeout(QUIET, news.recv()).await {
+                Err(_) => ":\n\n".to_owned(),
+                Ok(Ok(Message::Event(row, _))) if only_tills || row <= last => continue,
+                Ok(Ok(message)) => message.text(),
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) => return Err(Gone::TooSlow),
+                Ok(Err(broadcast::error::RecvError::Closed)) => return Ok(()),
+            };
+            self.send(text).await?;
+        }
+    }
+
+    /// Tells what was stored after `last`. What is told from then on is listened for before the last look, so that
+    /// nothing falls in between.
+    async fn catch_up(&self, mut last: i64) -> Result<(broadcast::Receiver<Message>, i64), Gone> {
+        loop {
+            let news = self.office.feed.follow();
+            let read = self
+                .office
+                .read
+                .once(async |store| store.after(last, CATCH_UP).await)
+                .await;
+            let events = read.map_err(|_: Failure| Gone::NoDatabase)?;
+            let is_last = events.len() < usize::try_from(CATCH_UP).unwrap_or(usize::MAX);
+            for event in &events {
+                self.send(feed::event(event).text()).await?;
+                last = event.row;
+            }
+            if is_last {
+                return Ok((news, last));
+            }
+        }
+    }
+
+    async fn send(&self, text: String) -> Result<(), Gone> {
+        match timeout(FOLLOWER_TIME, self.sender.send(text.into())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone::HungUp),
+            Err(_) => Err(Gone::TooSlow),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! mfe-central takes what the tills of a chain send to the office's broker, keeps it, and shows it.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | `service` | the service: its tasks |
+//! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
+//! | `amqp` | RabbitMQ |
+//! | `message` | what tills send, understood or refused, pure |
+//! | `office` | what all tasks share; the handlers of events and states |
+//! | `fleet` | how each till is, pure |
+//! | `clock` | whose clock counts |
+//! | `database`, `store` | a way to PostgreSQL; what is kept there |
+//! | `feed` | what has happened, for who follows |
+//! | `http` | answers browsers and other systems |
+//! | `page`, `metrics` | for people, for Prometheus |
+//! | `health`, `say` | how central itself is |
+//! | `config`, `locale` | what people write, and which language they read |
+
+rust_i18n::i18n!("locales", fallback = "en");
+
+pub mod cli;
+
+mod amqp;
+mod batch;
+mod clock;
+mod config;
+mod database;
+mod feed;
+mod fleet;
+mod health;
+mod http;
+mod locale;
+mod message;
+mod metrics;
+mod office;
+mod page;
+mod route;
+mod say;
+mod service;
+mod store;

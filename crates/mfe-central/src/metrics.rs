@@ -1,0 +1,374 @@
+//! What Prometheus is told (its text format 0.0.4): of programs by the same names as `mfe-watchdog status
+//! --prometheus`, with the till beside them.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::fleet::{Program, Row, Standing};
+use crate::health::{Engine, Health};
+use crate::message::Refusal;
+
+/// One metric of the text, with all its samples.
+struct Metric {
+    text: String,
+    name: &'static str,
+}
+
+impl Metric {
+    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+        let text = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        Self { text, name }
+    }
+
+    /// A value that goes up and down.
+    fn gauge(name: &'static str, help: &str) -> Self {
+        Self::new(name, "gauge", help)
+    }
+
+    /// A value that only grows, until what counts it is started again.
+    fn counter(name: &'static str, help: &str) -> Self {
+        Self::new(name, "counter", help)
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text += self.name;
+        for (n, (name, value)) in labels.iter().enumerate() {
+            let before = if n == 0 { "{" } else { "," };
+            self.text += &format!("{before}{name}=\"{}\"", escaped(value));
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        self.text += &format!("{end} {value}\n");
+    }
+
+    fn one(mut self, value: impl Display) -> String {
+        self.sample(&[], value);
+        self.text
+    }
+
+    /// A sample of each till for which there is a value.
+    fn tills<V: Display>(mut self, rows: &[Arc<Row>], value: impl Fn(&Row) -> Option<V>) -> String {
+        for row in rows {
+            if let Some(value) = value(row) {
+                self.sample(&[("till", &row.till), ("store", store(row))], value);
+            }
+        }
+        self.text
+    }
+
+    /// A sample of each program for which there is a value, as far as it is known how it is.
+    fn programs<V: Display>(
+        mut self,
+        rows: &[Arc<Row>],
+        value: impl Fn(&Program) -> Option<V>,
+    ) -> String {
+        for row in rows.iter().filter(|row| row.state != Standing::Silent) {
+            for program in &row.programs {
+                if let Some(value) = value(program) {
+                    self.sample(&program_labels(row, program), value);
+                }
+            }
+        }
+        self.text
+    }
+}
+
+fn store(row: &Row) -> &str {
+    row.store.as_deref().unwrap_or_default()
+}
+
+fn program_labels<'a>(row: &'a Row, program: &'a Program) -> [(&'static str, &'a str); 4] {
+    [
+        ("till", &row.till),
+        ("store", store(row)),
+        ("process", &program.key),
+        ("name", &program.name),
+    ]
+}
+
+/// All of them.
+pub(crate) fn metrics(rows: &[Arc<Row>], health: &Health) -> String {
+    of_central(health) + &of_tills(rows) + &of_programs(rows)
+}
+
+fn of_central(health: &Health) -> String {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let is_here = |engine| u8::from(health.away_since(engine).is_none());
+    let mut build = Metric::gauge("mfe_central_build_info", "The version of mfe-central.");
+    build.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let mut refused = Metric::counter(
+        "mfe_central_refused_messages_total",
+        "Messages of tills that were refused, by the reason.",
+    );
+    for refusal in Refusal::ALL {
+        refused.sample(&[("reason", &refusal.to_string())], health.refused(refusal));
+    }
+    [
+        build.text,
+        Metric::gauge(
+            "mfe_central_broker_up",
+            "Whether messages are taken from the broker.",
+        )
+        .one(is_here(Engine::Broker)),
+        Metric::gauge(
+            "mfe_central_database_up",
+            "Whether the database can be used.",
+        )
+        .one(is_here(Engine::Database)),
+        Metric::counter(
+            "mfe_central_events_total",
+            "Events that were stored, each once.",
+        )
+        .one(count(&health.events)),
+        Metric::counter(
+            "mfe_central_redundant_events_total",
+            "Events that had been stored before.",
+        )
+        .one(count(&health.redundant)),
+        Metric::counter(
+            "mfe_central_states_total",
+            "States of tills that were taken note of.",
+        )
+        .one(count(&health.states)),
+        refused.text,
+        Metric::gauge("mfe_central_followers", "Those that follow /events.")
+            .one(count(&health.followers)),
+        Metric::counter(
+            "mfe_central_dropped_followers_total",
+            "Those that were too slow for /events.",
+        )
+        .one(count(&health.dropped)),
+    ]
+    .concat()
+}
+
+fn of_tills(rows: &[Arc<Row>]) -> String {
+    let mut in_state = Metric::gauge(
+        "mfe_till_state",
+        "1 for the state that the till is in; others aren't told.",
+    );
+    for row in rows {
+        let state = row.state.to_string();
+        in_state.sample(
+            &[
+                ("till", &row.till),
+                ("store", store(row)),
+                ("state", &state),
+            ],
+            1,
+        );
+    }
+    let heard = Metric::gauge(
+        "mfe_till_last_heard_timestamp_seconds",
+        "When the till was last heard, in seconds since 1970.",
+    );
+    let offset = Metric::gauge(
+        "mfe_till_clock_offset_seconds",
+        "By how much the till's clock is ahead of the office's.",
+    );
+    let backlog = Metric::gauge(
+        "mfe_till_backlog_events",
+        "Events that the till hasn't sent yet.",
+    );
+    let twice = Metric::gauge(
+        "mfe_till_same_identity",
+        "Whether two machines speak as this till.",
+    );
+    let is_heard = |row: &Row| row.heard.is_some();
+    [
+        in_state.text,
+        heard.tills(rows, |row| row.heard.as_deref().and_then(seconds)),
+        offset.tills(rows, |row| {
+            is_heard(row).then(|| thousandths(row.clock_offset_ms))
+        }),
+        backlog.tills(rows, |row| is_heard(row).then_some(row.backlog)),
+        twice.tills(rows, |row| {
+            is_heard(row).then(|| u8::from(row.same_identity))
+        }),
+    ]
+    .concat()
+}
+
+fn of_programs(rows: &[Arc<Row>]) -> String {
+    let up = Metric::gauge(
+        "mfe_process_up",
+        "Whether the program runs, paused or not. Absent while that is unknown.",
+    );
+    let mut in_state = Metric::gauge(
+        "mfe_process_state",
+        "1 for the state that the program is in; others aren't told.",
+    );
+    for row in rows.iter().filter(|row| row.state != Standing::Silent) {
+        for program in &row.programs {
+            let [till, store, process, name] = program_labels(row, program);
+            in_state.sample(&[till, store, process, name, ("state", &program.state)], 1);
+        }
+    }
+    let since = Metric::gauge(
+        "mfe_process_since_timestamp_seconds",
+        "Since when it is in its state, or has been up or gone, in seconds since 1970.",
+    );
+    let restarts = Metric::counter(
+        "mfe_process_restarts_total",
+        "How often the program was brought back since the till was booted.",
+    );
+    let paused = Metric::gauge(
+        "mfe_process_paused_until_timestamp_seconds",
+        "Until when it is paused, in seconds since 1970; only while it is.",
+    );
+    [
+        up.programs(rows, |program| {
+            (program.state != "unknown").then(|| u8::from(program.runs))
+        }),
+        in_state.text,
+        since.programs(rows, |program| seconds(&program.since)),
+        restarts.programs(rows, |program| Some(program.restarts)),
+        paused.programs(rows, |program| {
+            program.paused_until.as_deref().and_then(seconds)
+        }),
+    ]
+    .concat()
+}
+
+/// Seconds since 1970 of one of our own timestamps.
+fn seconds(timestamp: &str) -> Option<String> {
+    let time = humantime::parse_rfc3339(timestamp).ok()?;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(format!("{}.{:03}", since.as_secs(), since.subsec_millis()))
+}
+
+fn thousandths(milliseconds: i64) -> String {
+    let sign = if milliseconds < 0 { "-" } else { "" };
+    let size = milliseconds.unsigned_abs();
+    format!("{sign}{}.{:03}", size / 1000, size % 1000)
+}
+
+/// A label's value as the format has it.
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use mfe_kit::{Need, needs, output};
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::fleet::Fleet;
+    use crate::fleet::tests::state;
+
+    fn fleet() -> (Fleet, Moment) {
+        let mut fleet = Fleet::new(Duration::from_secs(60));
+        let now = Moment {
+            mono: std::time::Instant::now(),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_001),
+        };
+        let mut odd = state("down", 1, &["down", "up"]);
+        odd.labels
+            .insert("store".into(), "a\"} 1\nmfe_till_state{x=\"\\".into());
+        fleet.apply(odd, now);
+        fleet.apply(state("silent", 1, &["up"]), now);
+        fleet.expect("never");
+        let later = Moment {
+            mono: now.mono + Duration::from_secs(200),
+            wall: now.wall + Duration::from_secs(200),
+        };
+        fleet.apply(state("down", 201, &["down", "up"]), later);
+        fleet.tick(later);
+        (fleet, later)
+    }
+
+    fn text() -> String {
+        let health = Health::new(SystemTime::now());
+        health.refuse(Refusal::Identity, "x");
+        metrics(&fleet().0.rows(), &health)
+    }
+
+    #[test]
+    fn tills_and_their_programs_are_told() {
+        let text = text();
+        for line in [
+            r#"mfe_till_state{till="silent",store="12",state="silent"} 1"#,
+            r#"mfe_till_state{till="never",store="",state="never_seen"} 1"#,
+            r#"mfe_till_state{till="down",store="12",state="down"} 1"#,
+            r#"mfe_process_up{till="down",store="12",process="p0",name="P0"} 0"#,
+            r#"mfe_process_up{till="down",store="12",process="p1",name="P1"} 1"#,
+            r#"mfe_process_state{till="down",store="12",process="p0",name="P0",state="down"} 1"#,
+            r#"mfe_till_last_heard_timestamp_seconds{till="silent",store="12"} 1000001.000"#,
+            r#"mfe_central_refused_messages_total{reason="identity"} 1"#,
+            "mfe_central_database_up 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        // How a silent till's programs are nobody knows.
+        assert!(!text.contains(r#"mfe_process_up{till="silent""#), "{text}");
+        assert!(
+            !text.contains(r#"last_heard_timestamp_seconds{till="never""#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn no_label_forges_a_sample() {
+        let mut fleet = Fleet::new(Duration::from_secs(60));
+        let mut odd = state("t", 1, &["up"]);
+        odd.labels
+            .insert("store".into(), "a\"} 1\nmfe_till_state{x=\"\\".into());
+        fleet.apply(odd, crate::clock::now());
+        let text = metrics(&fleet.rows(), &Health::new(SystemTime::now()));
+        let expected =
+            r#"mfe_till_state{till="t",store="a\"} 1\nmfe_till_state{x=\"\\",state="up"} 1"#;
+        assert!(text.lines().any(|line| line == expected), "{text}");
+    }
+
+    #[test]
+    fn prometheus_finds_nothing_to_say() {
+        needs!(Need::Package("prometheus"));
+        let mut promtool = Command::new("promtool");
+        let promtool = promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+        let promtool = promtool.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut promtool = promtool.spawn().unwrap();
+        promtool
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text().as_bytes())
+            .unwrap();
+        let said = promtool.wait_with_output().unwrap();
+        assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+    }
+
+    #[test]
+    fn the_alerts_fire_when_they_should() {
+        needs!(Need::Package("prometheus"));
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+        for words in [
+            &["check", "rules", "mfe.rules.yml"][..],
+            &["test", "rules", "mfe.test.yml"],
+        ] {
+            let said = output(Command::new("promtool").args(words).current_dir(&rules));
+            assert_eq!(said.code(), 0, "{}{}", said.stdout, said.stderr);
+        }
+    }
+
+    #[test]
+    fn the_alerts_are_of_metrics_that_there_are() {
+        let (text, rules) = (text(), include_str!("../rules/mfe.rules.yml"));
+        let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let names: std::collections::BTreeSet<&str> =
+            words.filter(|word| word.starts_with("mfe_")).collect();
+        assert!(names.len() > 6);
+        for name in names {
+            // Only while something is paused.
+            let is_known = text.contains(&format!("# HELP {name} "));
+            assert!(is_known, "{name}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What central knows and shares among its tasks, and the handlers of what tills send.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::batch::Verdict;
+use crate::clock;
+use crate::database::Database;
+use crate::feed::Feed;
+use crate::fleet::{Fleet, Row};
+use crate::health::{Engine, Health};
+use crate::message::{self, Delivery, Refusal, State};
+use crate::route::Handler;
+use crate::store::{Failure, Placed};
+
+/// Between two attempts to store a batch.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// How often it is looked who has fallen silent, and how tills are is remembered.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How often old events are dropped, and how long until that is tried again.
+const HOUSE_TIME: Duration = Duration::from_secs(3600);
+const HOUSE_RETRY: Duration = Duration::from_secs(5);
+
+/// All that central knows.
+#[derive(Debug)]
+pub(crate) struct Office {
+    fleet: Mutex<Fleet>,
+    /// All rows, worst first, of a generation of the fleet: many ask, few change.
+    rows: Mutex<(u64, Arc<Vec<Arc<Row>>>)>,
+    /// States that aren't remembered in the database yet, one a till.
+    fresh: Mutex<BTreeMap<String, (State, SystemTime)>>,
+    pub(crate) feed: Feed,
+    pub(crate) health: Arc<Health>,
+    /// For what is written. Whoever reads has another, so that neither waits for the other.
+    pub(crate) written: Database,
+    pub(crate) read: Database,
+}
+
+impl Office {
+    /// Knows nothing yet but what tills there should be.
+    pub(crate) fn new(
+        heartbeat: Duration,
+        tills: &[String],
+        database: &tokio_postgres::Config,
+    ) -> Self {
+        let health = Arc::new(Health::new(SystemTime::now()));
+        let mut fleet = Fleet::new(heartbeat);
+        for till in tills {
+            fleet.expect(till);
+        }
+        let connection = || Database::new(database.clone(), Arc::clone(&health));
+        Self {
+            rows: Mutex::new((fleet.generation(), Arc::new(fleet.rows()))),
+            fleet: Mutex::new(fleet),
+            fresh: Mutex::default(),
+            feed: Feed::new(),
+            written: connection(),
+            read: connection(),
+            health,
+        }
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, BTreeMap<String, (State, SystemTime)>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A till's row, if there is such a till.
+    pub(crate) fn row(&self, till: &str) -> Option<Arc<Row>> {
+        self.fleet().row(till)
+    }
+
+    /// All rows, worst first. When each was last heard may be older than it is.
+    pub(crate) fn rows(&self) -> Arc<Vec<Arc<Row>>> {
+        let fleet = self.fleet();
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.0 != fleet.generation() {
+            *rows = (fleet.generation(), Arc::new(fleet.rows()));
+        }
+        Arc::clone(&rows.1)
+    }
+
+    /// All rows as they are now.
+    pub(crate) fn present_rows(&self) -> Vec<Arc<Row>> {
+        self.fleet().rows()
+    }
+
+    /// Sees to what time brings: who falls silent, what is to be remembered. Goes on for ever.
+    pub(crate) async fn beat(&self) {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = None;
+        loop {
+            beats.tick().await;
+            let is_here = |engine| self.health.away_since(engine).is_none();
+            let engines = (is_here(Engine::Broker), is_here(Engine::Database));
+            if told.replace(engines) != Some(engines) {
+                self.feed.engines(engines.0, engines.1);
+            }
+            let changed = self.fleet().tick(clock::now());
+            for row in changed {
+                self.feed.till(&row);
+            }
+            let fresh = std::mem::take(&mut *self.fresh());
+            if fresh.is_empty() {
+                continue;
+            }
+            let states: Vec<(State, SystemTime)> = fresh.into_values().collect();
+            match self
+                .written
+                .once(async |store| store.remember(&states).await)
+                .await
+            {
+                Ok(()) | Err(Failure::Refused(_)) => {}
+                Err(Failure::Away(_)) => {
+                    let mut fresh = self.fresh();
+                    for (state, received) in states {
+                        fresh.entry(state.till.clone()).or_insert((state, received));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Recalls how tills were, and keeps the database in order. Goes on for ever.
+    pub(crate) async fn keep_house(&self, retention: Duration) {
+        let mut has_recalled = false;
+        loop {
+            let kept = self.written.once(async |store| {
+                if !has_recalled {
+                    let remembered = store.remembered().await?;
+                    self.recall(remembered);
+                    has_recalled = true;
+                }
+                store.keep_house(SystemTime::now(), retention).await
+            });
+            let wait = match kept.await {
+                Ok(()) => HOUSE_TIME,
+                Err(Failure::Away(_)) => HOUSE_RETRY,
+                Err(Failure::Refused(why)) => {
+                    crate::say::say(
+                        crate::say::Level::Warning,
+                        &format!("old events can't be dropped: {why}"),
+                    );
+                    HOUSE_TIME
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+
+    fn recall(&self, remembered: Vec<(State, SystemTime)>) {
+        let mut rows = Vec::new();
+        let mut fleet = self.fleet();
+        for (state, received) in remembered {
+            let till = state.till.clone();
+            fleet.restore(state, received, clock::now());
+            rows.extend(fleet.row(&till));
+        }
+        drop(fleet);
+        for row in rows {
+            self.feed.till(&row);
+        }
+    }
+
+    fn place(&self, delivery: &Delivery) -> Result<Placed, Refusal> {
+        let event = message::event(delivery)?;
+        let received = delivery.received.unwrap_or_else(SystemTime::now);
+        let known = self
+            .fleet()
+            .office_time(&event.till, &event.boot, event.mono);
+        // Nothing has happened after it was heard of.
+        let (at, clock) = known.map_or((event.time, "till"), |at| (at.min(received), "office"));
+        Ok(Placed {
+            event,
+            received,
+            at,
+            clock,
+        })
+    }
+
+    /// Stores events, however long that takes, unless the database doesn't take them.
+    async fn store(&self, events: &[Placed]) -> Result<(), Failure> {
+        loop {
+            match self
+                .written
+                .once(async |store| store.insert(events).await)
+                .await
+            {
+                Ok(stored) => {
+                    let (all, new) = (events.len() as u64, stored.len() as u64);
+                    self.health.events.fetch_add(new, Ordering::Relaxed);
+                    self.health
+                        .redundant
+                        .fetch_add(all - new, Ordering::Relaxed);
+                    for one in &stored {
+                        self.feed.event(one);
+                    }
+                    return Ok(());
+                }
+                Err(Failure::Away(_)) => sleep(WAIT).await,
+                Err(refused) => return Err(refused),
+            }
+        }
+    }
+}
+
+/// Stores events.
+#[derive(Debug)]
+pub(crate) struct Events(pub(crate) Arc<Office>);
+
+impl Handler for Events {
+    async fn ready(&self) {
+        self.0.written.wait().await;
+    }
+
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {
+        let office = &self.0;
+        let mut verdicts = vec![Verdict::Ack; batch.len()];
+        let mut events = Vec::new();
+        let mut which = Vec::new();
+        for (n, delivery) in batch.iter().enumerate() {
+            match office.place(delivery) {
+                Ok(placed) => {
+                    events.push(placed);
+                    which.push(n);
+                }
+                Err(refusal) => {
+                    office.health.refuse(refusal, &delivery.routing_key);
+                    verdicts[n] = Verdict::Reject;
+                }
+            }
+        }
+        if events.is_empty() || office.store(&events).await.is_ok() {
+            return verdicts;
+        }
+        // One that the database doesn't take isn't to keep the others from being stored.
+        for (event, n) in events.chunks(1).zip(which) {
+            if office.store(event).await.is_err() {
+                office
+                    .health
+                    .refuse(Refusal::Unstorable, &batch[n].routing_key);
+                verdicts[n] = Verdict::Reject;
+            }
+        }
+        verdicts
+    }
+}
+
+/// Takes note of how tills are. What is shown doesn't wait for the database.
+#[derive(Debug)]
+pub(crate) struct States(pub(crate) Arc<Office>);
+
+impl Handler for States {
+    async fn ready(&self) {}
+
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {
+        let office = &self.0;
+        let verdicts = batch.iter().map(|delivery| match message::state(delivery) {
+            Ok(state) => {
+                let mut now = clock::now();
+                now.wall = delivery.received.unwrap_or(now.wall);
+                office.health.states.fetch_add(1, Ordering::Relaxed);
+                let changed = office.fleet().apply(state.clone(), now);
+                if let Some(row) = changed {
+                    office.feed.till(&row);
+                }
+                office.fresh().insert(state.till.clone(), (state, now.wall));
+                Verdict::Ack
+            }
+            Err(refusal) => {
+                office.health.refuse(refusal, &delivery.routing_key);
+                Verdict::Reject
+            }
+        });
+        verdicts.collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! The service: one task for each of its jobs, in one thread. What is in hand when it is told to end is settled by
+//! nobody, and so comes again: events are stored once, however often they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rust_i18n::t;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::amqp::{self, Broker};
+use crate::batch::Pace;
+use crate::config::Settings;
+use crate::http;
+use crate::office::{Events, Office, States};
+use crate::route::Route;
+use crate::say::{Level, say};
+
+/// Events are stored in batches.
+const OF_EVENTS: Route = Route {
+    queue: amqp::EVENTS,
+    pace: Pace {
+        prefetch: 1000,
+        bulk_size: 500,
+        flush_timeout: Duration::from_secs(1),
+    },
+};
+
+/// How a till is is shown at once.
+const OF_STATES: Route = Route {
+    queue: amqp::STATES,
+    pace: Pace {
+        prefetch: 1000,
+        bulk_size: 500,
+        flush_timeout: Duration::ZERO,
+    },
+};
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// When it can't begin, or one of its tasks has failed.
+pub(crate) fn run(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(settings, broker))
+}
+
+async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(settings.listen).await;
+    let listener =
+        listener.with_context(|| t!("run.listen", address = settings.listen).into_owned())?;
+    let address = listener.local_addr()?;
+    let office = Arc::new(Office::new(
+        settings.heartbeat,
+        &settings.tills,
+        &settings.database,
+    ));
+    let broker = Arc::new(broker);
+    let mut tasks = JoinSet::new();
+    let (of_events, of_states) = (Events(Arc::clone(&office)), States(Arc::clone(&office)));
+    tasks.spawn({
+        let (broker, health) = (Arc::clone(&broker), Arc::clone(&office.health));
+        async move { OF_EVENTS.run(&broker, &of_events, &health).await }
+    });
+    tasks.spawn({
+        let health = Arc::clone(&office.health);
+        async move { OF_STATES.run(&broker, &of_states, &health).await }
+    });
+    tasks.spawn({
+        let office = Arc::clone(&office);
+        async move { office.beat().await }
+    });
+    tasks.spawn({
+        let (office, retention) = (Arc::clone(&office), settings.retention);
+        async move { office.keep_house(retention).await }
+    });
+    tasks.spawn(http::serve(listener, office));
+    say(Level::Info, &format!("listening on http://{address}/"));
+    // Who isn't systemd isn't told.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let ended = tokio::select! {
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+        task = tasks.join_next() => Some(task),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    anyhow::ensure!(ended.is_none(), "a task has ended: {ended:?}");
+    Ok(())
+}

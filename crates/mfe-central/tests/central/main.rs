@@ -1,0 +1,9 @@
+//! The real program, with a real RabbitMQ and a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(unreachable_pub, reason = "nothing is outside a test binary")]
+
+mod command;
+mod events;
+mod office;
+mod shown;
