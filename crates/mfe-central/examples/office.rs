@@ -25,6 +25,10 @@ const PASSWORD: &str = "of the demonstration";
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
+    // It is the program too, so that nothing else has to be built.
+    if std::env::args_os().len() > 1 {
+        return mfe_central::cli::main();
+    }
     let missing = engines::missing();
     if !missing.is_empty() {
         eprintln!(
@@ -60,26 +64,7 @@ fn main() -> ExitCode {
         [names.as_slice(), &["loja0011-caixa01".to_owned()]].concat(),
     );
     fs::write(path("config.toml"), config).unwrap();
-    // Cargo builds the program beside its examples, if it builds it at all.
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "-p",
-            "mfe-central",
-            "--bin",
-            "mfe-central",
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    let program = std::env::current_exe().unwrap();
-    let program = program.ancestors().nth(2).unwrap().join("mfe-central");
-    if !built.is_ok_and(|status| status.success()) || !program.exists() {
-        eprintln!("mfe-central can't be built");
-        return ExitCode::FAILURE;
-    }
-    let mut central = Command::new(program);
+    let mut central = Command::new(std::env::current_exe().unwrap());
     central
         .args(["run", "--config"])
         .arg(path("config.toml"))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
@@ -34,12 +34,6 @@ enum Command {
     Run,
     /// Validate the configuration: prints OK, or every problem with its line; exits 78 if it is bad
     Check,
-}
-
-/// All that the command line understands, for what is made of it: shell completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    Arguments::command()
 }
 
 /// Runs the program as its command line asks for.

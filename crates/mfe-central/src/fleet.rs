@@ -1,6 +1,6 @@
 //! How each till is, by what it has said and how long ago. Pure: states and the time go in, rows come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -261,6 +261,13 @@ impl Fleet {
     /// Grows with each change, so that what was made of the rows can be kept as long.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The latest states of tills, and when each came.
+    pub(crate) fn states(&self, tills: &BTreeSet<String>) -> Vec<(State, SystemTime)> {
+        let tills = tills.iter().filter_map(|till| self.tills.get(till));
+        let states = tills.filter_map(|till| Some((till.state.clone()?, till.received)));
+        states.collect()
     }
 
     /// A till's row, if there is such a till.

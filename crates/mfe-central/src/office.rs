@@ -1,6 +1,6 @@
 //! What central knows and shares among its tasks, and the handlers of what tills send.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -33,8 +33,8 @@ pub(crate) struct Office {
     fleet: Mutex<Fleet>,
     /// All rows, worst first, of a generation of the fleet: many ask, few change.
     rows: Mutex<(u64, Arc<Vec<Arc<Row>>>)>,
-    /// States that aren't remembered in the database yet, one a till.
-    fresh: Mutex<BTreeMap<String, (State, SystemTime)>>,
+    /// Tills whose state isn't remembered in the database yet.
+    fresh: Mutex<BTreeSet<String>>,
     pub(crate) feed: Feed,
     pub(crate) health: Arc<Health>,
     /// For what is written. Whoever reads has another, so that neither waits for the other.
@@ -70,7 +70,7 @@ impl Office {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fresh(&self) -> MutexGuard<'_, BTreeMap<String, (State, SystemTime)>> {
+    fn fresh(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,19 +114,12 @@ impl Office {
             if fresh.is_empty() {
                 continue;
             }
-            let states: Vec<(State, SystemTime)> = fresh.into_values().collect();
-            match self
+            let states = self.fleet().states(&fresh);
+            let remembered = self
                 .written
-                .once(async |store| store.remember(&states).await)
-                .await
-            {
-                Ok(()) | Err(Failure::Refused(_)) => {}
-                Err(Failure::Away(_)) => {
-                    let mut fresh = self.fresh();
-                    for (state, received) in states {
-                        fresh.entry(state.till.clone()).or_insert((state, received));
-                    }
-                }
+                .once(async |store| store.remember(&states).await);
+            if let Err(Failure::Away(_)) = remembered.await {
+                self.fresh().extend(fresh);
             }
         }
     }
@@ -270,11 +263,11 @@ impl Handler for States {
                 let mut now = clock::now();
                 now.wall = delivery.received.unwrap_or(now.wall);
                 office.health.states.fetch_add(1, Ordering::Relaxed);
-                let changed = office.fleet().apply(state.clone(), now);
+                office.fresh().insert(state.till.clone());
+                let changed = office.fleet().apply(state, now);
                 if let Some(row) = changed {
                     office.feed.till(&row);
                 }
-                office.fresh().insert(state.till.clone(), (state, now.wall));
                 Verdict::Ack
             }
             Err(refusal) => {

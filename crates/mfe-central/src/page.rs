@@ -299,7 +299,9 @@ fn of_till<'a>(row: &'a Row, language: &str) -> Shown<'a> {
         notes.push(word("page.twice", language));
     }
     if row.is_clock_wrong() {
-        let seconds = std::time::Duration::from_secs(row.clock_offset_ms.unsigned_abs() / 1000);
+        // To the minute: the rest is the time that messages take.
+        let minutes = (row.clock_offset_ms.unsigned_abs() + 30_000) / 60_000;
+        let seconds = std::time::Duration::from_secs(minutes * 60);
         let time = humantime::format_duration(seconds).to_string();
         let key = if row.clock_offset_ms > 0 {
             "page.ahead"
