@@ -4,6 +4,7 @@ mod control;
 mod doctor;
 mod events;
 mod exec;
+mod help;
 mod logs;
 mod one;
 mod prometheus;
@@ -31,7 +32,7 @@ use crate::systemd::dbus::Trouble;
 use crate::text::escape::{list, printable, shell_word};
 use crate::text::locale;
 use crate::text::phrase::Phrase;
-use crate::text::wrap::Paragraph;
+use crate::text::wrap::{Paragraph, WIDTH};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -42,18 +43,21 @@ const MISFITS_MAX: usize = 3;
 /// `status` without a running service, as `systemctl status` has it.
 const EXIT_NOT_RUNNING: u8 = 3;
 
+/// Where a command's help has the options that all commands have: below its own, above clap's.
+const LAST: usize = 100;
+
 /// Keeps a shop's MFE programs, Comunicador and Monitor, running.
 #[derive(Debug, Parser)]
-#[command(name = "mfe-watchdog", version)]
+#[command(name = "mfe-watchdog", version, max_term_width = WIDTH)]
 struct Arguments {
     /// Where the service keeps its status and its lock
     /// [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, display_order = LAST)]
     runtime_dir: Option<PathBuf>,
 
     /// Where the service keeps its saved state [default: $STATE_DIRECTORY, else
     /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that isn't the default]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, display_order = LAST)]
     state_dir: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -215,8 +219,7 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
-    // A usage error ends the process here, with exit code 2.
-    let arguments = Arguments::parse();
+    let arguments = help::arguments();
     let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
     let result = match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),

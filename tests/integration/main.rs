@@ -23,6 +23,7 @@ mod events;
 mod fallback;
 mod hang;
 mod health;
+mod help;
 mod hooks;
 mod identity;
 mod journal;
