@@ -15,6 +15,7 @@ use crate::status::control::{Answer, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
+use crate::text::duration::duration;
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, local_zone};
 use crate::text::timestamp::Timestamp;
@@ -154,7 +155,7 @@ pub(super) fn stop(
             ))
         }
         Err(None) => {
-            let time = humantime::format_duration(Duration::from_millis(within_ms));
+            let time = duration(Duration::from_millis(within_ms));
             Err(anyhow!(
                 "{}",
                 t!("control.not_gone", key = key, time = time)
@@ -193,7 +194,7 @@ fn until_up(
             ))
         }
         Err(None) => {
-            let time = humantime::format_duration(Duration::from_millis(within.1));
+            let time = duration(Duration::from_millis(within.1));
             Err(anyhow!("{}", t!("control.not_yet", key = key, time = time)))
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use nix::libc;
 use rust_i18n::t;
 use rustix::process::geteuid;
 
@@ -151,6 +152,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     let code = match status {
         ExitStatus::Code(code) => code,
         ExitStatus::Signal(number) => 128 + number,
+        ExitStatus::OutOfMemory => 128 + libc::SIGKILL,
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -1,6 +1,7 @@
 //! `mfe-watchdog logs`: what the programs print, whoever has started them, as journalctl(1) shows it. What
 //! the service itself says is in `journalctl -u mfe-watchdog`.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -33,6 +34,11 @@ pub(super) fn logs(
     for (index, process) in meant.into_iter().enumerate() {
         journalctl.args((index > 0).then_some("+"));
         journalctl.args(matches(process));
+    }
+    if follow {
+        // In its place, whatever ends this command ends it.
+        let error = journalctl.exec();
+        return Err(error).with_context(|| t!("errors.journalctl_not_run"));
     }
     let status = journalctl.status();
     let status = status.with_context(|| t!("errors.journalctl_not_run"))?;

@@ -19,9 +19,9 @@ use crate::status::ProcessStatus;
 use crate::status::directories::Directories;
 use crate::systemd::ask::last_lines;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
+use crate::text::duration::brief;
 use crate::text::escape::{cut, list, printable};
 use crate::text::local_time::in_words;
-use crate::text::phrase::brief;
 use crate::text::wrap::{Paragraph, WIDTH};
 
 /// How many events are shown.

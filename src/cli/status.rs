@@ -22,6 +22,7 @@ use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
+use crate::text::duration::brief;
 use crate::text::escape::printable;
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
@@ -310,8 +311,8 @@ fn row(
         days.filter(|day| is_same_day(day, &today)).count()
     });
     let last = process.last_restart.as_ref().map(|last| {
-        let outage = phrase::brief(Duration::from_millis(last.outage_ms));
-        format!("{outage}, {}", cause(&last.cause))
+        let outage = brief(Duration::from_millis(last.outage_ms));
+        format!("{outage}, {}", cause(&last.cause, last.signal.as_deref()))
     });
     [
         name,
@@ -399,8 +400,10 @@ fn colour(process: &ProcessStatus, state: State) -> u8 {
 }
 
 /// A cause as people say it; one that a later version tells is shown as it is.
-fn cause(cause: &str) -> String {
+fn cause(cause: &str, signal: Option<&str>) -> String {
     match cause {
+        "oom" => t!("status.cause_oom").into_owned(),
+        "killed" if signal.is_some() => printable(signal.unwrap_or_default()),
         "gone" => t!("status.cause_gone").into_owned(),
         "exited" => t!("status.cause_exited").into_owned(),
         "killed" => t!("status.cause_killed").into_owned(),
@@ -488,6 +491,7 @@ mod tests {
         first.last_restart = Some(LastRestart {
             at: at("2026-03-02T11:00:00Z"),
             cause: "killed".into(),
+            signal: Some("SIGSEGV".into()),
             outage_ms: 62_003,
         });
         let recent = [
@@ -510,7 +514,7 @@ mod tests {
         second.detail = Some("it keeps crashing, so its next start waits".into());
         let expected = "\
 PROCESS      STATE    SINCE     PID   RESTARTS  LAST OUTAGE
-Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
+Comunicador  up       08:00:00  1234  2 today   1min 2s, SIGSEGV
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
   it keeps crashing, so its next start waits
@@ -527,6 +531,7 @@ mfe-watchdog runs (pid 77) since 01/03 09:00
         long.last_restart = Some(LastRestart {
             at: at("2026-03-02T11:00:00Z"),
             cause: "unhealthy".into(),
+            signal: None,
             outage_ms: 90_061_000,
         });
         let text = shown(vec![long], &[], false);

@@ -35,6 +35,7 @@ use crate::machine::Policy;
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::sys::user::User;
+use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
 use problem::line_ends;
 use section::{Located, Problems, Section, must_be, quoted};
@@ -601,10 +602,7 @@ fn duration(
     within: RangeInclusive<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    let [least, most] = [within.start(), within.end()].map(|limit| {
-        let limit = humantime::format_duration(*limit);
-        limit.to_string()
-    });
+    let [least, most] = [within.start(), within.end()].map(|limit| setting(*limit));
     let expected = phrase!(
         "a duration such as \"10s\" or \"1min 30s\", from %{least} to %{most}",
         least = least,

@@ -189,6 +189,9 @@ pub struct LastRestart {
     pub at: Timestamp,
     /// Why it had to be brought back.
     pub cause: String,
+    /// The signal that ended it, as signal(7) names it; not told of SIGKILL, for which the cause is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// How long it was gone, in milliseconds.
     pub outage_ms: u64,
 }

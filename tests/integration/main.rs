@@ -30,6 +30,7 @@ mod logs;
 mod manual;
 mod no_pidfd;
 mod notify;
+mod out_of_memory;
 mod program;
 mod reload;
 mod report;
