@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use rust_i18n::t;
 
-use super::{EXIT_NOT_RUNNING, print, status, unknown_key, with_sudo};
+use super::output::{complain, print};
+use super::{EXIT_NOT_RUNNING, status, unknown_key, with_sudo};
 use crate::machine::PAUSE_MAX;
 use crate::status::client::{self, NotAsked};
 use crate::status::control::{Answer, Request};
@@ -228,7 +229,7 @@ fn until(
 /// The state, and what is said of it.
 fn state_in_words(now: &ProcessStatus) -> String {
     let mut state = vec![status::state(now.state)];
-    state.extend(status::details(now));
+    state.extend(now.sentences());
     state.join("; ")
 }
 
@@ -301,7 +302,7 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
         Err(NotAsked::NotRunning) => match Service::find(directories).pid() {
             Some(pid) => refused(t!("control.no_socket", pid = pid)),
             None => {
-                eprintln!("{}", t!("errors.not_running", since = ""));
+                complain(&t!("errors.not_running", since = ""));
                 Ok(None)
             }
         },

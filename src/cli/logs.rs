@@ -10,6 +10,7 @@ use rust_i18n::t;
 use rustix::process::geteuid;
 
 use super::exec::settings;
+use super::output::complain;
 use super::{unknown_key, with_sudo};
 use crate::config::ProcessSettings;
 use crate::start::unit_name;
@@ -47,10 +48,8 @@ pub(super) fn logs(
     }
     if !geteuid().is_root() {
         let command = with_sudo(std::env::args());
-        eprintln!(
-            "mfe-watchdog: {}",
-            t!("logs.not_permitted", command = command)
-        );
+        let text = t!("logs.not_permitted", command = command);
+        complain(&format!("mfe-watchdog: {text}"));
     }
     Ok(ExitCode::FAILURE)
 }

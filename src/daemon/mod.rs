@@ -368,7 +368,7 @@ impl Service {
             keeper: Keeper::new(state, runtime),
             effective: None,
             fallback: None,
-            record: Record::of_this_process(runtime).ok(),
+            record: Record::of_this_process(runtime, options.config.as_deref()).ok(),
             notifier: Notifier::from_environment(),
             degraded: Vec::new(),
             unsafe_commands: Vec::new(),

@@ -24,6 +24,7 @@ use crate::text::duration::duration;
 use crate::text::escape::{cut, printable};
 use crate::text::local_time::in_words;
 use crate::text::phrase::Phrase;
+use crate::text::wrap::Paragraph;
 
 /// More of what is told besides isn't shown, in characters.
 const DETAIL_MAX: usize = 300;
@@ -170,8 +171,24 @@ pub fn line(
     now: SystemTime,
     zone: &TimeZone,
 ) -> String {
-    let time = in_words(told.at, now, zone);
-    format!("{time:TIME_WIDTH$}  {}", sentence(told, names))
+    time_of(told, now, zone) + &sentence(told, names)
+}
+
+/// The same in lines that fit a terminal.
+#[must_use]
+pub fn lines(
+    told: &Told,
+    names: &BTreeMap<String, String>,
+    now: SystemTime,
+    zone: &TimeZone,
+    indent: &str,
+) -> String {
+    let time = format!("{indent}{}", time_of(told, now, zone));
+    Paragraph::beside(&time, &sentence(told, names)).to_string()
+}
+
+fn time_of(told: &Told, now: SystemTime, zone: &TimeZone) -> String {
+    format!("{:TIME_WIDTH$}  ", in_words(told.at, now, zone))
 }
 
 fn sentence(told: &Told, names: &BTreeMap<String, String>) -> String {
@@ -195,7 +212,10 @@ fn sentence(told: &Told, names: &BTreeMap<String, String>) -> String {
     let cause = cause.map(|cause| cause_in_words(cause, told.signal.as_deref()));
     let why: Vec<String> = cause.into_iter().chain(detail(told)).collect();
     if !why.is_empty() {
-        sentence += &format!(": {}", cut(&why.join("; "), DETAIL_MAX));
+        // How long a pause is to last goes on with the sentence.
+        let is_one_sentence = told.kind == Kind::Paused && told.detail.is_some();
+        let colon = if is_one_sentence { "" } else { ":" };
+        sentence += &format!("{colon} {}", cut(&why.join("; "), DETAIL_MAX));
     }
     sentence
 }

@@ -36,6 +36,7 @@ mod reload;
 mod report;
 mod rival;
 mod roff;
+mod situations;
 mod soak;
 mod state;
 mod status;
