@@ -235,6 +235,40 @@ fn each_situation_is_told_word_for_word() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// A terminal gets the characters that it has.
+#[test]
+fn each_charset_is_written() {
+    let situation = Situation::new(&Path::new(FOLDER).join("start-failing"));
+    let shown = |locale: &str| {
+        let mut command = mfe_watchdog();
+        command.arg("status").arg("--runtime-dir");
+        command.arg(situation.till.runtime_dir());
+        situation.shown_to(&mut command, locale);
+        command.output().unwrap().stdout
+    };
+    let utf8 = String::from_utf8(shown("pt_BR.UTF-8")).unwrap();
+    assert!(utf8.contains("REINÍCIOS"), "{utf8}");
+    let latin1 = shown("pt_BR.ISO-8859-1");
+    let decoded: String = latin1.iter().copied().map(char::from).collect();
+    assert_eq!(decoded, utf8);
+    // The first of the three that is set counts.
+    let mut command = mfe_watchdog();
+    command.args(["restart", "x"]).arg("--runtime-dir");
+    command
+        .arg(situation.till.path())
+        .env("LANG", "pt_BR.UTF-8");
+    let stderr = command
+        .env("LC_CTYPE", "pt_BR.ISO-8859-1")
+        .output()
+        .unwrap()
+        .stderr;
+    let is_latin1 = stderr.windows(7).any(|bytes| bytes == b"servi\xe7o");
+    assert!(is_latin1, "{}", String::from_utf8_lossy(&stderr));
+    for locale in ["C", "POSIX"] {
+        assert!(shown(locale).is_ascii(), "{locale}");
+    }
+}
+
 /// What the commands answer that ask the service for something.
 #[test]
 fn each_answer_is_told_word_for_word() {
