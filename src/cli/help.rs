@@ -9,11 +9,9 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use rust_i18n::t;
 
 use super::Arguments;
+use super::output::{complain, show};
 use crate::text::escape::printable;
 use crate::text::locale;
-
-/// A wrong command line, as clap has it.
-const EXIT_USAGE: i32 = 2;
 
 /// How clap begins the line of a command's form, and what it calls all options in it.
 const USAGE: &str = "Usage: ";
@@ -29,11 +27,15 @@ pub(super) fn arguments() -> Arguments {
     let matches = command.try_get_matches_from_mut(env::args_os());
     let arguments = matches.and_then(|matches| Arguments::from_arg_matches(&matches));
     arguments.unwrap_or_else(|error| {
-        if let Some(text) = answer(&error).filter(|_| !locale::is_english()) {
-            eprintln!("{text}");
-            process::exit(EXIT_USAGE);
+        let own = answer(&error).filter(|_| !locale::is_english());
+        let text = own.unwrap_or_else(|| error.render().to_string());
+        if error.use_stderr() {
+            complain(text.trim_end());
+        } else {
+            // Whether anybody reads it is all the same to the end of the process.
+            let _ = show(&text);
         }
-        error.exit()
+        process::exit(error.exit_code());
     })
 }
 

@@ -5,12 +5,14 @@ mod doctor;
 mod events;
 mod exec;
 mod help;
+mod in_force;
 mod logs;
 mod one;
+mod output;
 mod prometheus;
 mod status;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use crate::text::escape::{list, printable, shell_word};
 use crate::text::locale;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
+use output::{print, print_raw};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -268,7 +271,7 @@ pub fn main() -> ExitCode {
             complain_of(refused);
             ExitCode::from(EXIT_CONFIG)
         } else {
-            eprintln!("mfe-watchdog: {}", error_in_words(&error));
+            complain(&format!("mfe-watchdog: {}", error_in_words(&error)), None);
             ExitCode::FAILURE
         }
     })
@@ -340,7 +343,7 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(refused) => {
             complain_of(&refused);
-            eprintln!("{}", problems(refused.problems.len()));
+            output::complain(&problems(refused.problems.len()));
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -388,7 +391,7 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         complain(warning, command.as_deref());
     }
     if impossible > 0 {
-        eprintln!("{}", problems(impossible));
+        output::complain(&problems(impossible));
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
     let verdict = match warnings.len() {
@@ -404,7 +407,8 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     let text = text.with_context(|| t!("errors.toml"))?;
     let head: Vec<String> = std::iter::once(source).chain(places).collect();
     let head = head.join("\n# ");
-    print(&format!("# {head}\n{text}\n# {verdict}\n"))
+    // It may be kept as a configuration, which is UTF-8.
+    print_raw(&format!("# {head}\n{text}\n# {verdict}\n"))
 }
 
 /// How many problems a configuration has.
@@ -428,15 +432,15 @@ fn complain_of(refused: &ConfigError) {
 /// it ends with, if there is one, can be copied.
 fn complain(line: &str, command: Option<&str>) {
     if !io::stderr().is_terminal() {
-        eprintln!("{line}");
+        output::complain(line);
         return;
     }
     let ends = command.and_then(|command| Some((line.strip_suffix(command)?, command)));
     if let Some((text, command)) = ends {
-        eprintln!("{}", Paragraph::of_text(text));
-        eprintln!("{}", Paragraph::of_command(command));
+        output::complain(&Paragraph::of_text(text).to_string());
+        output::complain(&Paragraph::of_command(command).to_string());
     } else {
-        eprintln!("{}", Paragraph::of_text(line));
+        output::complain(&Paragraph::of_text(line).to_string());
     }
 }
 
@@ -448,14 +452,14 @@ fn report(
 ) -> anyhow::Result<ExitCode> {
     let report = report::report(asked, directories)?;
     for warning in &report.warnings {
-        eprintln!("mfe-watchdog: {}", printable(warning));
+        output::complain(&format!("mfe-watchdog: {}", printable(warning)));
     }
     match html {
         Some(file) => {
             report::write(file, &report::html(&report)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        None if json => print(&report::json(&report)?),
+        None if json => print_raw(&report::json(&report)?),
         None => print(&report::text(&report)),
     }
 }
@@ -483,16 +487,6 @@ fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
         .chain(arguments)
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context(t!("errors.output"))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }
 
 #[cfg(test)]

@@ -717,6 +717,7 @@ fn a_file_has_no_more_sections_than_can_be_compared() {
         (processes.concat(), ":4001: process: are too many"),
     ] {
         let refused = parse(&text, Path::new("config.toml")).unwrap_err();
+        let refused = refused.to_string();
         let mut lines = refused.lines();
         assert!(lines.any(|line| line.contains(place)), "{refused}");
     }

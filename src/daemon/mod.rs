@@ -13,7 +13,6 @@ pub mod setup;
 pub mod startup;
 pub mod state;
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,8 +42,9 @@ use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::host::since_boot;
 use crate::sys::lock::NotLocked;
 use crate::sys::timer::Alarm;
+use crate::text::duration::setting;
 use crate::text::escape::{list, printable};
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::phrase::{Phrase, phrase, sentences};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
@@ -78,7 +78,7 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 const COMMANDS: usize = 8;
 
 /// What doesn't work when nothing can be written to the state directory.
-const REMEMBERING: &str = "remembering";
+const REMEMBERING: Phrase = phrase!("remembering");
 
 /// How long after SIGKILL a program's end is waited for.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
@@ -130,12 +130,14 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     if !remembered.is_empty() && has_programs {
         let left_over = leftover::end_programs(&settings);
         if !left_over.is_empty() {
-            let text = format!(
-                "an earlier run of the service was killed beside checks or hooks (pid {}): they \
-                 are ended",
-                list(left_over)
+            service.say_words(
+                Kind::Degraded,
+                phrase!(
+                    "an earlier run of the service was killed beside checks or hooks (pid %{pids}): they \
+                     are ended",
+                    pids = list(left_over)
+                ),
             );
-            service.say(Kind::Degraded, text);
         }
     }
     let effective = service.effective(&settings, &source);
@@ -231,7 +233,7 @@ fn fit(reason: &str) -> String {
 
 fn names(settings: &Settings) -> String {
     let each = settings.processes.iter().map(|process| {
-        let interval = humantime::format_duration(process.policy.interval);
+        let interval = setting(process.policy.interval);
         format!("{} every {interval}", process.name())
     });
     list(each)
@@ -335,7 +337,7 @@ struct Service {
     record: Option<Record>,
     notifier: Notifier,
     /// What doesn't work and was said.
-    degraded: HashSet<&'static str>,
+    degraded: Vec<Phrase>,
     /// The commands that somebody else could change, as was said.
     unsafe_commands: Vec<(String, Phrase)>,
     hooks: Hooks,
@@ -366,9 +368,9 @@ impl Service {
             keeper: Keeper::new(state, runtime),
             effective: None,
             fallback: None,
-            record: Record::of_this_process(runtime).ok(),
+            record: Record::of_this_process(runtime, options.config.as_deref()).ok(),
             notifier: Notifier::from_environment(),
-            degraded: HashSet::new(),
+            degraded: Vec::new(),
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
             runtime_dir,
@@ -383,6 +385,11 @@ impl Service {
     /// Tells what has happened to the service itself.
     fn say(&self, kind: Kind, text: impl Into<String>) {
         self.tell(&Message::of_service(kind, text));
+    }
+
+    /// The same in words that are told in every language.
+    fn say_words(&self, kind: Kind, words: Phrase) {
+        self.tell(&Message::of_service_in_words(kind, words));
     }
 
     fn tell(&self, message: &Message) {
@@ -409,12 +416,11 @@ impl Service {
         for news in &self.unsafe_commands {
             if !before.contains(news) {
                 let (key, warning) = news;
-                let file = file.display();
-                let text = match key.as_str() {
-                    "" => format!("{file}: {warning}"),
-                    key => format!("{key}: {warning}"),
-                };
-                self.say(Kind::UnsafeCommand, text);
+                let file = file.display().to_string();
+                let place = if key.is_empty() { file } else { key.clone() };
+                let warning = warning.clone();
+                let words = phrase!("%{place}: %{warning}", place = place, warning = warning);
+                self.say_words(Kind::UnsafeCommand, words);
             }
         }
     }
@@ -441,10 +447,14 @@ impl Service {
     /// Has people ask in the runtime directory.
     fn listen(&mut self) {
         let listener = self.runtime_dir.listen();
-        let what = "listening for pause, resume and restart";
+        let what = phrase!("listening for pause, resume and restart");
         let directory = self.options.directories.runtime.display().to_string();
         self.check(what, &listener, |error| {
-            format!("nobody can pause, resume or restart: {directory}/control: {error}")
+            phrase!(
+                "nobody can pause, resume or restart: %{file}: %{error}",
+                file = format!("{directory}/control"),
+                error = error.to_string()
+            )
         });
         self.listener = listener.ok();
     }
@@ -479,9 +489,13 @@ impl Service {
                 anyhow::anyhow!("{}", t!("errors.lost", directory = directory, why = why))
             })?;
         }
-        let directory = directory.display();
-        let text = format!("somebody has removed {directory} or files in it: they are made again");
-        self.say(Kind::Degraded, text);
+        self.say_words(
+            Kind::Degraded,
+            phrase!(
+                "somebody has removed %{directory} or files in it: they are made again",
+                directory = directory.display().to_string()
+            ),
+        );
         if self.listener.is_none() || !self.runtime_dir.has_socket() {
             self.listen();
         }
@@ -497,8 +511,13 @@ impl Service {
     /// run: it was set aside, and all begins again. `last` is what it has published last.
     fn remembered(&self, last: Option<&Status>) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
-            let text = format!("the saved state is lost: {error}; the file is set aside");
-            self.say(Kind::Degraded, text);
+            self.say_words(
+                Kind::Degraded,
+                phrase!(
+                    "the saved state is lost: %{error}; the file is set aside",
+                    error = error
+                ),
+            );
             Vec::new()
         });
         // A run that was killed has published where things stood at the end of its last cycle.
@@ -516,7 +535,11 @@ impl Service {
     /// Says that the configuration can't be used, and what is in force instead.
     fn say_fallback(&mut self, fallback: Option<ConfigFallback>) {
         if let Some(fallback) = &fallback {
-            self.say(Kind::ConfigFallback, fallback.detail.as_str());
+            let message = Message::of_service(Kind::ConfigFallback, fallback.detail.as_str());
+            self.tell(&match sentences(fallback.wording.iter().cloned()) {
+                Some(words) => message.with_detail(words),
+                None => message,
+            });
         }
         self.fallback = fallback;
     }
@@ -533,9 +556,12 @@ impl Service {
         let directory = self.options.directories.runtime.clone();
         let effective = self.effective.as_ref();
         let published = effective.map_or(Ok(()), |effective| effective.publish(&directory));
-        self.check("publishing the settings", &published, |error| {
-            let directory = directory.display();
-            format!("the settings in force can't be written to {directory}: {error}")
+        self.check(phrase!("publishing the settings"), &published, |error| {
+            phrase!(
+                "the settings in force can't be written to %{directory}: %{error}",
+                directory = directory.display().to_string(),
+                error = error.to_string()
+            )
         });
     }
 
@@ -608,8 +634,7 @@ impl Service {
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
                 if let Err(rival) = startup::refuse_rival(&self.options, &settings) {
-                    let text = format!("the old configuration stays in force: {rival}");
-                    self.say(Kind::ReloadFailed, text);
+                    self.say_reload_failed(rival);
                     self.ready_pending = true;
                     return self.publish();
                 }
@@ -625,16 +650,19 @@ impl Service {
                 self.apply(settings, effective, Vec::new());
             }
             Err(refused) => {
-                for line in refused.lines() {
-                    self.say(
-                        Kind::ReloadFailed,
-                        format!("the old configuration stays in force: {line}"),
-                    );
+                for problem in refused.phrases() {
+                    self.say_reload_failed(problem);
                 }
             }
         }
         self.ready_pending = true;
         self.publish()
+    }
+
+    fn say_reload_failed(&self, why: Phrase) {
+        let text = format!("the old configuration stays in force: {why}");
+        let message = Message::of_service(Kind::ReloadFailed, text);
+        self.tell(&message.with_detail(why));
     }
 
     /// Does what a person asks for.
@@ -766,9 +794,12 @@ impl Service {
         self.remember(&published, false);
         self.check_history();
         let written = status.write(&directory);
-        self.check("writing the status", &written, |error| {
-            let directory = directory.display();
-            format!("the status can't be written to {directory}: {error}")
+        self.check(phrase!("writing the status"), &written, |error| {
+            phrase!(
+                "the status can't be written to %{directory}: %{error}",
+                directory = directory.display().to_string(),
+                error = error.to_string()
+            )
         });
 
         let mut news = Vec::new();
@@ -801,16 +832,17 @@ impl Service {
 
     /// Says that events aren't kept in the state directory, if they aren't: once for all that is kept there.
     fn check_history(&mut self) {
-        if self.degraded.contains(REMEMBERING) {
+        if self.degraded.contains(&REMEMBERING) {
             return;
         }
         let kept = logging::not_kept().map_or(Ok(()), Err);
         let folder = logging::ring::folder(&self.options.directories.state);
-        self.check("keeping events for reports", &kept, |error| {
-            let folder = folder.display();
-            format!(
-                "events can't be written to {folder}, so reports have them only for as long as the \
-                 journal does: {error}"
+        self.check(phrase!("keeping events for reports"), &kept, |error| {
+            phrase!(
+                "events can't be written to %{folder}, so reports have them only for as long as the \
+                 journal does: %{error}",
+                folder = folder.display().to_string(),
+                error = error.as_str()
             )
         });
     }
@@ -821,10 +853,11 @@ impl Service {
         };
         let directory = self.options.directories.state.clone();
         self.check(REMEMBERING, &written, |error| {
-            let directory = directory.display();
-            format!(
-                "delays, pauses and restarts can't be written to {directory} and would be lost with a \
-                 restart of the service: {error}"
+            phrase!(
+                "delays, pauses and restarts can't be written to %{directory} and would be lost with a \
+                 restart of the service: %{error}",
+                directory = directory.display().to_string(),
+                error = error.to_string()
             )
         });
     }
@@ -852,8 +885,11 @@ impl Service {
         } else {
             Err(late.join(", "))
         };
-        self.check("every look", &in_time, |late| {
-            format!("looks are overdue for {late}: systemd isn't told that the service is alive")
+        self.check(phrase!("every look"), &in_time, |late| {
+            phrase!(
+                "looks are overdue for %{late}: systemd isn't told that the service is alive",
+                late = late.as_str()
+            )
         });
         self.liveness.pinged(now);
         if !news.is_empty() {
@@ -863,8 +899,11 @@ impl Service {
 
     fn send(&mut self, news: &[NotifyState<'_>]) {
         let sent = self.notifier.send(news);
-        self.check("notifying systemd", &sent, |error| {
-            format!("systemd can't be notified: {error}")
+        self.check(phrase!("notifying systemd"), &sent, |error| {
+            phrase!(
+                "systemd can't be notified: %{error}",
+                error = error.to_string()
+            )
         });
         // At least once per cycle, and after everything else.
         logging::catch_up();
@@ -872,19 +911,18 @@ impl Service {
 
     /// Says once that something about the service itself doesn't work, and once that it does
     /// again. Supervision goes on either way.
-    fn check<T, E>(
-        &mut self,
-        what: &'static str,
-        result: &Result<T, E>,
-        message: impl Fn(&E) -> String,
-    ) {
-        match result {
-            Err(error) if self.degraded.insert(what) => {
-                let message = message(error);
-                self.say(Kind::Degraded, format!("{message}; supervision goes on"));
+    fn check<T, E>(&mut self, what: Phrase, result: &Result<T, E>, message: impl Fn(&E) -> Phrase) {
+        let known = self.degraded.iter().position(|known| *known == what);
+        match (result, known) {
+            (Err(error), None) => {
+                self.degraded.push(what);
+                let problem = message(error);
+                let words = phrase!("%{problem}; supervision goes on", problem = problem);
+                self.say_words(Kind::Degraded, words);
             }
-            Ok(_) if self.degraded.remove(what) => {
-                self.say(Kind::Restored, format!("{what} works again"));
+            (Ok(_), Some(known)) => {
+                self.degraded.remove(known);
+                self.say_words(Kind::Restored, phrase!("%{what} works again", what = what));
             }
             _ => {}
         }

@@ -89,6 +89,12 @@ pub struct Record {
     name: String,
     /// The directory in which it publishes.
     pub runtime_dir: PathBuf,
+    /// The version of its program; earlier ones don't tell.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The configuration file, if one was named.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
 }
 
 impl Record {
@@ -96,7 +102,7 @@ impl Record {
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn of_this_process(runtime_dir: &Path) -> io::Result<Self> {
+    pub fn of_this_process(runtime_dir: &Path, config: Option<&Path>) -> io::Result<Self> {
         let text = fs::read("/proc/self/stat")?;
         let stat = Stat::parse(&text).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self {
@@ -104,6 +110,8 @@ impl Record {
             start_time: stat.start_time,
             name: String::from_utf8_lossy(stat.comm).into_owned(),
             runtime_dir: runtime_dir.to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            config: config.map(Path::to_owned),
         })
     }
 
@@ -193,6 +201,8 @@ mod tests {
                         start_time: stat.start_time,
                         name: "sleep".into(),
                         runtime_dir: "/run/x".into(),
+                        version: None,
+                        config: None,
                     };
                 }
             }
@@ -233,7 +243,7 @@ mod tests {
     #[test]
     fn this_process_is_no_other_one() {
         let directory = tempfile::tempdir().unwrap();
-        let record = Record::of_this_process(directory.path()).unwrap();
+        let record = Record::of_this_process(directory.path(), None).unwrap();
         assert!(!record.lives());
         record.write(directory.path()).unwrap();
         assert_eq!(Record::read(directory.path()), Some(record));
