@@ -8,6 +8,7 @@ mod logs;
 mod one;
 mod status;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -211,10 +212,37 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
-    // A usage error ends the process here, with exit code 2.
+    let result = match key_to_start(std::env::args_os()) {
+        Some(key) => exec::exec(&key, None, &Directories::new(None, None)),
+        None => do_as_asked(),
+    };
+    result.unwrap_or_else(|error| {
+        if let Some(refused) = error.downcast_ref::<ConfigError>() {
+            complain_of(refused);
+            ExitCode::from(EXIT_CONFIG)
+        } else {
+            eprintln!("mfe-watchdog: {}", error_in_words(&error));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// The key of `exec KEY` without any option, as mfe@KEY.service has it. What understands all other command
+/// lines takes longer to set up than a look, and a shop waits for this one.
+fn key_to_start(arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
+    let mut arguments = arguments.into_iter().skip(1);
+    let is_exec = arguments.next()? == "exec";
+    let key = arguments.next()?.into_string().ok()?;
+    let is_all = arguments.next().is_none();
+    let is_plain = !key.is_empty() && !key.starts_with('-');
+    (is_exec && is_all && is_plain).then_some(key)
+}
+
+/// Does what the command line asks for. A usage error ends the process here, with exit code 2.
+fn do_as_asked() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
-    let result = match arguments.command {
+    match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check { config, show } => check(config.config.as_deref(), show),
         Command::Status { key, json, watch } => {
@@ -250,16 +278,7 @@ pub fn main() -> ExitCode {
         }
         Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
         Command::AtShutdown => at_shutdown(),
-    };
-    result.unwrap_or_else(|error| {
-        if let Some(refused) = error.downcast_ref::<ConfigError>() {
-            complain_of(refused);
-            ExitCode::from(EXIT_CONFIG)
-        } else {
-            eprintln!("mfe-watchdog: {}", error_in_words(&error));
-            ExitCode::FAILURE
-        }
-    })
+    }
 }
 
 /// An error and its causes, in the user's language as far as they are ours to word.
@@ -486,6 +505,39 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exec_of_a_key_alone_is_understood_as_ever() {
+        let key = |words: &[&str]| {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            key_to_start(given.map(OsString::from))
+        };
+        for words in [
+            &["exec", "monitor"][..],
+            &["exec", "-1"],
+            &["exec", "--help"],
+            &["exec", "--", "monitor"],
+            &["exec", "monitor", "--config", "x"],
+            &["exec", "monitor", "other"],
+            &["exec", ""],
+            &["exec"],
+            &["start", "monitor"],
+            &["--runtime-dir", "exec", "monitor"],
+            &[],
+        ] {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            let plain = match Arguments::try_parse_from(given).map(|given| given.command) {
+                Ok(Command::Exec { key, config }) if config.config.is_none() => Some(key),
+                _ => None,
+            };
+            if let Some(key) = key(words) {
+                assert_eq!(plain, Some(key), "{words:?}");
+            }
+        }
+        assert_eq!(key(&["exec", "monitor"]).as_deref(), Some("monitor"));
+        assert_eq!(key(&["exec", "monitor", "--config", "x"]), None);
+        assert_eq!(key(&["exec", "--help"]), None);
+    }
 
     #[test]
     fn the_hint_is_the_whole_command() {
