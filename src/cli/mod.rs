@@ -212,8 +212,9 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
-    let result = match key_to_start(std::env::args_os()) {
-        Some(key) => exec::exec(&key, None, &Directories::new(None, None)),
+    let result = match of_a_unit(std::env::args_os()) {
+        Some(OfUnit::Run) => run(None, &Directories::new(None, None), false),
+        Some(OfUnit::Exec { key }) => exec::exec(&key, None, &Directories::new(None, None)),
         None => do_as_asked(),
     };
     result.unwrap_or_else(|error| {
@@ -227,15 +228,30 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The key of `exec KEY` without any option, as mfe@KEY.service has it. What understands all other command
-/// lines takes longer to set up than a look, and a shop waits for this one.
-fn key_to_start(arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
+/// What our units run, without any option.
+#[derive(Debug, PartialEq, Eq)]
+enum OfUnit {
+    /// mfe-watchdog.service.
+    Run,
+    /// mfe@KEY.service.
+    Exec { key: String },
+}
+
+/// Understands the command lines of our own units. What understands all others takes longer to set up than
+/// a look, while a shop waits for `exec`, and leaves the service with memory that it never needs again.
+fn of_a_unit(arguments: impl IntoIterator<Item = OsString>) -> Option<OfUnit> {
     let mut arguments = arguments.into_iter().skip(1);
-    let is_exec = arguments.next()? == "exec";
-    let key = arguments.next()?.into_string().ok()?;
+    let command = arguments.next()?;
+    let key = arguments.next().map(OsString::into_string);
     let is_all = arguments.next().is_none();
-    let is_plain = !key.is_empty() && !key.starts_with('-');
-    (is_exec && is_all && is_plain).then_some(key)
+    match key {
+        None if command == "run" => Some(OfUnit::Run),
+        Some(Ok(key)) if command == "exec" && is_all => {
+            let is_plain = !key.is_empty() && !key.starts_with('-');
+            is_plain.then_some(OfUnit::Exec { key })
+        }
+        _ => None,
+    }
 }
 
 /// Does what the command line asks for. A usage error ends the process here, with exit code 2.
@@ -507,13 +523,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exec_of_a_key_alone_is_understood_as_ever() {
-        let key = |words: &[&str]| {
+    fn what_our_units_run_is_understood_as_ever() {
+        let of_unit = |words: &[&str]| {
             let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
-            key_to_start(given.map(OsString::from))
+            of_a_unit(given.map(OsString::from))
         };
         for words in [
-            &["exec", "monitor"][..],
+            &["run"][..],
+            &["run", "--alone"],
+            &["run", "exec"],
+            &["--runtime-dir", "run"],
+            &["exec", "monitor"],
             &["exec", "-1"],
             &["exec", "--help"],
             &["exec", "--", "monitor"],
@@ -527,16 +547,24 @@ mod tests {
         ] {
             let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
             let plain = match Arguments::try_parse_from(given).map(|given| given.command) {
-                Ok(Command::Exec { key, config }) if config.config.is_none() => Some(key),
+                Ok(Command::Exec { key, config }) if config.config.is_none() => {
+                    Some(OfUnit::Exec { key })
+                }
+                Ok(Command::Run { config, alone }) if config.config.is_none() && !alone => {
+                    Some(OfUnit::Run)
+                }
                 _ => None,
             };
-            if let Some(key) = key(words) {
-                assert_eq!(plain, Some(key), "{words:?}");
+            if let Some(understood) = of_unit(words) {
+                assert_eq!(plain, Some(understood), "{words:?}");
             }
         }
-        assert_eq!(key(&["exec", "monitor"]).as_deref(), Some("monitor"));
-        assert_eq!(key(&["exec", "monitor", "--config", "x"]), None);
-        assert_eq!(key(&["exec", "--help"]), None);
+        let key = "monitor".to_owned();
+        assert_eq!(of_unit(&["exec", "monitor"]), Some(OfUnit::Exec { key }));
+        assert_eq!(of_unit(&["run"]), Some(OfUnit::Run));
+        assert_eq!(of_unit(&["exec", "monitor", "--config", "x"]), None);
+        assert_eq!(of_unit(&["run", "--alone"]), None);
+        assert_eq!(of_unit(&["exec", "--help"]), None);
     }
 
     #[test]
