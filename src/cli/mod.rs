@@ -12,6 +12,7 @@ mod output;
 mod prometheus;
 mod status;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -222,9 +223,53 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
+    let result = match of_a_unit(std::env::args_os()) {
+        Some(OfUnit::Run) => run(None, &Directories::new(None, None), false),
+        Some(OfUnit::Exec { key }) => exec::exec(&key, None, &Directories::new(None, None)),
+        None => do_as_asked(),
+    };
+    result.unwrap_or_else(|error| {
+        if let Some(refused) = error.downcast_ref::<ConfigError>() {
+            complain_of(refused);
+            ExitCode::from(EXIT_CONFIG)
+        } else {
+            complain(&format!("mfe-watchdog: {}", error_in_words(&error)), None);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// What our units run, without any option.
+#[derive(Debug, PartialEq, Eq)]
+enum OfUnit {
+    /// mfe-watchdog.service.
+    Run,
+    /// mfe@KEY.service.
+    Exec { key: String },
+}
+
+/// Understands the command lines of our own units. What understands all others takes longer to set up than
+/// a look, while a shop waits for `exec`, and leaves the service with memory that it never needs again.
+fn of_a_unit(arguments: impl IntoIterator<Item = OsString>) -> Option<OfUnit> {
+    let mut arguments = arguments.into_iter().skip(1);
+    let command = arguments.next()?;
+    let key = arguments.next().map(OsString::into_string);
+    let is_all = arguments.next().is_none();
+    match key {
+        None if command == "run" => Some(OfUnit::Run),
+        Some(Ok(key)) if command == "exec" && is_all => {
+            let is_plain = !key.is_empty() && !key.starts_with('-');
+            is_plain.then_some(OfUnit::Exec { key })
+        }
+        _ => None,
+    }
+}
+
+/// Does what the command line asks for. A usage error ends the process here, with exit code 2.
+fn do_as_asked() -> anyhow::Result<ExitCode> {
     let arguments = help::arguments();
     let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
-    let result = match arguments.command {
+    match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check { config, show } => check(config.config.as_deref(), show),
         Command::Status {
@@ -265,16 +310,7 @@ pub fn main() -> ExitCode {
         }
         Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
         Command::AtShutdown => at_shutdown(),
-    };
-    result.unwrap_or_else(|error| {
-        if let Some(refused) = error.downcast_ref::<ConfigError>() {
-            complain_of(refused);
-            ExitCode::from(EXIT_CONFIG)
-        } else {
-            complain(&format!("mfe-watchdog: {}", error_in_words(&error)), None);
-            ExitCode::FAILURE
-        }
-    })
+    }
 }
 
 /// An error and its causes, in the user's language as far as they are ours to word.
@@ -492,6 +528,51 @@ fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_our_units_run_is_understood_as_ever() {
+        let of_unit = |words: &[&str]| {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            of_a_unit(given.map(OsString::from))
+        };
+        for words in [
+            &["run"][..],
+            &["run", "--alone"],
+            &["run", "exec"],
+            &["--runtime-dir", "run"],
+            &["exec", "monitor"],
+            &["exec", "-1"],
+            &["exec", "--help"],
+            &["exec", "--", "monitor"],
+            &["exec", "monitor", "--config", "x"],
+            &["exec", "monitor", "other"],
+            &["exec", ""],
+            &["exec"],
+            &["start", "monitor"],
+            &["--runtime-dir", "exec", "monitor"],
+            &[],
+        ] {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            let plain = match Arguments::try_parse_from(given).map(|given| given.command) {
+                Ok(Command::Exec { key, config }) if config.config.is_none() => {
+                    Some(OfUnit::Exec { key })
+                }
+                Ok(Command::Run { config, alone }) if config.config.is_none() && !alone => {
+                    Some(OfUnit::Run)
+                }
+                _ => None,
+            };
+            if let Some(understood) = of_unit(words) {
+                assert_eq!(plain, Some(understood), "{words:?}");
+            }
+        }
+        let key = "monitor".to_owned();
+        assert_eq!(of_unit(&["exec", "monitor"]), Some(OfUnit::Exec { key }));
+        assert_eq!(of_unit(&["run"]), Some(OfUnit::Run));
+        assert_eq!(of_unit(&["exec", "monitor", "--config", "x"]), None);
+        assert_eq!(of_unit(&["run", "--alone"]), None);
+        assert_eq!(of_unit(&["exec", "--help"]), None);
+    }
 
     #[test]
     fn the_hint_is_the_whole_command() {

@@ -685,7 +685,10 @@ proptest! {
     fn settings_that_are_written_are_read_as_they_were(settings in arbitrary_settings()) {
         let text = settings.to_toml().unwrap();
         prop_assert_eq!(&parsed(&text), &settings);
-        prop_assert_eq!(parsed(&text).to_toml().unwrap(), text);
+        prop_assert_eq!(&parsed(&text).to_toml().unwrap(), &text);
+        let short = settings.to_short_toml().unwrap();
+        prop_assert!(short.len() <= text.len());
+        prop_assert_eq!(parsed(&short), settings);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::host::since_boot;
-use crate::sys::lock::NotLocked;
+use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
 use crate::text::duration::setting;
 use crate::text::escape::{list, printable};
@@ -118,12 +118,13 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     let mut service = Service::new(options, &settings)?;
     let last = Status::read(&service.options.directories.runtime);
     let last = last.ok().flatten();
-    service.say_start(&settings, &source, last.as_ref());
+    let last_look = LastLook::read(&service.options.directories.runtime);
+    service.say_start(&settings, &source, last.as_ref(), last_look);
     service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let remembered = service.remembered(last.as_ref());
+    let remembered = service.remembered(last.as_ref(), last_look);
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
@@ -172,7 +173,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
                     service.say_unsafe_commands(&settings);
                 }
             }
-            Event::PingDue => service.notify(&service.published(), Vec::new()),
+            Event::PingDue => service.notify(Vec::new()),
             Event::Asked(Incoming { request, answer }) => {
                 // Whoever asked may have gone away; it is done all the same.
                 let _ = answer.send(service.answer(&request));
@@ -313,6 +314,15 @@ impl Supervised {
     }
 }
 
+/// A publication.
+struct Last {
+    status: Status,
+    /// How often each task's part had changed by then.
+    changes: Vec<u64>,
+    /// Whether there is nothing in it that time alone changes.
+    is_settled: bool,
+}
+
 struct Service {
     options: Options,
     started: Instant,
@@ -327,6 +337,8 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
+    /// What was published last; `None` if it may not be there.
+    last: Option<Last>,
     /// What the next run of the service has to know.
     keeper: Keeper,
     /// The settings in force, as they are published.
@@ -365,6 +377,7 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
+            last: None,
             keeper: Keeper::new(state, runtime),
             effective: None,
             fallback: None,
@@ -397,12 +410,21 @@ impl Service {
         self.hooks.tell(message);
     }
 
-    /// Says that the service has begun, and until when the run before it has looked, by what it has published
+    /// Says that the service has begun, and until when the run before it has looked, by what it has said
     /// last: one that hangs is ended by systemd some time later.
-    fn say_start(&self, settings: &Settings, source: &Source, last: Option<&Status>) {
+    fn say_start(
+        &self,
+        settings: &Settings,
+        source: &Source,
+        last: Option<&Status>,
+        last_look: Option<LastLook>,
+    ) {
         let text = format!("watching {} ({source})", names(settings));
+        let published = last.and_then(|last| last.updated_us);
+        let looked = last_look.and_then(|look| u64::try_from(look.since_boot.as_micros()).ok());
         self.tell(&Message {
-            watched_until: last.and_then(|last| last.updated_us),
+            // Of a run of which nothing is left it isn't known.
+            watched_until: published.map(|published| published.max(looked.unwrap_or(0))),
             ..Message::of_service(Kind::Startup, text)
         });
     }
@@ -504,12 +526,14 @@ impl Service {
             self.keeper.forget_written();
             self.keep_record();
         }
+        self.last = None;
         self.publish()
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins again. `last` is what it has published last.
-    fn remembered(&self, last: Option<&Status>) -> Vec<Remembered> {
+    /// `last_look` is when it has last looked.
+    fn remembered(&self, last: Option<&Status>, last_look: Option<LastLook>) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
             self.say_words(
                 Kind::Degraded,
@@ -520,10 +544,11 @@ impl Service {
             );
             Vec::new()
         });
-        // A run that was killed has published where things stood at the end of its last cycle.
+        // What a run that was killed has published was still so at the end of its last cycle.
         let published = last.and_then(|status| {
-            let ago = status.updated_at.age(SystemTime::now())?;
-            Instant::now().checked_sub(ago)
+            let ago = status.updated_at.age(SystemTime::now());
+            let looked = last_look.and_then(|look| since_boot().checked_sub(look.since_boot));
+            Instant::now().checked_sub(looked.or(ago)?)
         });
         for remembered in &mut remembered {
             let seen_alive = &mut remembered.memory.seen_alive;
@@ -771,6 +796,11 @@ impl Service {
             // It publishes, too.
             return self.restore_runtime_dir();
         }
+        self.runtime_dir.has_looked();
+        if self.is_quiet() {
+            self.notify(Vec::new());
+            return Ok(());
+        }
         let published = self.published();
         let status = Status {
             version: 1,
@@ -789,18 +819,15 @@ impl Service {
                 .map(|published| published.status.clone())
                 .collect(),
         };
-        let directory = self.options.directories.runtime.clone();
         // First what a crash must not lose: whatever the status says is remembered.
         self.remember(&published, false);
         self.check_history();
-        let written = status.write(&directory);
-        self.check(phrase!("writing the status"), &written, |error| {
-            phrase!(
-                "the status can't be written to %{directory}: %{error}",
-                directory = directory.display().to_string(),
-                error = error.to_string()
-            )
-        });
+        let line = status.line(SystemTime::now());
+        self.write(status, &published);
+        if published.iter().any(|published| published.is_asking) && !self.ready_pending {
+            // Told when systemd has taken in what it is asked for.
+            return Ok(());
+        }
 
         let mut news = Vec::new();
         if self.ready_pending
@@ -811,16 +838,64 @@ impl Service {
             self.ready_pending = false;
             news.push(NotifyState::Ready);
         }
-        let line = status.line(SystemTime::now());
         let line_changed = line != self.status_line;
         if line_changed {
             news.push(NotifyState::Status(&line));
         }
-        self.notify(&published, news);
+        self.notify(news);
         if line_changed {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Whether nothing has changed since the last publication, and nothing in it changes by itself or is to
+    /// be tried again.
+    fn is_quiet(&self) -> bool {
+        let Some(last) = self.last.as_ref().filter(|last| last.is_settled) else {
+            return false;
+        };
+        let mut changes = last.changes.iter();
+        let mut processes = self.processes.iter();
+        let latest = logging::latest().map(|(_, seq)| seq);
+        !self.ready_pending
+            && self.degraded.is_empty()
+            && self.runtime_dir.is_watched()
+            && latest == last.status.latest_message.as_ref().map(|latest| latest.seq)
+            && self.processes.len() == last.changes.len()
+            && processes.all(|process| changes.next() == Some(&process.slot.glance().0))
+    }
+
+    /// Writes the status, unless it is there already but for its time.
+    fn write(&mut self, mut status: Status, published: &[Published]) {
+        let directory = self.options.directories.runtime.clone();
+        let last = self.last.take().map(|last| last.status);
+        let last = last.filter(|last| {
+            let (updated_at, updated_us) = (status.updated_at, status.updated_us);
+            (status.updated_at, status.updated_us) = (last.updated_at, last.updated_us);
+            let is_same = status == *last;
+            (status.updated_at, status.updated_us) = (updated_at, updated_us);
+            is_same && !self.ready_pending && self.runtime_dir.is_watched()
+        });
+        if last.is_none() {
+            let written = status.write(&directory);
+            self.check(phrase!("writing the status"), &written, |error| {
+                phrase!(
+                    "the status can't be written to %{directory}: %{error}",
+                    directory = directory.display().to_string(),
+                    error = error.to_string()
+                )
+            });
+            if written.is_err() {
+                return;
+            }
+        }
+        let is_passing = |one: &Published| one.memory.pause.is_some() || one.is_asking;
+        self.last = Some(Last {
+            changes: published.iter().map(|one| one.changes).collect(),
+            is_settled: status.is_all_well() && !published.iter().any(is_passing),
+            status: last.unwrap_or(status),
+        });
     }
 
     /// Writes what the next run of the service has to know, if that has changed. What can't be written is
@@ -870,12 +945,17 @@ impl Service {
     }
 
     /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
-    fn notify(&mut self, published: &[Published], mut news: Vec<NotifyState<'_>>) {
+    fn notify(&mut self, mut news: Vec<NotifyState<'_>>) {
         let now = Instant::now();
-        let late: Vec<&str> = published
+        let is_late = |process: &&Supervised| {
+            let (_, next_look) = process.slot.glance();
+            self.liveness.is_late(now, next_look)
+        };
+        let late: Vec<String> = self
+            .processes
             .iter()
-            .filter(|published| self.liveness.is_late(now, published.next_look))
-            .map(|published| published.status.key.as_str())
+            .filter(is_late)
+            .map(|process| process.settings.borrow().key.clone())
             .collect();
         let in_time = if late.is_empty() {
             if !self.is_anothers_watchdog {

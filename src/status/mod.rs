@@ -41,7 +41,7 @@ pub struct Status {
     pub start_time: Option<u64>,
     /// When the service started.
     pub started_at: Timestamp,
-    /// When this was published.
+    /// When this was published: the last time that anything in it has changed.
     pub updated_at: Timestamp,
     /// The same in microseconds by `CLOCK_BOOTTIME` (clock_gettime(2)), which nobody sets; earlier versions
     /// don't tell.

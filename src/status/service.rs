@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Status;
 use super::directories::Directories;
 use crate::proc::{ProcessId, Stat};
+use crate::sys::lock::LastLook;
 use crate::sys::small_file;
 use crate::text::phrase::Phrase;
 
@@ -61,8 +62,8 @@ impl Service {
                 Err(why) => Self::Unreadable(record.pid, why),
             },
             // A file that can't be read changes nothing about that.
-            (Some(_), status) => Self::NotRunning(status.ok().flatten()),
-            (None, Ok(status)) => Self::NotRunning(status),
+            (Some(_), status) => Self::NotRunning(last(directories, status.ok().flatten())),
+            (None, Ok(status)) => Self::NotRunning(last(directories, status)),
             (None, Err(why)) => Self::Unknown(why),
         }
     }
@@ -76,6 +77,15 @@ impl Service {
             Self::NotRunning(_) | Self::Unknown(_) => None,
         }
     }
+}
+
+/// What a service that doesn't run has last published, which was so until its last look.
+fn last(directories: &Directories, status: Option<Status>) -> Option<Status> {
+    let mut status = status?;
+    if let Some(look) = LastLook::read(&directories.runtime) {
+        status.updated_at = status.updated_at.max(look.at.into());
+    }
+    Some(status)
 }
 
 /// Which process the service is. It is kept in the state directory, beyond the reach of whoever removes

@@ -25,7 +25,7 @@ use crate::proc::{
     ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, Sighting, signal,
 };
 use crate::start::{
-    self, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
+    self, Asking, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
 };
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
@@ -53,6 +53,10 @@ const REST: u32 = 4;
 /// A look that takes longer is told as one that has failed, and goes on.
 const UNFINISHED_MAX: Duration = Duration::from_secs(10);
 
+/// For so long at most nothing is looked at, and nothing told that can wait, while systemd is being asked for
+/// a start: what it has to do besides would come first.
+const ASKING_MAX: Duration = Duration::from_millis(50);
+
 /// No more pids are published, but how many there are.
 const PIDS_MAX: usize = 10;
 
@@ -72,6 +76,10 @@ pub struct Published {
     pub memory: Arc<Memory>,
     /// When the process was brought back in the last 24 hours, the latest hundred.
     pub recent_restarts: Vec<Timestamp>,
+    /// Whether systemd is just being asked for a start, and has better things to do than to be told of it.
+    pub is_asking: bool,
+    /// How often any of this has changed but for the next look.
+    pub changes: u64,
 }
 
 impl Published {
@@ -151,8 +159,17 @@ impl Slot {
             rules,
             memory: Arc::new(memory),
             recent_restarts,
+            is_asking: false,
+            changes: 0,
         });
         Self { published, changed }
+    }
+
+    /// How often what was published has changed, and when the task's next look is due.
+    #[must_use]
+    pub fn glance(&self) -> (u64, Option<Instant>) {
+        let published = self.lock();
+        (published.changes, published.next_look)
     }
 
     /// What was last published.
@@ -163,6 +180,14 @@ impl Slot {
 
     fn set(&self, published: Published, is_news: bool) {
         *self.lock() = published;
+        if is_news {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The same where only the next look has changed.
+    fn set_next_look(&self, next_look: Instant, is_news: bool) {
+        self.lock().next_look = Some(next_look);
         if is_news {
             self.changed.notify_one();
         }
@@ -204,6 +229,10 @@ struct Supervisor {
     /// The checks that couldn't be made, as was said.
     unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
+    /// Until systemd has been asked for the start.
+    asking: Option<Asking>,
+    /// When that began.
+    asking_since: Instant,
     /// What our last start has brought forth.
     lineage: Option<Lineage>,
     unit_stop: Option<UnitStop>,
@@ -256,6 +285,8 @@ impl Supervisor {
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
+            asking: None,
+            asking_since: Instant::now(),
             lineage: None,
             unit_stop: None,
             screen: AtScreen::new(&process),
@@ -282,6 +313,7 @@ impl Supervisor {
     async fn run(mut self) {
         loop {
             let interval = self.process.policy.interval;
+            let next_look = self.next_look();
             let events = tokio::select! {
                 biased;
                 outcome = ended(&mut self.start_program) => {
@@ -316,7 +348,12 @@ impl Supervisor {
                 },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
                 () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
-                () = self.alarm.at(self.machine.next_look()) => self.look(),
+                () = asked(&mut self.asking) => {
+                    self.asking = None;
+                    self.publish(&[], false);
+                    continue;
+                }
+                () = self.alarm.at(next_look) => self.look(),
             };
             if self.unfinished.is_some() {
                 self.go_on_looking();
@@ -445,6 +482,16 @@ impl Supervisor {
     fn at_screen(&mut self) -> Option<Event> {
         let seat = self.screen.news(&self.process, self.machine.seat())?;
         Some(Event::AtScreen(seat))
+    }
+
+    /// When to look next: not before systemd has been asked for a start, if it answers at all.
+    fn next_look(&self) -> Instant {
+        let next = self.machine.next_look();
+        if self.asking.is_some() {
+            next.max(self.asking_since + ASKING_MAX)
+        } else {
+            next
+        }
     }
 
     /// Whether this look should have been made long ago: the service has stood still, and what the kernel
@@ -642,6 +689,7 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
+        self.asking = None;
         let since = Moment::now().ticks;
         let place = match self.machine.seat() {
             Seat::Taken(sitting) => Some(InSession {
@@ -658,6 +706,7 @@ impl Supervisor {
                 let lineage = Lineage::new(&self.process, since, pid);
                 let child = lineage.child().map(|id| Child::new(id, geteuid().as_raw()));
                 self.lineage = Some(lineage);
+                (self.asking, self.asking_since) = (program.asking(), Instant::now());
                 self.start_program = Some(program);
                 Event::StartProgramRuns { since, child }
             }
@@ -764,14 +813,30 @@ impl Supervisor {
             _ => false,
         };
         let is_cycle = has_looked && !is_awaiting;
-        let is_news = is_cycle || status != self.published.status;
+        let is_other_status = status != self.published.status;
+        let is_asking = self.asking.is_some() && self.asking_since.elapsed() < ASKING_MAX;
+        let is_news = is_cycle || is_other_status || is_asking != self.published.is_asking;
         let memory = self.machine.memory();
-        if memory != *self.published.memory {
+        let is_other_memory = memory != *self.published.memory;
+        let rules = self.process.target.rules();
+        let is_other = is_other_status
+            || is_other_memory
+            || is_asking != self.published.is_asking
+            || rules != self.published.rules
+            || self.published.next_look.is_none();
+        let next_look = self.machine.next_look();
+        self.published.next_look = Some(next_look);
+        if !is_other {
+            self.slot.set_next_look(next_look, is_news);
+            return;
+        }
+        if is_other_memory {
             self.published.memory = Arc::new(memory);
         }
-        self.published.rules = self.process.target.rules();
+        self.published.is_asking = is_asking;
+        self.published.rules = rules;
         self.published.status = status;
-        self.published.next_look = Some(self.machine.next_look());
+        self.published.changes += 1;
         self.slot.set(self.published.clone(), is_news);
     }
 }
@@ -848,6 +913,13 @@ async fn any_exit(
         tokio::time::sleep_until(rested.into()).await;
     }
     watches.any_exit(interval).await;
+}
+
+async fn asked(asking: &mut Option<Asking>) {
+    match asking {
+        Some(asking) => asking.is_over().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {

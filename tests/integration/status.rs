@@ -159,9 +159,9 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
     service.wait_for_state("comunicador", "up");
     let pid = service.pid();
     service.stop(Signal::SIGKILL);
-    // As a clock on the wall of a shop in Ceará shows it.
-    let updated_at = published(&runtime_dir)["updated_at"].to_string();
-    let at = humantime::parse_rfc3339(updated_at.trim_matches('"')).unwrap();
+    // As a clock on the wall of a shop in Ceará shows it: its last look.
+    let lock = fs::metadata(runtime_dir.join("lock")).unwrap();
+    let at = lock.modified().unwrap();
     let local = humantime::format_rfc3339_seconds(at - std::time::Duration::from_secs(3 * 3600))
         .to_string();
     for arguments in [&[][..], &["--json"]] {
@@ -735,10 +735,12 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
     };
     eventually("a status", || files().contains("status.json").then_some(()));
     for round in 1..=2 {
+        let before = published(&disk);
         let mut rest = File::create(disk.join("rest")).unwrap();
-        // Whatever room a write of the status leaves for a moment is taken, too.
+        while rest.write_all(&[0; 512]).is_ok() {}
+        // Nothing is written while nothing changes.
+        program.kill();
         eventually("a full disk", || {
-            while rest.write_all(&[0; 512]).is_ok() {}
             (count(&service, "MFE_EVENT=degraded") == round).then_some(())
         });
         let line = service.wait_for_line("the status can't be written to ");
@@ -746,8 +748,6 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
             line.contains("No space left on device (os error 28)"),
             "{line}"
         );
-        let before = published(&disk);
-        program.kill();
         let again = || (service.count("restarted", "comunicador") == round).then_some(());
         eventually("restarted", again);
         // Each try begins a file for a moment.
