@@ -824,10 +824,6 @@ impl Service {
         self.check_history();
         let line = status.line(SystemTime::now());
         self.write(status, &published);
-        if published.iter().any(|published| published.is_asking) && !self.ready_pending {
-            // Told when systemd has taken in what it is asked for.
-            return Ok(());
-        }
 
         let mut news = Vec::new();
         if self.ready_pending
@@ -890,7 +886,7 @@ impl Service {
                 return;
             }
         }
-        let is_passing = |one: &Published| one.memory.pause.is_some() || one.is_asking;
+        let is_passing = |one: &Published| one.memory.pause.is_some();
         self.last = Some(Last {
             changes: published.iter().map(|one| one.changes).collect(),
             is_settled: status.is_all_well() && !published.iter().any(is_passing),

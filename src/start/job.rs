@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::machine::{StartFailure, StartOutcome};
@@ -16,36 +16,17 @@ pub(super) type Work = Pin<Box<dyn Future<Output = StartOutcome> + Send>>;
 /// The pid of the main process that the unit had before, and how that ended; once systemd has told.
 pub(super) type Before = Arc<OnceLock<(i32, ExitStatus)>>;
 
-/// Hears when systemd has been asked.
-#[derive(Debug, Clone)]
-pub struct Asking(watch::Receiver<bool>);
-
-impl Asking {
-    /// Who hears, and who tells by `true`, or by its end.
-    pub(super) fn new() -> (Self, watch::Sender<bool>) {
-        let (tells, hears) = watch::channel(false);
-        (Self(hears), tells)
-    }
-
-    /// Waits until systemd has taken in what it is asked for, or won't. May be dropped and called again.
-    pub async fn is_over(&mut self) {
-        // Where nobody tells any more it is over, too.
-        let _ = self.0.wait_for(|is_over| *is_over).await;
-    }
-}
-
 /// A unit's restart, or stop, under way.
 #[derive(Debug)]
 pub struct Job {
     let_go: Arc<Notify>,
     before: Before,
-    asking: Asking,
     outcome: JoinHandle<StartOutcome>,
 }
 
 impl Job {
-    /// Goes on with `work`, which waits for systemd, and which is who tells `before` and `asking`.
-    pub(super) fn begin(work: Work, before: Before, asking: Asking) -> Self {
+    /// Goes on with `work`, which waits for systemd, and which is who tells `before`.
+    pub(super) fn begin(work: Work, before: Before) -> Self {
         let let_go = Arc::new(Notify::new());
         let released = let_go.clone();
         let outcome = tokio::spawn(async move {
@@ -58,13 +39,8 @@ impl Job {
         Self {
             let_go,
             before,
-            asking,
             outcome,
         }
-    }
-
-    pub(super) fn asking(&self) -> Asking {
-        self.asking.clone()
     }
 
     pub(super) fn before(&self) -> Option<(i32, ExitStatus)> {

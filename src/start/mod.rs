@@ -29,7 +29,6 @@ use crate::systemd::names::{is_masked, unit_of};
 use crate::text::phrase::phrase;
 
 pub use command::id_of as command_id;
-pub use job::Asking;
 pub use lineage::{Lineage, in_unit};
 pub(crate) use lineage::{is_command, is_own, unit_name};
 pub use placement::{Placement, autostart_entry, unit_user};
@@ -161,15 +160,6 @@ impl StartProgram {
         match self {
             Self::Direct(child) => Some(child.pid()),
             Self::Unit(_) => None,
-        }
-    }
-
-    /// By which is heard when systemd has been asked for it; `None` where systemd isn't.
-    #[must_use]
-    pub fn asking(&self) -> Option<Asking> {
-        match self {
-            Self::Direct(_) => None,
-            Self::Unit(job) => Some(job.asking()),
         }
     }
 

@@ -8,11 +8,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Looks;
-use super::job::{Asking, Before, Job, exited, failure};
+use super::job::{Before, Job, exited, failure};
 use crate::machine::StartOutcome;
 use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
@@ -64,18 +63,16 @@ pub(super) fn restart(request: Request) -> Job {
 fn begin_restart(request: Request, sockets: Sockets, patience: Patience) -> Job {
     let manager = Manager::connect(&sockets);
     let before = Before::default();
-    let (asking, tells) = Asking::new();
     let restart = Restart {
         request,
         before: before.clone(),
         sockets,
         patience,
-        tells,
         asked: Asked::No,
         was_reset: false,
         answered: Instant::now(),
     };
-    Job::begin(Box::pin(restart.run(manager)), before, asking)
+    Job::begin(Box::pin(restart.run(manager)), before)
 }
 
 /// Begins to stop a unit. Whether that helps is seen in the process table.
@@ -93,7 +90,7 @@ pub(super) fn stop(unit: &str) -> Job {
             Err(trouble) => failure(trouble.phrase()),
         }
     };
-    Job::begin(Box::pin(work), Before::default(), Asking::new().0)
+    Job::begin(Box::pin(work), Before::default())
 }
 
 /// Whether systemd has the restart.
@@ -109,8 +106,6 @@ enum Asked {
 struct Restart {
     request: Request,
     before: Before,
-    /// Tells that it was asked for, or that nothing is to be asked for now.
-    tells: watch::Sender<bool>,
     sockets: Sockets,
     patience: Patience,
     asked: Asked,
@@ -169,7 +164,6 @@ impl Restart {
                 if !self.request.is_ours {
                     return Ok(exited(None, ExitStatus::Code(0)));
                 }
-                self.tells.send_replace(true);
                 manager.listen_until(exit_of(main)).await;
                 // systemd may not have heard of it yet.
             } else if self.is_there(&unit) {
@@ -181,7 +175,6 @@ impl Restart {
                     Step::Again => {}
                 }
             }
-            self.tells.send_replace(true);
             manager.listen_until(sleep(pause)).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
@@ -241,7 +234,6 @@ impl Restart {
             }
         };
         self.asked = Asked::Accepted;
-        self.tells.send_replace(true);
         match manager.done(name, &job).await?.as_deref() {
             Some("done") | None => Ok(Step::Again),
             Some(words) => {

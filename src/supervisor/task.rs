@@ -25,7 +25,7 @@ use crate::proc::{
     ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, Sighting, signal,
 };
 use crate::start::{
-    self, Asking, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
+    self, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
 };
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
@@ -53,10 +53,6 @@ const REST: u32 = 4;
 /// A look that takes longer is told as one that has failed, and goes on.
 const UNFINISHED_MAX: Duration = Duration::from_secs(10);
 
-/// For so long at most nothing is looked at, and nothing told that can wait, while systemd is being asked for
-/// a start: what it has to do besides would come first.
-const ASKING_MAX: Duration = Duration::from_millis(50);
-
 /// No more pids are published, but how many there are.
 const PIDS_MAX: usize = 10;
 
@@ -76,8 +72,6 @@ pub struct Published {
     pub memory: Arc<Memory>,
     /// When the process was brought back in the last 24 hours, the latest hundred.
     pub recent_restarts: Vec<Timestamp>,
-    /// Whether systemd is just being asked for a start, and has better things to do than to be told of it.
-    pub is_asking: bool,
     /// How often any of this has changed but for the next look.
     pub changes: u64,
 }
@@ -159,7 +153,6 @@ impl Slot {
             rules,
             memory: Arc::new(memory),
             recent_restarts,
-            is_asking: false,
             changes: 0,
         });
         Self { published, changed }
@@ -229,10 +222,6 @@ struct Supervisor {
     /// The checks that couldn't be made, as was said.
     unknown_checks: HashSet<String>,
     start_program: Option<StartProgram>,
-    /// Until systemd has been asked for the start.
-    asking: Option<Asking>,
-    /// When that began.
-    asking_since: Instant,
     /// What our last start has brought forth.
     lineage: Option<Lineage>,
     unit_stop: Option<UnitStop>,
@@ -285,8 +274,6 @@ impl Supervisor {
             checks,
             unknown_checks: HashSet::new(),
             start_program: None,
-            asking: None,
-            asking_since: Instant::now(),
             lineage: None,
             unit_stop: None,
             screen: AtScreen::new(&process),
@@ -313,7 +300,6 @@ impl Supervisor {
     async fn run(mut self) {
         loop {
             let interval = self.process.policy.interval;
-            let next_look = self.next_look();
             let events = tokio::select! {
                 biased;
                 outcome = ended(&mut self.start_program) => {
@@ -348,12 +334,7 @@ impl Supervisor {
                 },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
                 () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
-                () = asked(&mut self.asking) => {
-                    self.asking = None;
-                    self.publish(&[], false);
-                    continue;
-                }
-                () = self.alarm.at(next_look) => self.look(),
+                () = self.alarm.at(self.machine.next_look()) => self.look(),
             };
             if self.unfinished.is_some() {
                 self.go_on_looking();
@@ -482,16 +463,6 @@ impl Supervisor {
     fn at_screen(&mut self) -> Option<Event> {
         let seat = self.screen.news(&self.process, self.machine.seat())?;
         Some(Event::AtScreen(seat))
-    }
-
-    /// When to look next: not before systemd has been asked for a start, if it answers at all.
-    fn next_look(&self) -> Instant {
-        let next = self.machine.next_look();
-        if self.asking.is_some() {
-            next.max(self.asking_since + ASKING_MAX)
-        } else {
-            next
-        }
     }
 
     /// Whether this look should have been made long ago: the service has stood still, and what the kernel
@@ -689,7 +660,6 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
-        self.asking = None;
         let since = Moment::now().ticks;
         let place = match self.machine.seat() {
             Seat::Taken(sitting) => Some(InSession {
@@ -706,7 +676,6 @@ impl Supervisor {
                 let lineage = Lineage::new(&self.process, since, pid);
                 let child = lineage.child().map(|id| Child::new(id, geteuid().as_raw()));
                 self.lineage = Some(lineage);
-                (self.asking, self.asking_since) = (program.asking(), Instant::now());
                 self.start_program = Some(program);
                 Event::StartProgramRuns { since, child }
             }
@@ -814,14 +783,12 @@ impl Supervisor {
         };
         let is_cycle = has_looked && !is_awaiting;
         let is_other_status = status != self.published.status;
-        let is_asking = self.asking.is_some() && self.asking_since.elapsed() < ASKING_MAX;
-        let is_news = is_cycle || is_other_status || is_asking != self.published.is_asking;
+        let is_news = is_cycle || is_other_status;
         let memory = self.machine.memory();
         let is_other_memory = memory != *self.published.memory;
         let rules = self.process.target.rules();
         let is_other = is_other_status
             || is_other_memory
-            || is_asking != self.published.is_asking
             || rules != self.published.rules
             || self.published.next_look.is_none();
         let next_look = self.machine.next_look();
@@ -833,7 +800,6 @@ impl Supervisor {
         if is_other_memory {
             self.published.memory = Arc::new(memory);
         }
-        self.published.is_asking = is_asking;
         self.published.rules = rules;
         self.published.status = status;
         self.published.changes += 1;
@@ -913,13 +879,6 @@ async fn any_exit(
         tokio::time::sleep_until(rested.into()).await;
     }
     watches.any_exit(interval).await;
-}
-
-async fn asked(asking: &mut Option<Asking>) {
-    match asking {
-        Some(asking) => asking.is_over().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn ended(program: &mut Option<StartProgram>) -> StartOutcome {

@@ -747,32 +747,3 @@ async fn a_queue_that_is_full_is_told() {
     let said = Manager::connect(&sockets).unwrap_err().phrase().to_string();
     assert!(said.contains("systemd doesn't answer on /"), "{said}");
 }
-
-#[tokio::test]
-async fn it_is_known_when_systemd_has_been_asked_or_need_not_be() {
-    let systemd = Systemd::new();
-    let job = systemd.restart(true);
-    let mut asking = job.asking();
-    let mut client = systemd.accept().await;
-    client.tells(BEFORE).await;
-    client.hears_restart().await;
-    let early = timeout(Duration::from_millis(20), asking.is_over()).await;
-    assert!(early.is_err(), "it hasn't accepted anything");
-    client.sends(Answer::object(client.serial, "/job/77")).await;
-    timeout(LONG, asking.is_over()).await.unwrap();
-    job.let_go();
-
-    let of_somebody_else = Fares { job: 5, ..BEFORE };
-    let job = systemd.restart(true);
-    let mut asking = job.asking();
-    let mut client = systemd.accept().await;
-    client.tells(of_somebody_else).await;
-    timeout(LONG, asking.is_over()).await.unwrap();
-    job.let_go();
-
-    let job = systemd.restart(true);
-    let mut asking = job.asking();
-    job.let_go();
-    // Nobody will ask any more.
-    timeout(LONG, asking.is_over()).await.unwrap();
-}
