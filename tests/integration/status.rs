@@ -78,12 +78,15 @@ fn the_exit_code_tells_how_things_stand() {
     assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
     let (name, pid) = (&program.name, program.pid().to_string());
     let rows = rows(&up.stdout);
-    assert_eq!(rows.len(), 3, "{}", up.stdout);
+    assert_eq!(rows.len(), 4, "{}", up.stdout);
     assert_eq!(rows[0][..3], ["PROCESS", "STATE", "SINCE"]);
     assert_eq!((rows[1][0], rows[1][1]), (name.as_str(), "up"));
     assert_eq!(rows[1][3..], [&pid, "0", "today", "-"]);
     let service_line = format!("mfe-watchdog runs (pid {}) since ", service.pid());
     assert!(up.stdout.lines().nth(2).unwrap().starts_with(&service_line));
+    let version = format!("version {}, configuration ", env!("CARGO_PKG_VERSION"));
+    let in_force = version + &till.config().display().to_string();
+    assert_eq!(up.stdout.lines().nth(3), Some(in_force.as_str()));
 
     program.kill();
     service.wait_for_restarts("comunicador", 1);
@@ -821,7 +824,7 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     command.arg(till.runtime_dir()).stdout(Stdio::piped());
     let mut watching = Guard(command.spawn().unwrap());
     let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
-    let rows: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    let rows: Vec<String> = lines.by_ref().take(4).map(Result::unwrap).collect();
     assert!(rows[1].contains("  up "), "{rows:?}");
     till.script("start.sh", "exit 3");
     till.settle();
@@ -835,6 +838,8 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     assert!(why.is_some());
     let last = lines.next().unwrap().unwrap();
     assert!(last.starts_with("mfe-watchdog runs"), "{last}");
+    let version = lines.next().unwrap().unwrap();
+    assert!(version.starts_with("version "), "{version}");
     service.stop(Signal::SIGTERM);
     // Cycles went by meanwhile, and weren't worth another table.
     let line = lines.next().unwrap().unwrap();

@@ -169,63 +169,6 @@ pub(super) fn stop_start_restart(till: &Till) -> Result<()> {
     Ok(())
 }
 
-/// What the real journal has is told in the user's language: events with their reasons, and all that is
-/// known of one program.
-pub(super) fn told_in_portuguese(till: &Till) -> Result<()> {
-    till.install_driver(Script::Stays)?;
-    till.install_program(&COMUNICADOR, Script::Talks)?;
-    till.start()?;
-    let before = till.wait_up(&COMUNICADOR)?;
-    till.wait_up(&MONITOR)?;
-    let back = till.kill_and_wait(&COMUNICADOR, before)?;
-    let pause = [
-        "pause",
-        "monitor",
-        "--for",
-        "30m",
-        "--reason",
-        "driver novo",
-    ];
-    till.ok(&[&["mfe-watchdog"], &pause[..]].concat())?;
-    till.wait_event(&MONITOR, "paused")?;
-    let told = |words: &[&str]| {
-        let portuguese = ["env", "LC_ALL=pt_BR.UTF-8", "mfe-watchdog"];
-        till.ok(&[&portuguese, words].concat())
-    };
-    let events = told(&["events"])?;
-    for words in [
-        "o serviço iniciou",
-        &format!("Comunicador está PARADO (pid {}): ", before.pid),
-        "Comunicador voltou depois de ",
-        "Monitor está em pausa por 30min: driver novo",
-    ] {
-        ensure!(events.contains(words), "{words} isn't in: {events}");
-    }
-    let of_monitor = told(&["events", "Monitor"])?;
-    ensure!(!of_monitor.contains("Comunicador"), "{of_monitor}");
-    let unit = COMUNICADOR.unit();
-    let status = wait_for("its output is shown", SOON, || {
-        let status = told(&["status", "comunicador"])?;
-        Ok(status.contains("\n  > working").then_some(status))
-    })?;
-    for words in [
-        "\nversão ",
-        &format!("  roda em {unit}\n"),
-        &format!("  pid {}, usuário ", back.pid),
-        "Últimos eventos (mfe-watchdog events comunicador):\n",
-        "Comunicador voltou depois de ",
-    ] {
-        ensure!(status.contains(words), "{words} isn't in: {status}");
-    }
-    let is_wide = |line: &&str| line.chars().count() > 80;
-    let wide = status.lines().find(is_wide);
-    ensure!(wide.is_none(), "{wide:?} in: {status}");
-    let screen = ["env", "LC_ALL=pt_BR.UTF-8", "mfe-watchdog", "status"];
-    let screen = expect_status(&till.run(&screen)?, 1)?;
-    ensure!(screen.starts_with("EM PAUSA até "), "{screen}");
-    Ok(())
-}
-
 /// A program that a person stops stays away, whatever becomes of the service, until he starts it: one in a
 /// unit of our own, and one in the vendor's.
 pub(super) fn stop_and_start_a_program(till: &Till) -> Result<()> {
