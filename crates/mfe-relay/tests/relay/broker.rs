@@ -99,7 +99,11 @@ impl Message {
 impl Broker {
     /// Starts one with the certificate of this name.
     pub fn start(certificate: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("mfe-relay-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new()
+            .prefix("mfe-relay-")
+            .tempdir()
+            .unwrap()
+            .keep();
         // Its standard input ends with the tests.
         let janitor = Command::new("sh")
             .args(["-c", "cat; sleep 1; rm -rf \"$0\""])
@@ -110,8 +114,13 @@ impl Broker {
             .spawn()
             .unwrap();
         certificates::make(&folder);
-        let listeners: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        let listeners: Vec<TcpListener> = (0..4)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|one| one.local_addr().unwrap().port())
+            .collect();
         let broker = Self {
             port: ports[0],
             admin_port: ports[1],
@@ -172,13 +181,19 @@ impl Broker {
             }),
             "exchanges": each(&|host| vec![exchange(host, "mfe.events"), exchange(host, "mfe.state")]),
         });
-        fs::write(self.folder.join("definitions.json"), definitions.to_string()).unwrap();
+        fs::write(
+            self.folder.join("definitions.json"),
+            definitions.to_string(),
+        )
+        .unwrap();
     }
 
     /// Starts it if it doesn't run, and waits until it takes connections.
     pub fn begin(&self) {
         let mut process = self.process.lock().unwrap();
-        let is_running = process.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none());
+        let is_running = process
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none());
         if !is_running {
             *process = Some(self.spawn());
         }
@@ -197,11 +212,28 @@ impl Broker {
         // has spawned it: one that lives as long as the tests.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"])
-            .args(["--kill-child=KILL", "--mount-proc", "--propagation", "private", "--"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+            ])
+            .args([
+                "--kill-child=KILL",
+                "--mount-proc",
+                "--propagation",
+                "private",
+                "--",
+            ])
             .args(["sh", "-c", r#""$@"; exit $?"#, "sh", PROGRAM]);
         self.environment(&mut command);
-        let log = fs::File::options().append(true).create(true).open(self.folder.join("output")).unwrap();
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.folder.join("output"))
+            .unwrap();
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -227,7 +259,10 @@ impl Broker {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
             .env("RABBITMQ_CONF_ENV_FILE", path("none"))
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1}",
+            )
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("LC_ALL", "C.UTF-8")
@@ -236,7 +271,10 @@ impl Broker {
 
     fn log(&self) -> String {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        let logs = fs::read_dir(self.folder.join("log")).into_iter().flatten().flatten();
+        let logs = fs::read_dir(self.folder.join("log"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let logs: Vec<String> = logs.map(|entry| read(&entry.path())).collect();
         format!("{}\n{}", read(&self.folder.join("output")), logs.join("\n"))
     }
@@ -260,7 +298,12 @@ impl Broker {
         let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
         self.environment(&mut command);
         let said = output(command.args(words));
-        assert!(said.status.success(), "{words:?}: {} {}", said.stdout, said.stderr);
+        assert!(
+            said.status.success(),
+            "{words:?}: {} {}",
+            said.stdout,
+            said.stderr
+        );
     }
 
     /// The authority that has signed its certificate.
@@ -297,7 +340,10 @@ pub struct Office {
 
 impl Office {
     fn connect(port: u16, host: String) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let mut office = Self {
             host,
             port,
@@ -348,11 +394,17 @@ impl Office {
     pub fn queue_with(&self, more: &[(&str, amqprs::FieldValue)]) {
         let mut arguments = FieldTable::new();
         let mut put = |name: &str, value| arguments.insert(name.try_into().unwrap(), value);
-        put("x-queue-type", amqprs::FieldValue::S("quorum".try_into().unwrap()));
+        put(
+            "x-queue-type",
+            amqprs::FieldValue::S("quorum".try_into().unwrap()),
+        );
         for (name, value) in more {
             put(name, value.clone());
         }
-        let declare = QueueDeclareArguments::new("mfe.central").durable(true).arguments(arguments).finish();
+        let declare = QueueDeclareArguments::new("mfe.central")
+            .durable(true)
+            .arguments(arguments)
+            .finish();
         self.runtime.block_on(async {
             self.channel().queue_declare(declare).await.unwrap();
         });
@@ -361,7 +413,8 @@ impl Office {
 
     pub fn bind(&self, queue: &str, exchange: &str) {
         let bind = QueueBindArguments::new(queue, exchange, "#");
-        self.runtime.block_on(async { self.channel().queue_bind(bind).await.unwrap() });
+        self.runtime
+            .block_on(async { self.channel().queue_bind(bind).await.unwrap() });
     }
 
     /// A queue for states.
@@ -384,7 +437,11 @@ impl Office {
                 let ack = BasicAckArguments::new(got.delivery_tag(), false);
                 self.channel().basic_ack(ack).await.unwrap();
                 let key = got.routing_key().to_owned();
-                messages.push(Message { key, properties, body });
+                messages.push(Message {
+                    key,
+                    properties,
+                    body,
+                });
             }
             messages
         })
@@ -396,11 +453,16 @@ impl Office {
         let deadline = Instant::now() + PATIENCE;
         loop {
             messages.extend(self.take("mfe.central"));
-            let ids: std::collections::BTreeSet<String> = messages.iter().map(Message::id).collect();
+            let ids: std::collections::BTreeSet<String> =
+                messages.iter().map(Message::id).collect();
             if ids.len() >= count {
                 return messages;
             }
-            assert!(Instant::now() < deadline, "{} of {count} have come", ids.len());
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} have come",
+                ids.len()
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
