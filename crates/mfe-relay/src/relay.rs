@@ -351,15 +351,18 @@ impl<B: Broker> Relay<B> {
         self.routine();
     }
 
-    /// The broker has taken something.
-    fn delivered(&mut self, answer: &Answer) {
+    /// The broker has taken something. If `is_taking`, that is after all that it has refused.
+    fn delivered(&mut self, answer: &Answer, is_taking: bool) {
         let Some(last) = answer.delivered.last() else {
             return;
         };
-        self.backoff.reset();
         self.last_delivered = Some((last.clone(), SystemTime::now()));
         self.has_unsaved = true;
         self.is_stale = true;
+        if !is_taking {
+            return;
+        }
+        self.backoff.reset();
         let troubles = [
             Kind::Closed,
             Kind::Unconfirmed,
@@ -499,7 +502,7 @@ struct Session<'a, B> {
     wake: Wake,
     looks: mpsc::Sender<()>,
     found: mpsc::Receiver<Found>,
-    /// How many events may be open: one, until the broker has taken one.
+    /// How many events may be open: one, until the broker has taken it; then twice as many each time.
     limit: usize,
     /// No event is sent before.
     not_before: Instant,
@@ -508,6 +511,10 @@ struct Session<'a, B> {
     /// When the broker has answered last, or had nothing to answer.
     answered: Instant,
     is_reading: bool,
+    /// The latest tag, and the latest one when the broker last refused something: only what was sent after that
+    /// tells that it takes events again.
+    tag: u64,
+    refused_at: u64,
     /// Tags of states, of which nothing is awaited but an answer.
     states: BTreeSet<u64>,
 }
@@ -531,6 +538,8 @@ impl<'a, B: Broker> Session<'a, B> {
             next_look: now + UNWATCHED_LOOK,
             answered: now,
             is_reading: true,
+            tag: 0,
+            refused_at: 0,
             states: BTreeSet::new(),
         }
     }
@@ -588,6 +597,7 @@ impl<'a, B: Broker> Session<'a, B> {
             self.next_state = now + self.relay.settings.heartbeat;
             let state = self.relay.state();
             let tag = link.publish(state).await?;
+            self.tag = tag;
             self.states.insert(tag);
             self.expect();
         }
@@ -650,6 +660,7 @@ impl<'a, B: Broker> Session<'a, B> {
             body: event.body(sender, clock::now()),
         };
         let tag = link.publish(publication).await?;
+        self.tag = tag;
         self.relay.window.sent(tag, event.id.clone());
         self.expect();
         if let Some(rate) = self.relay.settings.max_rate {
@@ -660,9 +671,11 @@ impl<'a, B: Broker> Session<'a, B> {
 
     /// Takes in what the broker says.
     fn hear(&mut self, news: News) -> Result<(), Trouble> {
+        let mut is_taking = true;
         let answer = match news {
             News::Confirmed { tag, multiple } => {
                 self.answered_state(tag, multiple);
+                is_taking = tag > self.refused_at;
                 self.relay.window.confirmed(tag, multiple)
             }
             News::Refused { tag, multiple } => {
@@ -687,16 +700,16 @@ impl<'a, B: Broker> Session<'a, B> {
             News::Closed(trouble) => return Err(trouble),
         };
         self.answered = Instant::now();
-        if answer.refused.is_empty() {
-            if !answer.delivered.is_empty() {
-                self.limit = WINDOW;
-            }
-            self.relay.delivered(&answer);
-        } else {
+        self.relay.delivered(&answer, is_taking);
+        if !answer.refused.is_empty() {
             // One is tried again, after a while; the others follow when it is taken.
             let wait = self.relay.backoff.next(dice());
             self.not_before = self.not_before.max(Instant::now() + wait);
+            self.refused_at = self.tag;
             self.limit = 1;
+        } else if is_taking && !answer.delivered.is_empty() {
+            // Not all at once: a queue that has little room refuses little then.
+            self.limit = (self.limit * 2).min(WINDOW);
         }
         for id in &answer.delivered {
             self.relay.open.remove(id);

@@ -1,5 +1,6 @@
 //! A RabbitMQ of the tests' own: in a folder, on loopback, with TLS, gone with the tests however they end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +16,7 @@ use amqprs::channel::{
     BasicAckArguments, BasicGetArguments, Channel, QueueBindArguments, QueueDeclareArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::error::Error;
 use amqprs::{BasicProperties, FieldTable};
 use mfe_kit::output;
 use serde_json::{Value, json};
@@ -32,7 +34,7 @@ const ADMIN: &str = "office";
 const HOSTS: usize = 40;
 
 /// How long a broker may take to begin: a loaded machine starts Erlang slowly.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -311,16 +313,24 @@ impl Broker {
         fs::read_to_string(self.folder.join("ca.pem")).unwrap()
     }
 
-    /// A folder for more certificates.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// A virtual host of the case's own, with the exchanges.
     pub fn office(&self) -> Office {
         let n = self.next_host.fetch_add(1, Ordering::Relaxed);
         assert!(n < HOSTS, "no virtual host is left");
         Office::connect(self.admin_port, format!("case-{n}"))
+    }
+
+    /// Waits until an office's queue outlives a power cut: where it is, is on the disk half a second after it was
+    /// made (Ra's names.dets), whatever was answered before.
+    pub fn keep(&self, office: &Office) {
+        let name = format!("{}_mfe.central", office.host);
+        mfe_kit::eventually(&name, || {
+            let mut find = Command::new("find");
+            find.arg(self.folder.join("mnesia"))
+                .args(["-name", "names.dets"]);
+            let found = output(find.args(["-exec", "grep", "-l", &name, "{}", ";"]));
+            (!found.stdout.is_empty()).then_some(())
+        });
     }
 }
 
@@ -428,14 +438,17 @@ impl Office {
 
     /// Takes what a queue has.
     pub fn take(&self, queue: &str) -> Vec<Message> {
+        self.try_to_take(queue).unwrap()
+    }
+
+    fn try_to_take(&self, queue: &str) -> Result<Vec<Message>, Error> {
         self.runtime.block_on(async {
             let mut messages = Vec::new();
             let arguments = BasicGetArguments::new(queue);
-            while let Some((got, properties, body)) =
-                self.channel().basic_get(arguments.clone()).await.unwrap()
-            {
+            let channel = self.channel();
+            while let Some((got, properties, body)) = channel.basic_get(arguments.clone()).await? {
                 let ack = BasicAckArguments::new(got.delivery_tag(), false);
-                self.channel().basic_ack(ack).await.unwrap();
+                channel.basic_ack(ack).await?;
                 let key = got.routing_key().to_owned();
                 messages.push(Message {
                     key,
@@ -443,25 +456,32 @@ impl Office {
                     body,
                 });
             }
-            messages
+            Ok(messages)
         })
     }
 
     /// Takes events until there are so many different ones, within the deadline.
-    pub fn wait_for(&self, count: usize) -> Vec<Message> {
+    pub fn wait_for(&mut self, count: usize) -> Vec<Message> {
         let mut messages = Vec::new();
+        let mut last = None;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            messages.extend(self.take("mfe.central"));
-            let ids: std::collections::BTreeSet<String> =
-                messages.iter().map(Message::id).collect();
+            match self.try_to_take("mfe.central") {
+                Ok(taken) => messages.extend(taken),
+                // A queue without a leader yet, after the broker's start.
+                Err(error) => {
+                    last = Some(error);
+                    self.reconnect();
+                }
+            }
+            let ids: BTreeSet<String> = messages.iter().map(Message::id).collect();
             if ids.len() >= count {
                 return messages;
             }
+            let there = ids.len();
             assert!(
                 Instant::now() < deadline,
-                "{} of {count} have come",
-                ids.len()
+                "{there} of {count} have come: {last:?}"
             );
             thread::sleep(Duration::from_millis(20));
         }

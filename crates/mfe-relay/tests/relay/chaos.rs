@@ -30,6 +30,7 @@ fn whatever_is_killed_and_whenever_nothing_is_lost() {
     let broker = fragile();
     let mut office = broker.office();
     office.queue();
+    broker.keep(&office);
     let mut till = Till::joined(&broker, &office);
     let mut relay = Some(till.relay());
     let mut logged: BTreeSet<String> = BTreeSet::new();

@@ -31,7 +31,7 @@ fn expected(boot: &str, range: std::ops::Range<u64>) -> Vec<String> {
 #[test]
 fn an_event_arrives_in_its_form_and_once() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     office.state_queue();
     let mut till = Till::joined(shared(), &office);
@@ -90,7 +90,7 @@ fn an_event_arrives_in_its_form_and_once() {
 #[test]
 fn after_a_power_cut_with_the_clock_set_back_nothing_is_lost() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..6, OURS);
@@ -109,7 +109,7 @@ fn after_a_power_cut_with_the_clock_set_back_nothing_is_lost() {
 #[test]
 fn weeks_offline_over_several_boots_arrive_without_gaps() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..2001, OURS);
@@ -138,7 +138,7 @@ fn weeks_offline_over_several_boots_arrive_without_gaps() {
 #[test]
 fn what_others_have_written_is_not_sent() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     for fields in [
@@ -159,7 +159,7 @@ fn what_others_have_written_is_not_sent() {
 #[test]
 fn entries_that_are_odd_stop_nothing() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     let long = "x".repeat(200_000);
@@ -186,7 +186,7 @@ fn entries_that_are_odd_stop_nothing() {
 #[test]
 fn a_journal_that_is_vacuumed_or_damaged_costs_only_what_it_has_lost() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..100, OURS);
@@ -214,7 +214,7 @@ fn a_journal_that_is_vacuumed_or_damaged_costs_only_what_it_has_lost() {
 #[test]
 fn events_leave_no_faster_than_they_may() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.configure(shared().port, &office.host, "max_rate = 20\n");

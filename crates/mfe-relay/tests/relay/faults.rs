@@ -27,6 +27,7 @@ fn a_broker_that_is_away_comes_back_and_nothing_is_lost() {
     let broker = fragile();
     let mut office = broker.office();
     office.queue();
+    broker.keep(&office);
     let mut till = Till::joined(&broker, &office);
     broker.kill();
     till.log(FIRST, NOW, 1..4, OURS);
@@ -64,8 +65,9 @@ fn a_broker_that_is_away_comes_back_and_nothing_is_lost() {
 fn a_broker_short_of_memory_is_waited_for() {
     needs_broker!();
     let broker = fragile();
-    let office = broker.office();
+    let mut office = broker.office();
     office.queue();
+    broker.keep(&office);
     let mut till = Till::joined(&broker, &office);
     till.log(FIRST, NOW, 1..2, OURS);
     let relay = till.relay();
@@ -94,9 +96,9 @@ fn a_broker_short_of_memory_is_waited_for() {
 #[test]
 fn a_full_queue_is_waited_for() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue_with(&[
-        ("x-max-length", FieldValue::I(3)),
+        ("x-max-length", FieldValue::I(300)),
         (
             "x-overflow",
             FieldValue::S("reject-publish".try_into().unwrap()),
@@ -106,15 +108,15 @@ fn a_full_queue_is_waited_for() {
     till.log(FIRST, NOW, 1..2, OURS);
     let relay = till.relay();
     till.wait_for_mark(FIRST, 1_000_000);
-    till.log(FIRST, NOW, 2..31, OURS);
+    // Quorum queues have a soft limit: what is on its way is still taken.
+    till.log(FIRST, NOW, 2..1001, OURS);
     relay.wait_for("its queue is full");
     eventually("trouble", || kind(&relay, "refused"));
     let mark = till.saved()["marks"][FIRST].as_u64().unwrap();
-    assert!(mark < 30_000_000, "{mark}");
+    assert!(mark < 1_000_000_000, "{mark}");
     // As the office reads them, the others follow.
-    let messages = office.wait_for(30);
-    assert!(messages.len() >= 30);
-    till.wait_for_mark(FIRST, 30_000_000);
+    office.wait_for(1000);
+    till.wait_for_mark(FIRST, 1_000_000_000);
     eventually("trouble is over", || {
         kind(&relay, "refused").is_none().then_some(())
     });
@@ -123,7 +125,7 @@ fn a_full_queue_is_waited_for() {
 #[test]
 fn without_a_queue_events_are_kept() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..6, OURS);
     let relay = till.relay();
@@ -144,7 +146,7 @@ fn without_a_queue_events_are_kept() {
 #[test]
 fn on_a_full_disk_events_are_delivered_and_that_is_told_once() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..4, OURS);
@@ -177,7 +179,7 @@ fn on_a_full_disk_events_are_delivered_and_that_is_told_once() {
 #[test]
 fn a_state_that_cannot_be_read_is_told_and_all_is_sent() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..4, OURS);
@@ -225,7 +227,7 @@ fn open(path: &std::path::Path) {
 #[test]
 fn on_a_poor_link_everything_arrives() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     let link = Proxy::new(shared().port, 8000, 30_000);

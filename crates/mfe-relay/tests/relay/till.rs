@@ -34,7 +34,7 @@ impl Till {
     pub fn joined(broker: &Broker, office: &Office) -> Self {
         let till = Self::new();
         till.configure(broker.port, &office.host, "");
-        till.enrol(TILL, PASSWORD, &broker.ca());
+        till.enrol(PASSWORD, &broker.ca());
         till
     }
 
@@ -60,7 +60,7 @@ impl Till {
         fs::write(self.path("config/config.toml"), text).unwrap();
     }
 
-    pub fn enrol(&self, _: &str, password: &str, ca: &str) {
+    pub fn enrol(&self, password: &str, ca: &str) {
         fs::write(self.path("config/ca.pem"), ca).unwrap();
         fs::write(self.path("config/credential"), format!("{password}\n")).unwrap();
     }
