@@ -351,26 +351,33 @@ impl<B: Broker> Relay<B> {
         self.routine();
     }
 
-    /// The broker has taken something. If `is_taking`, that is after all that it has refused.
+    /// The broker has taken something, if only a state. If `is_taking`, that is after all that it has refused.
     fn delivered(&mut self, answer: &Answer, is_taking: bool) {
-        let Some(last) = answer.delivered.last() else {
-            return;
-        };
-        self.last_delivered = Some((last.clone(), SystemTime::now()));
-        self.has_unsaved = true;
-        self.is_stale = true;
+        if let Some(last) = answer.delivered.last() {
+            self.last_delivered = Some((last.clone(), SystemTime::now()));
+            self.has_unsaved = true;
+            self.is_stale = true;
+        }
         if !is_taking {
             return;
         }
-        self.backoff.reset();
-        let troubles = [
-            Kind::Closed,
-            Kind::Unconfirmed,
-            Kind::Refused,
-            Kind::Unroutable,
-        ];
-        if troubles.iter().any(|kind| self.troubles.contains_key(kind)) {
-            self.over(&troubles);
+        // What an event is refused for, only another event proves to be over.
+        let (of_link, of_events) = (
+            [Kind::Closed, Kind::Unconfirmed],
+            [Kind::Refused, Kind::Unroutable],
+        );
+        let before = self.troubles.len();
+        self.over(&of_link);
+        if !answer.delivered.is_empty() {
+            self.over(&of_events);
+        }
+        if !of_events
+            .iter()
+            .any(|kind| self.troubles.contains_key(kind))
+        {
+            self.backoff.reset();
+        }
+        if self.troubles.len() < before {
             say(Level::Info, &t!("run.delivering"));
         }
     }
@@ -700,7 +707,8 @@ impl<'a, B: Broker> Session<'a, B> {
             News::Closed(trouble) => return Err(trouble),
         };
         self.answered = Instant::now();
-        self.relay.delivered(&answer, is_taking);
+        self.relay
+            .delivered(&answer, is_taking && answer.refused.is_empty());
         if !answer.refused.is_empty() {
             // One is tried again, after a while; the others follow when it is taken.
             let wait = self.relay.backoff.next(dice());

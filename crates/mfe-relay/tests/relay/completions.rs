@@ -31,7 +31,7 @@ fn completions_are_those_of_the_command_line() {
             .unwrap()
             .replace("mfe__subcmd__relay", "mfe__relay");
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../completions")
+            .join("completions")
             .join(name);
         if std::env::var_os(RENEW).is_some() {
             fs::write(&path, &text).unwrap();

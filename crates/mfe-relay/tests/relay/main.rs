@@ -13,3 +13,4 @@ mod faults;
 mod proxy;
 mod till;
 mod tls;
+mod units;

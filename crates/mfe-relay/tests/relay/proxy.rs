@@ -39,7 +39,7 @@ impl Proxy {
                 let bytes = bytes.clone();
                 thread::spawn(move || carry(near, far, rate, cut, &bytes));
                 thread::spawn(move || {
-                    carry(back.0, back.1, rate, usize::MAX, &AtomicUsize::new(0))
+                    carry(back.0, back.1, rate, usize::MAX, &AtomicUsize::new(0));
                 });
             }
         });
@@ -49,7 +49,6 @@ impl Proxy {
 
 /// Carries bytes one way, a tenth of a second's at a time.
 fn carry(mut from: TcpStream, mut to: TcpStream, rate: usize, cut: usize, bytes: &AtomicUsize) {
-    const TICK: Duration = Duration::from_millis(100);
     let mut buffer = vec![0; (rate / 10).max(1)];
     let mut carried = 0;
     while carried < cut {
@@ -57,9 +56,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream, rate: usize, cut: usize, bytes:
             Ok(length) if length > 0 && to.write_all(&buffer[..length]).is_ok() => {
                 carried += length;
                 bytes.fetch_add(length, Ordering::Relaxed);
-                thread::sleep(
-                    TICK.mul_f64(f64::from(u32::try_from(length).unwrap()) / (rate as f64 / 10.0)),
-                );
+                let micros = length * 1_000_000 / rate;
+                thread::sleep(Duration::from_micros(u64::try_from(micros).unwrap()));
             }
             _ => break,
         }
