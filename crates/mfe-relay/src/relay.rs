@@ -678,15 +678,16 @@ impl<'a, B: Broker> Session<'a, B> {
 
     /// Takes in what the broker says.
     fn hear(&mut self, news: News) -> Result<(), Trouble> {
-        let mut is_taking = true;
+        let is_new;
         let answer = match news {
             News::Confirmed { tag, multiple } => {
                 self.answered_state(tag, multiple);
-                is_taking = tag > self.refused_at;
+                is_new = tag > self.refused_at;
                 self.relay.window.confirmed(tag, multiple)
             }
             News::Refused { tag, multiple } => {
                 self.answered_state(tag, multiple);
+                is_new = tag > self.refused_at;
                 let answer = self.relay.window.refused(tag, multiple);
                 if !answer.refused.is_empty() {
                     self.relay
@@ -707,12 +708,15 @@ impl<'a, B: Broker> Session<'a, B> {
             News::Closed(trouble) => return Err(trouble),
         };
         self.answered = Instant::now();
-        self.relay
-            .delivered(&answer, is_taking && answer.refused.is_empty());
+        let is_taking = is_new && answer.refused.is_empty();
+        self.relay.delivered(&answer, is_taking);
         if !answer.refused.is_empty() {
-            // One is tried again, after a while; the others follow when it is taken.
-            let wait = self.relay.backoff.next(dice());
-            self.not_before = self.not_before.max(Instant::now() + wait);
+            // One is tried again, after a while; the others follow when it is taken. That all that was on its way
+            // is refused, one by one, is one failure.
+            if is_new {
+                let wait = self.relay.backoff.next(dice());
+                self.not_before = self.not_before.max(Instant::now() + wait);
+            }
             self.refused_at = self.tag;
             self.limit = 1;
         } else if is_taking && !answer.delivered.is_empty() {
