@@ -270,7 +270,7 @@ impl<B: Broker> Relay<B> {
                 let mark = self.window.marks().get(&boot).copied().unwrap_or_default();
                 let counted = self.waiting.get(&boot).map_or(0, |waiting| waiting.counted);
                 let look = self.journal.look(&boot, mark.max(counted)).await?;
-                let waiting = self.waiting.entry(boot.clone()).or_default();
+                let waiting = self.waiting.entry(boot).or_default();
                 waiting.count += u64::try_from(look.count).unwrap_or(u64::MAX);
                 waiting.counted = look.latest;
                 self.boots.insert(boot);
@@ -354,7 +354,7 @@ impl<B: Broker> Relay<B> {
     /// The broker has taken something, if only a state. If `is_taking`, that is after all that it has refused.
     fn delivered(&mut self, answer: &Answer, is_taking: bool) {
         if let Some(last) = answer.delivered.last() {
-            self.last_delivered = Some((last.clone(), SystemTime::now()));
+            self.last_delivered = Some((*last, SystemTime::now()));
             self.has_unsaved = true;
             self.is_stale = true;
         }
@@ -486,7 +486,7 @@ impl<B: Broker> Relay<B> {
         let status = status.ok().flatten();
         let boot = journal::current_boot();
         let beside = Beside {
-            boot: boot.as_ref(),
+            boot,
             backlog: self.backlog(),
             machine_id: self.machine_id.as_deref(),
             versions: &self.versions,
@@ -650,7 +650,7 @@ impl<'a, B: Broker> Session<'a, B> {
     fn take(&mut self, event: &Event) {
         let relay = &mut *self.relay;
         relay.window.take(&event.id);
-        relay.open.insert(event.id.clone(), event.clone());
+        relay.open.insert(event.id, event.clone());
         if let Some(waiting) = relay.waiting.get_mut(&event.id.boot) {
             waiting.count = waiting.count.saturating_sub(1);
         }
@@ -668,7 +668,7 @@ impl<'a, B: Broker> Session<'a, B> {
         };
         let tag = link.publish(publication).await?;
         self.tag = tag;
-        self.relay.window.sent(tag, event.id.clone());
+        self.relay.window.sent(tag, event.id);
         self.expect();
         if let Some(rate) = self.relay.settings.max_rate {
             self.not_before = self.not_before.max(Instant::now()) + Duration::from_secs(1) / rate;
