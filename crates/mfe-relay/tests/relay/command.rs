@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use data_encoding::BASE64;
-use mfe_kit::{Need, needs};
+use mfe_kit::Need;
 use serde_json::json;
 
+use crate::broker::are_met;
 use crate::till::{FIRST, NOW, OURS, SECOND, Till};
 
 const SECRET: &str = "s3cret-of-the-till";
@@ -40,7 +41,9 @@ fn with_input(till: &Till, words: &[&str], input: &str, locale: &str) -> (i32, S
 
 #[test]
 fn a_till_joins_and_leaves() {
-    needs!(Need::Package("systemd-journal-remote"));
+    if !are_met(&[Need::Package("systemd-journal-remote")]) {
+        return;
+    }
     let mut till = Till::new();
     till.log(FIRST, NOW, 1..4, OURS);
     let status = till.run(&["status"]);
@@ -117,7 +120,9 @@ fn a_till_joins_and_leaves() {
 
 #[test]
 fn history_is_sent_if_it_is_asked_for() {
-    needs!(Need::Package("systemd-journal-remote"));
+    if !are_met(&[Need::Package("systemd-journal-remote")]) {
+        return;
+    }
     let mut till = Till::new();
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
