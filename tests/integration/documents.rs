@@ -10,10 +10,11 @@ use crate::program::{mfe_watchdog, run};
 use mfe_kit::{Till, output};
 
 /// Each document in English, and the same in Portuguese.
-const PAIRS: [(&str, &str); 3] = [
+const PAIRS: [(&str, &str); 4] = [
     ("README.md", "README.pt-BR.md"),
     ("docs/operation.md", "docs/operation.pt-BR.md"),
     ("docs/configuration.md", "docs/configuration.pt-BR.md"),
+    ("docs/fleet.md", "docs/fleet.pt-BR.md"),
 ];
 
 /// The documents that there are in English only, for whoever changes the program.

@@ -1,0 +1,567 @@
+//! What of the journal is an event of the watchdog's, and the form in which it leaves the till: CloudEvents
+//! 1.0 in JSON (tests/schema/event.json). Pure: what is read and sent is elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::redact::Redaction;
+
+/// The unit whose messages count. journald itself says which unit a message is of, and which user's
+/// (`systemd.journal-fields(7)`, trusted fields): whoever forges an `MFE_EVENT=` can't forge these.
+pub(crate) const UNIT: &str = "mfe-watchdog.service";
+
+/// The user that the service runs as.
+const USER: &str = "0";
+
+/// More of a message isn't sent, in bytes: the watchdog itself says no more than 4 KiB.
+const MESSAGE_MAX: usize = 4400;
+
+/// A longer word isn't one of the watchdog's, in bytes.
+const WORD_MAX: usize = 128;
+
+/// The fields that are asked for, of systemd 236 and later; older ones send all.
+pub(crate) const FIELDS: &str = "_SYSTEMD_UNIT,_UID,MESSAGE,MESSAGE_ID,MFE_AT,MFE_CAUSE,MFE_EVENT,\
+                                 MFE_OUTAGE_MS,MFE_PID,MFE_PROCESS,MFE_RUN,MFE_SEQ,MFE_SIGNAL,MFE_WATCHED_UNTIL";
+
+/// A boot's id; the journal writes it as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Boot(u128);
+
+impl Boot {
+    /// `None` for what isn't one. The kernel writes it with dashes.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let text = text.trim().replace('-', "");
+        let is_id = text.len() == 32 && is_hexadecimal(&text);
+        is_id
+            .then(|| u128::from_str_radix(&text, 16).ok())?
+            .map(Self)
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for Boot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl TryFrom<String> for Boot {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text).ok_or_else(|| format!("{text:?} is no boot's id"))
+    }
+}
+
+/// Which event of a till one is. The journal's own cursor changes when entries are copied from one file to
+/// another; of its parts these three don't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EventId {
+    pub(crate) boot: Boot,
+    /// In microseconds by `CLOCK_MONOTONIC`, as journald has received it.
+    pub(crate) mono: u64,
+    /// journald's own hash over the entry (`x` of its cursor).
+    pub(crate) hash: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{:x}", self.boot, self.mono, self.hash)
+    }
+}
+
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// In microseconds by `CLOCK_MONOTONIC`, by which the journal goes, too.
+    pub(crate) mono: u64,
+    /// By the till's clock, which may be wrong.
+    pub(crate) wall: SystemTime,
+}
+
+/// An event as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) id: EventId,
+    /// `MFE_EVENT`.
+    pub(crate) kind: String,
+    /// In microseconds since 1970 by the till's clock.
+    pub(crate) wall: u64,
+    process: Option<String>,
+    pid: Option<u64>,
+    cause: Option<String>,
+    signal: Option<String>,
+    outage_ms: Option<u64>,
+    message: Option<String>,
+    message_id: Option<String>,
+    pub(crate) seq: Option<u64>,
+    pub(crate) run: Option<String>,
+    at: Option<u64>,
+    watched_until: Option<u64>,
+}
+
+/// What a line of journalctl's is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Event(Box<Event>),
+    /// An entry of the watchdog's that is none, or of somebody else.
+    Other {
+        /// When it was received, if that can be told.
+        mono: Option<u64>,
+    },
+    /// No entry: it can't be understood.
+    Unreadable,
+}
+
+/// The fields of an entry. One that is there twice is a list, one that is no text a list of numbers, and one
+/// that is too long is null: such a one says nothing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(rename = "__CURSOR")]
+    cursor: Value,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    wall: Value,
+    #[serde(rename = "_SYSTEMD_UNIT")]
+    unit: Value,
+    #[serde(rename = "_UID")]
+    user: Value,
+    #[serde(rename = "MESSAGE")]
+    message: Value,
+    #[serde(rename = "MESSAGE_ID")]
+    message_id: Value,
+    #[serde(rename = "MFE_EVENT")]
+    kind: Value,
+    #[serde(rename = "MFE_PROCESS")]
+    process: Value,
+    #[serde(rename = "MFE_PID")]
+    pid: Value,
+    #[serde(rename = "MFE_CAUSE")]
+    cause: Value,
+    #[serde(rename = "MFE_SIGNAL")]
+    signal: Value,
+    #[serde(rename = "MFE_OUTAGE_MS")]
+    outage_ms: Value,
+    #[serde(rename = "MFE_RUN")]
+    run: Value,
+    #[serde(rename = "MFE_SEQ")]
+    seq: Value,
+    #[serde(rename = "MFE_AT")]
+    at: Value,
+    #[serde(rename = "MFE_WATCHED_UNTIL")]
+    watched_until: Value,
+}
+
+/// Understands a line that journalctl has written.
+pub(crate) fn understand(line: &[u8]) -> Line {
+    let Ok(fields) = serde_json::from_slice::<Fields>(line) else {
+        return Line::Unreadable;
+    };
+    let Some(id) = fields.cursor.as_str().and_then(event_id) else {
+        return Line::Unreadable;
+    };
+    let is_ours = fields.unit == UNIT && fields.user == USER;
+    let kind = fields.kind.as_str().filter(|kind| is_kind(kind));
+    let (true, Some(kind)) = (is_ours, kind) else {
+        return Line::Other {
+            mono: Some(id.mono),
+        };
+    };
+    Line::Event(Box::new(Event {
+        id,
+        kind: kind.to_owned(),
+        wall: number(&fields.wall).unwrap_or_default(),
+        process: word(&fields.process),
+        pid: number(&fields.pid),
+        cause: word(&fields.cause),
+        signal: word(&fields.signal),
+        outage_ms: number(&fields.outage_ms),
+        message: text(&fields.message, MESSAGE_MAX),
+        message_id: word(&fields.message_id),
+        seq: number(&fields.seq),
+        run: word(&fields.run),
+        at: number(&fields.at),
+        watched_until: number(&fields.watched_until),
+    }))
+}
+
+/// The parts of a cursor that name an entry for ever: `s=…;i=…;b=BOOT;m=MONO;t=…;x=HASH`, all in
+/// hexadecimal.
+fn event_id(cursor: &str) -> Option<EventId> {
+    let part = |name: &str| {
+        let mut parts = cursor.split(';');
+        parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+    };
+    // Digits only: from_str_radix takes a sign, too.
+    let number = |name: &str| {
+        let digits = part(name).filter(|digits| is_hexadecimal(digits))?;
+        u64::from_str_radix(digits, 16).ok()
+    };
+    Some(EventId {
+        boot: Boot::new(part("b")?)?,
+        mono: number("m")?,
+        hash: number("x")?,
+    })
+}
+
+/// Whether a word can be a kind of event, which is part of a routing key.
+fn is_kind(word: &str) -> bool {
+    (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_str()?.parse().ok()
+}
+
+fn word(value: &Value) -> Option<String> {
+    text(value, WORD_MAX)
+}
+
+/// A field's text, its beginning if it is too long. What isn't UTF-8 comes as a list of bytes.
+fn text(value: &Value, most: usize) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(bytes) => {
+            let bytes = bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
+            let bytes: Option<Vec<u8>> = bytes.collect();
+            String::from_utf8_lossy(&bytes?).into_owned()
+        }
+        _ => return None,
+    };
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    Some(text[..end.unwrap_or_default()].to_owned())
+}
+
+/// What is the same for all events of a till.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(crate) till: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) redaction: Redaction,
+}
+
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: String,
+    source: &'a str,
+    r#type: String,
+    time: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outage_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watched_until_us: Option<u64>,
+    boot: Boot,
+    mono_us: u64,
+    sent: Sent,
+    relay: &'static str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Sent {
+    mono_us: u64,
+    time: String,
+}
+
+impl Event {
+    /// The words by which the broker routes it.
+    pub(crate) fn routing_key(&self, till: &str) -> String {
+        format!("{till}.{}", self.kind)
+    }
+
+    /// The message's body, as it is sent at `now`.
+    pub(crate) fn body(&self, sender: &Sender, now: Moment) -> Vec<u8> {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(self.wall);
+        let event = CloudEvent {
+            specversion: "1.0",
+            id: self.id.to_string(),
+            source: &sender.till,
+            r#type: format!("br.mfe-watchdog.{}.v1", self.kind),
+            time: timestamp(wall),
+            data: Data {
+                process: &self.process,
+                pid: self.pid,
+                cause: &self.cause,
+                signal: &self.signal,
+                outage_ms: self.outage_ms,
+                message: self
+                    .message
+                    .as_deref()
+                    .map(|text| sender.redaction.of(text)),
+                message_id: &self.message_id,
+                seq: self.seq,
+                run: &self.run,
+                at_us: self.at,
+                watched_until_us: self.watched_until,
+                boot: self.id.boot,
+                mono_us: self.id.mono,
+                sent: Sent {
+                    mono_us: now.mono,
+                    time: timestamp(now.wall),
+                },
+                relay: env!("CARGO_PKG_VERSION"),
+                labels: &sender.labels,
+            },
+        };
+        // Texts, numbers and maps of texts: there is nothing that JSON couldn't take.
+        serde_json::to_vec(&event).unwrap_or_default()
+    }
+}
+
+/// A moment as machines and people read it, RFC 3339 in UTC, to the millisecond. The year is one of four
+/// digits whatever the clock says.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    /// The last second of the year 9999.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or(Duration::ZERO).min(LAST);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use mfe_kit::schema::assert_valid;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const SCHEMA: &str = include_str!("../../../tests/schema/event.json");
+
+    const BOOT: &str = "0123456789abcdef0123456789abcdef";
+
+    fn sender() -> Sender {
+        Sender {
+            till: "loja0012-caixa03".into(),
+            labels: BTreeMap::new(),
+            redaction: Redaction::new(false, false, vec!["pdv".into()]),
+        }
+    }
+
+    fn now() -> Moment {
+        Moment {
+            mono: 9_000_000,
+            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_701_807_123),
+        }
+    }
+
+    fn entry() -> Value {
+        json!({
+            "__CURSOR": format!("s=ff;i=2a;b={BOOT};m=4c4b40;t=64e5;x=f00d"),
+            "__REALTIME_TIMESTAMP": "1795701807000000",
+            "_SYSTEMD_UNIT": UNIT,
+            "_UID": "0",
+            "MESSAGE": "Comunicador is back (pid 20) after an outage of 4ms",
+            "MESSAGE_ID": "1439a30c18f24f51a2de30e97d823636",
+            "MFE_EVENT": "restarted",
+            "MFE_PROCESS": "comunicador",
+            "MFE_PID": "20",
+            "MFE_CAUSE": "signal",
+            "MFE_SIGNAL": "SIGKILL",
+            "MFE_OUTAGE_MS": "4",
+            "MFE_RUN": BOOT,
+            "MFE_SEQ": "7",
+            "MFE_AT": "4999000",
+        })
+    }
+
+    fn understood(entry: &Value) -> Line {
+        understand(entry.to_string().as_bytes())
+    }
+
+    fn body(entry: &Value, sender: &Sender) -> Value {
+        let Line::Event(event) = understood(entry) else {
+            panic!("no event: {entry}");
+        };
+        serde_json::from_slice(&event.body(sender, now())).unwrap()
+    }
+
+    #[test]
+    fn an_event_has_the_form_that_is_promised() {
+        let expected = json!({
+            "specversion": "1.0",
+            "id": format!("{BOOT}/5000000/f00d"),
+            "source": "loja0012-caixa03",
+            "type": "br.mfe-watchdog.restarted.v1",
+            "time": "2026-11-26T14:03:27.000Z",
+            "data": {
+                "process": "comunicador",
+                "pid": 20,
+                "cause": "signal",
+                "signal": "SIGKILL",
+                "outage_ms": 4,
+                "message": "Comunicador is back (pid 20) after an outage of 4ms",
+                "message_id": "1439a30c18f24f51a2de30e97d823636",
+                "seq": 7,
+                "run": BOOT,
+                "at_us": 4_999_000,
+                "boot": BOOT,
+                "mono_us": 5_000_000,
+                "sent": {"mono_us": 9_000_000, "time": "2026-11-26T14:03:27.123Z"},
+                "relay": env!("CARGO_PKG_VERSION"),
+            },
+        });
+        let sent = body(&entry(), &sender());
+        assert_eq!(sent, expected);
+        assert_valid(SCHEMA, &sent);
+        let Line::Event(event) = understood(&entry()) else {
+            panic!();
+        };
+        assert_eq!(event.routing_key("t"), "t.restarted");
+    }
+
+    #[test]
+    fn labels_are_told_and_what_an_entry_lacks_is_left_out() {
+        let mut sender = sender();
+        sender.labels.insert("store".into(), "12".into());
+        let mut entry = entry();
+        for field in ["MESSAGE", "MFE_PID", "MFE_SEQ", "MFE_RUN", "MFE_CAUSE"] {
+            entry[field] = Value::Null;
+        }
+        let sent = body(&entry, &sender);
+        assert_eq!(sent["data"]["labels"], json!({"store": "12"}));
+        assert_eq!(sent["data"].get("message"), None);
+        assert_valid(SCHEMA, &sent);
+    }
+
+    #[test]
+    fn whoever_is_not_the_watchdog_is_nobody() {
+        for (field, value) in [
+            ("_UID", json!("1000")),
+            ("_UID", Value::Null),
+            ("_UID", json!(["0", "1000"])),
+            ("_SYSTEMD_UNIT", json!("user@1000.service")),
+            ("_SYSTEMD_UNIT", json!("mfe-watchdog.service.x")),
+            ("_SYSTEMD_UNIT", Value::Null),
+            ("MFE_EVENT", Value::Null),
+            ("MFE_EVENT", json!("a.b")),
+            ("MFE_EVENT", json!("Down")),
+            ("MFE_EVENT", json!("")),
+            ("MFE_EVENT", json!(["down", "up"])),
+            ("MFE_EVENT", json!("x".repeat(65))),
+        ] {
+            let mut entry = entry();
+            entry[field] = value.clone();
+            let other = Line::Other {
+                mono: Some(5_000_000),
+            };
+            assert_eq!(understood(&entry), other, "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_unreadable() {
+        for line in ["", "-- No entries --", "{}", "[]", "{\"__CURSOR\":\"x=1\"}"] {
+            assert_eq!(understand(line.as_bytes()), Line::Unreadable, "{line}");
+        }
+        for cursor in [
+            format!("b={BOOT};m=1;x="),
+            format!("b={BOOT};m=fffffffffffffffff;x=1"),
+            format!("b={BOOT}0;m=1;x=1"),
+            format!("b={BOOT};m=1;x=1/2"),
+            format!("b={BOOT};x=1"),
+        ] {
+            let mut entry = entry();
+            entry["__CURSOR"] = json!(cursor);
+            assert_eq!(understood(&entry), Line::Unreadable, "{cursor}");
+        }
+    }
+
+    #[test]
+    fn bytes_repeated_fields_and_endless_ones_do_no_harm() {
+        let mut entry = entry();
+        entry["MESSAGE"] = json!([67, 97, 105, 120, 97, 255]);
+        assert_eq!(body(&entry, &sender())["data"]["message"], "Caixa\u{fffd}");
+        entry["MESSAGE"] = json!(["a", "b"]);
+        entry["MFE_PID"] = json!(["1", "2"]);
+        let sent = body(&entry, &sender());
+        assert_eq!(
+            (sent["data"].get("message"), sent["data"].get("pid")),
+            (None, None)
+        );
+        entry["MESSAGE"] = json!("é".repeat(100_000));
+        entry["MFE_PROCESS"] = json!("é".repeat(100_000));
+        let sent = body(&entry, &sender());
+        assert_eq!(sent["data"]["message"].as_str().unwrap().len(), MESSAGE_MAX);
+        assert_eq!(sent["data"]["process"].as_str().unwrap().len(), WORD_MAX);
+        assert_valid(SCHEMA, &sent);
+    }
+
+    #[test]
+    fn names_and_paths_stay_here_unless_they_are_asked_for() {
+        let mut entry = entry();
+        let text = "pdv may change /home/pdv/run.sh";
+        entry["MESSAGE"] = json!(text);
+        assert_eq!(
+            body(&entry, &sender())["data"]["message"],
+            "(user) may change (path)"
+        );
+        let mut open = sender();
+        open.redaction = Redaction::new(true, true, vec!["pdv".into()]);
+        assert_eq!(body(&entry, &open)["data"]["message"], text);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_fields_are_what_is_sent_has_its_form(
+            message in any::<String>(), wall in any::<u64>(), pid in any::<String>(),
+            process in any::<String>(), mono in any::<u64>(),
+        ) {
+            let mut entry = entry();
+            entry["MESSAGE"] = json!(message);
+            entry["MFE_PID"] = json!(pid);
+            entry["MFE_PROCESS"] = json!(process);
+            entry["__REALTIME_TIMESTAMP"] = json!(wall.to_string());
+            entry["__CURSOR"] = json!(format!("b={BOOT};m={mono:x};x=1"));
+            let sent = body(&entry, &sender());
+            assert_valid(SCHEMA, &sent);
+        }
+
+        #[test]
+        fn any_line_is_understood_or_not_without_a_panic(line in any::<Vec<u8>>()) {
+            understand(&line);
+        }
+    }
+}
