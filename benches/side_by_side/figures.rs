@@ -12,6 +12,13 @@ impl Samples {
         self.0.insert(place, sample);
     }
 
+    /// Takes in those of another measurement of the same.
+    pub(crate) fn add(&mut self, other: Self) {
+        for sample in other.0 {
+            self.push(sample);
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }

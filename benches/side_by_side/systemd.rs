@@ -119,7 +119,7 @@ pub(crate) fn outages(rounds: usize, scene: &Scene, deb: &Path) -> anyhow::Resul
     container.power_off()?;
     let [ours, systemd, ..] = KEEPERS;
     if let Some(ratio) = outages::print(&outages, &ours.name(), Some(&systemd.name())) {
-        verdict("at most 1.5 times systemd's own", ratio <= 1.5);
+        verdict("at most 1.35 times systemd's own", ratio <= 1.35);
     }
     Ok(outages)
 }

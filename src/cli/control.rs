@@ -8,13 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use rust_i18n::t;
 
-use super::{EXIT_NOT_RUNNING, print, status, unknown_key, with_sudo};
+use super::output::{complain, print};
+use super::{EXIT_NOT_RUNNING, status, unknown_key, with_sudo};
 use crate::machine::PAUSE_MAX;
 use crate::status::client::{self, NotAsked};
 use crate::status::control::{Answer, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
+use crate::text::duration::duration;
 use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, local_zone};
 use crate::text::timestamp::Timestamp;
@@ -154,7 +156,7 @@ pub(super) fn stop(
             ))
         }
         Err(None) => {
-            let time = humantime::format_duration(Duration::from_millis(within_ms));
+            let time = duration(Duration::from_millis(within_ms));
             Err(anyhow!(
                 "{}",
                 t!("control.not_gone", key = key, time = time)
@@ -193,7 +195,7 @@ fn until_up(
             ))
         }
         Err(None) => {
-            let time = humantime::format_duration(Duration::from_millis(within.1));
+            let time = duration(Duration::from_millis(within.1));
             Err(anyhow!("{}", t!("control.not_yet", key = key, time = time)))
         }
     }
@@ -227,7 +229,7 @@ fn until(
 /// The state, and what is said of it.
 fn state_in_words(now: &ProcessStatus) -> String {
     let mut state = vec![status::state(now.state)];
-    state.extend(status::details(now));
+    state.extend(now.sentences());
     state.join("; ")
 }
 
@@ -300,7 +302,7 @@ fn ask_service(directories: &Directories, request: &Request) -> anyhow::Result<O
         Err(NotAsked::NotRunning) => match Service::find(directories).pid() {
             Some(pid) => refused(t!("control.no_socket", pid = pid)),
             None => {
-                eprintln!("{}", t!("errors.not_running", since = ""));
+                complain(&t!("errors.not_running", since = ""));
                 Ok(None)
             }
         },

@@ -1,14 +1,14 @@
 //! `mfe-watchdog events`: what has happened, in the user's language, a line each; the entries come from
 //! [`crate::report::events`].
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::Context;
 use rust_i18n::t;
 
 use super::logs::{meant, processes};
+use super::output::{Reader, complain, show};
 use crate::config::ProcessSettings;
 use crate::report::events::{self, Wanted};
 use crate::status::directories::Directories;
@@ -31,6 +31,7 @@ pub(super) fn events(
     let names = processes.iter().map(name_of).collect();
     let zone = local_zone();
     let mut is_empty = true;
+    let is_terminal = io::stdout().is_terminal();
     let wanted = Wanted {
         key: key.map(|process| process.key.as_str()),
         lines,
@@ -39,19 +40,16 @@ pub(super) fn events(
     };
     events::read(wanted, |told| {
         is_empty = false;
-        let line = events::line(told, &names, SystemTime::now(), &zone);
-        let written = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
-        match written {
-            // It has read what it wanted.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            written => {
-                written.with_context(|| t!("errors.output"))?;
-                Ok(true)
-            }
-        }
+        // A program that reads it gets one line.
+        let line = if is_terminal {
+            events::lines(told, &names, SystemTime::now(), &zone, "")
+        } else {
+            events::line(told, &names, SystemTime::now(), &zone)
+        };
+        Ok(show(&format!("{line}\n"))? == Reader::Reads)
     })?;
     if is_empty {
-        eprintln!("{}", t!("events.none"));
+        complain(&t!("events.none"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use nix::libc;
 use rust_i18n::t;
 use rustix::process::geteuid;
 
+use super::output::complain;
 use super::{EXIT_CONFIG, unknown_key};
 use crate::config::{self, ProcessSettings, Settings, Source, Start};
 use crate::daemon::effective_config;
@@ -83,7 +85,7 @@ fn in_session(
             name = process.name(),
             why = why.translated()
         );
-        eprintln!("mfe-watchdog: {text}");
+        complain(&format!("mfe-watchdog: {text}"));
         Ok(ExitCode::from(EXIT_TRY_AGAIN))
     };
     let chosen = match Screen::look(root, process, last).found {
@@ -135,12 +137,12 @@ fn in_session(
         Some(ended) => {
             let status = ended.phrase().translated();
             let text = t!("exec.failed", name = process.name(), status = status);
-            eprintln!("mfe-watchdog: {text}");
+            complain(&format!("mfe-watchdog: {text}"));
             Ok(exit_code(ended))
         }
         None => {
             let text = t!("exec.started", name = process.name(), user = user);
-            eprintln!("mfe-watchdog: {text}");
+            complain(&format!("mfe-watchdog: {text}"));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -151,6 +153,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     let code = match status {
         ExitStatus::Code(code) => code,
         ExitStatus::Signal(number) => 128 + number,
+        ExitStatus::OutOfMemory => 128 + libc::SIGKILL,
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
@@ -175,7 +178,7 @@ fn not_started(process: &ProcessSettings, verdict: Verdict) -> ExitCode {
             (text, ExitCode::from(EXIT_TRY_AGAIN))
         }
     };
-    eprintln!("mfe-watchdog: {text}");
+    complain(&format!("mfe-watchdog: {text}"));
     exit_code
 }
 
@@ -214,7 +217,7 @@ fn known(key: &str, runtime_dir: &Path, service: Option<i32>) -> Known {
 }
 
 fn refused(source: &Source, text: &str) -> ExitCode {
-    eprintln!("{}: {text}", source.phrase().translated());
+    complain(&format!("{}: {text}", source.phrase().translated()));
     ExitCode::from(EXIT_CONFIG)
 }
 

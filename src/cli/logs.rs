@@ -1,6 +1,7 @@
 //! `mfe-watchdog logs`: what the programs print, whoever has started them, as journalctl(1) shows it. What
 //! the service itself says is in `journalctl -u mfe-watchdog`.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -9,6 +10,7 @@ use rust_i18n::t;
 use rustix::process::geteuid;
 
 use super::exec::settings;
+use super::output::complain;
 use super::{unknown_key, with_sudo};
 use crate::config::ProcessSettings;
 use crate::start::unit_name;
@@ -34,6 +36,11 @@ pub(super) fn logs(
         journalctl.args((index > 0).then_some("+"));
         journalctl.args(matches(process));
     }
+    if follow {
+        // In its place, whatever ends this command ends it.
+        let error = journalctl.exec();
+        return Err(error).with_context(|| t!("errors.journalctl_not_run"));
+    }
     let status = journalctl.status();
     let status = status.with_context(|| t!("errors.journalctl_not_run"))?;
     if status.success() {
@@ -41,10 +48,8 @@ pub(super) fn logs(
     }
     if !geteuid().is_root() {
         let command = with_sudo(std::env::args());
-        eprintln!(
-            "mfe-watchdog: {}",
-            t!("logs.not_permitted", command = command)
-        );
+        let text = t!("logs.not_permitted", command = command);
+        complain(&format!("mfe-watchdog: {text}"));
     }
     Ok(ExitCode::FAILURE)
 }

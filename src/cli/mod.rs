@@ -4,12 +4,16 @@ mod control;
 mod doctor;
 mod events;
 mod exec;
+mod help;
+mod in_force;
 mod logs;
 mod one;
+mod output;
 mod prometheus;
 mod status;
 
-use std::io::{self, IsTerminal, Write};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +35,8 @@ use crate::systemd::dbus::Trouble;
 use crate::text::escape::{list, printable, shell_word};
 use crate::text::locale;
 use crate::text::phrase::Phrase;
-use crate::text::wrap::Paragraph;
+use crate::text::wrap::{Paragraph, WIDTH};
+use output::{print, print_raw};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
 const EXIT_CONFIG: u8 = 78;
@@ -42,18 +47,21 @@ const MISFITS_MAX: usize = 3;
 /// `status` without a running service, as `systemctl status` has it.
 const EXIT_NOT_RUNNING: u8 = 3;
 
+/// Where a command's help has the options that all commands have: below its own, above clap's.
+const LAST: usize = 100;
+
 /// Keeps a shop's MFE programs, Comunicador and Monitor, running.
 #[derive(Debug, Parser)]
-#[command(name = "mfe-watchdog", version)]
+#[command(name = "mfe-watchdog", version, max_term_width = WIDTH)]
 struct Arguments {
     /// Where the service keeps its status and its lock
     /// [default: $RUNTIME_DIRECTORY, else /run/mfe-watchdog]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, display_order = LAST)]
     runtime_dir: Option<PathBuf>,
 
     /// Where the service keeps its saved state [default: $STATE_DIRECTORY, else
     /// /var/lib/mfe-watchdog, or DIR of --runtime-dir if that isn't the default]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, display_order = LAST)]
     state_dir: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -215,10 +223,53 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     locale::init(logging::stderr_is_journal());
-    // A usage error ends the process here, with exit code 2.
-    let arguments = Arguments::parse();
+    let result = match of_a_unit(std::env::args_os()) {
+        Some(OfUnit::Run) => run(None, &Directories::new(None, None), false),
+        Some(OfUnit::Exec { key }) => exec::exec(&key, None, &Directories::new(None, None)),
+        None => do_as_asked(),
+    };
+    result.unwrap_or_else(|error| {
+        if let Some(refused) = error.downcast_ref::<ConfigError>() {
+            complain_of(refused);
+            ExitCode::from(EXIT_CONFIG)
+        } else {
+            complain(&format!("mfe-watchdog: {}", error_in_words(&error)), None);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// What our units run, without any option.
+#[derive(Debug, PartialEq, Eq)]
+enum OfUnit {
+    /// mfe-watchdog.service.
+    Run,
+    /// mfe@KEY.service.
+    Exec { key: String },
+}
+
+/// Understands the command lines of our own units. What understands all others takes longer to set up than
+/// a look, while a shop waits for `exec`, and leaves the service with memory that it never needs again.
+fn of_a_unit(arguments: impl IntoIterator<Item = OsString>) -> Option<OfUnit> {
+    let mut arguments = arguments.into_iter().skip(1);
+    let command = arguments.next()?;
+    let key = arguments.next().map(OsString::into_string);
+    let is_all = arguments.next().is_none();
+    match key {
+        None if command == "run" => Some(OfUnit::Run),
+        Some(Ok(key)) if command == "exec" && is_all => {
+            let is_plain = !key.is_empty() && !key.starts_with('-');
+            is_plain.then_some(OfUnit::Exec { key })
+        }
+        _ => None,
+    }
+}
+
+/// Does what the command line asks for. A usage error ends the process here, with exit code 2.
+fn do_as_asked() -> anyhow::Result<ExitCode> {
+    let arguments = help::arguments();
     let directories = Directories::new(arguments.runtime_dir, arguments.state_dir);
-    let result = match arguments.command {
+    match arguments.command {
         Command::Run { config, alone } => run(config.config.as_deref(), &directories, alone),
         Command::Check { config, show } => check(config.config.as_deref(), show),
         Command::Status {
@@ -259,16 +310,7 @@ pub fn main() -> ExitCode {
         }
         Command::Exec { key, config } => exec::exec(&key, config.config.as_deref(), &directories),
         Command::AtShutdown => at_shutdown(),
-    };
-    result.unwrap_or_else(|error| {
-        if let Some(refused) = error.downcast_ref::<ConfigError>() {
-            complain_of(refused);
-            ExitCode::from(EXIT_CONFIG)
-        } else {
-            eprintln!("mfe-watchdog: {}", error_in_words(&error));
-            ExitCode::FAILURE
-        }
-    })
+    }
 }
 
 /// An error and its causes, in the user's language as far as they are ours to word.
@@ -337,7 +379,7 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(refused) => {
             complain_of(&refused);
-            eprintln!("{}", problems(refused.problems.len()));
+            output::complain(&problems(refused.problems.len()));
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -385,7 +427,7 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
         complain(warning, command.as_deref());
     }
     if impossible > 0 {
-        eprintln!("{}", problems(impossible));
+        output::complain(&problems(impossible));
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
     let verdict = match warnings.len() {
@@ -401,7 +443,8 @@ fn check(config: Option<&Path>, show: bool) -> anyhow::Result<ExitCode> {
     let text = text.with_context(|| t!("errors.toml"))?;
     let head: Vec<String> = std::iter::once(source).chain(places).collect();
     let head = head.join("\n# ");
-    print(&format!("# {head}\n{text}\n# {verdict}\n"))
+    // It may be kept as a configuration, which is UTF-8.
+    print_raw(&format!("# {head}\n{text}\n# {verdict}\n"))
 }
 
 /// How many problems a configuration has.
@@ -425,15 +468,15 @@ fn complain_of(refused: &ConfigError) {
 /// it ends with, if there is one, can be copied.
 fn complain(line: &str, command: Option<&str>) {
     if !io::stderr().is_terminal() {
-        eprintln!("{line}");
+        output::complain(line);
         return;
     }
     let ends = command.and_then(|command| Some((line.strip_suffix(command)?, command)));
     if let Some((text, command)) = ends {
-        eprintln!("{}", Paragraph::of_text(text));
-        eprintln!("{}", Paragraph::of_command(command));
+        output::complain(&Paragraph::of_text(text).to_string());
+        output::complain(&Paragraph::of_command(command).to_string());
     } else {
-        eprintln!("{}", Paragraph::of_text(line));
+        output::complain(&Paragraph::of_text(line).to_string());
     }
 }
 
@@ -445,14 +488,14 @@ fn report(
 ) -> anyhow::Result<ExitCode> {
     let report = report::report(asked, directories)?;
     for warning in &report.warnings {
-        eprintln!("mfe-watchdog: {}", printable(warning));
+        output::complain(&format!("mfe-watchdog: {}", printable(warning)));
     }
     match html {
         Some(file) => {
             report::write(file, &report::html(&report)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        None if json => print(&report::json(&report)?),
+        None if json => print_raw(&report::json(&report)?),
         None => print(&report::text(&report)),
     }
 }
@@ -482,19 +525,54 @@ fn with_sudo(arguments: impl Iterator<Item = String>) -> String {
         .join(" ")
 }
 
-/// Writes to stdout. A reader that has gone away is no error: it has read what it wanted.
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context(t!("errors.output"))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_our_units_run_is_understood_as_ever() {
+        let of_unit = |words: &[&str]| {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            of_a_unit(given.map(OsString::from))
+        };
+        for words in [
+            &["run"][..],
+            &["run", "--alone"],
+            &["run", "exec"],
+            &["--runtime-dir", "run"],
+            &["exec", "monitor"],
+            &["exec", "-1"],
+            &["exec", "--help"],
+            &["exec", "--", "monitor"],
+            &["exec", "monitor", "--config", "x"],
+            &["exec", "monitor", "other"],
+            &["exec", ""],
+            &["exec"],
+            &["start", "monitor"],
+            &["--runtime-dir", "exec", "monitor"],
+            &[],
+        ] {
+            let given = std::iter::once("mfe-watchdog").chain(words.iter().copied());
+            let plain = match Arguments::try_parse_from(given).map(|given| given.command) {
+                Ok(Command::Exec { key, config }) if config.config.is_none() => {
+                    Some(OfUnit::Exec { key })
+                }
+                Ok(Command::Run { config, alone }) if config.config.is_none() && !alone => {
+                    Some(OfUnit::Run)
+                }
+                _ => None,
+            };
+            if let Some(understood) = of_unit(words) {
+                assert_eq!(plain, Some(understood), "{words:?}");
+            }
+        }
+        let key = "monitor".to_owned();
+        assert_eq!(of_unit(&["exec", "monitor"]), Some(OfUnit::Exec { key }));
+        assert_eq!(of_unit(&["run"]), Some(OfUnit::Run));
+        assert_eq!(of_unit(&["exec", "monitor", "--config", "x"]), None);
+        assert_eq!(of_unit(&["run", "--alone"]), None);
+        assert_eq!(of_unit(&["exec", "--help"]), None);
+    }
 
     #[test]
     fn the_hint_is_the_whole_command() {

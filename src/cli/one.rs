@@ -19,10 +19,10 @@ use crate::status::ProcessStatus;
 use crate::status::directories::Directories;
 use crate::systemd::ask::last_lines;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
+use crate::text::duration::brief;
 use crate::text::escape::{cut, list, printable};
 use crate::text::local_time::in_words;
-use crate::text::phrase::brief;
-use crate::text::wrap::{Paragraph, WIDTH};
+use crate::text::wrap::WIDTH;
 
 /// How many events are shown.
 const EVENTS: u32 = 5;
@@ -33,40 +33,47 @@ const LINES: usize = 5;
 /// How long the journal may take to tell the events.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The text about a program, as of `now`.
+/// What it uses and where it runs, as of `now`; the journal isn't needed for that.
+pub(super) fn facts(
+    process: &ProcessStatus,
+    directories: &Directories,
+    now: SystemTime,
+    zone: &TimeZone,
+) -> Vec<String> {
+    let Some(pid) = process.pids.first().copied() else {
+        return Vec::new();
+    };
+    let mut facts = runs(pid, now, zone);
+    let settings = settings_of(process, directories);
+    facts.extend(settings.and_then(|settings| checks(&settings, process)));
+    facts
+}
+
+/// Where the settings can't be read, what follows from them is left out.
+fn settings_of(process: &ProcessStatus, directories: &Directories) -> Option<ProcessSettings> {
+    let settings = processes(directories).unwrap_or_default().into_iter();
+    let mut settings = settings.filter(|settings| settings.key == process.key);
+    settings.next()
+}
+
+/// What the journal has of a program, as of `now`.
 pub(super) fn about(
     process: &ProcessStatus,
     directories: &Directories,
     now: SystemTime,
     zone: &TimeZone,
 ) -> String {
-    // Where the settings can't be read, what follows from them is left out.
-    let settings = processes(directories).unwrap_or_default();
-    let settings = settings.iter().find(|settings| settings.key == process.key);
-    let pid = process.pids.first().copied();
-    let mut notes: Vec<String> = pid
-        .map(|pid| runs(pid, now, zone))
-        .into_iter()
-        .flatten()
-        .collect();
-    let checked = settings.filter(|_| pid.is_some());
-    notes.extend(checked.and_then(|settings| checks(settings, process)));
-    if settings.is_some_and(|settings| settings.policy.dry_run) {
-        notes.push(t!("one.dry_run").into_owned());
-    }
-    let mut text = String::new();
-    for note in notes {
-        text += &format!("{}\n", Paragraph::of_detail(&note));
-    }
     let key = printable(&process.key);
-    text += &section(
+    let events = last_events(process, now, zone);
+    let mut text = section(
         &t!("one.events"),
         &format!("mfe-watchdog events {key}"),
-        &last_events(process, now, zone),
+        &events,
     );
-    if let Some(settings) = settings {
+    if let Some(settings) = &settings_of(process, directories) {
         let lines = last_lines(&matches(settings), LINES).into_iter();
-        let lines: Vec<String> = lines.map(|line| format!("> {line}")).collect();
+        let lines = lines.map(|line| cut(&format!("  > {line}"), WIDTH - 1));
+        let lines: Vec<String> = lines.collect();
         text += &section(
             &t!("one.output"),
             &format!("mfe-watchdog logs {key}"),
@@ -76,7 +83,7 @@ pub(super) fn about(
     text
 }
 
-/// A heading with the command that shows all, and lines no wider than a terminal.
+/// A heading with the command that shows all, and lines.
 fn section(heading: &str, command: &str, lines: &[String]) -> String {
     let sudo = if geteuid().is_root() { "" } else { "sudo " };
     let mut text = format!("{heading} ({sudo}{command}):\n");
@@ -89,7 +96,7 @@ fn section(heading: &str, command: &str, lines: &[String]) -> String {
         text += &format!("  {nothing}\n");
     }
     for line in lines {
-        text += &format!("  {}\n", cut(line, WIDTH - 3));
+        text += &format!("{line}\n");
     }
     text
 }
@@ -172,7 +179,7 @@ fn last_events(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec
     };
     let mut lines = Vec::new();
     let take = |told: &Told| {
-        lines.push(events::line(told, &names, now, zone));
+        lines.push(events::lines(told, &names, now, zone, "  "));
         Ok(true)
     };
     // The heading has the command that says why.
@@ -239,16 +246,5 @@ mod tests {
         ] {
             assert_eq!(unit_in(group), expected);
         }
-    }
-
-    #[test]
-    fn no_line_is_wider_than_a_terminal() {
-        let lines = ["x".repeat(200)];
-        let text = section("Heading", "command", &lines);
-        assert!(
-            text.lines().all(|line| line.chars().count() <= WIDTH),
-            "{text}"
-        );
-        assert!(section("Heading", "command", &[]).contains("nothing"));
     }
 }

@@ -1,8 +1,7 @@
 //! The status as a person reads it: a table of 80 columns that needs no colour; what it says is read
 //! from what the service has published.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
@@ -12,8 +11,10 @@ use rust_i18n::t;
 use tz::TimeZone;
 
 use super::exec::settings;
+use super::in_force::InForce;
 use super::logs::meant_or_all;
-use super::{EXIT_NOT_RUNNING, error_in_words, one, print, prometheus, unknown_key};
+use super::output::{Reader, complain, print, print_raw, show, show_raw};
+use super::{EXIT_NOT_RUNNING, error_in_words, one, prometheus, unknown_key};
 use crate::config::Settings;
 use crate::daemon::state;
 use crate::proc::ProcessTable;
@@ -22,14 +23,18 @@ use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
-use crate::text::escape::printable;
+use crate::text::duration::brief;
+use crate::text::escape::{list, printable};
 use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
 use crate::text::timestamp::Timestamp;
-use crate::text::wrap::Paragraph;
+use crate::text::wrap::{Paragraph, WIDTH};
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
+
+/// The last column of the table, from 0.
+const LAST_OUTAGE: usize = 5;
 
 /// How often `--watch` looks for news.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
@@ -69,18 +74,18 @@ pub(super) fn status(
     let answer = ask(directories, key)?;
     match &answer {
         Answer::Published(status) => {
-            print(&shown(
-                status,
-                &directories.state,
-                (json, key.is_some()),
-                &zone,
-            )?)?;
+            let text = shown(status, directories, (json, key.is_some()), &zone)?;
+            if json {
+                print_raw(&text)?;
+            } else {
+                print(&text)?;
+            }
             if let ([process], Some(_), false) = (status.processes.as_slice(), key, json) {
                 // The journal may take its time.
                 print(&one::about(process, directories, SystemTime::now(), &zone))?;
             }
         }
-        Answer::NotRunning(text) | Answer::Unpublished(text) => eprintln!("{text}"),
+        Answer::NotRunning(text) | Answer::Unpublished(text) => complain(text),
     }
     Ok(answer.exit_code())
 }
@@ -89,9 +94,9 @@ pub(super) fn status(
 pub(super) fn as_metrics(directories: &Directories, key: Option<&str>) -> anyhow::Result<ExitCode> {
     let answer = ask(directories, key)?;
     match &answer {
-        Answer::Published(status) => _ = print(&prometheus::metrics(Some(status)))?,
-        Answer::NotRunning(_) => _ = print(&prometheus::metrics(None))?,
-        Answer::Unpublished(text) => eprintln!("{text}"),
+        Answer::Published(status) => _ = print_raw(&prometheus::metrics(Some(status)))?,
+        Answer::NotRunning(_) => _ = print_raw(&prometheus::metrics(None))?,
+        Answer::Unpublished(text) => complain(text),
     }
     Ok(answer.exit_code())
 }
@@ -169,7 +174,7 @@ fn of_key(mut status: Status, key: Option<&str>) -> anyhow::Result<Status> {
 
 fn shown(
     status: &Status,
-    state_dir: &Path,
+    directories: &Directories,
     (json, is_one): (bool, bool),
     zone: &TimeZone,
 ) -> anyhow::Result<String> {
@@ -179,7 +184,7 @@ fn shown(
     }
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // What can't be read is missing from the table; the service says why in the journal.
-    let remembered = state::read(state_dir).unwrap_or_default();
+    let remembered = state::read(&directories.state).unwrap_or_default();
     // Where a program belongs is told of one that was asked for only.
     let mut status = status.clone();
     if !is_one {
@@ -190,7 +195,14 @@ fn shown(
     }
     let status = &status;
     let now = SystemTime::now();
-    Ok(table(status, &remembered, now, zone, is_coloured))
+    let in_force = InForce::of(directories, status);
+    let mut text = banner(status, &in_force.in_dry_run(status), now, zone);
+    let facts = match status.processes.as_slice() {
+        [process] if is_one => one::facts(process, directories, now, zone),
+        _ => Vec::new(),
+    };
+    text += &table(status, &remembered, &facts, now, zone, is_coloured);
+    Ok(text + &in_force.lines())
 }
 
 /// Shows the status whenever it has changed. Ends when it is interrupted, or nobody reads any more.
@@ -205,22 +217,19 @@ fn watch(
     loop {
         let text = match ask(directories, key) {
             Ok(Answer::Published(status)) => {
-                shown(&status, &directories.state, (json, key.is_some()), zone)?
+                shown(&status, directories, (json, key.is_some()), zone)?
             }
             Ok(Answer::NotRunning(text) | Answer::Unpublished(text)) => text + "\n",
             Err(error) => format!("mfe-watchdog: {}\n", error_in_words(&error)),
         };
         if text != before {
-            let written = if is_terminal && !json {
-                write_over(&text)
-            } else {
-                io::stdout().write_all(text.as_bytes())
+            let reader = match (is_terminal, json) {
+                (_, true) => show_raw(&text),
+                (true, false) => show(&over(&text)),
+                (false, false) => show(&text),
             };
-            match written.and_then(|()| io::stdout().flush()) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Ok(ExitCode::SUCCESS);
-                }
-                written => written.with_context(|| t!("errors.output"))?,
+            if reader? == Reader::Gone {
+                return Ok(ExitCode::SUCCESS);
             }
             before = text;
         }
@@ -228,16 +237,41 @@ fn watch(
     }
 }
 
-/// Puts a text in place of what the terminal shows, line by line, so that nothing flickers.
-fn write_over(text: &str) -> io::Result<()> {
+/// A text that takes the place of what the terminal shows, line by line, so that nothing flickers.
+fn over(text: &str) -> String {
     let lines = text.lines().collect::<Vec<_>>().join("\u{1b}[K\n");
-    io::stdout().write_all(format!("\u{1b}[H{lines}\u{1b}[K\n\u{1b}[J").as_bytes())
+    format!("\u{1b}[H{lines}\u{1b}[K\n\u{1b}[J")
 }
 
-/// The status as a table, as of `now`.
+/// What nobody may overlook: that programs aren't restarted. A line each.
+fn banner(status: &Status, in_dry_run: &[String], now: SystemTime, zone: &TimeZone) -> String {
+    let mut lines = Vec::new();
+    let paused = status.processes.iter();
+    let paused: Vec<&ProcessStatus> = paused.filter(|one| one.paused_until.is_some()).collect();
+    if let [first, others @ ..] = paused.as_slice() {
+        let names = list(paused.iter().map(|one| printable(&one.name)));
+        let is_same = |other: &&ProcessStatus| other.paused_until == first.paused_until;
+        let until = first.paused_until.filter(|_| others.iter().all(is_same));
+        let until = until.map(|until| in_words(until.into(), now, zone));
+        lines.push(match until {
+            Some(until) => t!("status.banner_paused_until", names = names, until = until),
+            None => t!("status.banner_paused", names = names),
+        });
+    }
+    if !in_dry_run.is_empty() {
+        lines.push(t!("status.banner_dry_run", names = list(in_dry_run)));
+    }
+    let lines = lines
+        .iter()
+        .map(|line| Paragraph::of_text(line).to_string());
+    lines.map(|line| line + "\n").collect()
+}
+
+/// The status as a table, as of `now`; `facts` are about the only program in it.
 fn table(
     status: &Status,
     remembered: &[Remembered],
+    facts: &[String],
     now: SystemTime,
     zone: &TimeZone,
     is_coloured: bool,
@@ -264,10 +298,13 @@ fn table(
                 .unwrap_or(0)
         })
         .collect();
+    // Two columns stand between them. What doesn't fit beside the others stands below.
+    let is_wide = widths.iter().map(|width| width + 2).sum::<usize>() > WIDTH + 2;
+    let shown = if is_wide { LAST_OUTAGE } else { widths.len() };
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
+        for (column, cell) in row.iter().take(shown).enumerate() {
             let pad = " ".repeat(widths[column] - columns(cell) + 2);
             let process = index.checked_sub(1).map(|index| &status.processes[index]);
             match process.filter(|_| is_coloured && column == 1) {
@@ -286,7 +323,11 @@ fn table(
         text += line.trim_end();
         text.push('\n');
         if let Some(process) = index.checked_sub(1).map(|index| &status.processes[index]) {
-            for note in notes(process, now, zone) {
+            let last = &row[LAST_OUTAGE];
+            let below = is_wide && process.last_restart.is_some();
+            let below = below.then(|| t!("status.last_outage_below", outage = last).into_owned());
+            let notes = notes(process, now, zone).into_iter();
+            for note in below.into_iter().chain(notes).chain(facts.to_vec()) {
                 text += &format!("{}\n", Paragraph::of_detail(&note));
             }
         }
@@ -323,8 +364,8 @@ fn row(
         days.filter(|day| is_same_day(day, &today)).count()
     });
     let last = process.last_restart.as_ref().map(|last| {
-        let outage = phrase::brief(Duration::from_millis(last.outage_ms));
-        format!("{outage}, {}", cause(&last.cause))
+        let outage = brief(Duration::from_millis(last.outage_ms));
+        format!("{outage}, {}", cause(&last.cause, last.signal.as_deref()))
     });
     [
         name,
@@ -352,23 +393,13 @@ fn notes(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Vec<Strin
         let pids = phrase::pids(&process.pids, process.more_pids).translated();
         notes.push(t!("status.pids", pids = pids).into_owned());
     }
-    notes.extend(details(process));
+    notes.extend(process.sentences());
     let session = process.session.as_ref().map(Phrase::translated);
     notes.extend(session.map(|session| printable(&session)));
     if process.state == State::Stuck {
         notes.push(t!("status.reboot").into_owned());
     }
     notes
-}
-
-/// What the service says of the state; a version that tells it in English only is taken at its word.
-pub(super) fn details(process: &ProcessStatus) -> Vec<String> {
-    if process.wording.is_empty() {
-        let detail = process.detail.as_deref();
-        return detail.map(printable).into_iter().collect();
-    }
-    let sentences = process.wording.iter().map(Phrase::translated);
-    sentences.map(|sentence| printable(&sentence)).collect()
 }
 
 /// The state as it matters to a cashier: what is paused and doesn't run is down all the same.
@@ -412,8 +443,10 @@ fn colour(process: &ProcessStatus, state: State) -> u8 {
 }
 
 /// A cause as people say it; one that a later version tells is shown as it is.
-fn cause(cause: &str) -> String {
+fn cause(cause: &str, signal: Option<&str>) -> String {
     match cause {
+        "oom" => t!("status.cause_oom").into_owned(),
+        "killed" if signal.is_some() => printable(signal.unwrap_or_default()),
         "gone" => t!("status.cause_gone").into_owned(),
         "exited" => t!("status.cause_exited").into_owned(),
         "killed" => t!("status.cause_killed").into_owned(),
@@ -435,7 +468,6 @@ mod tests {
     use crate::machine::Memory;
     use crate::status::LastRestart;
     use crate::text::local_time::zone;
-    use crate::text::wrap::WIDTH;
 
     fn at(text: &str) -> Timestamp {
         humantime::parse_rfc3339(text).unwrap().into()
@@ -478,7 +510,14 @@ mod tests {
             processes,
         };
         let now = at("2026-03-02T12:00:01Z").into();
-        table(&status, remembered, now, &zone(Some("<-03>3")), is_coloured)
+        table(
+            &status,
+            remembered,
+            &[],
+            now,
+            &zone(Some("<-03>3")),
+            is_coloured,
+        )
     }
 
     #[test]
@@ -501,6 +540,7 @@ mod tests {
         first.last_restart = Some(LastRestart {
             at: at("2026-03-02T11:00:00Z"),
             cause: "killed".into(),
+            signal: Some("SIGSEGV".into()),
             outage_ms: 62_003,
         });
         let recent = [
@@ -523,7 +563,7 @@ mod tests {
         second.detail = Some("it keeps crashing, so its next start waits".into());
         let expected = "\
 PROCESS      STATE    SINCE     PID   RESTARTS  LAST OUTAGE
-Comunicador  up       08:00:00  1234  2 today   1m 2s, killed
+Comunicador  up       08:00:00  1234  2 today   1min 2s, SIGSEGV
 Monitor      backoff  08:00:00  -     0 today   -
   next start at 09:00:05
   it keeps crashing, so its next start waits
@@ -540,6 +580,7 @@ mfe-watchdog runs (pid 77) since 01/03 09:00
         long.last_restart = Some(LastRestart {
             at: at("2026-03-02T11:00:00Z"),
             cause: "unhealthy".into(),
+            signal: None,
             outage_ms: 90_061_000,
         });
         let text = shown(vec![long], &[], false);

@@ -9,6 +9,7 @@ use super::section::{Located, Problems, Section, must_be};
 use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_duration, as_text};
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::machine::{STOPPED, STRANGER};
+use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
 
 /// The list's name in a process's section.
@@ -341,7 +342,7 @@ fn cpu(
     if let Some(every) = every.filter(|every| over < *every) {
         let message = phrase!(
             "must not be shorter than every, %{every}: the CPU isn't sampled more often",
-            every = humantime::format_duration(every).to_string()
+            every = setting(every)
         );
         problems.add(offset, section.path("over"), message);
     }

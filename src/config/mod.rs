@@ -35,6 +35,7 @@ use crate::machine::Policy;
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::sys::user::User;
+use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
 use problem::line_ends;
 use section::{Located, Problems, Section, must_be, quoted};
@@ -122,17 +123,32 @@ pub fn load(path: Option<&Path>) -> Result<(Settings, Source), ConfigError> {
     load_or(path, Path::new(DEFAULT_PATH))
 }
 
+/// Where [`load`] has them from.
+#[must_use]
+pub fn source(path: Option<&Path>) -> Source {
+    source_or(path, Path::new(DEFAULT_PATH))
+}
+
+fn source_or(path: Option<&Path>, default: &Path) -> Source {
+    let file = path.unwrap_or(default);
+    let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    if path.is_none() && absent {
+        Source::BuiltIn
+    } else {
+        Source::File(file.to_owned())
+    }
+}
+
 /// The same, with `default` in place of [`DEFAULT_PATH`].
 pub(crate) fn load_or(
     path: Option<&Path>,
     default: &Path,
 ) -> Result<(Settings, Source), ConfigError> {
     let file = path.unwrap_or(default);
-    let absent = fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-    let (text, source) = if path.is_none() && absent {
-        (DEFAULT_TEXT.to_owned(), Source::BuiltIn)
-    } else {
-        (read(file)?, Source::File(file.to_owned()))
+    let source = source_or(path, default);
+    let text = match source {
+        Source::BuiltIn => DEFAULT_TEXT.to_owned(),
+        _ => read(file)?,
     };
     let (settings, lines) = parse_with_lines(&text, file)?;
     if settings.refuse_unsafe_commands {
@@ -601,10 +617,7 @@ fn duration(
     within: RangeInclusive<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
-    let [least, most] = [within.start(), within.end()].map(|limit| {
-        let limit = humantime::format_duration(*limit);
-        limit.to_string()
-    });
+    let [least, most] = [within.start(), within.end()].map(|limit| setting(*limit));
     let expected = phrase!(
         "a duration such as \"10s\" or \"1min 30s\", from %{least} to %{most}",
         least = least,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::section::{Located, Problems, Section, must_be};
 use super::{FROM_MIN, MAX_DURATION, duration, number, true_or_false};
 use crate::machine::Policy;
+use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
 
 /// More restarts than this within any time are a crash loop to everybody.
@@ -63,12 +64,11 @@ pub(super) fn policy(
     };
     let given = given.filter(|_| policy.restart_delay > policy.restart_delay_max);
     if let Some((key, offset)) = given {
-        let [delay, max] =
-            [policy.restart_delay, policy.restart_delay_max].map(humantime::format_duration);
+        let [delay, max] = [policy.restart_delay, policy.restart_delay_max].map(setting);
         let message = phrase!(
             "restart_delay, %{delay}, is longer than restart_delay_max, %{max}",
-            delay = delay.to_string(),
-            max = max.to_string()
+            delay = delay,
+            max = max
         );
         problems.add(offset, section.path(key), message);
     }

@@ -53,14 +53,9 @@ impl ConfigError {
         Self { file, problems }
     }
 
-    /// The lines of the journal, one per problem.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.lines_in(Phrase::to_string)
-    }
-
     /// The lines a person reads, in the user's language.
     pub fn translated_lines(&self) -> impl Iterator<Item = String> {
-        self.lines_in(Phrase::translated)
+        self.phrases().map(|line| line.translated())
     }
 
     /// The shell commands that end those lines, where one does.
@@ -70,26 +65,22 @@ impl ConfigError {
         commands.chain(std::iter::repeat(None))
     }
 
-    fn lines_in(&self, say: fn(&Phrase) -> String) -> impl Iterator<Item = String> {
+    /// A line for each problem.
+    pub fn phrases(&self) -> impl Iterator<Item = Phrase> {
         let hidden = self.problems.len().saturating_sub(SHOWN_AT_MOST);
         let more = phrase!("%{count} more problems", count = hidden.to_string());
-        let more = (hidden > 0).then(|| format!("{}: {}", self.file(), say(&more)));
+        let more = (hidden > 0).then(|| in_place(self.file(), more));
         let shown = self.problems.iter().take(SHOWN_AT_MOST);
         shown
-            .map(move |problem| self.line(problem, say))
+            .map(|problem| in_place(self.place(problem), problem.message.clone()))
             .chain(more)
     }
 
     /// The first problems, and how many more there are: what fits into a status.
     #[must_use]
     pub fn summary(&self) -> Vec<Phrase> {
-        let first = self.problems.iter().take(SUMMARIZED).map(|problem| {
-            phrase!(
-                "%{place}: %{problem}",
-                place = self.place(problem),
-                problem = problem.message.clone()
-            )
-        });
+        let first = self.problems.iter().take(SUMMARIZED);
+        let first = first.map(|problem| in_place(self.place(problem), problem.message.clone()));
         let more = self.problems.len().saturating_sub(SUMMARIZED);
         let more = (more > 0).then(|| phrase!("%{count} more problems", count = more.to_string()));
         first.chain(more).collect()
@@ -97,10 +88,6 @@ impl ConfigError {
 
     fn file(&self) -> String {
         printable(&self.file.display().to_string())
-    }
-
-    fn line(&self, problem: &Problem, say: fn(&Phrase) -> String) -> String {
-        format!("{}: {}", self.place(problem), say(&problem.message))
     }
 
     /// The file, the line and the setting, as far as it is about one.
@@ -118,13 +105,18 @@ impl ConfigError {
     }
 }
 
+/// A problem and where it is.
+fn in_place(place: String, problem: Phrase) -> Phrase {
+    phrase!("%{place}: %{problem}", place = place, problem = problem)
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.lines().enumerate() {
+        for (index, line) in self.phrases().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            f.write_str(&line)?;
+            write!(f, "{line}")?;
         }
         Ok(())
     }

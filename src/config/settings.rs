@@ -212,6 +212,20 @@ impl Settings {
     /// # Errors
     /// Never for settings that came from a file; the serializer's signature asks for it.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        self.written(false)
+    }
+
+    /// The same for a program that reads it while a shop waits: a process's policy that is the file's is left
+    /// out.
+    ///
+    /// # Errors
+    /// As [`Self::to_toml`].
+    pub fn to_short_toml(&self) -> Result<String, toml::ser::Error> {
+        self.written(true)
+    }
+
+    fn written(&self, is_short: bool) -> Result<String, toml::ser::Error> {
+        let of_file = PolicySection::from(&self.policy);
         let processes = self.processes.iter().map(|process| {
             let (command, unit) = match &process.start {
                 Start::Command(command) => (Some(command.as_slice()), None),
@@ -232,7 +246,8 @@ impl Settings {
                 command,
                 unit,
                 session: process.session,
-                policy: (&process.policy).into(),
+                policy: Some(PolicySection::from(&process.policy))
+                    .filter(|policy| !is_short || *policy != of_file),
                 check: process.checks.iter().map(CheckSection::from).collect(),
             };
             (process.key.as_str(), section)
@@ -276,13 +291,13 @@ struct ProcessSection<'a> {
     #[serde(skip_serializing_if = "is_nowhere")]
     session: SessionMode,
     #[serde(flatten)]
-    policy: PolicySection,
+    policy: Option<PolicySection>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     check: Vec<CheckSection<'a>>,
 }
 
 /// A policy as the file has it.
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct PolicySection {
     #[serde(serialize_with = "as_duration")]
     interval: Duration,

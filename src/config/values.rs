@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serializer;
 
+use crate::text::duration::setting;
+
 /// The most a share of one core can be: a hundred cores, in percent.
 const MAX_PERCENT: u32 = 10_000;
 
@@ -168,7 +170,7 @@ pub(super) fn as_duration<S: Serializer>(
     duration: &Duration,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
+    serializer.collect_str(&setting(*duration))
 }
 
 pub(super) fn as_text<S: Serializer>(

@@ -46,7 +46,7 @@ impl EffectiveConfig {
         // Of one that is gone by now nobody knows whom it was for.
         let rights = rights.unwrap_or(Rights::PRIVATE);
         Ok(Self {
-            text: settings.to_toml().map_err(io::Error::other)?,
+            text: settings.to_short_toml().map_err(io::Error::other)?,
             rights,
             is_to_be_kept: matches!(source, Source::File(_) | Source::BuiltIn),
         })

@@ -13,7 +13,6 @@ pub mod setup;
 pub mod startup;
 pub mod state;
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,10 +40,11 @@ use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::{Published, Remembered, Slot, supervise};
 use crate::sys::host::since_boot;
-use crate::sys::lock::NotLocked;
+use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
+use crate::text::duration::setting;
 use crate::text::escape::{list, printable};
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::phrase::{Phrase, phrase, sentences};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
@@ -78,7 +78,7 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 const COMMANDS: usize = 8;
 
 /// What doesn't work when nothing can be written to the state directory.
-const REMEMBERING: &str = "remembering";
+const REMEMBERING: Phrase = phrase!("remembering");
 
 /// How long after SIGKILL a program's end is waited for.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
@@ -118,24 +118,27 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     let mut service = Service::new(options, &settings)?;
     let last = Status::read(&service.options.directories.runtime);
     let last = last.ok().flatten();
-    service.say_start(&settings, &source, last.as_ref());
+    let last_look = LastLook::read(&service.options.directories.runtime);
+    service.say_start(&settings, &source, last.as_ref(), last_look);
     service.say_fallback(fallback);
     if let Some(warning) = old_watcher::warning(Path::new(old_watcher::RC_LOCAL)) {
         service.say(Kind::LegacyWatcher, warning);
     }
-    let remembered = service.remembered(last.as_ref());
+    let remembered = service.remembered(last.as_ref(), last_look);
     // Without an earlier run there is nobody to look for. Else it is left out if it can be, for it takes
     // longer than all the rest of a start.
     let has_programs = settings.checks_and_hooks().next().is_some();
     if !remembered.is_empty() && has_programs {
         let left_over = leftover::end_programs(&settings);
         if !left_over.is_empty() {
-            let text = format!(
-                "an earlier run of the service was killed beside checks or hooks (pid {}): they \
-                 are ended",
-                list(left_over)
+            service.say_words(
+                Kind::Degraded,
+                phrase!(
+                    "an earlier run of the service was killed beside checks or hooks (pid %{pids}): they \
+                     are ended",
+                    pids = list(left_over)
+                ),
             );
-            service.say(Kind::Degraded, text);
         }
     }
     let effective = service.effective(&settings, &source);
@@ -170,7 +173,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
                     service.say_unsafe_commands(&settings);
                 }
             }
-            Event::PingDue => service.notify(&service.published(), Vec::new()),
+            Event::PingDue => service.notify(Vec::new()),
             Event::Asked(Incoming { request, answer }) => {
                 // Whoever asked may have gone away; it is done all the same.
                 let _ = answer.send(service.answer(&request));
@@ -231,7 +234,7 @@ fn fit(reason: &str) -> String {
 
 fn names(settings: &Settings) -> String {
     let each = settings.processes.iter().map(|process| {
-        let interval = humantime::format_duration(process.policy.interval);
+        let interval = setting(process.policy.interval);
         format!("{} every {interval}", process.name())
     });
     list(each)
@@ -311,6 +314,15 @@ impl Supervised {
     }
 }
 
+/// A publication.
+struct Last {
+    status: Status,
+    /// How often each task's part had changed by then.
+    changes: Vec<u64>,
+    /// Whether there is nothing in it that time alone changes.
+    is_settled: bool,
+}
+
 struct Service {
     options: Options,
     started: Instant,
@@ -325,6 +337,8 @@ struct Service {
     /// Whether systemd waits for READY=1, after the start or a reload.
     ready_pending: bool,
     status_line: String,
+    /// What was published last; `None` if it may not be there.
+    last: Option<Last>,
     /// What the next run of the service has to know.
     keeper: Keeper,
     /// The settings in force, as they are published.
@@ -335,7 +349,7 @@ struct Service {
     record: Option<Record>,
     notifier: Notifier,
     /// What doesn't work and was said.
-    degraded: HashSet<&'static str>,
+    degraded: Vec<Phrase>,
     /// The commands that somebody else could change, as was said.
     unsafe_commands: Vec<(String, Phrase)>,
     hooks: Hooks,
@@ -363,12 +377,13 @@ impl Service {
             is_anothers_watchdog: watchdog_is_for_another(),
             ready_pending: true,
             status_line: String::new(),
+            last: None,
             keeper: Keeper::new(state, runtime),
             effective: None,
             fallback: None,
-            record: Record::of_this_process(runtime).ok(),
+            record: Record::of_this_process(runtime, options.config.as_deref()).ok(),
             notifier: Notifier::from_environment(),
-            degraded: HashSet::new(),
+            degraded: Vec::new(),
             unsafe_commands: Vec::new(),
             hooks: Hooks::new(&settings.hooks),
             runtime_dir,
@@ -385,17 +400,31 @@ impl Service {
         self.tell(&Message::of_service(kind, text));
     }
 
+    /// The same in words that are told in every language.
+    fn say_words(&self, kind: Kind, words: Phrase) {
+        self.tell(&Message::of_service_in_words(kind, words));
+    }
+
     fn tell(&self, message: &Message) {
         message.record();
         self.hooks.tell(message);
     }
 
-    /// Says that the service has begun, and until when the run before it has looked, by what it has published
+    /// Says that the service has begun, and until when the run before it has looked, by what it has said
     /// last: one that hangs is ended by systemd some time later.
-    fn say_start(&self, settings: &Settings, source: &Source, last: Option<&Status>) {
+    fn say_start(
+        &self,
+        settings: &Settings,
+        source: &Source,
+        last: Option<&Status>,
+        last_look: Option<LastLook>,
+    ) {
         let text = format!("watching {} ({source})", names(settings));
+        let published = last.and_then(|last| last.updated_us);
+        let looked = last_look.and_then(|look| u64::try_from(look.since_boot.as_micros()).ok());
         self.tell(&Message {
-            watched_until: last.and_then(|last| last.updated_us),
+            // Of a run of which nothing is left it isn't known.
+            watched_until: published.map(|published| published.max(looked.unwrap_or(0))),
             ..Message::of_service(Kind::Startup, text)
         });
     }
@@ -409,12 +438,11 @@ impl Service {
         for news in &self.unsafe_commands {
             if !before.contains(news) {
                 let (key, warning) = news;
-                let file = file.display();
-                let text = match key.as_str() {
-                    "" => format!("{file}: {warning}"),
-                    key => format!("{key}: {warning}"),
-                };
-                self.say(Kind::UnsafeCommand, text);
+                let file = file.display().to_string();
+                let place = if key.is_empty() { file } else { key.clone() };
+                let warning = warning.clone();
+                let words = phrase!("%{place}: %{warning}", place = place, warning = warning);
+                self.say_words(Kind::UnsafeCommand, words);
             }
         }
     }
@@ -441,10 +469,14 @@ impl Service {
     /// Has people ask in the runtime directory.
     fn listen(&mut self) {
         let listener = self.runtime_dir.listen();
-        let what = "listening for pause, resume and restart";
+        let what = phrase!("listening for pause, resume and restart");
         let directory = self.options.directories.runtime.display().to_string();
         self.check(what, &listener, |error| {
-            format!("nobody can pause, resume or restart: {directory}/control: {error}")
+            phrase!(
+                "nobody can pause, resume or restart: %{file}: %{error}",
+                file = format!("{directory}/control"),
+                error = error.to_string()
+            )
         });
         self.listener = listener.ok();
     }
@@ -479,9 +511,13 @@ impl Service {
                 anyhow::anyhow!("{}", t!("errors.lost", directory = directory, why = why))
             })?;
         }
-        let directory = directory.display();
-        let text = format!("somebody has removed {directory} or files in it: they are made again");
-        self.say(Kind::Degraded, text);
+        self.say_words(
+            Kind::Degraded,
+            phrase!(
+                "somebody has removed %{directory} or files in it: they are made again",
+                directory = directory.display().to_string()
+            ),
+        );
         if self.listener.is_none() || !self.runtime_dir.has_socket() {
             self.listen();
         }
@@ -490,21 +526,29 @@ impl Service {
             self.keeper.forget_written();
             self.keep_record();
         }
+        self.last = None;
         self.publish()
     }
 
     /// What an earlier run of the service remembered. A file that can't be used is no reason not to
     /// run: it was set aside, and all begins again. `last` is what it has published last.
-    fn remembered(&self, last: Option<&Status>) -> Vec<Remembered> {
+    /// `last_look` is when it has last looked.
+    fn remembered(&self, last: Option<&Status>, last_look: Option<LastLook>) -> Vec<Remembered> {
         let mut remembered = self.keeper.read().unwrap_or_else(|error| {
-            let text = format!("the saved state is lost: {error}; the file is set aside");
-            self.say(Kind::Degraded, text);
+            self.say_words(
+                Kind::Degraded,
+                phrase!(
+                    "the saved state is lost: %{error}; the file is set aside",
+                    error = error
+                ),
+            );
             Vec::new()
         });
-        // A run that was killed has published where things stood at the end of its last cycle.
+        // What a run that was killed has published was still so at the end of its last cycle.
         let published = last.and_then(|status| {
-            let ago = status.updated_at.age(SystemTime::now())?;
-            Instant::now().checked_sub(ago)
+            let ago = status.updated_at.age(SystemTime::now());
+            let looked = last_look.and_then(|look| since_boot().checked_sub(look.since_boot));
+            Instant::now().checked_sub(looked.or(ago)?)
         });
         for remembered in &mut remembered {
             let seen_alive = &mut remembered.memory.seen_alive;
@@ -516,7 +560,11 @@ impl Service {
     /// Says that the configuration can't be used, and what is in force instead.
     fn say_fallback(&mut self, fallback: Option<ConfigFallback>) {
         if let Some(fallback) = &fallback {
-            self.say(Kind::ConfigFallback, fallback.detail.as_str());
+            let message = Message::of_service(Kind::ConfigFallback, fallback.detail.as_str());
+            self.tell(&match sentences(fallback.wording.iter().cloned()) {
+                Some(words) => message.with_detail(words),
+                None => message,
+            });
         }
         self.fallback = fallback;
     }
@@ -533,9 +581,12 @@ impl Service {
         let directory = self.options.directories.runtime.clone();
         let effective = self.effective.as_ref();
         let published = effective.map_or(Ok(()), |effective| effective.publish(&directory));
-        self.check("publishing the settings", &published, |error| {
-            let directory = directory.display();
-            format!("the settings in force can't be written to {directory}: {error}")
+        self.check(phrase!("publishing the settings"), &published, |error| {
+            phrase!(
+                "the settings in force can't be written to %{directory}: %{error}",
+                directory = directory.display().to_string(),
+                error = error.to_string()
+            )
         });
     }
 
@@ -608,8 +659,7 @@ impl Service {
         match config::load(self.options.config.as_deref()) {
             Ok((settings, source)) => {
                 if let Err(rival) = startup::refuse_rival(&self.options, &settings) {
-                    let text = format!("the old configuration stays in force: {rival}");
-                    self.say(Kind::ReloadFailed, text);
+                    self.say_reload_failed(rival);
                     self.ready_pending = true;
                     return self.publish();
                 }
@@ -625,16 +675,19 @@ impl Service {
                 self.apply(settings, effective, Vec::new());
             }
             Err(refused) => {
-                for line in refused.lines() {
-                    self.say(
-                        Kind::ReloadFailed,
-                        format!("the old configuration stays in force: {line}"),
-                    );
+                for problem in refused.phrases() {
+                    self.say_reload_failed(problem);
                 }
             }
         }
         self.ready_pending = true;
         self.publish()
+    }
+
+    fn say_reload_failed(&self, why: Phrase) {
+        let text = format!("the old configuration stays in force: {why}");
+        let message = Message::of_service(Kind::ReloadFailed, text);
+        self.tell(&message.with_detail(why));
     }
 
     /// Does what a person asks for.
@@ -743,6 +796,11 @@ impl Service {
             // It publishes, too.
             return self.restore_runtime_dir();
         }
+        self.runtime_dir.has_looked();
+        if self.is_quiet() {
+            self.notify(Vec::new());
+            return Ok(());
+        }
         let published = self.published();
         let status = Status {
             version: 1,
@@ -761,15 +819,11 @@ impl Service {
                 .map(|published| published.status.clone())
                 .collect(),
         };
-        let directory = self.options.directories.runtime.clone();
         // First what a crash must not lose: whatever the status says is remembered.
         self.remember(&published, false);
         self.check_history();
-        let written = status.write(&directory);
-        self.check("writing the status", &written, |error| {
-            let directory = directory.display();
-            format!("the status can't be written to {directory}: {error}")
-        });
+        let line = status.line(SystemTime::now());
+        self.write(status, &published);
 
         let mut news = Vec::new();
         if self.ready_pending
@@ -780,16 +834,64 @@ impl Service {
             self.ready_pending = false;
             news.push(NotifyState::Ready);
         }
-        let line = status.line(SystemTime::now());
         let line_changed = line != self.status_line;
         if line_changed {
             news.push(NotifyState::Status(&line));
         }
-        self.notify(&published, news);
+        self.notify(news);
         if line_changed {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Whether nothing has changed since the last publication, and nothing in it changes by itself or is to
+    /// be tried again.
+    fn is_quiet(&self) -> bool {
+        let Some(last) = self.last.as_ref().filter(|last| last.is_settled) else {
+            return false;
+        };
+        let mut changes = last.changes.iter();
+        let mut processes = self.processes.iter();
+        let latest = logging::latest().map(|(_, seq)| seq);
+        !self.ready_pending
+            && self.degraded.is_empty()
+            && self.runtime_dir.is_watched()
+            && latest == last.status.latest_message.as_ref().map(|latest| latest.seq)
+            && self.processes.len() == last.changes.len()
+            && processes.all(|process| changes.next() == Some(&process.slot.glance().0))
+    }
+
+    /// Writes the status, unless it is there already but for its time.
+    fn write(&mut self, mut status: Status, published: &[Published]) {
+        let directory = self.options.directories.runtime.clone();
+        let last = self.last.take().map(|last| last.status);
+        let last = last.filter(|last| {
+            let (updated_at, updated_us) = (status.updated_at, status.updated_us);
+            (status.updated_at, status.updated_us) = (last.updated_at, last.updated_us);
+            let is_same = status == *last;
+            (status.updated_at, status.updated_us) = (updated_at, updated_us);
+            is_same && !self.ready_pending && self.runtime_dir.is_watched()
+        });
+        if last.is_none() {
+            let written = status.write(&directory);
+            self.check(phrase!("writing the status"), &written, |error| {
+                phrase!(
+                    "the status can't be written to %{directory}: %{error}",
+                    directory = directory.display().to_string(),
+                    error = error.to_string()
+                )
+            });
+            if written.is_err() {
+                return;
+            }
+        }
+        let is_passing = |one: &Published| one.memory.pause.is_some();
+        self.last = Some(Last {
+            changes: published.iter().map(|one| one.changes).collect(),
+            is_settled: status.is_all_well() && !published.iter().any(is_passing),
+            status: last.unwrap_or(status),
+        });
     }
 
     /// Writes what the next run of the service has to know, if that has changed. What can't be written is
@@ -801,16 +903,17 @@ impl Service {
 
     /// Says that events aren't kept in the state directory, if they aren't: once for all that is kept there.
     fn check_history(&mut self) {
-        if self.degraded.contains(REMEMBERING) {
+        if self.degraded.contains(&REMEMBERING) {
             return;
         }
         let kept = logging::not_kept().map_or(Ok(()), Err);
         let folder = logging::ring::folder(&self.options.directories.state);
-        self.check("keeping events for reports", &kept, |error| {
-            let folder = folder.display();
-            format!(
-                "events can't be written to {folder}, so reports have them only for as long as the \
-                 journal does: {error}"
+        self.check(phrase!("keeping events for reports"), &kept, |error| {
+            phrase!(
+                "events can't be written to %{folder}, so reports have them only for as long as the \
+                 journal does: %{error}",
+                folder = folder.display().to_string(),
+                error = error.as_str()
             )
         });
     }
@@ -821,10 +924,11 @@ impl Service {
         };
         let directory = self.options.directories.state.clone();
         self.check(REMEMBERING, &written, |error| {
-            let directory = directory.display();
-            format!(
-                "delays, pauses and restarts can't be written to {directory} and would be lost with a \
-                 restart of the service: {error}"
+            phrase!(
+                "delays, pauses and restarts can't be written to %{directory} and would be lost with a \
+                 restart of the service: %{error}",
+                directory = directory.display().to_string(),
+                error = error.to_string()
             )
         });
     }
@@ -837,12 +941,17 @@ impl Service {
     }
 
     /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
-    fn notify(&mut self, published: &[Published], mut news: Vec<NotifyState<'_>>) {
+    fn notify(&mut self, mut news: Vec<NotifyState<'_>>) {
         let now = Instant::now();
-        let late: Vec<&str> = published
+        let is_late = |process: &&Supervised| {
+            let (_, next_look) = process.slot.glance();
+            self.liveness.is_late(now, next_look)
+        };
+        let late: Vec<String> = self
+            .processes
             .iter()
-            .filter(|published| self.liveness.is_late(now, published.next_look))
-            .map(|published| published.status.key.as_str())
+            .filter(is_late)
+            .map(|process| process.settings.borrow().key.clone())
             .collect();
         let in_time = if late.is_empty() {
             if !self.is_anothers_watchdog {
@@ -852,8 +961,11 @@ impl Service {
         } else {
             Err(late.join(", "))
         };
-        self.check("every look", &in_time, |late| {
-            format!("looks are overdue for {late}: systemd isn't told that the service is alive")
+        self.check(phrase!("every look"), &in_time, |late| {
+            phrase!(
+                "looks are overdue for %{late}: systemd isn't told that the service is alive",
+                late = late.as_str()
+            )
         });
         self.liveness.pinged(now);
         if !news.is_empty() {
@@ -863,8 +975,11 @@ impl Service {
 
     fn send(&mut self, news: &[NotifyState<'_>]) {
         let sent = self.notifier.send(news);
-        self.check("notifying systemd", &sent, |error| {
-            format!("systemd can't be notified: {error}")
+        self.check(phrase!("notifying systemd"), &sent, |error| {
+            phrase!(
+                "systemd can't be notified: %{error}",
+                error = error.to_string()
+            )
         });
         // At least once per cycle, and after everything else.
         logging::catch_up();
@@ -872,19 +987,18 @@ impl Service {
 
     /// Says once that something about the service itself doesn't work, and once that it does
     /// again. Supervision goes on either way.
-    fn check<T, E>(
-        &mut self,
-        what: &'static str,
-        result: &Result<T, E>,
-        message: impl Fn(&E) -> String,
-    ) {
-        match result {
-            Err(error) if self.degraded.insert(what) => {
-                let message = message(error);
-                self.say(Kind::Degraded, format!("{message}; supervision goes on"));
+    fn check<T, E>(&mut self, what: Phrase, result: &Result<T, E>, message: impl Fn(&E) -> Phrase) {
+        let known = self.degraded.iter().position(|known| *known == what);
+        match (result, known) {
+            (Err(error), None) => {
+                self.degraded.push(what);
+                let problem = message(error);
+                let words = phrase!("%{problem}; supervision goes on", problem = problem);
+                self.say_words(Kind::Degraded, words);
             }
-            Ok(_) if self.degraded.remove(what) => {
-                self.say(Kind::Restored, format!("{what} works again"));
+            (Ok(_), Some(known)) => {
+                self.degraded.remove(known);
+                self.say_words(Kind::Restored, phrase!("%{what} works again", what = what));
             }
             _ => {}
         }

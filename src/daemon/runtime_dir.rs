@@ -61,6 +61,16 @@ impl RuntimeDir {
         self.lock.is_in_place()
     }
 
+    /// Says there that the service has looked.
+    pub(super) fn has_looked(&self) {
+        self.lock.has_looked();
+    }
+
+    /// Whether it is noticed at once if somebody removes something.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.events.is_some()
+    }
+
     /// Whether people find where to ask.
     pub(super) fn has_socket(&self) -> bool {
         fs::symlink_metadata(self.path.join(SOCKET_NAME)).is_ok()

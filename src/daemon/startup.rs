@@ -4,8 +4,6 @@
 
 use std::path::Path;
 
-use rust_i18n::t;
-
 use super::{Options, effective_config};
 use crate::config::{
     self, ConfigError, DEFAULT_PATH, DEFAULT_TEXT, ProcessSettings, Salvage, Settings, Source,
@@ -129,7 +127,7 @@ fn fall_back(
 ///
 /// # Errors
 /// When that service runs and watches one of them, or can't be asked, unless `options` say not to care.
-pub(super) fn refuse_rival(options: &Options, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn refuse_rival(options: &Options, settings: &Settings) -> Result<(), Phrase> {
     if options.is_alone || options.directories.are_usual() {
         return Ok(());
     }
@@ -138,11 +136,12 @@ pub(super) fn refuse_rival(options: &Options, settings: &Settings) -> anyhow::Re
         return Ok(());
     };
     let Service::Published(status) = service else {
-        let directory = RUNTIME_DIR;
-        anyhow::bail!(
-            "{}",
-            t!("errors.rival_silent", pid = pid, directory = directory)
-        );
+        return Err(phrase!(
+            "the service (pid %{pid}) is running, but %{directory} doesn't say which programs it watches; \
+             try again, or run with --alone",
+            pid = pid.to_string(),
+            directory = RUNTIME_DIR
+        ));
     };
     let watched = |name: &str| {
         let mut processes = status.processes.iter();
@@ -153,7 +152,12 @@ pub(super) fn refuse_rival(options: &Options, settings: &Settings) -> anyhow::Re
     if names.is_empty() {
         Ok(())
     } else {
-        anyhow::bail!("{}", t!("errors.rival", pid = pid, names = list(names)))
+        Err(phrase!(
+            "the service (pid %{pid}) watches %{names} already, and two watchdogs would start the same \
+             program twice; watch others, or run with --alone",
+            pid = pid.to_string(),
+            names = list(names)
+        ))
     }
 }
 

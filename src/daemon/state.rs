@@ -691,6 +691,7 @@ mod tests {
         remembered.last_restart = Some(LastRestart {
             at,
             cause: "killed".into(),
+            signal: Some("SIGSEGV".into()),
             outage_ms: 7,
         });
         let hour = 3_600_000;

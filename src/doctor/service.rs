@@ -13,6 +13,7 @@ use crate::events::Kind;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
 use crate::systemd::names::SERVICE;
+use crate::text::duration::setting;
 use crate::text::escape::{list, shell_word};
 
 /// The oldest systemd that the units are written for.
@@ -206,7 +207,7 @@ pub(super) fn examine_version(systemd: &Systemd, settings: &Settings, found: &mu
             if hook.on.contains(&Kind::Shutdown) && hook.timeout > STOP_TIMEOUT {
                 let text = t!(
                     "doctor.hook_too_long",
-                    timeout = humantime::format_duration(hook.timeout),
+                    timeout = setting(hook.timeout),
                     version = version,
                     needed = EXTENDS_TIMEOUTS
                 );

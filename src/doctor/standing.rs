@@ -16,7 +16,6 @@ use crate::systemd::ask::last_lines;
 use crate::systemd::names::unit_of;
 use crate::text::escape::printable;
 use crate::text::local_time::{in_words, local_zone};
-use crate::text::phrase::Phrase;
 
 /// The last lines of a program's output say why it fails; more of them are in the journal.
 const LINES: usize = 3;
@@ -41,7 +40,10 @@ pub(super) fn examine(
     found.is_all_up = status.processes.iter().all(ProcessStatus::is_well);
     let zone = local_zone();
     for process in &status.processes {
-        let Some(mut finding) = judge(process, now, &zone) else {
+        let settings = config.iter().flat_map(|config| &config.settings.processes);
+        let mut dry = settings.filter(|settings| settings.policy.dry_run);
+        let is_dry_run = dry.any(|settings| settings.key == process.key);
+        let Some(mut finding) = judge(process, is_dry_run, now, &zone) else {
             continue;
         };
         if view.is_of_this_machine() && ["start-failing", "crash-loop"].contains(&finding.id) {
@@ -53,12 +55,22 @@ pub(super) fn examine(
 }
 
 /// What is wrong with a program, if anything is.
-fn judge(process: &ProcessStatus, now: SystemTime, zone: &TimeZone) -> Option<Finding> {
+fn judge(
+    process: &ProcessStatus,
+    is_dry_run: bool,
+    now: SystemTime,
+    zone: &TimeZone,
+) -> Option<Finding> {
     let key = &process.key;
     let name = printable(&process.name);
     let since = in_words(process.since.into(), now, zone);
-    let details: Vec<String> = process.wording.iter().map(Phrase::translated).collect();
-    let why = printable(&details.join("; "));
+    // What isn't started on purpose doesn't fail to start.
+    let sentences = if is_dry_run {
+        Vec::new()
+    } else {
+        process.sentences()
+    };
+    let why = sentences.join("; ");
     let output = format!("sudo journalctl -u {} -n 30 --no-pager", unit_of(key));
     let (id, text, command) = match process.state {
         _ if process.is_well() => return None,
@@ -141,7 +153,7 @@ mod tests {
         let process: ProcessStatus = serde_json::from_value(process).unwrap();
         let zone = TimeZone::from_posix_tz("<-03>3").unwrap();
         let now = process.since.into();
-        judge(&process, now, &zone).map(|found| (found.id, found.text, found.command))
+        judge(&process, false, now, &zone).map(|found| (found.id, found.text, found.command))
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! to everybody (the journal, hooks). What the words are is decided where the event happens.
 //!
 //! Every message in the journal carries `MFE_EVENT`, `MESSAGE_ID` and, where they apply,
-//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE`, `MFE_SIGNAL`, `MFE_OUTAGE_MS` and `MFE_WATCHED_UNTIL`
-//! (`systemd.journal-fields(7)`);
+//! `MFE_PROCESS` (the key), `MFE_PID`, `MFE_CAUSE`, `MFE_SIGNAL`, `MFE_OUTAGE_MS`, `MFE_WATCHED_UNTIL` and
+//! `MFE_DETAIL` (`systemd.journal-fields(7)`);
 //! the room above adds which message of which run it is, and when it happened.
 
 use tracing::{error, info, warn};
 
 use crate::text::escape::printable;
+use crate::text::phrase::Phrase;
 
 /// By what tracing knows that something is an event: nothing else is told from here.
 pub(crate) const TARGET: &str = module_path!();
@@ -189,12 +190,20 @@ pub struct Message {
     /// Of the service's start: when the run before it was last known to look, in microseconds by
     /// `CLOCK_BOOTTIME` (clock_gettime(2)).
     pub watched_until: Option<u64>,
+    /// What its kind doesn't say, such as a reason, for whoever tells it in another language.
+    pub detail: Option<Phrase>,
     /// What a person reads; fit for a terminal, at most [`MAX_TEXT`] bytes and an ellipsis.
     pub text: String,
 }
 
 /// More than this isn't told of a text, in bytes: a configured command may be as long as the file.
 pub const MAX_TEXT: usize = 4096;
+
+/// The field that [`Message::detail`] is in, in JSON.
+pub const DETAIL: &str = "MFE_DETAIL";
+
+/// A longer detail isn't told, in bytes: journalctl(1) leaves out a field of more than 4096.
+const DETAIL_MAX: usize = 4000;
 
 impl Message {
     /// About the service itself.
@@ -208,7 +217,23 @@ impl Message {
             signal: None,
             outage_ms: None,
             watched_until: None,
+            detail: None,
             text: fit(&text.into()),
+        }
+    }
+
+    /// About the service itself, in words that are told in every language.
+    #[must_use]
+    pub fn of_service_in_words(kind: Kind, words: Phrase) -> Self {
+        Self::of_service(kind, words.to_string()).with_detail(words)
+    }
+
+    /// With what its kind doesn't say.
+    #[must_use]
+    pub fn with_detail(self, detail: Phrase) -> Self {
+        Self {
+            detail: Some(detail),
+            ..self
         }
     }
 
@@ -224,6 +249,10 @@ impl Message {
 
     /// Writes it to the journal.
     pub fn record(&self) {
+        let detail = self.detail.as_ref();
+        // It has nothing that JSON can't say.
+        let detail = detail.and_then(|detail| serde_json::to_string(detail).ok());
+        let detail = detail.filter(|detail| detail.len() <= DETAIL_MAX);
         // A level belongs to the place of the call, hence three of them.
         macro_rules! tell {
             ($level:ident) => {
@@ -235,6 +264,7 @@ impl Message {
                     MFE_SIGNAL = self.signal,
                     MFE_OUTAGE_MS = self.outage_ms,
                     MFE_WATCHED_UNTIL = self.watched_until,
+                    MFE_DETAIL = detail,
                     MESSAGE_ID = self.kind.message_id(),
                     "{}",
                     self.text

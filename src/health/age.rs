@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(judge(DAY, DAY, || true), Finding::Well);
         assert_eq!(judge(DAY * 2, DAY, || false), Finding::Nothing);
         let finding = judge(DAY * 7 + DAY / 24, DAY * 7, || true);
-        let expected = "it has been running for 7days 1h, longer than 7days";
+        let expected = "it has been running for 7d 1h, longer than 7d";
         assert_eq!(finding.words(), expected);
     }
 

@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(file.judge(begin, old, "/f"), Finding::Well);
         assert_eq!(file.judge(begin + MAX_AGE, old, "/f"), Finding::Well);
         let finding = file.judge(begin + MAX_AGE + SECOND, old, "/f");
-        assert_eq!(finding.words(), "/f hasn't changed for 10m 1s");
+        assert_eq!(finding.words(), "/f hasn't changed for 10min 1s");
         let written = Some(SystemTime::UNIX_EPOCH + SECOND);
         let later = begin + MAX_AGE * 2;
         assert_eq!(file.judge(later, written, "/f"), Finding::Well);
@@ -293,7 +293,7 @@ mod tests {
         let mut file = Freshness::new(MAX_AGE, begin);
         assert_eq!(file.judge(begin + MAX_AGE, None, "/f"), Finding::Well);
         let finding = file.judge(begin + MAX_AGE + SECOND, None, "/f");
-        assert_eq!(finding.words(), "/f hasn't been there for 10m 1s");
+        assert_eq!(finding.words(), "/f hasn't been there for 10min 1s");
     }
 
     proptest! {

@@ -23,7 +23,8 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
 use crate::proc::ProcessId;
-use crate::text::phrase::{self, Phrase, phrase};
+use crate::text::duration::duration;
+use crate::text::phrase::{Phrase, phrase};
 use file::Looks;
 use verdict::{Finding, Streak};
 
@@ -239,11 +240,11 @@ fn no_answer(what: &impl Display, limit: Duration) -> Phrase {
 }
 
 /// A duration as a person wants to read it, long ones without fractions.
-fn in_words(duration: Duration) -> Phrase {
-    let duration = if duration >= Duration::from_secs(10) {
-        Duration::from_secs(duration.as_secs())
+fn in_words(time: Duration) -> String {
+    let time = if time >= Duration::from_secs(10) {
+        Duration::from_secs(time.as_secs())
     } else {
-        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        time
     };
-    phrase::time(duration)
+    duration(time)
 }

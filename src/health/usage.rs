@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(judge(90, 1084), Finding::Well);
         assert_eq!(
             judge(120, 1114).words(),
-            "it used 100% of a core over 1m, more than 90%"
+            "it used 100% of a core over 1min, more than 90%"
         );
         assert_eq!(judge(150, 1114), Finding::Well);
     }
@@ -148,7 +148,7 @@ mod tests {
         cpu.judge(begin, Duration::ZERO);
         assert_eq!(
             cpu.judge(begin + OVER, OVER * 2).words(),
-            "it used 200% of a core over 1m, more than 150%"
+            "it used 200% of a core over 1min, more than 150%"
         );
     }
 

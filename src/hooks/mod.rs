@@ -15,7 +15,9 @@ use tokio::time::timeout_at;
 use crate::config::HookSettings;
 use crate::events::{Kind, Message};
 use crate::sys::subprocess::{End, Outcome, Subprocess};
+use crate::text::duration::setting;
 use crate::text::escape::printable;
+use crate::text::phrase::{Phrase, phrase};
 use crate::text::timestamp::Timestamp;
 use queue::Queue;
 
@@ -129,11 +131,13 @@ impl Hooks {
                 worker.abort();
                 let name = hook.name();
                 let left = lock(&hook.state).queue.len();
-                let text = format!(
-                    "the service ends before the hook {name} does, which is killed; events that \
-                     it isn't told of: {left}"
+                let words = phrase!(
+                    "the service ends before the hook %{name} does, which is killed; events that \
+                     it isn't told of: %{left}",
+                    name = name,
+                    left = left.to_string()
                 );
-                Message::of_service(Kind::HookFailed, text).record();
+                Message::of_service_in_words(Kind::HookFailed, words).record();
             }
         }
     }
@@ -208,11 +212,12 @@ async fn serve(hook: Arc<Hook>, hooks: Hooks) {
     let mut said = Vec::new();
     while let Some((Told { message, time }, dropped)) = hook.next().await {
         if let Some(dropped) = dropped {
-            let text = format!(
-                "the hook {} is slower than what happens: it wasn't told of {dropped} events",
-                hook.name()
+            let words = phrase!(
+                "the hook %{name} is slower than what happens: it wasn't told of %{count} events",
+                name = hook.name(),
+                count = dropped.to_string()
             );
-            say(text, &hook, message.kind, &hooks);
+            say(words, &hook, message.kind, &hooks);
         }
         let host = crate::sys::host::name();
         let mut run = Subprocess::run(
@@ -226,8 +231,8 @@ async fn serve(hook: Arc<Hook>, hooks: Hooks) {
             None if said.is_empty() => {}
             None => {
                 said.clear();
-                let text = format!("the hook {} works again", hook.name());
-                Message::of_service(Kind::Restored, text).record();
+                let words = phrase!("the hook %{name} works again", name = hook.name());
+                Message::of_service_in_words(Kind::Restored, words).record();
             }
             Some(failure) if said.contains(&failure) => {}
             Some(failure) => {
@@ -246,8 +251,8 @@ async fn serve(hook: Arc<Hook>, hooks: Hooks) {
 }
 
 /// Says that a hook which ran for an event of `kind` doesn't do what it should.
-fn say(text: String, hook: &Arc<Hook>, kind: Kind, hooks: &Hooks) {
-    let message = Message::of_service(Kind::HookFailed, text);
+fn say(words: Phrase, hook: &Arc<Hook>, kind: Kind, hooks: &Hooks) {
+    let message = Message::of_service_in_words(Kind::HookFailed, words);
     message.record();
     // A hook doesn't hear of itself, and hooks don't go on telling each other of each other.
     if kind != Kind::HookFailed {
@@ -278,19 +283,25 @@ impl Failure {
 }
 
 /// What is said of a failure.
-fn failed(hook: &Hook, kind: Kind, outcome: &Outcome) -> String {
+fn failed(hook: &Hook, kind: Kind, outcome: &Outcome) -> Phrase {
     let how = match &outcome.end {
-        End::NotRun(why) => format!("couldn't be run: {why}"),
-        End::TimedOut => {
-            let timeout = humantime::format_duration(hook.settings.timeout);
-            format!("was killed because it took longer than {timeout}")
-        }
-        End::Exited(status) => format!("failed with {status}"),
+        End::NotRun(why) => phrase!("couldn't be run: %{why}", why = why.as_str()),
+        End::TimedOut => phrase!(
+            "was killed because it took longer than %{timeout}",
+            timeout = setting(hook.settings.timeout)
+        ),
+        End::Exited(status) => phrase!("failed with %{status}", status = status.phrase()),
     };
-    let output = outcome.first_line();
-    let output = output.map(|line| format!(": {line}")).unwrap_or_default();
-    let (name, kind) = (hook.name(), kind.name());
-    format!("the hook {name}, run for {kind}, {how}{output}")
+    let how = phrase!(
+        "the hook %{name}, run for %{event}, %{how}",
+        name = hook.name(),
+        event = kind.name(),
+        how = how
+    );
+    match outcome.first_line() {
+        Some(line) => phrase!("%{problem}: %{output}", problem = how, output = line),
+        None => how,
+    }
 }
 
 /// A panic of another task leaves nothing half done that matters here.

@@ -15,6 +15,7 @@ struct Line<'a> {
     process: Option<&'a str>,
     pid: Option<i32>,
     cause: Option<&'static str>,
+    signal: Option<&'static str>,
     outage_ms: Option<u64>,
     host: Option<&'a str>,
     time: Timestamp,
@@ -22,12 +23,13 @@ struct Line<'a> {
 }
 
 /// The variables of a hook; one that doesn't apply isn't there, even if the service has it.
-pub(super) fn variables(message: &Message, host: Option<&str>) -> [Variable; 6] {
+pub(super) fn variables(message: &Message, host: Option<&str>) -> [Variable; 7] {
     [
         ("MFE_EVENT", Some(message.kind.name().to_owned())),
         ("MFE_PROCESS", message.process.clone()),
         ("MFE_PID", message.pid.map(|pid| pid.to_string())),
         ("MFE_CAUSE", message.cause.map(str::to_owned)),
+        ("MFE_SIGNAL", message.signal.map(str::to_owned)),
         ("MFE_OUTAGE_MS", message.outage_ms.map(|ms| ms.to_string())),
         ("MFE_HOST", host.map(str::to_owned)),
     ]
@@ -41,6 +43,7 @@ pub(super) fn line(message: &Message, host: Option<&str>, time: Timestamp) -> Ve
         process: message.process.as_deref(),
         pid: message.pid,
         cause: message.cause,
+        signal: message.signal,
         outage_ms: message.outage_ms,
         host,
         time,
@@ -67,18 +70,27 @@ mod tests {
     fn an_event_of_a_process_has_everything() {
         let message = Message {
             cause: Some("killed"),
+            signal: Some("SIGSEGV"),
             outage_ms: Some(7),
             ..Message::of_process("monitor", Kind::Restarted, Some(42), "Monitor is \"back\"")
         };
         let line = String::from_utf8(line(&message, Some("till-7"), time())).unwrap();
-        let expected = r#"{"event":"restarted","process":"monitor","pid":42,"cause":"killed","outage_ms":7,"host":"till-7","time":"2023-11-14T22:13:20.123Z","message":"Monitor is \"back\""}"#;
+        let expected = r#"{"event":"restarted","process":"monitor","pid":42,"cause":"killed","signal":"SIGSEGV","outage_ms":7,"host":"till-7","time":"2023-11-14T22:13:20.123Z","message":"Monitor is \"back\""}"#;
         assert_eq!(line, format!("{expected}\n"));
         let variables = variables(&message, Some("till-7"));
         let values: Vec<_> = variables
             .iter()
             .map(|(_, value)| value.as_deref())
             .collect();
-        let expected = ["restarted", "monitor", "42", "killed", "7", "till-7"];
+        let expected = [
+            "restarted",
+            "monitor",
+            "42",
+            "killed",
+            "SIGSEGV",
+            "7",
+            "till-7",
+        ];
         assert_eq!(values, expected.map(Some));
     }
 
@@ -87,7 +99,7 @@ mod tests {
         let message = Message::of_service(Kind::Startup, "watching\nover");
         let line: serde_json::Value =
             serde_json::from_slice(&line(&message, None, time())).unwrap();
-        for name in ["process", "pid", "cause", "outage_ms", "host"] {
+        for name in ["process", "pid", "cause", "signal", "outage_ms", "host"] {
             assert!(line[name].is_null() && line.get(name).is_some(), "{name}");
         }
         assert_eq!(line["message"], "watching\\nover");

@@ -21,6 +21,7 @@ use tracing_journald::PriorityMappings;
 
 use super::Stamp;
 use crate::events::{Kind, Message};
+use crate::text::phrase::phrase;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -91,11 +92,13 @@ impl Journal {
         state.is_telling = true;
         // The message comes this way, too.
         drop(state);
-        let text = format!(
+        let words = phrase!(
             "the journal took no messages for a while; before this one, as many came late, each with the \
-             time at which it happened in MFE_AT: {late}; missing there before this one: {missing}"
+             time at which it happened in MFE_AT: %{late}; missing there before this one: %{missing}",
+            late = late.to_string(),
+            missing = missing.to_string()
         );
-        Message::of_service(Kind::Degraded, text).record();
+        Message::of_service_in_words(Kind::Degraded, words).record();
         self.state().is_telling = false;
     }
 

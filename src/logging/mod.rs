@@ -260,8 +260,8 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
-            // For machines, which read the journal.
-            "MESSAGE_ID" => {}
+            // For programs, which read the journal.
+            "MESSAGE_ID" | events::DETAIL => {}
             name => self.fields += &format!(" {name}={value:?}"),
         }
     }

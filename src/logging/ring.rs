@@ -22,6 +22,7 @@ use tracing::Event;
 use tracing::field::{Field, Visit};
 
 use super::Stamp;
+use crate::events::DETAIL;
 use crate::sys::host;
 
 /// The folder's name in the state directory.
@@ -40,7 +41,7 @@ const LINE_MAX: usize = 4096;
 /// journal.
 const OTHERS: &str = "MFE_OTHERS";
 
-/// The fields of an event that are kept begin with this.
+/// The fields of an event that are kept begin with this; a report has no use for a detail.
 const PREFIX: &str = "MFE_";
 
 /// The folder of the files, in a state directory.
@@ -210,7 +211,7 @@ struct Fields(Map<String, Value>);
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name().starts_with(PREFIX) {
+        if field.name().starts_with(PREFIX) && field.name() != DETAIL {
             self.0.insert(field.name().to_owned(), value.into());
         }
     }

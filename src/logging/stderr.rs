@@ -18,6 +18,7 @@ use tracing_subscriber::layer::Context;
 
 use super::is_wanted;
 use crate::events::{Kind, Message};
+use crate::text::phrase::phrase;
 
 /// What stderr is, whatever it is (proc(5)).
 const PATH: &str = "/proc/self/fd/2";
@@ -64,10 +65,11 @@ impl Stderr {
             return;
         }
         let missing = self.missing.swap(0, Ordering::Relaxed);
-        let text = format!(
-            "stderr took no messages for a while; missing there before this one: {missing}"
+        let words = phrase!(
+            "stderr took no messages for a while; missing there before this one: %{missing}",
+            missing = missing.to_string()
         );
-        Message::of_service(Kind::Degraded, text).record();
+        Message::of_service_in_words(Kind::Degraded, words).record();
         // The room may have gone to somebody else: then this message was left out as well.
         if self.missing.load(Ordering::Relaxed) > 0 {
             self.missing.store(missing, Ordering::Relaxed);

@@ -7,8 +7,8 @@ use super::alive::killed;
 use super::screen::NOT_YET;
 use super::termination::Termination;
 use super::{
-    Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, Origin, Phase, Started,
-    Wish,
+    Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, OomKill, Origin, Phase,
+    Started, Wish,
 };
 use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
@@ -499,9 +499,13 @@ impl Machine {
                 .find(|zombie| known.contains(&zombie.id))?
                 .exit_status
         };
-        as_child
-            .or_else(left_behind)
-            .map_or(Cause::Gone, Cause::from)
+        match (as_child.or_else(left_behind), self.oom_kill) {
+            (Some(status), Some(_)) => status.when_out_of_memory().into(),
+            (Some(status), None) => status.into(),
+            // Nobody else's end is counted there.
+            (None, Some(OomKill::OfUnit)) => Cause::OutOfMemory,
+            (None, _) => Cause::Gone,
+        }
     }
 
     /// Whoever has reaped it knows how it has ended, which is told when it is back.

@@ -12,7 +12,8 @@ use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
 use crate::machine::termination::{Next, Termination};
 use crate::proc::{Alive, Identity, ProcessId, RunState};
-use crate::text::phrase::{self, Phrase, phrase};
+use crate::text::duration::duration;
+use crate::text::phrase::{Phrase, phrase};
 
 impl Machine {
     pub(super) fn found_alive(
@@ -229,7 +230,7 @@ impl Machine {
         } else if !self.troubles.contains_key(STOPPED) {
             let finding = phrase!(
                 "was stopped by a signal and has not continued for %{time}",
-                time = phrase::time(self.policy.stopped_timeout)
+                time = duration(self.policy.stopped_timeout)
             );
             self.unwell(now, STOPPED.to_owned(), finding, true, actions);
         }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::seat::Wait;
 use crate::proc::Impostor;
 use crate::sys::exit_status::ExitStatus;
-use crate::text::phrase::{self, Phrase, phrase};
+use crate::text::duration::duration;
+use crate::text::phrase::{Phrase, phrase};
 
 /// How a start program came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl StartFailure {
                 start_program,
             } => phrase!(
                 "no process of that name appeared within %{time}; %{fate}",
-                time = phrase::time(*after),
+                time = duration(*after),
                 fate = start_program.phrase()
             ),
         }
@@ -129,6 +130,9 @@ pub enum Cause {
     Exited(i32),
     /// It was ended by this signal.
     Killed(i32),
+    /// The kernel has ended it, because memory ran out.
+    #[serde(rename = "oom")]
+    OutOfMemory,
     /// The service has ended it, because it wasn't well.
     Unhealthy,
     /// The service has ended it, because it was a second copy.
@@ -158,6 +162,7 @@ impl Cause {
             Self::Gone => "gone",
             Self::Exited(_) => "exited",
             Self::Killed(_) => "killed",
+            Self::OutOfMemory => "oom",
             Self::Unhealthy => "unhealthy",
             Self::Duplicate => "duplicate",
             Self::Requested => "requested",
@@ -172,8 +177,16 @@ impl Cause {
     pub fn signal(self) -> Option<&'static str> {
         match self {
             Self::Killed(number) => Some(Signal::try_from(number).ok()?.as_str()),
+            Self::OutOfMemory => Some(Signal::SIGKILL.as_str()),
             _ => None,
         }
+    }
+
+    /// The same, unless it is SIGKILL, for which [`Self::as_str`] is enough.
+    #[must_use]
+    pub fn other_signal(self) -> Option<&'static str> {
+        let is_other = |signal: &&str| *signal != Signal::SIGKILL.as_str();
+        self.signal().filter(is_other)
     }
 }
 
@@ -182,6 +195,7 @@ impl From<ExitStatus> for Cause {
         match status {
             ExitStatus::Code(code) => Self::Exited(code),
             ExitStatus::Signal(number) => Self::Killed(number),
+            ExitStatus::OutOfMemory => Self::OutOfMemory,
         }
     }
 }
@@ -190,9 +204,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Absent => f.write_str("was not running"),
-            Self::Gone => f.write_str("has ended"),
+            Self::Gone => f.write_str("has ended, unknown cause"),
             Self::Exited(code) => write!(f, "has ended with {}", ExitStatus::Code(code)),
             Self::Killed(number) => write!(f, "was killed by {}", ExitStatus::Signal(number)),
+            Self::OutOfMemory => write!(f, "was killed by {}", ExitStatus::OutOfMemory),
             Self::Unhealthy => f.write_str("was ended because it was unhealthy"),
             Self::Duplicate => f.write_str("was ended because it was a second copy"),
             Self::Requested => f.write_str("was ended because somebody asked for a restart"),

@@ -181,8 +181,19 @@ pub struct Besides {
     pub watched: Option<Instant>,
     /// The pid of one that was found gone, and how it has ended: systemd knows.
     pub had_ended: Option<(i32, ExitStatus)>,
+    /// Whether the kernel has killed where the program ran because memory ran out.
+    pub oom_kill: Option<OomKill>,
     /// Who else lives in its session ([`Machine::asks_for_company`]); `None` where that says nothing.
     pub company: Option<BTreeSet<ProcessId>>,
+}
+
+/// That the kernel has killed for want of memory in the program's control group since the look before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OomKill {
+    /// The group is that of the program's unit.
+    OfUnit,
+    /// Others are in the group, too.
+    Beside,
 }
 
 /// What a machine wants done, in this order.
@@ -464,6 +475,8 @@ pub struct Machine {
     /// When the look began that saw it come up, and the present one, in clock ticks since the boot.
     up_at: u64,
     looked_at: u64,
+    /// Whether the kernel has killed for want of memory, as of the last look.
+    oom_kill: Option<OomKill>,
     /// Since when the process is stopped (state T), if it is.
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
@@ -552,6 +565,7 @@ impl Machine {
             up_since: now,
             up_at: 0,
             looked_at: 0,
+            oom_kill: None,
             stopped_since: None,
             troubles: BTreeMap::new(),
             ending: None,
@@ -1047,6 +1061,7 @@ impl Machine {
         self.screen.company = besides.company;
         let watched = besides.watched.map(|until| until.min(now));
         self.seen_alive = self.seen_alive.max(watched);
+        self.oom_kill = besides.oom_kill;
         if let Some((pid, status)) = besides.had_ended {
             self.had_ended(pid, status);
         }

@@ -76,6 +76,8 @@ struct Fields {
     others: Value,
     #[serde(rename = "MFE_CAUSE")]
     cause: Value,
+    #[serde(rename = "MFE_SIGNAL")]
+    signal: Value,
     #[serde(rename = "MFE_OUTAGE_MS")]
     outage_ms: Value,
     #[serde(rename = "MFE_WATCHED_UNTIL")]
@@ -123,6 +125,7 @@ fn written(fields: &Fields, is_ours: bool) -> Option<Written> {
             process: fields.process.as_str().map(printable),
             process_pid: number(&fields.process_pid),
             cause: fields.cause.as_str().map(printable),
+            signal: fields.signal.as_str().map(printable),
             outage: number(&fields.outage_ms).map(Duration::from_millis),
             unwatched: unwatched(fields),
         }),
@@ -204,7 +207,8 @@ mod tests {
         let fields = |unit: &str| {
             format!(
                 "\"_SYSTEMD_UNIT\":\"{unit}\",\"_PID\":\"9\",\"MFE_EVENT\":\"restarted\",\
-                 \"MFE_PROCESS\":\"a\",\"MFE_PID\":\"12\",\"MFE_CAUSE\":\"killed\",\"MFE_OUTAGE_MS\":\"12\""
+                 \"MFE_PROCESS\":\"a\",\"MFE_PID\":\"12\",\"MFE_CAUSE\":\"killed\",\"MFE_SIGNAL\":\"SIGSEGV\",\
+                 \"MFE_OUTAGE_MS\":\"12\""
             )
         };
         let event = Event {
@@ -213,6 +217,7 @@ mod tests {
             process: Some("a".into()),
             process_pid: Some(12),
             cause: Some("killed".into()),
+            signal: Some("SIGSEGV".into()),
             outage: Some(Duration::from_millis(12)),
             unwatched: None,
         };

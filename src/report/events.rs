@@ -2,9 +2,11 @@
 //! some time is summed up in [`super::history`].
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use nix::sys::signal::Signal;
 use rust_i18n::t;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,12 +15,16 @@ use tz::TimeZone;
 use super::entry::number;
 use super::journal::{MESSAGES, TIMEOUT};
 use super::not_readable;
-use super::words::{cause_in_words, duration};
+use super::words::cause_in_words;
 use crate::events::Kind;
 use crate::sys::event_loop::event_loop;
+use crate::sys::interruption::Interruption;
 use crate::systemd::journalctl::{Deadline, Journalctl};
+use crate::text::duration::duration;
 use crate::text::escape::{cut, printable};
 use crate::text::local_time::in_words;
+use crate::text::phrase::Phrase;
+use crate::text::wrap::Paragraph;
 
 /// More of what is told besides isn't shown, in characters.
 const DETAIL_MAX: usize = 300;
@@ -39,8 +45,12 @@ pub struct Told {
     pub pid: Option<i32>,
     /// `MFE_CAUSE`, printable.
     pub cause: Option<String>,
+    /// `MFE_SIGNAL`, printable.
+    pub signal: Option<String>,
     /// How long the process was gone.
     pub outage: Option<Duration>,
+    /// What its kind doesn't say; earlier versions told it in the message only.
+    pub detail: Option<Phrase>,
     /// What the journal says of it, in English, printable.
     pub message: String,
 }
@@ -59,8 +69,12 @@ struct Fields {
     pid: Value,
     #[serde(rename = "MFE_CAUSE")]
     cause: Value,
+    #[serde(rename = "MFE_SIGNAL")]
+    signal: Value,
     #[serde(rename = "MFE_OUTAGE_MS")]
     outage_ms: Value,
+    #[serde(rename = "MFE_DETAIL")]
+    detail: Value,
     #[serde(rename = "MESSAGE")]
     message: Value,
 }
@@ -76,7 +90,12 @@ pub fn understand(line: &[u8]) -> Option<Told> {
         process: fields.process.as_str().map(printable),
         pid: number(&fields.pid),
         cause: fields.cause.as_str().map(printable),
+        signal: fields.signal.as_str().map(printable),
         outage: number(&fields.outage_ms).map(Duration::from_millis),
+        detail: fields
+            .detail
+            .as_str()
+            .and_then(|detail| serde_json::from_str(detail).ok()),
         message: printable(fields.message.as_str().unwrap_or_default()),
     })
 }
@@ -115,19 +134,33 @@ pub fn read(
     let within = wanted.within.unwrap_or(TIMEOUT);
     runtime.block_on(async {
         let deadline = (!wanted.follow).then(|| Deadline::after(within));
+        let interruption = wanted.follow.then(Interruption::hold).transpose()?;
         let mut journal = Journalctl::run(&arguments, deadline)?;
-        loop {
-            let line = journal.line().await.with_context(unreadable)?;
-            let Some(line) = line else {
-                break;
+        let signal = loop {
+            let line = tokio::select! {
+                biased;
+                signal = came(interruption.as_ref()) => break signal?,
+                line = journal.line() => line,
+            };
+            let Some(line) = line.with_context(unreadable)? else {
+                return journal.end().await.with_context(unreadable);
             };
             match understand(line) {
                 Some(told) if !take(&told)? => return Ok(()),
                 _ => {}
             }
-        }
-        journal.end().await.with_context(unreadable)
+        };
+        journal.kill().await;
+        interruption.map_or(Ok(()), |held| held.let_through(signal))?;
+        Ok(())
     })
+}
+
+async fn came(interruption: Option<&Interruption>) -> io::Result<Signal> {
+    match interruption {
+        Some(interruption) => interruption.came().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A line for a person. `names` are those of the programs, by key.
@@ -138,8 +171,24 @@ pub fn line(
     now: SystemTime,
     zone: &TimeZone,
 ) -> String {
-    let time = in_words(told.at, now, zone);
-    format!("{time:TIME_WIDTH$}  {}", sentence(told, names))
+    time_of(told, now, zone) + &sentence(told, names)
+}
+
+/// The same in lines that fit a terminal.
+#[must_use]
+pub fn lines(
+    told: &Told,
+    names: &BTreeMap<String, String>,
+    now: SystemTime,
+    zone: &TimeZone,
+    indent: &str,
+) -> String {
+    let time = format!("{indent}{}", time_of(told, now, zone));
+    Paragraph::beside(&time, &sentence(told, names)).to_string()
+}
+
+fn time_of(told: &Told, now: SystemTime, zone: &TimeZone) -> String {
+    format!("{:TIME_WIDTH$}  ", in_words(told.at, now, zone))
 }
 
 fn sentence(told: &Told, names: &BTreeMap<String, String>) -> String {
@@ -147,24 +196,26 @@ fn sentence(told: &Told, names: &BTreeMap<String, String>) -> String {
     let name = names.get(key).map_or(key, String::as_str);
     let name = printable(name);
     let mut sentence = subject(told.kind, &name);
-    match told.kind {
-        Kind::Down | Kind::Killed => {
-            let cause = told.cause.as_deref().map(cause_in_words);
-            sentence.extend(cause.map(|cause| format!(": {cause}")));
-        }
-        Kind::Restarted => {
-            let micros = told.outage.map(|outage| outage.as_micros());
-            let micros = micros.and_then(|micros| u64::try_from(micros).ok());
-            let outage = micros.map(|micros| t!("events.after", time = duration(micros)));
-            sentence.extend(outage.map(|outage| format!(" {outage}")));
-        }
-        _ => {}
+    if let (Kind::Restarted, Some(outage)) = (told.kind, told.outage) {
+        sentence += &format!(" {}", t!("events.after", time = duration(outage)));
     }
-    let is_of_pid = !matches!(told.kind, Kind::Starting | Kind::StartFailed);
+    let is_of_pid = !matches!(
+        told.kind,
+        Kind::Starting | Kind::StartFailed | Kind::Duplicate
+    );
     let pid = told.pid.filter(|_| is_of_pid);
     sentence.extend(pid.map(|pid| format!(" (pid {pid})")));
-    if let Some(detail) = detail(told) {
-        sentence += &format!(": {}", cut(detail, DETAIL_MAX));
+    let cause = match told.kind {
+        Kind::Down | Kind::Killed => told.cause.as_deref(),
+        _ => None,
+    };
+    let cause = cause.map(|cause| cause_in_words(cause, told.signal.as_deref()));
+    let why: Vec<String> = cause.into_iter().chain(detail(told)).collect();
+    if !why.is_empty() {
+        // How long a pause is to last goes on with the sentence.
+        let is_one_sentence = told.kind == Kind::Paused && told.detail.is_some();
+        let colon = if is_one_sentence { "" } else { ":" };
+        sentence += &format!("{colon} {}", cut(&why.join("; "), DETAIL_MAX));
     }
     sentence
 }
@@ -207,8 +258,12 @@ fn subject(kind: Kind, name: &str) -> String {
     .into_owned()
 }
 
-/// What only the journal's own words say, in English.
-fn detail(told: &Told) -> Option<&str> {
+/// What the kind doesn't say. Where an earlier version has put it into its message only, that is English.
+fn detail(told: &Told) -> Option<String> {
+    if let Some(detail) = &told.detail {
+        return Some(printable(&detail.translated()));
+    }
+    let message = &told.message;
     match told.kind {
         Kind::ReloadFailed
         | Kind::ConfigFallback
@@ -216,13 +271,15 @@ fn detail(told: &Told) -> Option<&str> {
         | Kind::Unhealthy
         | Kind::Paused
         | Kind::DryRun
-        | Kind::Unknown => told.message.split_once(": ").map(|(_, detail)| detail),
+        | Kind::Unknown => message
+            .split_once(": ")
+            .map(|(_, detail)| detail.to_owned()),
         Kind::Degraded
         | Kind::Restored
         | Kind::HookFailed
         | Kind::UnsafeCommand
         | Kind::Impostor
-        | Kind::Misfit => Some(&told.message),
+        | Kind::Misfit => Some(message.clone()),
         _ => None,
     }
 }
@@ -256,7 +313,19 @@ mod tests {
             ),
             (
                 "\"MFE_EVENT\":\"down\",\"MFE_PROCESS\":\"b\",\"MFE_PID\":\"7\",\"MFE_CAUSE\":\"killed\"",
-                "b is DOWN: ended by a signal (pid 7)",
+                "b is DOWN (pid 7): ended by a signal",
+            ),
+            (
+                r#""MFE_EVENT":"down","MFE_PROCESS":"a","MFE_PID":"7","MFE_CAUSE":"exited","MFE_DETAIL":"{\"text\":\"exit status %{code}\",\"values\":[\"3\"]}""#,
+                "Program is DOWN (pid 7): ended by itself; exit status 3",
+            ),
+            (
+                r#""MFE_EVENT":"down","MFE_PROCESS":"a","MFE_CAUSE":"killed","MFE_SIGNAL":"SIGSEGV","MFE_DETAIL":"no phrase""#,
+                "Program is DOWN: ended by SIGSEGV",
+            ),
+            (
+                r#""MFE_EVENT":"down","MFE_PROCESS":"a","MFE_CAUSE":"oom","MFE_SIGNAL":"SIGKILL""#,
+                "Program is DOWN: ended by the kernel, out of memory (SIGKILL)",
             ),
             (
                 "\"MFE_EVENT\":\"start_failed\",\"MFE_PROCESS\":\"a\",\"MFE_PID\":\"7\",\"MESSAGE\":\"x: y: z\"",

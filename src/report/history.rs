@@ -82,6 +82,8 @@ pub struct Event {
     pub process_pid: Option<i32>,
     /// `MFE_CAUSE`, as it is written.
     pub cause: Option<String>,
+    /// `MFE_SIGNAL`, as it is written.
+    pub signal: Option<String>,
     /// `MFE_OUTAGE_MS`.
     pub outage: Option<Duration>,
     /// Of a start: how long before it the run before had last looked, by `MFE_WATCHED_UNTIL`.
@@ -203,6 +205,8 @@ impl Interval {
 pub struct Outage {
     /// Why: `MFE_CAUSE`.
     pub cause: Option<String>,
+    /// The signal that ended the process, if one did: `MFE_SIGNAL`.
+    pub signal: Option<String>,
     /// Whether a start failed meanwhile.
     pub start_failed: bool,
     /// Whether somebody had told the watchdog to leave the process alone: it may have been meant.
@@ -370,6 +374,13 @@ impl Track {
                 let was_up = self.state == State::Up;
                 self.go_down(at, cause.map(str::to_owned), was_up);
             }
+        }
+    }
+
+    /// By which signal, if that is told with its cause.
+    fn ended_by(&mut self, event: &Event) {
+        if let Some(outage) = self.outage().filter(|outage| outage.cause == event.cause) {
+            outage.signal = outage.signal.take().or_else(|| event.signal.clone());
         }
     }
 
@@ -920,6 +931,7 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
                     outage.cause = Some(cause.clone());
                 }
             }
+            track.ended_by(event);
             track.come_up(at.axis);
             track.pid = event.process_pid;
             track.is_known_in_boot = true;
@@ -934,6 +946,7 @@ fn process_event(track: &mut Track, at: Position, run: Run, kind: Kind, event: &
                 track.set(at.axis, BOOTING);
             } else {
                 track.go_down(at.axis, event.cause.clone(), was_up);
+                track.ended_by(event);
             }
             track.is_known_in_boot = true;
         }

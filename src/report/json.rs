@@ -51,6 +51,8 @@ struct Outage<'a> {
     to: Timestamp,
     duration_ms: u64,
     cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<&'a str>,
     start_failed: bool,
     in_pause: bool,
     begin_seen: bool,
@@ -92,15 +94,20 @@ pub fn json(report: &Report) -> anyhow::Result<String> {
 
 fn process<'a>(key: &'a str, name: &'a str, record: &'a Record) -> Process<'a> {
     let figures = Figures::of(record);
-    let outages = outages(record).into_iter().map(|placed| Outage {
-        from: timestamp(placed.from),
-        to: timestamp(placed.to),
-        duration_ms: placed.length / 1000,
-        cause: placed.outage.cause.as_deref(),
-        start_failed: placed.outage.start_failed,
-        in_pause: placed.outage.is_in_pause,
-        begin_seen: placed.outage.is_begin_seen,
-        end_seen: placed.outage.is_end_seen,
+    let outages = outages(record).into_iter().map(|placed| {
+        let signal = placed.outage.signal.as_deref();
+        Outage {
+            from: timestamp(placed.from),
+            to: timestamp(placed.to),
+            duration_ms: placed.length / 1000,
+            cause: placed.outage.cause.as_deref(),
+            // There the cause is enough.
+            signal: signal.filter(|signal| *signal != "SIGKILL"),
+            start_failed: placed.outage.start_failed,
+            in_pause: placed.outage.is_in_pause,
+            begin_seen: placed.outage.is_begin_seen,
+            end_seen: placed.outage.is_end_seen,
+        }
     });
     let intervals = record.intervals.iter();
     let not_observed = intervals.filter_map(|interval| match interval.state {

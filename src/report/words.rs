@@ -1,5 +1,7 @@
 //! The words and numbers that the report's text and page share, in the user's language.
 
+use std::time::Duration;
+
 use rust_i18n::t;
 use tz::TimeZone;
 
@@ -7,28 +9,9 @@ use super::days::{Day, Sum, local, noticed_and_short, offset};
 use super::history::{Reason, Record};
 use super::{Figures, Placed, Report, outages};
 
-/// A duration in microseconds as units that both languages write alike, to the millisecond below a
-/// minute and else to the second.
+/// A duration in microseconds, for a person.
 pub(super) fn duration(micros: u64) -> String {
-    let (milliseconds, seconds) = (micros / 1000, micros / 1_000_000);
-    if milliseconds < 60_000 {
-        return match (seconds, milliseconds % 1000) {
-            (0, rest) => format!("{rest}ms"),
-            (_, 0) => format!("{seconds}s"),
-            (_, rest) => format!("{seconds}s {rest}ms"),
-        };
-    }
-    let units = [
-        (seconds / 86400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let units = units.iter().filter(|(count, _)| *count > 0);
-    let units: Vec<String> = units
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    units.join(" ")
+    crate::text::duration::duration(Duration::from_micros(micros))
 }
 
 /// Thousandths of a percent, or that there is nothing to tell.
@@ -208,7 +191,8 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
     let outage = placed.outage;
     let reaches_end = !outage.is_end_seen && placed.to == report.past.to;
     let is_until_now = report.past.is_until_now;
-    let words = outage.cause.as_deref().map(cause_in_words);
+    let words = outage.cause.as_deref();
+    let words = words.map(|cause| cause_in_words(cause, outage.signal.as_deref()));
     let mut words = words.unwrap_or_else(|| t!("report.nothing").into_owned());
     for (is_so, more) in [
         (outage.is_in_pause, t!("report.in_pause")),
@@ -230,8 +214,12 @@ pub(super) fn cause(placed: &Placed, report: &Report) -> String {
 }
 
 /// Why a process was gone, by `MFE_CAUSE`; a cause that a later version tells is shown as it is.
-pub(super) fn cause_in_words(cause: &str) -> String {
+pub(super) fn cause_in_words(cause: &str, signal: Option<&str>) -> String {
+    if let ("killed", Some(signal)) = (cause, signal) {
+        return t!("report.cause_signal", signal = signal).into_owned();
+    }
     match cause {
+        "oom" => t!("report.cause_oom").into_owned(),
         "absent" => t!("report.cause_absent").into_owned(),
         "gone" => t!("report.cause_gone").into_owned(),
         "exited" => t!("report.cause_exited").into_owned(),
@@ -274,6 +262,7 @@ mod tests {
             Cause::Gone,
             Cause::Exited(1),
             Cause::Killed(9),
+            Cause::OutOfMemory,
             Cause::Unhealthy,
             Cause::Duplicate,
             Cause::Requested,
@@ -281,25 +270,8 @@ mod tests {
             Cause::Late,
             Cause::Outside,
         ] {
-            let words = cause_in_words(cause.as_str());
+            let words = cause_in_words(cause.as_str(), cause.signal());
             assert!(words.contains(' '), "{cause:?}: {words}");
-        }
-    }
-
-    #[test]
-    fn durations_are_exact_to_the_second() {
-        const SECOND: u64 = 1_000_000;
-        for (micros, expected) in [
-            (0, "0ms"),
-            (999, "0ms"),
-            (412_000, "412ms"),
-            (9 * SECOND, "9s"),
-            (59 * SECOND + 999_999, "59s 999ms"),
-            (60 * SECOND + 999_999, "1min"),
-            (3601 * SECOND, "1h 1s"),
-            (90_061 * SECOND, "1d 1h 1min 1s"),
-        ] {
-            assert_eq!(duration(micros), expected);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::text::escape::{cut, printable};
 const LENGTH_MAX: usize = 60;
 
 /// What `detail` begins with, and what stands for it here.
-const SHORT: [(&str, &str); 5] = [
+const SHORT: [(&str, &str); 6] = [
     (
         "the start script failed with exit status ",
         "start script exit ",
@@ -24,6 +24,7 @@ const SHORT: [(&str, &str); 5] = [
         "it keeps crashing, so its next start waits",
         "keeps crashing",
     ),
+    ("is running twice: also as pid ", "also as pid "),
     ("nobody is logged in at the screen", "nobody logged in"),
 ];
 

@@ -41,7 +41,7 @@ pub struct Status {
     pub start_time: Option<u64>,
     /// When the service started.
     pub started_at: Timestamp,
-    /// When this was published.
+    /// When this was published: the last time that anything in it has changed.
     pub updated_at: Timestamp,
     /// The same in microseconds by `CLOCK_BOOTTIME` (clock_gettime(2)), which nobody sets; earlier versions
     /// don't tell.
@@ -205,11 +205,25 @@ pub struct LastRestart {
     pub at: Timestamp,
     /// Why it had to be brought back.
     pub cause: String,
+    /// The signal that ended it, as signal(7) names it; not told of SIGKILL, for which the cause is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// How long it was gone, in milliseconds.
     pub outage_ms: u64,
 }
 
 impl ProcessStatus {
+    /// What a person should know about the state, sentence by sentence, in the user's language and fit for a
+    /// terminal; a version that tells it in English only is taken at its word.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        if self.wording.is_empty() {
+            return self.detail.as_deref().map(printable).into_iter().collect();
+        }
+        let sentences = self.wording.iter().map(Phrase::translated);
+        sentences.map(|sentence| printable(&sentence)).collect()
+    }
+
     /// Whether it runs, or can't yet, since nobody is logged in at the screen on which it belongs.
     #[must_use]
     pub fn is_well(&self) -> bool {

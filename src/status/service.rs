@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Status;
 use super::directories::Directories;
 use crate::proc::{ProcessId, Stat};
+use crate::sys::lock::LastLook;
 use crate::sys::small_file;
 use crate::text::phrase::Phrase;
 
@@ -61,8 +62,8 @@ impl Service {
                 Err(why) => Self::Unreadable(record.pid, why),
             },
             // A file that can't be read changes nothing about that.
-            (Some(_), status) => Self::NotRunning(status.ok().flatten()),
-            (None, Ok(status)) => Self::NotRunning(status),
+            (Some(_), status) => Self::NotRunning(last(directories, status.ok().flatten())),
+            (None, Ok(status)) => Self::NotRunning(last(directories, status)),
             (None, Err(why)) => Self::Unknown(why),
         }
     }
@@ -78,6 +79,15 @@ impl Service {
     }
 }
 
+/// What a service that doesn't run has last published, which was so until its last look.
+fn last(directories: &Directories, status: Option<Status>) -> Option<Status> {
+    let mut status = status?;
+    if let Some(look) = LastLook::read(&directories.runtime) {
+        status.updated_at = status.updated_at.max(look.at.into());
+    }
+    Some(status)
+}
+
 /// Which process the service is. It is kept in the state directory, beyond the reach of whoever removes
 /// the runtime directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +99,12 @@ pub struct Record {
     name: String,
     /// The directory in which it publishes.
     pub runtime_dir: PathBuf,
+    /// The version of its program; earlier ones don't tell.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The configuration file, if one was named.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
 }
 
 impl Record {
@@ -96,7 +112,7 @@ impl Record {
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn of_this_process(runtime_dir: &Path) -> io::Result<Self> {
+    pub fn of_this_process(runtime_dir: &Path, config: Option<&Path>) -> io::Result<Self> {
         let text = fs::read("/proc/self/stat")?;
         let stat = Stat::parse(&text).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self {
@@ -104,6 +120,8 @@ impl Record {
             start_time: stat.start_time,
             name: String::from_utf8_lossy(stat.comm).into_owned(),
             runtime_dir: runtime_dir.to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            config: config.map(Path::to_owned),
         })
     }
 
@@ -193,6 +211,8 @@ mod tests {
                         start_time: stat.start_time,
                         name: "sleep".into(),
                         runtime_dir: "/run/x".into(),
+                        version: None,
+                        config: None,
                     };
                 }
             }
@@ -233,7 +253,7 @@ mod tests {
     #[test]
     fn this_process_is_no_other_one() {
         let directory = tempfile::tempdir().unwrap();
-        let record = Record::of_this_process(directory.path()).unwrap();
+        let record = Record::of_this_process(directory.path(), None).unwrap();
         assert!(!record.lives());
         record.write(directory.path()).unwrap();
         assert_eq!(Record::read(directory.path()), Some(record));

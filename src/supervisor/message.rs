@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use humantime::format_duration;
-
 use super::wording::{misfit_wording, outside_wording, waiting_wording};
 use crate::config::{ProcessSettings, SessionMode};
 use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
-use crate::proc::{Difference, Identity, Impostor};
-use crate::text::phrase;
+use crate::proc::{Difference, Identity, Impostor, ProcessId};
+use crate::sys::exit_status::ExitStatus;
+use crate::text::duration::duration;
+use crate::text::phrase::{self, Phrase, phrase, sentences};
 
 /// More aren't named.
 const NAMED_MAX: usize = 3;
@@ -46,17 +46,28 @@ pub(super) fn message(
             let list = phrase::pids(pids, *more);
             let text = format!(
                 "{name} was already running (pid {list}); it is watched from now on{}",
-                whose(who)
+                and(whose(who).as_ref())
             );
-            new(Kind::Adopted, pids.first().copied(), text)
+            Message {
+                detail: whose(who),
+                ..new(Kind::Adopted, pids.first().copied(), text)
+            }
         }
         Change::Down { pid, cause, wait } => {
             let which = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            let when = wait_in_words(*wait);
-            let text = format!("{name}{which} {cause}; no sale is possible until it is back{when}");
+            let status = match cause {
+                Cause::Exited(code) => Some(ExitStatus::Code(*code).phrase()),
+                _ => None,
+            };
+            let when = wait_wording(*wait);
+            let text = format!(
+                "{name}{which} {cause}; no sale is possible until it is back{}",
+                and(when.as_ref())
+            );
             Message {
                 cause: Some(cause.as_str()),
                 signal: cause.signal(),
+                detail: sentences(status.into_iter().chain(when)),
                 ..new(Kind::Down, *pid, text)
             }
         }
@@ -65,6 +76,7 @@ pub(super) fn message(
             let text = format!("{name} is not started yet: {why_in_words}");
             Message {
                 cause: Some(why.as_str()),
+                detail: Some(why_in_words),
                 ..new(Kind::Waiting, None, text)
             }
         }
@@ -81,9 +93,9 @@ pub(super) fn message(
             let outage_ms = u64::try_from(outage.as_millis()).unwrap_or(u64::MAX);
             let outage = if *is_at_most {
                 let seconds = Duration::from_secs(outage_ms.div_ceil(1000));
-                format!("up to {}", format_duration(seconds))
+                format!("up to {}", duration(seconds))
             } else {
-                format_duration(Duration::from_millis(outage_ms)).to_string()
+                duration(Duration::from_millis(outage_ms))
             };
             let text = format!("{name} is back (pid {pid}) after an outage of {outage}");
             Message {
@@ -98,14 +110,14 @@ pub(super) fn message(
                 "{name} can't be started, no sale is possible: {failure}; \
                  trying again"
             );
-            new(Kind::StartFailed, start_program, text)
+            new(Kind::StartFailed, start_program, text).with_detail(failure.phrase())
         }
         Change::Unknown(why) => {
             let text = format!(
                 "can't tell whether {name} is running, so nothing is started: {why}; \
                  looking again"
             );
-            new(Kind::Unknown, None, text)
+            new(Kind::Unknown, None, text).with_detail(why.clone())
         }
         Change::Unhealthy {
             pid,
@@ -114,30 +126,52 @@ pub(super) fn message(
             will_restart,
         } => {
             let then = if *will_restart {
-                "it is being restarted"
+                phrase!("it is being restarted")
             } else {
-                "it is left running"
+                phrase!("it is left running")
             };
             let text = format!("{name} is unhealthy ({check}): {finding}; {then}");
-            new(Kind::Unhealthy, *pid, text)
+            let what = phrase!(
+                "%{check}: %{finding}",
+                check = check.as_str(),
+                finding = finding.clone()
+            );
+            Message {
+                detail: sentences([what, then]),
+                ..new(Kind::Unhealthy, *pid, text)
+            }
         }
         Change::Recovered { pid, what } => {
-            let text = match what {
-                Recovery::CrashLoop => format!("{name} is stable again"),
-                Recovery::Check(check) => format!("{name} is healthy again ({check})"),
-                Recovery::Void(check) => {
-                    format!("{name} counts as healthy until its checks have run ({check})")
-                }
+            let (text, detail) = match what {
+                Recovery::CrashLoop => (
+                    format!("{name} is stable again"),
+                    phrase!("it doesn't keep crashing any more"),
+                ),
+                Recovery::Check(check) => (
+                    format!("{name} is healthy again ({check})"),
+                    Phrase::of_words(check.as_str()),
+                ),
+                Recovery::Void(check) => (
+                    format!("{name} counts as healthy until its checks have run ({check})"),
+                    phrase!(
+                        "%{check}: until its checks have run",
+                        check = check.as_str()
+                    ),
+                ),
             };
-            new(Kind::Recovered, *pid, text)
+            new(Kind::Recovered, *pid, text).with_detail(detail)
         }
         Change::CrashLoop { restarts, within } => {
-            let within = format_duration(Duration::from_secs(within.as_secs()));
+            let within = duration(Duration::from_secs(within.as_secs()));
             let text = format!(
                 "{name} keeps crashing: restarted {restarts} times within {within}; it is \
                  restarted every time, after longer and longer waits"
             );
-            new(Kind::CrashLoop, None, text)
+            new(Kind::CrashLoop, None, text).with_detail(phrase!(
+                "restarted %{count} times within %{time}",
+                count = restarts.to_string(),
+                time = within
+            ))
         }
         Change::Killed {
             pids,
@@ -146,14 +180,19 @@ pub(super) fn message(
         } => killed(name, pids, *signal, *cause, new),
         Change::Stuck { pids, why } => {
             let which = phrase::pids(pids, 0);
-            let why = why.as_deref().unwrap_or(
-                "SIGKILL didn't end it; it may be waiting for a device, and a reboot may be needed",
+            let why = why.as_deref().map_or_else(
+                || {
+                    phrase!(
+                        "SIGKILL didn't end it; it may be waiting for a device, and a reboot may be needed"
+                    )
+                },
+                Phrase::of_words,
             );
             let text = format!(
                 "{name} (pid {which}) must end and can't be killed, so no other one is started: \
                  {why}; looking again"
             );
-            new(Kind::Stuck, pids.first().copied(), text)
+            new(Kind::Stuck, pids.first().copied(), text).with_detail(why)
         }
         Change::Impostor(Impostor {
             id,
@@ -167,29 +206,30 @@ pub(super) fn message(
                  is ignored",
                 id.pid
             );
-            new(Kind::Impostor, Some(id.pid), text)
+            new(Kind::Impostor, Some(id.pid), text).with_detail(is_of(*id, user, path))
         }
         Change::Impostor(Impostor { id, user, path, .. }) => {
             let text = format!(
                 "another program is named {name}: pid {}, user {user}, {path}; it is ignored",
                 id.pid
             );
-            new(Kind::Impostor, Some(id.pid), text)
+            new(Kind::Impostor, Some(id.pid), text).with_detail(is_of(*id, user, path))
         }
         Change::MoreImpostors(count) => {
             let text = format!("{count} more programs are named {name}; they are ignored");
-            new(Kind::Impostor, None, text)
+            let more = phrase!("%{count} more", count = count.to_string());
+            new(Kind::Impostor, None, text).with_detail(more)
         }
         Change::Misfit(misfit) => {
+            let what = if process.session == SessionMode::None {
+                misfit_wording(misfit)
+            } else {
+                outside_wording(misfit)
+            };
             let text = format!(
-                "{name} is expected, but {}; it isn't ended, and nothing is started beside it",
-                if process.session == SessionMode::None {
-                    misfit_wording(misfit)
-                } else {
-                    outside_wording(misfit)
-                }
+                "{name} is expected, but {what}; it isn't ended, and nothing is started beside it"
             );
-            new(Kind::Misfit, Some(misfit.id.pid), text)
+            new(Kind::Misfit, Some(misfit.id.pid), text).with_detail(what)
         }
         Change::Renamed(renamed) => {
             let Impostor {
@@ -204,7 +244,12 @@ pub(super) fn message(
                  same process and counts as {name} until it ends",
                 id.pid
             );
-            new(Kind::Renamed, Some(id.pid), text)
+            new(Kind::Renamed, Some(id.pid), text).with_detail(phrase!(
+                "%{name}, %{path}, user %{user}",
+                name = called.as_str(),
+                path = path.as_str(),
+                user = user.as_str()
+            ))
         }
         Change::MainEnded { pid, first } => {
             let text = format!(
@@ -217,59 +262,98 @@ pub(super) fn message(
             let text = format!(
                 "{name} isn't restarted, because nothing could be started in its place: {failure}"
             );
-            new(Kind::StartFailed, None, text)
+            new(Kind::StartFailed, None, text).with_detail(phrase!(
+                "it is left running: %{why}",
+                why = failure.phrase()
+            ))
         }
         Change::Duplicate { pid, first } => {
             let text = format!(
                 "{name} is running twice (pid {first} and pid {pid}){}",
-                whose(who)
+                and(whose(who).as_ref())
             );
-            new(Kind::Duplicate, Some(*pid), text)
+            let both = phrase!(
+                "pid %{first} and pid %{second}",
+                first = first.to_string(),
+                second = pid.to_string()
+            );
+            Message {
+                detail: sentences(std::iter::once(both).chain(whose(who))),
+                ..new(Kind::Duplicate, Some(*pid), text)
+            }
         }
         Change::MoreDuplicates(count) => {
             let text = format!("{count} more copies of {name} are running");
-            new(Kind::Duplicate, None, text)
+            let more = phrase!("%{count} more", count = count.to_string());
+            new(Kind::Duplicate, None, text).with_detail(more)
         }
         Change::Paused { time, reason } => {
             let rounded = (*time + Duration::from_millis(500)).as_secs();
-            let time = format_duration(Duration::from_secs(rounded));
-            let reason = reason.as_deref().map(|reason| format!(": {reason}"));
-            let reason = reason.unwrap_or_default();
-            let text = format!("{name} is paused for {time}{reason}");
-            new(Kind::Paused, None, text)
+            let time = duration(Duration::from_secs(rounded));
+            let why = reason.as_deref().map(|reason| format!(": {reason}"));
+            let text = format!("{name} is paused for {time}{}", why.unwrap_or_default());
+            let time = phrase!("for %{time}", time = time);
+            new(Kind::Paused, None, text).with_detail(match reason.as_deref() {
+                Some(reason) => phrase!("%{time}: %{reason}", time = time, reason = reason),
+                None => time,
+            })
         }
         Change::Resumed { is_over } => {
             let why = if *is_over {
-                "the pause is over"
+                phrase!("the pause is over")
             } else {
-                "somebody ended the pause"
+                phrase!("somebody ended the pause")
             };
-            new(Kind::Resumed, None, format!("{name} is resumed: {why}"))
+            let text = format!("{name} is resumed: {why}");
+            new(Kind::Resumed, None, text).with_detail(why)
         }
         Change::DryRun(intention) => {
+            let name = name.as_str();
             let what = match intention {
-                Intention::Start => format!("{name} would be started with {}", process.start),
-                Intention::Restart => format!("{name} would be restarted"),
-                Intention::Stop => format!("{name} would be stopped"),
-                Intention::StopDuplicate { pid } => {
-                    format!("the second copy of {name} (pid {pid}) would be ended")
-                }
+                Intention::Start => phrase!(
+                    "%{name} would be started with %{command}",
+                    name = name,
+                    command = process.start.to_string()
+                ),
+                Intention::Restart => phrase!("%{name} would be restarted", name = name),
+                Intention::Stop => phrase!("%{name} would be stopped", name = name),
+                Intention::StopDuplicate { pid } => phrase!(
+                    "the second copy of %{name} (pid %{pid}) would be ended",
+                    name = name,
+                    pid = pid.to_string()
+                ),
             };
             let text = format!("dry run, nothing is done: {what}");
-            new(Kind::DryRun, None, text)
+            new(Kind::DryRun, None, text).with_detail(what)
         }
     }
 }
 
 /// Of each who it is.
-fn whose(who: &[Identity]) -> String {
-    let each = who.iter().map(|who| {
-        let Identity {
-            pid, user, path, ..
-        } = who;
-        format!("; pid {pid} is {path} of user {user}")
-    });
-    each.collect()
+fn whose(who: &[Identity]) -> Option<Phrase> {
+    sentences(who.iter().map(|who| {
+        phrase!(
+            "pid %{pid} is %{path} of user %{user}",
+            pid = who.pid.to_string(),
+            path = who.path.as_str(),
+            user = who.user.as_str()
+        )
+    }))
+}
+
+/// Who somebody of the program's name is.
+fn is_of(id: ProcessId, user: &str, path: &str) -> Phrase {
+    phrase!(
+        "pid %{pid} is %{path} of user %{user}; it is ignored",
+        pid = id.pid.to_string(),
+        path = path,
+        user = user
+    )
+}
+
+/// One more sentence, if there is one.
+fn and(sentence: Option<&Phrase>) -> String {
+    sentence.map_or_else(String::new, |sentence| format!("; {sentence}"))
 }
 
 fn killed(
@@ -280,24 +364,24 @@ fn killed(
     new: impl Fn(Kind, Option<i32>, String) -> Message,
 ) -> Message {
     let by = match signal {
-        None => "systemd has stopped its unit",
-        Some(Stop::Terminate) => "SIGTERM",
-        Some(Stop::Kill) => "SIGKILL, after it ignored SIGTERM",
+        None => phrase!("systemd has stopped its unit"),
+        Some(Stop::Terminate) => Phrase::of_words("SIGTERM"),
+        Some(Stop::Kill) => phrase!("SIGKILL, after it ignored SIGTERM"),
     };
     let text = format!("{name} (pid {}) {cause}: {by}", phrase::pids(pids, 0));
     Message {
         cause: Some(cause.as_str()),
+        detail: Some(by),
         ..new(Kind::Killed, pids.first().copied(), text)
     }
 }
 
-fn wait_in_words(wait: Duration) -> String {
-    match wait {
-        Duration::ZERO => String::new(),
-        wait => {
-            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            let wait = format_duration(Duration::from_millis(milliseconds));
-            format!("; it keeps crashing, so the next start comes in {wait}")
-        }
-    }
+/// How long the next start waits, if it does.
+fn wait_wording(wait: Duration) -> Option<Phrase> {
+    (!wait.is_zero()).then(|| {
+        phrase!(
+            "it keeps crashing, so the next start comes in %{time}",
+            time = duration(wait)
+        )
+    })
 }

@@ -18,17 +18,21 @@ use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
 use crate::machine::{
-    Action, Besides, Change, Child, Event, Look, Machine, Memory, Origin, Phase, Seat,
+    Action, Besides, Change, Child, Event, Look, Machine, Memory, OomKill, Origin, Phase, Seat,
     StartFailure, StartOutcome, Stop,
 };
-use crate::proc::{ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, signal};
+use crate::proc::{
+    ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, Sighting, signal,
+};
 use crate::start::{
     self, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
 };
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
-use crate::text::phrase::phrase;
+use crate::systemd::control_group::MOUNTED;
+use crate::systemd::memory::OomKills;
+use crate::text::phrase::{Phrase, phrase};
 use crate::text::timestamp::Timestamp;
 
 /// A machine that is merely busy makes a look less late than this.
@@ -68,6 +72,8 @@ pub struct Published {
     pub memory: Arc<Memory>,
     /// When the process was brought back in the last 24 hours, the latest hundred.
     pub recent_restarts: Vec<Timestamp>,
+    /// How often any of this has changed but for the next look.
+    pub changes: u64,
 }
 
 impl Published {
@@ -147,8 +153,16 @@ impl Slot {
             rules,
             memory: Arc::new(memory),
             recent_restarts,
+            changes: 0,
         });
         Self { published, changed }
+    }
+
+    /// How often what was published has changed, and when the task's next look is due.
+    #[must_use]
+    pub fn glance(&self) -> (u64, Option<Instant>) {
+        let published = self.lock();
+        (published.changes, published.next_look)
     }
 
     /// What was last published.
@@ -159,6 +173,14 @@ impl Slot {
 
     fn set(&self, published: Published, is_news: bool) {
         *self.lock() = published;
+        if is_news {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The same where only the next look has changed.
+    fn set_next_look(&self, next_look: Instant, is_news: bool) {
+        self.lock().next_look = Some(next_look);
         if is_news {
             self.changed.notify_one();
         }
@@ -216,6 +238,8 @@ struct Supervisor {
     look_error: Option<LookError>,
     /// Since when a look has had more to judge than was judged at once, and whether that was told.
     unfinished: Option<(Instant, bool)>,
+    /// The first one, and whom the kernel kills where it runs.
+    oom_kills: Option<(ProcessId, Option<OomKills>)>,
     /// The first one, when it was last asked whose it is, and the answer.
     identified: Option<(ProcessId, Option<Identity>)>,
     published: Published,
@@ -265,6 +289,7 @@ impl Supervisor {
             look_took: (Instant::now(), Duration::ZERO),
             look_error: None,
             unfinished: None,
+            oom_kills: None,
             identified: None,
             published,
             slot,
@@ -375,6 +400,7 @@ impl Supervisor {
                     command: asks_for_command.then(|| command_id(&self.process)),
                     watched: self.watches.seen_alive(self.is_overdue()),
                     had_ended: program.and_then(StartProgram::before),
+                    oom_kill: self.oom_kill(&sighting),
                     company: None,
                 };
                 // One that lives says that nothing is in flight.
@@ -399,6 +425,37 @@ impl Supervisor {
                 let error = self.look_error.insert(before.unwrap_or(error));
                 vec![Event::LookFailed(error.phrase())]
             }
+        }
+    }
+
+    /// Whether the kernel has killed one of the program because memory ran out. That is read when one of
+    /// those has ended that were known to live, or when there are others.
+    fn oom_kill(&mut self, sighting: &Sighting) -> Option<OomKill> {
+        let process = &self.process;
+        let (_, kills) = self.oom_kills.as_mut()?;
+        let kills = kills.as_mut()?;
+        let known = self.machine.alive();
+        let is_alive = |id: &ProcessId| sighting.alive.iter().any(|alive| alive.id == *id);
+        if known.iter().all(is_alive) || !kills.are_more() {
+            return None;
+        }
+        let unit = start::unit_name(Path::new("/"), process);
+        Some(if kills.is_of_unit(&unit) {
+            OomKill::OfUnit
+        } else {
+            OomKill::Beside
+        })
+    }
+
+    /// Has the kernel's kills counted where the first process runs.
+    fn count_oom_kills(&mut self) {
+        let first = self.machine.first();
+        let first = first.filter(|_| self.machine.phase() == Phase::Up);
+        let counted = self.oom_kills.as_ref().map(|(id, _)| *id);
+        // How the last one has ended may be asked more than once.
+        if let Some(first) = first.filter(|first| counted != Some(*first)) {
+            let kills = OomKills::of(first.pid, Path::new(MOUNTED), Path::new("/proc"));
+            self.oom_kills = Some((first, kills));
         }
     }
 
@@ -475,6 +532,7 @@ impl Supervisor {
             program.succeeded();
         }
         self.watches.set(&self.machine.watched(), &mut self.table);
+        self.count_oom_kills();
         if let Some(event) = self.identity() {
             let actions = self.machine.handle(Instant::now(), event);
             changes.extend(told(actions));
@@ -523,6 +581,11 @@ impl Supervisor {
         Some(Event::Identified { who, is_foreign })
     }
 
+    fn tell_in_words(&self, kind: Kind, words: Phrase) {
+        let (key, text) = (&self.process.key, words.to_string());
+        self.tell(&Message::of_process(key, kind, None, text).with_detail(words));
+    }
+
     fn tell(&self, message: &Message) {
         message.record();
         self.hooks.tell(message);
@@ -559,24 +622,27 @@ impl Supervisor {
             }),
             Outcome::Passed => {
                 if self.unknown_checks.remove(&check) {
-                    let text = format!("it is known again whether {name} is healthy ({check})");
-                    self.tell(&Message::of_process(
-                        &self.process.key,
+                    self.tell_in_words(
                         Kind::Restored,
-                        None,
-                        text,
-                    ));
+                        phrase!(
+                            "it is known again whether %{name} is healthy (%{check})",
+                            name = name.as_str(),
+                            check = check.as_str()
+                        ),
+                    );
                 }
                 Some(Event::CheckPassed { check })
             }
             Outcome::Unknown(why) => {
-                let text = format!("can't tell whether {name} is healthy ({check}): {why}");
-                self.tell(&Message::of_process(
-                    &self.process.key,
+                self.tell_in_words(
                     Kind::Degraded,
-                    None,
-                    text,
-                ));
+                    phrase!(
+                        "can't tell whether %{name} is healthy (%{check}): %{why}",
+                        name = name.as_str(),
+                        check = check.as_str(),
+                        why = why
+                    ),
+                );
                 self.unknown_checks.insert(check);
                 None
             }
@@ -704,6 +770,7 @@ impl Supervisor {
                 status.last_restart = Some(LastRestart {
                     at: now.into(),
                     cause: cause.as_str().into(),
+                    signal: cause.other_signal().map(str::to_owned),
                     outage_ms: u64::try_from(outage.as_millis()).unwrap_or(u64::MAX),
                 });
             }
@@ -715,14 +782,27 @@ impl Supervisor {
             _ => false,
         };
         let is_cycle = has_looked && !is_awaiting;
-        let is_news = is_cycle || status != self.published.status;
+        let is_other_status = status != self.published.status;
+        let is_news = is_cycle || is_other_status;
         let memory = self.machine.memory();
-        if memory != *self.published.memory {
+        let is_other_memory = memory != *self.published.memory;
+        let rules = self.process.target.rules();
+        let is_other = is_other_status
+            || is_other_memory
+            || rules != self.published.rules
+            || self.published.next_look.is_none();
+        let next_look = self.machine.next_look();
+        self.published.next_look = Some(next_look);
+        if !is_other {
+            self.slot.set_next_look(next_look, is_news);
+            return;
+        }
+        if is_other_memory {
             self.published.memory = Arc::new(memory);
         }
-        self.published.rules = self.process.target.rules();
+        self.published.rules = rules;
         self.published.status = status;
-        self.published.next_look = Some(self.machine.next_look());
+        self.published.changes += 1;
         self.slot.set(self.published.clone(), is_news);
     }
 }

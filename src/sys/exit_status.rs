@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nix::libc;
+
 use crate::text::phrase::{Phrase, phrase};
 
 /// How a process ended (wait(2)).
@@ -11,6 +13,8 @@ pub enum ExitStatus {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By SIGKILL of the kernel, because memory ran out: systemd or the kernel's own count says so.
+    OutOfMemory,
 }
 
 impl ExitStatus {
@@ -20,6 +24,15 @@ impl ExitStatus {
         match status & 0x7f {
             0 => Self::Code((status >> 8) & 0xff),
             signal => Self::Signal(signal),
+        }
+    }
+
+    /// The same, if the kernel has killed for want of memory meanwhile.
+    #[must_use]
+    pub fn when_out_of_memory(self) -> Self {
+        match self {
+            Self::Signal(libc::SIGKILL) => Self::OutOfMemory,
+            other => other,
         }
     }
 
@@ -40,6 +53,7 @@ impl ExitStatus {
                 Ok(signal) => Phrase::of_words(signal.as_str()),
                 Err(_) => phrase!("signal %{number}", number = number.to_string()),
             },
+            Self::OutOfMemory => phrase!("SIGKILL, out of memory"),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Makes sure that one service uses a runtime directory; it says nothing about what the service does.
 //! Whether it lives is told by [`crate::status::service`].
 //!
+//! Its file's times say when the holder has last looked: the modification as people read it, the access by
+//! `CLOCK_BOOTTIME` (clock_gettime(2)), which nobody sets. That is one call, and writes no file; nobody reads
+//! what is in the lock, which would change the latter.
+//!
 //! A POSIX record lock (`fcntl_locking(2)`): the kernel drops it when its holder dies, however that
 //! happens. The file is its owner's alone: whoever could open it could hold it.
 
@@ -8,10 +12,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+
+use super::host::since_boot;
 
 /// The file's name in the runtime directory.
 const FILE_NAME: &str = "lock";
@@ -25,7 +33,7 @@ const OTHERS: u32 = 0o077;
 /// The lock, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     /// The file's device and inode.
     identity: (u64, u64),
     path: PathBuf,
@@ -70,7 +78,7 @@ impl Lock {
             };
             let metadata = file.metadata().map_err(NotLocked::Failed)?;
             let lock = Self {
-                _file: file,
+                file,
                 identity: identity(&metadata),
                 path: path.clone(),
             };
@@ -92,6 +100,48 @@ impl Lock {
     pub fn is_in_place(&self) -> bool {
         let found = fs::symlink_metadata(&self.path);
         found.is_ok_and(|found| identity(&found) == self.identity)
+    }
+
+    /// Says that its holder has looked. Where that can't be said, what was published last tells.
+    pub fn has_looked(&self) {
+        let Ok(since_boot) = Timespec::try_from(since_boot()) else {
+            return;
+        };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: since_boot,
+            last_modification: now,
+        };
+        let _ = futimens(&self.file, &times);
+    }
+}
+
+/// When whoever has or had the lock of a directory has last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastLook {
+    /// By the clock that people read.
+    pub at: SystemTime,
+    /// By `CLOCK_BOOTTIME`.
+    pub since_boot: Duration,
+}
+
+impl LastLook {
+    /// That of the lock of `directory`; `None` if it isn't known.
+    #[must_use]
+    pub fn read(directory: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(directory.join(FILE_NAME)).ok()?;
+        let (seconds, nanoseconds) = (found.atime(), found.atime_nsec());
+        let since_boot = Duration::new(
+            u64::try_from(seconds).ok()?,
+            u32::try_from(nanoseconds).ok()?,
+        );
+        // Of one that was made or read since, it is the time of day.
+        let is_said = since_boot <= self::since_boot();
+        let at = found.modified().ok()?;
+        is_said.then_some(Self { at, since_boot })
     }
 }
 
@@ -156,6 +206,27 @@ mod tests {
         assert!(!lock.is_in_place());
         fs::write(directory.path().join(FILE_NAME), "").unwrap();
         assert!(!lock.is_in_place());
+    }
+
+    #[test]
+    fn when_its_holder_has_last_looked_is_known_once_that_was_said() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(LastLook::read(directory.path()), None);
+        let lock = Lock::take(directory.path()).unwrap();
+        assert_eq!(LastLook::read(directory.path()), None, "it hasn't yet");
+        let before = (SystemTime::now(), since_boot());
+        lock.has_looked();
+        let after = (SystemTime::now(), since_boot());
+        let said = LastLook::read(directory.path()).unwrap();
+        // The kernel's own time of a file may lie a tick behind.
+        let tick = Duration::from_millis(20);
+        assert!(said.at + tick >= before.0 && said.at <= after.0, "{said:?}");
+        assert!(said.since_boot >= before.1 && said.since_boot <= after.1);
+        drop(lock);
+        assert_eq!(LastLook::read(directory.path()), Some(said));
+        let lock = Lock::take(directory.path()).unwrap();
+        assert_eq!(LastLook::read(directory.path()), Some(said), "taken again");
+        drop(lock);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod descriptors;
 pub(crate) mod event_loop;
 pub mod exit_status;
 pub mod host;
+pub(crate) mod interruption;
 pub mod lock;
 pub mod path_trust;
 pub(crate) mod script;

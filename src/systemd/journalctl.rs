@@ -12,6 +12,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::text::duration::duration;
 use crate::text::escape::printable;
 
 /// A longer line is no entry of ours, in bytes: journalctl leaves out fields of more than 4 KiB.
@@ -41,7 +42,7 @@ impl Deadline {
             return Ok(work.await);
         };
         timeout_at(at, work).await.map_err(|_| {
-            let time = humantime::format_duration(time);
+            let time = duration(time);
             anyhow::anyhow!("{}", t!("errors.journalctl_slow", time = time))
         })
     }
@@ -112,6 +113,12 @@ impl Journalctl {
         let is_there = Deadline::keeps(self.deadline, next).await?;
         let is_there = is_there.with_context(|| t!("errors.journalctl_silent"))?;
         Ok(is_there.then_some(&self.line))
+    }
+
+    /// Ends it.
+    pub(crate) async fn kill(mut self) {
+        // It can only fail because it has ended.
+        let _ = self.child.kill().await;
     }
 
     /// Waits for its end.

@@ -68,6 +68,8 @@ pub(crate) struct Unit {
     pub(crate) last_main: Option<i32>,
     /// How that has ended, if it has.
     pub(crate) code: i64,
+    /// Whether the kernel has killed in it because memory ran out, and systemd took that for its end.
+    pub(crate) is_oom_kill: bool,
     pub(crate) status: i64,
 }
 
@@ -75,9 +77,14 @@ impl Unit {
     /// How its last main process has ended.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         let status = i32::try_from(self.status).unwrap_or_default();
-        match i32::try_from(self.code) {
+        let status = match i32::try_from(self.code) {
             Ok(libc::CLD_KILLED | libc::CLD_DUMPED) => ExitStatus::Signal(status),
             _ => ExitStatus::Code(status),
+        };
+        if self.is_oom_kill {
+            status.when_out_of_memory()
+        } else {
+            status
         }
     }
 
@@ -121,7 +128,10 @@ impl Unit {
             }
             Some("InactiveExitTimestampMonotonic") => self.started = time(),
             // Since 230; before, start-limit.
-            Some("Result") => self.is_over_limit = text.starts_with("start-limit"),
+            Some("Result") => {
+                self.is_over_limit = text.starts_with("start-limit");
+                self.is_oom_kill = text == "oom-kill";
+            }
             Some("ExecMainStartTimestampMonotonic") => self.main_started = time(),
             Some("MainPID") => self.main = pid(),
             Some("ExecMainPID") => self.last_main = pid(),

@@ -6,4 +6,5 @@ pub(crate) mod control_group;
 pub mod dbus;
 pub(crate) mod journalctl;
 pub(crate) mod manager;
+pub(crate) mod memory;
 pub(crate) mod names;

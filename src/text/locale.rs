@@ -28,6 +28,11 @@ pub(crate) fn init(stderr_is_journal: bool) {
     rust_i18n::set_locale(language(&wanted));
 }
 
+/// Whether it is the language of the messages that is spoken.
+pub(crate) fn is_english() -> bool {
+    *rust_i18n::locale() == *LANGUAGES[0]
+}
+
 /// Portuguese of any country is nearer to somebody who reads it than English.
 fn language(locale: &str) -> &'static str {
     let code = locale
@@ -40,7 +45,7 @@ fn language(locale: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -50,10 +55,19 @@ mod tests {
     /// Every text, by its key and language. The files have one form: a key at the margin, a language
     /// and its text on each indented line below it. A key in quotes is itself the English text.
     fn texts() -> BTreeMap<String, BTreeMap<String, String>> {
+        texts_of(&files("locales", "yml"))
+    }
+
+    /// The texts of the help, which clap has asked for by what stands at the arguments.
+    pub(crate) fn texts_of_help() -> BTreeMap<String, BTreeMap<String, String>> {
+        texts_of(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("locales/help.yml")])
+    }
+
+    fn texts_of(files: &[PathBuf]) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut texts: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for file in files("locales", "yml") {
+        for file in files {
             let mut key = String::new();
-            for line in fs::read_to_string(&file).unwrap().lines() {
+            for line in fs::read_to_string(file).unwrap().lines() {
                 let at = format!("{}: {line}", file.display());
                 if line.is_empty() || line.starts_with('#') || line == "_version: 2" {
                     continue;
@@ -170,7 +184,8 @@ mod tests {
                 "{key} is in no file of the folder locales"
             );
         }
-        for key in texts.keys() {
+        let help = texts_of_help();
+        for key in texts.keys().filter(|key| !help.contains_key(*key)) {
             assert!(used.contains(key), "{key} is used nowhere");
         }
     }

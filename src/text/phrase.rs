@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
@@ -111,6 +110,13 @@ impl Phrase {
     }
 }
 
+/// Sentences as one; `None` of none.
+pub(crate) fn sentences(sentences: impl IntoIterator<Item = Phrase>) -> Option<Phrase> {
+    let join =
+        |first: Phrase, rest: Phrase| phrase!("%{first}; %{rest}", first = first, rest = rest);
+    sentences.into_iter().reduce(join)
+}
+
 /// More pids aren't listed.
 const PIDS_MAX: usize = 10;
 
@@ -157,38 +163,6 @@ impl From<&str> for Value {
 impl From<String> for Value {
     fn from(words: String) -> Self {
         words.as_str().into()
-    }
-}
-
-/// A time as a person wants to read it.
-pub(crate) fn time(time: Duration) -> Phrase {
-    let text = humantime::format_duration(time).to_string();
-    let mut words = text.split(' ').rev().map(unit);
-    let last = words.next().unwrap_or_else(|| Phrase::of_words(""));
-    words.fold(last, |rest, first| {
-        phrase!("%{first} %{rest}", first = first, rest = rest)
-    })
-}
-
-/// A time to its two largest units.
-pub(crate) fn brief(time: Duration) -> String {
-    let words = self::time(time).translated();
-    let words: Vec<&str> = words.split(' ').take(2).collect();
-    words.join(" ")
-}
-
-/// A number and its unit, of which the longer ones are words of a language.
-fn unit(word: &str) -> Phrase {
-    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    let count = word.trim_end_matches(unit);
-    match unit {
-        "year" => phrase!("%{count}year", count = count),
-        "years" => phrase!("%{count}years", count = count),
-        "month" => phrase!("%{count}month", count = count),
-        "months" => phrase!("%{count}months", count = count),
-        "day" => phrase!("%{count}day", count = count),
-        "days" => phrase!("%{count}days", count = count),
-        _ => Phrase::of_words(word),
     }
 }
 
@@ -297,14 +271,6 @@ mod tests {
         assert_eq!(pids(&many, 0).to_string(), format!("{shown} and 890 more"));
         let expected = format!("{shown} and 4990 more");
         assert_eq!(pids(&many[..10], 4990).to_string(), expected);
-    }
-
-    #[test]
-    fn a_time_is_said_in_parts() {
-        for text in ["0s", "1m 3s 20ms", "1day", "1year 2months 3days 4h"] {
-            let time = time(humantime::parse_duration(text).unwrap());
-            assert_eq!(time.to_string(), text);
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment as people and machines read it, RFC 3339 in UTC, to the millisecond. The clock behind
 /// it may be wrong or be set: nothing is decided by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(SystemTime);
 
 impl Timestamp {

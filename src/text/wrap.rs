@@ -26,9 +26,21 @@ impl Paragraph {
         Self::indented(text, "  ")
     }
 
+    /// Text that stands beside something, such as a time, in all its lines.
+    pub(crate) fn beside(first: &str, text: &str) -> Self {
+        let column = " ".repeat(first.chars().count());
+        Self::between(text, first, &column)
+    }
+
     fn indented(text: &str, first: &str) -> Self {
+        Self::between(text, first, "  ")
+    }
+
+    fn between(text: &str, first: &str, further: &str) -> Self {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let options = options(WIDTH).initial_indent(first).subsequent_indent("  ");
+        let options = options(WIDTH)
+            .initial_indent(first)
+            .subsequent_indent(further);
         Self(wrap(&words.join(" "), options).join("\n"))
     }
 

@@ -553,7 +553,7 @@ fn every_default_is_filled_in() {
         &file,
         "[process.z]\nname = \"Z\"\ncommand = [\"/z\", \"\", \"a b\"]\nuser = 7\n\
          cmdline = 'a\\.jar'\nexe = \"/z/*\"\n\
-         [process.a]\nname = \"A\"\nunit = \"a.service\"\ninterval = \"1min 30s\"\nuser = \"root\"\n",
+         [process.a]\nname = \"A\"\nunit = \"a.service\"\ninterval = \"1m 30s\"\nuser = \"root\"\n",
     )
     .unwrap();
     let checked = check(&file);

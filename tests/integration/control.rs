@@ -43,7 +43,7 @@ fn what_is_paused_is_left_alone_until_it_is_resumed() {
     assert_done(&till, &pause, "paused until ", ": comunicador");
     wait_until_paused(&service);
     let line = service.wait_for("paused", "comunicador");
-    assert!(line.contains("for 30m"), "{line}");
+    assert!(line.contains("for 30min"), "{line}");
     assert!(line.contains(": driver update"), "{line}");
     let status = service.status("comunicador");
     assert_eq!(status["detail"], "driver update");

@@ -32,10 +32,19 @@ const CRATES_OF_RUST: &str = "Files: rust/vendor/";
 /// What a crate may be licensed under, the first of its choices that is here, by its name on
 /// <https://spdx.org/licenses/>, with its name in debian/copyright and the files of a crate that may
 /// have it.
-const LICENCES: [(&str, &str, &[&str]); 3] = [
+const LICENCES: [(&str, &str, &[&str]); 7] = [
     ("MIT", "Expat", &["LICENSE-MIT", "LICENSE", "LICENSE.md"]),
     ("BSL-1.0", "BSL-1.0", &["LICENSE-BOOST"]),
     ("Unicode-3.0", "Unicode-3.0", &["LICENSE-UNICODE"]),
+    // Debian's own copy of it is what its text here refers to.
+    ("Apache-2.0", "Apache-2.0", &[]),
+    ("BSD-3-Clause", "BSD-3-Clause", &["LICENSE"]),
+    ("CDLA-Permissive-2.0", "CDLA-Permissive-2.0", &["LICENSE"]),
+    (
+        "ISC",
+        "ISC",
+        &["LICENSE-other-bits", "LICENSE.txt", "LICENSE"],
+    ),
 ];
 
 /// Where a crate names the holders if its licence file doesn't.
@@ -176,7 +185,8 @@ impl Crate {
 /// The lines that say who holds the copyright, without the word itself.
 fn notices(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| {
-        let said = line.trim().strip_prefix("Copyright ")?;
+        let line = line.trim().trim_start_matches("// ");
+        let said = line.strip_prefix("Copyright ")?;
         let signs = ["(c) ", "(C) ", "© "];
         let holder = signs.iter().find_map(|sign| said.strip_prefix(sign));
         holder.or_else(|| {
@@ -199,6 +209,8 @@ fn linked() -> Vec<Crate> {
     let lines = [
         "--package",
         "mfe-watchdog",
+        "--package",
+        "mfe-relay",
         "--prefix",
         "none",
         "--format",
@@ -242,10 +254,15 @@ fn renewed(text: &str, stanzas: &[String]) -> String {
     all.join("\n\n") + "\n"
 }
 
-/// Words without what lays them out.
+/// Words without what lays them out. The text of one licence names one author or several.
 fn words(text: &str) -> String {
-    let words = text.split_whitespace().filter(|word| *word != ".");
-    words.collect::<Vec<_>>().join(" ")
+    let words = text
+        .split_whitespace()
+        .filter(|word| ![".", "//"].contains(word));
+    let words = words.collect::<Vec<_>>().join(" ");
+    words
+        .replace("THE AUTHORS DISCLAIM ", "THE AUTHOR DISCLAIMS ")
+        .replace("THE AUTHORS BE LIABLE", "THE AUTHOR BE LIABLE")
 }
 
 /// The text of a licence in debian/copyright.

@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,8 +22,9 @@ fn entry(fields: &str) -> String {
 fn entries() -> String {
     [
         r#""MFE_EVENT":"startup","MESSAGE":"watching over Monitor every 10s""#,
-        r#""MFE_EVENT":"down","MFE_PROCESS":"monitor","MFE_PID":"12","MFE_CAUSE":"killed""#,
+        r#""MFE_EVENT":"down","MFE_PROCESS":"monitor","MFE_PID":"12","MFE_CAUSE":"killed","MFE_SIGNAL":"SIGSEGV""#,
         r#""MFE_EVENT":"start_failed","MFE_PROCESS":"monitor","MESSAGE":"Monitor can't be started: exit status 3""#,
+        r#""MFE_EVENT":"start_failed","MFE_PROCESS":"monitor","MFE_DETAIL":"{\"text\":\"the start script failed with %{status}\",\"values\":[{\"text\":\"exit status %{code}\",\"values\":[\"3\"]}]}""#,
         r#""MESSAGE":"no event""#,
         r#""MFE_EVENT":"restarted","MFE_PROCESS":"monitor","MFE_PID":"13","MFE_OUTAGE_MS":"62003""#,
     ]
@@ -58,15 +60,17 @@ fn each_event_is_a_line_in_the_users_language_and_time() {
     let till = Till::new();
     let english = "\
 01/03 23:41  the service has started
-01/03 23:41  Monitor is DOWN: ended by a signal (pid 12)
+01/03 23:41  Monitor is DOWN (pid 12): ended by SIGSEGV
 01/03 23:41  Monitor can't be started: exit status 3
+01/03 23:41  Monitor can't be started: the start script failed with exit status 3
 01/03 23:41  Monitor is back after 1min 2s (pid 13)
 ";
     assert_eq!(said(&till, "C", &[]).stdout, english);
     let portuguese = "\
 01/03 23:41  o serviço iniciou
-01/03 23:41  Monitor está PARADO: encerrado por um sinal (pid 12)
+01/03 23:41  Monitor está PARADO (pid 12): encerrado por sinal (SIGSEGV)
 01/03 23:41  Monitor não pôde ser iniciado: exit status 3
+01/03 23:41  Monitor não pôde ser iniciado: o script de inicialização terminou com erro (código 3)
 01/03 23:41  Monitor voltou depois de 1min 2s (pid 13)
 ";
     assert_eq!(said(&till, "pt_BR.UTF-8", &["MONITOR"]).stdout, portuguese);
@@ -87,7 +91,9 @@ fn each_event_is_a_line_in_the_users_language_and_time() {
 #[test]
 fn followed_it_goes_on_until_interrupted() {
     let till = Till::new();
-    let script = format!("{SHOWS}; while [ -e \"$ENTRIES/entries\" ]; do sleep 0.1; done");
+    let script = format!(
+        "echo $$ > \"$ENTRIES/pid\"; {SHOWS}; while [ -e \"$ENTRIES/entries\" ]; do sleep 0.1; done"
+    );
     let mut command = events(&till, &script, "C", &["-f", "-n", "2"]);
     let out = till.path().join("out");
     let child = command
@@ -106,6 +112,13 @@ fn followed_it_goes_on_until_interrupted() {
     // Not SIGINT, which whoever runs the tests may have it ignore.
     kill(pid, Signal::SIGTERM).unwrap();
     assert_eq!(child.0.wait().unwrap().signal(), Some(15));
+    let journalctl = std::fs::read_to_string(till.path().join("pid")).unwrap();
+    let journalctl = Pid::from_raw(journalctl.trim().parse().unwrap());
+    assert_eq!(
+        kill(journalctl, None),
+        Err(Errno::ESRCH),
+        "it is left behind"
+    );
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn events_come_with_variables_arguments_and_a_line_of_json() {
         "MFE_PROCESS",
         "MFE_PID",
         "MFE_CAUSE",
+        "MFE_SIGNAL",
         "MFE_OUTAGE_MS",
         "WATCHDOG_USEC",
     ] {
@@ -145,7 +146,7 @@ fn events_come_with_variables_arguments_and_a_line_of_json() {
     }
     assert_eq!(json["event"], "startup");
     assert_eq!(json["host"], host);
-    for name in ["process", "pid", "cause", "outage_ms"] {
+    for name in ["process", "pid", "cause", "signal", "outage_ms"] {
         assert!(json.get(name).is_some_and(Value::is_null), "{name}: {json}");
     }
     assert!(json["message"].as_str().unwrap().starts_with("watching "));
@@ -158,11 +159,13 @@ fn events_come_with_variables_arguments_and_a_line_of_json() {
     assert!(has(&variables, "MFE_PROCESS=comunicador"), "{variables:#?}");
     assert!(has(&variables, &format!("MFE_PID={}", status["pids"][0])));
     assert!(has(&variables, "MFE_CAUSE=killed"));
+    assert!(has(&variables, "MFE_SIGNAL=SIGKILL"));
     let outage = &status["last_restart"]["outage_ms"];
     assert!(has(&variables, &format!("MFE_OUTAGE_MS={outage}")));
     assert_eq!(json["process"], "comunicador");
     assert_eq!(json["pid"], status["pids"][0]);
     assert_eq!(json["cause"], "killed");
+    assert_eq!(json["signal"], "SIGKILL");
     assert_eq!(json["outage_ms"], *outage);
 
     let (exit, lines) = service.stop(Signal::SIGTERM);

@@ -78,12 +78,15 @@ fn the_exit_code_tells_how_things_stand() {
     assert_eq!((up.code(), up.stderr.as_str()), (0, ""));
     let (name, pid) = (&program.name, program.pid().to_string());
     let rows = rows(&up.stdout);
-    assert_eq!(rows.len(), 3, "{}", up.stdout);
+    assert_eq!(rows.len(), 4, "{}", up.stdout);
     assert_eq!(rows[0][..3], ["PROCESS", "STATE", "SINCE"]);
     assert_eq!((rows[1][0], rows[1][1]), (name.as_str(), "up"));
     assert_eq!(rows[1][3..], [&pid, "0", "today", "-"]);
     let service_line = format!("mfe-watchdog runs (pid {}) since ", service.pid());
     assert!(up.stdout.lines().nth(2).unwrap().starts_with(&service_line));
+    let version = format!("version {}, configuration ", env!("CARGO_PKG_VERSION"));
+    let in_force = version + &till.config().display().to_string();
+    assert_eq!(up.stdout.lines().nth(3), Some(in_force.as_str()));
 
     program.kill();
     service.wait_for_restarts("comunicador", 1);
@@ -159,9 +162,9 @@ fn a_status_left_over_from_a_dead_service_says_since_when() {
     service.wait_for_state("comunicador", "up");
     let pid = service.pid();
     service.stop(Signal::SIGKILL);
-    // As a clock on the wall of a shop in Ceará shows it.
-    let updated_at = published(&runtime_dir)["updated_at"].to_string();
-    let at = humantime::parse_rfc3339(updated_at.trim_matches('"')).unwrap();
+    // As a clock on the wall of a shop in Ceará shows it: its last look.
+    let lock = fs::metadata(runtime_dir.join("lock")).unwrap();
+    let at = lock.modified().unwrap();
     let local = humantime::format_rfc3339_seconds(at - std::time::Duration::from_secs(3 * 3600))
         .to_string();
     for arguments in [&[][..], &["--json"]] {
@@ -735,10 +738,12 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
     };
     eventually("a status", || files().contains("status.json").then_some(()));
     for round in 1..=2 {
+        let before = published(&disk);
         let mut rest = File::create(disk.join("rest")).unwrap();
-        // Whatever room a write of the status leaves for a moment is taken, too.
+        while rest.write_all(&[0; 512]).is_ok() {}
+        // Nothing is written while nothing changes.
+        program.kill();
         eventually("a full disk", || {
-            while rest.write_all(&[0; 512]).is_ok() {}
             (count(&service, "MFE_EVENT=degraded") == round).then_some(())
         });
         let line = service.wait_for_line("the status can't be written to ");
@@ -746,8 +751,6 @@ fn a_full_disk_is_said_once_leaves_no_half_file_and_is_said_to_be_over() {
             line.contains("No space left on device (os error 28)"),
             "{line}"
         );
-        let before = published(&disk);
-        program.kill();
         let again = || (service.count("restarted", "comunicador") == round).then_some(());
         eventually("restarted", again);
         // Each try begins a file for a moment.
@@ -821,7 +824,7 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     command.arg(till.runtime_dir()).stdout(Stdio::piped());
     let mut watching = Guard(command.spawn().unwrap());
     let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
-    let rows: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    let rows: Vec<String> = lines.by_ref().take(4).map(Result::unwrap).collect();
     assert!(rows[1].contains("  up "), "{rows:?}");
     till.script("start.sh", "exit 3");
     till.settle();
@@ -835,6 +838,8 @@ fn watched_it_is_shown_again_when_it_changes_and_only_then() {
     assert!(why.is_some());
     let last = lines.next().unwrap().unwrap();
     assert!(last.starts_with("mfe-watchdog runs"), "{last}");
+    let version = lines.next().unwrap().unwrap();
+    assert!(version.starts_with("version "), "{version}");
     service.stop(Signal::SIGTERM);
     // Cycles went by meanwhile, and weren't worth another table.
     let line = lines.next().unwrap().unwrap();

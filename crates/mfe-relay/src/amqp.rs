@@ -179,9 +179,10 @@ fn parse(text: &str) -> Vec<IpAddr> {
             .split_whitespace()
             .next()
             .and_then(|word| word.parse().ok());
+        let is_new = |address: &_| !addresses.contains(address);
         if let Some(address) = address
-            && !addresses.contains(&address)
-            && addresses.len() < ADDRESSES_MAX
+            .filter(is_new)
+            .filter(|_| addresses.len() < ADDRESSES_MAX)
         {
             addresses.push(address);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::redact::Redaction;
@@ -27,20 +27,31 @@ const WORD_MAX: usize = 128;
 pub(crate) const FIELDS: &str = "_SYSTEMD_UNIT,_UID,MESSAGE,MESSAGE_ID,MFE_AT,MFE_CAUSE,MFE_EVENT,\
                                  MFE_OUTAGE_MS,MFE_PID,MFE_PROCESS,MFE_RUN,MFE_SEQ,MFE_SIGNAL,MFE_WATCHED_UNTIL";
 
-/// A boot's id, as the journal writes it: 32 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A boot's id; the journal writes it as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Boot(String);
+pub(crate) struct Boot(u128);
 
 impl Boot {
     /// `None` for what isn't one. The kernel writes it with dashes.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let text = text.trim().replace('-', "");
-        (text.len() == 32 && is_hexadecimal(&text)).then_some(Self(text))
+        let is_id = text.len() == 32 && is_hexadecimal(&text);
+        is_id
+            .then(|| u128::from_str_radix(&text, 16).ok())?
+            .map(Self)
     }
+}
 
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for Boot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -54,18 +65,18 @@ impl TryFrom<String> for Boot {
 
 /// Which event of a till one is. The journal's own cursor changes when entries are copied from one file to
 /// another; of its parts these three don't.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EventId {
     pub(crate) boot: Boot,
     /// In microseconds by `CLOCK_MONOTONIC`, as journald has received it.
     pub(crate) mono: u64,
     /// journald's own hash over the entry (`x` of its cursor).
-    pub(crate) hash: String,
+    pub(crate) hash: u64,
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.boot.as_str(), self.mono, self.hash)
+        write!(f, "{}/{}/{:x}", self.boot, self.mono, self.hash)
     }
 }
 
@@ -191,12 +202,15 @@ fn event_id(cursor: &str) -> Option<EventId> {
         let mut parts = cursor.split(';');
         parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
     };
-    let hash = part("x")?;
-    let is_hash = (1..=16).contains(&hash.len()) && is_hexadecimal(hash);
+    // Digits only: from_str_radix takes a sign, too.
+    let number = |name: &str| {
+        let digits = part(name).filter(|digits| is_hexadecimal(digits))?;
+        u64::from_str_radix(digits, 16).ok()
+    };
     Some(EventId {
         boot: Boot::new(part("b")?)?,
-        mono: u64::from_str_radix(part("m")?, 16).ok()?,
-        hash: is_hash.then(|| hash.to_owned())?,
+        mono: number("m")?,
+        hash: number("x")?,
     })
 }
 
@@ -277,7 +291,7 @@ struct Data<'a> {
     at_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     watched_until_us: Option<u64>,
-    boot: &'a str,
+    boot: Boot,
     mono_us: u64,
     sent: Sent,
     relay: &'static str,
@@ -321,7 +335,7 @@ impl Event {
                 run: &self.run,
                 at_us: self.at,
                 watched_until_us: self.watched_until,
-                boot: self.id.boot.as_str(),
+                boot: self.id.boot,
                 mono_us: self.id.mono,
                 sent: Sent {
                     mono_us: now.mono,

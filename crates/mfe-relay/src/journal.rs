@@ -136,7 +136,7 @@ impl Journal {
 
     /// All entries of the watchdog's of a boot, oldest first unless it is asked for otherwise.
     fn entries(&self, boot: &Boot, options: &[&str]) -> anyhow::Result<Lines> {
-        let boot = format!("_BOOT_ID={}", boot.as_str());
+        let boot = format!("_BOOT_ID={boot}");
         let unit = format!("_SYSTEMD_UNIT={UNIT}");
         let fields = format!("--output-fields={FIELDS}");
         let mut arguments = vec!["--output=json"];
@@ -302,9 +302,9 @@ impl Reader {
         let mut new = BTreeSet::new();
         for boot in boots {
             let known = self.position.get(&boot);
-            if let Some((mono, wall)) = self.journal.newest(&boot).await?
-                && known.is_none_or(|known| mono > *known)
-            {
+            let newest = self.journal.newest(&boot).await?;
+            let is_new = |mono: u64| known.is_none_or(|known| mono > *known);
+            if let Some((_, wall)) = newest.filter(|(mono, _)| is_new(*mono)) {
                 let is_present = Some(&boot) == present.as_ref();
                 new.insert((is_present, wall, boot));
             }
@@ -327,8 +327,7 @@ impl Reader {
                 return Ok(());
             }
             let count = u64::try_from(look.count).unwrap_or(u64::MAX);
-            self.tell(Found::New(boot.clone(), count, look.latest))
-                .await?;
+            self.tell(Found::New(*boot, count, look.latest)).await?;
             if look.events.is_empty() {
                 self.stream(boot, position.unwrap_or_default()).await?;
                 // More may have come meanwhile.
@@ -341,8 +340,8 @@ impl Reader {
             for event in events {
                 self.tell(Found::Event(Box::new(event))).await?;
             }
-            self.position.insert(boot.clone(), look.latest);
-            return self.tell(Found::Drained(boot.clone())).await;
+            self.position.insert(*boot, look.latest);
+            return self.tell(Found::Drained(*boot)).await;
         }
     }
 
@@ -365,11 +364,11 @@ impl Reader {
         if latest == after {
             bail!("the journal has changed while it was read");
         }
-        self.position.insert(boot.clone(), latest);
+        self.position.insert(*boot, latest);
         if unreadable > 0 {
             self.tell(Found::Unreadable(unreadable)).await?;
         }
-        self.tell(Found::Drained(boot.clone())).await
+        self.tell(Found::Drained(*boot)).await
     }
 
     async fn tell(&self, found: Found) -> anyhow::Result<()> {
@@ -386,7 +385,7 @@ pub(crate) fn current_boot() -> Option<Boot> {
 /// This machine (machine-id(5)).
 pub(crate) fn machine_id() -> Option<String> {
     let text = std::fs::read_to_string("/etc/machine-id").ok()?;
-    Boot::new(&text).map(|id| id.as_str().to_owned())
+    Boot::new(&text).map(|id| id.to_string())
 }
 
 /// systemd's version, in `journalctl --version`: such as `systemd 252 (252.39-1~deb12u2)`.

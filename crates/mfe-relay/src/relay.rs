@@ -270,7 +270,7 @@ impl<B: Broker> Relay<B> {
                 let mark = self.window.marks().get(&boot).copied().unwrap_or_default();
                 let counted = self.waiting.get(&boot).map_or(0, |waiting| waiting.counted);
                 let look = self.journal.look(&boot, mark.max(counted)).await?;
-                let waiting = self.waiting.entry(boot.clone()).or_default();
+                let waiting = self.waiting.entry(boot).or_default();
                 waiting.count += u64::try_from(look.count).unwrap_or(u64::MAX);
                 waiting.counted = look.latest;
                 self.boots.insert(boot);
@@ -351,23 +351,33 @@ impl<B: Broker> Relay<B> {
         self.routine();
     }
 
-    /// The broker has taken something.
-    fn delivered(&mut self, answer: &Answer) {
-        let Some(last) = answer.delivered.last() else {
+    /// The broker has taken something, if only a state. If `is_taking`, that is after all that it has refused.
+    fn delivered(&mut self, answer: &Answer, is_taking: bool) {
+        if let Some(last) = answer.delivered.last() {
+            self.last_delivered = Some((*last, SystemTime::now()));
+            self.has_unsaved = true;
+            self.is_stale = true;
+        }
+        if !is_taking {
             return;
-        };
-        self.backoff.reset();
-        self.last_delivered = Some((last.clone(), SystemTime::now()));
-        self.has_unsaved = true;
-        self.is_stale = true;
-        let troubles = [
-            Kind::Closed,
-            Kind::Unconfirmed,
-            Kind::Refused,
-            Kind::Unroutable,
-        ];
-        if troubles.iter().any(|kind| self.troubles.contains_key(kind)) {
-            self.over(&troubles);
+        }
+        // What an event is refused for, only another event proves to be over.
+        let (of_link, of_events) = (
+            [Kind::Closed, Kind::Unconfirmed],
+            [Kind::Refused, Kind::Unroutable],
+        );
+        let before = self.troubles.len();
+        self.over(&of_link);
+        if !answer.delivered.is_empty() {
+            self.over(&of_events);
+        }
+        if !of_events
+            .iter()
+            .any(|kind| self.troubles.contains_key(kind))
+        {
+            self.backoff.reset();
+        }
+        if self.troubles.len() < before {
             say(Level::Info, &t!("run.delivering"));
         }
     }
@@ -375,9 +385,7 @@ impl<B: Broker> Relay<B> {
     /// What is due by time, whatever else goes on.
     fn routine(&mut self) {
         let now = Instant::now();
-        if let Some(ping) = self.ping
-            && now >= self.next_ping
-        {
+        if let Some(ping) = self.ping.filter(|_| now >= self.next_ping) {
             self.next_ping = now + ping;
             notify(&[NotifyState::Watchdog]);
         }
@@ -476,7 +484,7 @@ impl<B: Broker> Relay<B> {
         let status = status.ok().flatten();
         let boot = journal::current_boot();
         let beside = Beside {
-            boot: boot.as_ref(),
+            boot,
             backlog: self.backlog(),
             machine_id: self.machine_id.as_deref(),
             versions: &self.versions,
@@ -499,7 +507,7 @@ struct Session<'a, B> {
     wake: Wake,
     looks: mpsc::Sender<()>,
     found: mpsc::Receiver<Found>,
-    /// How many events may be open: one, until the broker has taken one.
+    /// How many events may be open: one, until the broker has taken it; then twice as many each time.
     limit: usize,
     /// No event is sent before.
     not_before: Instant,
@@ -508,6 +516,10 @@ struct Session<'a, B> {
     /// When the broker has answered last, or had nothing to answer.
     answered: Instant,
     is_reading: bool,
+    /// The latest tag, and the latest one when the broker last refused something: only what was sent after that
+    /// tells that it takes events again.
+    tag: u64,
+    refused_at: u64,
     /// Tags of states, of which nothing is awaited but an answer.
     states: BTreeSet<u64>,
 }
@@ -531,6 +543,8 @@ impl<'a, B: Broker> Session<'a, B> {
             next_look: now + UNWATCHED_LOOK,
             answered: now,
             is_reading: true,
+            tag: 0,
+            refused_at: 0,
             states: BTreeSet::new(),
         }
     }
@@ -551,7 +565,7 @@ impl<'a, B: Broker> Session<'a, B> {
             self.due(link).await?;
             let may_send =
                 self.relay.window.outstanding() < self.limit && Instant::now() >= self.not_before;
-            if may_send && let Some(id) = self.relay.refused.pop_front() {
+            if let Some(id) = may_send.then(|| self.relay.refused.pop_front()).flatten() {
                 if let Some(event) = self.relay.open.get(&id).cloned() {
                     self.send(&event, link).await?;
                 }
@@ -588,6 +602,7 @@ impl<'a, B: Broker> Session<'a, B> {
             self.next_state = now + self.relay.settings.heartbeat;
             let state = self.relay.state();
             let tag = link.publish(state).await?;
+            self.tag = tag;
             self.states.insert(tag);
             self.expect();
         }
@@ -633,7 +648,7 @@ impl<'a, B: Broker> Session<'a, B> {
     fn take(&mut self, event: &Event) {
         let relay = &mut *self.relay;
         relay.window.take(&event.id);
-        relay.open.insert(event.id.clone(), event.clone());
+        relay.open.insert(event.id, event.clone());
         if let Some(waiting) = relay.waiting.get_mut(&event.id.boot) {
             waiting.count = waiting.count.saturating_sub(1);
         }
@@ -650,7 +665,8 @@ impl<'a, B: Broker> Session<'a, B> {
             body: event.body(sender, clock::now()),
         };
         let tag = link.publish(publication).await?;
-        self.relay.window.sent(tag, event.id.clone());
+        self.tag = tag;
+        self.relay.window.sent(tag, event.id);
         self.expect();
         if let Some(rate) = self.relay.settings.max_rate {
             self.not_before = self.not_before.max(Instant::now()) + Duration::from_secs(1) / rate;
@@ -660,13 +676,16 @@ impl<'a, B: Broker> Session<'a, B> {
 
     /// Takes in what the broker says.
     fn hear(&mut self, news: News) -> Result<(), Trouble> {
+        let is_new;
         let answer = match news {
             News::Confirmed { tag, multiple } => {
                 self.answered_state(tag, multiple);
+                is_new = tag > self.refused_at;
                 self.relay.window.confirmed(tag, multiple)
             }
             News::Refused { tag, multiple } => {
                 self.answered_state(tag, multiple);
+                is_new = tag > self.refused_at;
                 let answer = self.relay.window.refused(tag, multiple);
                 if !answer.refused.is_empty() {
                     self.relay
@@ -687,16 +706,20 @@ impl<'a, B: Broker> Session<'a, B> {
             News::Closed(trouble) => return Err(trouble),
         };
         self.answered = Instant::now();
-        if answer.refused.is_empty() {
-            if !answer.delivered.is_empty() {
-                self.limit = WINDOW;
+        let is_taking = is_new && answer.refused.is_empty();
+        self.relay.delivered(&answer, is_taking);
+        if !answer.refused.is_empty() {
+            // One is tried again, after a while; the others follow when it is taken. That all that was on its way
+            // is refused, one by one, is one failure.
+            if is_new {
+                let wait = self.relay.backoff.next(dice());
+                self.not_before = self.not_before.max(Instant::now() + wait);
             }
-            self.relay.delivered(&answer);
-        } else {
-            // One is tried again, after a while; the others follow when it is taken.
-            let wait = self.relay.backoff.next(dice());
-            self.not_before = self.not_before.max(Instant::now() + wait);
+            self.refused_at = self.tag;
             self.limit = 1;
+        } else if is_taking && !answer.delivered.is_empty() {
+            // Not all at once: a queue that has little room refuses little then.
+            self.limit = (self.limit * 2).min(WINDOW);
         }
         for id in &answer.delivered {
             self.relay.open.remove(id);

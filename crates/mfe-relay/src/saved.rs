@@ -69,7 +69,7 @@ impl Saved {
     pub(crate) fn forget(&mut self, there: &BTreeSet<Boot>) {
         let excess = self.marks.len().saturating_sub(BOOTS_KEPT);
         let gone = self.marks.keys().filter(|boot| !there.contains(boot));
-        let gone: Vec<Boot> = gone.take(excess).cloned().collect();
+        let gone: Vec<Boot> = gone.take(excess).copied().collect();
         for boot in gone {
             self.marks.remove(&boot);
         }
@@ -102,7 +102,7 @@ mod tests {
         saved.write(folder.path()).unwrap();
         assert_eq!(Saved::read(folder.path()).unwrap(), Some(saved));
         let text = fs::read_to_string(path(folder.path())).unwrap();
-        let marks = format!("\"marks\":{{\"{}\":5", boot(1).as_str());
+        let marks = format!("\"marks\":{{\"{}\":5", boot(1));
         assert!(
             text.starts_with("{\"version\":1,") && text.contains(&marks),
             "{text}"

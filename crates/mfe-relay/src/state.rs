@@ -10,7 +10,7 @@ use crate::event::{Boot, Moment, Sender, timestamp};
 /// What is told beside the watchdog's status.
 #[derive(Debug)]
 pub(crate) struct Beside<'a> {
-    pub(crate) boot: Option<&'a Boot>,
+    pub(crate) boot: Option<Boot>,
     pub(crate) backlog: u64,
     pub(crate) machine_id: Option<&'a str>,
     pub(crate) versions: &'a BTreeMap<&'static str, String>,
@@ -31,7 +31,7 @@ pub(crate) fn body(
     };
     let ours = json!({
         "source": sender.till,
-        "boot": beside.boot.map_or("00000000000000000000000000000000", Boot::as_str),
+        "boot": beside.boot.map_or_else(|| "0".repeat(32), |boot| boot.to_string()),
         "mono": now.mono,
         "time": timestamp(now.wall),
         "backlog": beside.backlog,
@@ -62,9 +62,9 @@ mod tests {
         let boot = Boot::new("0123456789abcdef0123456789abcdef");
         let versions = [("relay", "0.1.0".to_owned())].into();
         let beside = Beside {
-            boot: boot.as_ref(),
+            boot,
             backlog: 3,
-            machine_id: boot.as_ref().map(Boot::as_str),
+            machine_id: Some("0123456789abcdef0123456789abcdef"),
             versions: &versions,
         };
         let sender = Sender {

@@ -13,7 +13,7 @@ pub(crate) type Marks = BTreeMap<Boot, u64>;
 #[derive(Debug, Default)]
 struct Progress {
     /// Sent or to be sent again, not confirmed.
-    open: BTreeSet<(u64, String)>,
+    open: BTreeSet<(u64, u64)>,
     /// Confirmed, but not yet covered by the mark.
     confirmed: BTreeSet<u64>,
     /// The latest that was taken in.
@@ -64,8 +64,8 @@ impl Window {
     /// An event was read and is going to be sent. One that the marks cover was known before; it is taken all
     /// the same.
     pub(crate) fn take(&mut self, id: &EventId) {
-        let progress = self.boots.entry(id.boot.clone()).or_default();
-        progress.open.insert((id.mono, id.hash.clone()));
+        let progress = self.boots.entry(id.boot).or_default();
+        progress.open.insert((id.mono, id.hash));
         progress.latest = progress.latest.max(id.mono);
         progress.is_drained = false;
         self.advance(&id.boot);
@@ -87,7 +87,7 @@ impl Window {
     /// The broker has no queue for it. Its confirmation comes afterwards, and says nothing.
     pub(crate) fn returned(&mut self, message_id: &str) {
         let id = self.sent.values().find(|id| id.to_string() == message_id);
-        self.returned.extend(id.cloned());
+        self.returned.extend(id.copied());
     }
 
     /// The broker has confirmed a tag, or all up to it.
@@ -99,7 +99,7 @@ impl Window {
                 continue;
             }
             if let Some(progress) = self.boots.get_mut(&id.boot) {
-                progress.open.remove(&(id.mono, id.hash.clone()));
+                progress.open.remove(&(id.mono, id.hash));
                 progress.confirmed.insert(id.mono);
             }
             self.advance(&id.boot);
@@ -142,7 +142,7 @@ impl Window {
                 return;
             }
             progress.confirmed.remove(&next);
-            let mark = self.marks.entry(boot.clone()).or_default();
+            let mark = self.marks.entry(*boot).or_default();
             *mark = next.max(*mark);
         }
     }
@@ -162,7 +162,7 @@ mod tests {
         EventId {
             boot: boot(n),
             mono,
-            hash: format!("{hash:x}"),
+            hash,
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
             let mut boots: Vec<Vec<EventId>> = vec![Vec::new(); 2];
             for event in &journal {
                 let n = usize::from(event.boot == boot(1));
-                boots[n].push(event.clone());
+                boots[n].push(*event);
             }
             let mut there: BTreeSet<EventId> = BTreeSet::new();
             let mut window = Window::default();
@@ -297,7 +297,7 @@ mod tests {
                             read[n] += 1;
                             tag += 1;
                             window.take(event);
-                            window.sent(tag, event.clone());
+                            window.sent(tag, *event);
                         }
                     },
                     Step::Retry => for event in refused.drain(..) {
@@ -311,7 +311,7 @@ mod tests {
                         }
                         let n = if *n == usize::MAX { tags.len() - 1 } else { n % tags.len() };
                         let upto = if *multiple { 0..=n } else { n..=n };
-                        let ids: Vec<EventId> = tags[upto].iter().map(|tag| window.sent[tag].clone()).collect();
+                        let ids: Vec<EventId> = tags[upto].iter().map(|tag| window.sent[tag]).collect();
                         let answer = if matches!(step, Step::Confirm(..)) {
                             // What had no queue isn't there, whatever is acknowledged.
                             there.extend(ids.into_iter().filter(|id| !window.returned.contains(id)));

@@ -47,6 +47,7 @@ fn of(kind: Kind, process: Option<&str>) -> Event {
         process: process.map(str::to_owned),
         process_pid: None,
         cause: None,
+        signal: None,
         outage: None,
         unwatched: None,
     }
@@ -65,6 +66,7 @@ fn told(at: Moment, kind: Kind) -> Entry {
 fn down(at: Moment, cause: &str) -> Entry {
     let event = Event {
         cause: Some(cause.into()),
+        signal: None,
         ..of(Kind::Down, Some("a"))
     };
     let sign = Sign::Event(event);
@@ -74,6 +76,7 @@ fn down(at: Moment, cause: &str) -> Entry {
 fn restarted(at: Moment, outage_ms: u64) -> Entry {
     let event = Event {
         cause: Some("killed".into()),
+        signal: None,
         outage: Some(Duration::from_millis(outage_ms)),
         ..of(Kind::Restarted, Some("a"))
     };
@@ -1061,6 +1064,7 @@ fn while_nobody_is_logged_in_it_is_neither_up_nor_down() {
     let waiting = |at: Moment, cause: &str| {
         let event = Event {
             cause: Some(cause.into()),
+            signal: None,
             ..of(Kind::Waiting, Some("a"))
         };
         signed(at, Sign::Event(event))

@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
         }
         Err(error) => {
             assert!(!error.problems.is_empty(), "refused without a reason");
-            for line in error.lines() {
+            for line in error.to_string().lines() {
                 let is_plain = !line.chars().any(char::is_control);
                 assert!(is_plain, "not fit for a terminal: {line:?}");
             }

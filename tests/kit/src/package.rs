@@ -109,16 +109,22 @@ pub fn path_with_cargo() -> Result<std::ffi::OsString> {
     Ok(env::join_paths(env::split_paths(&path).chain(cargo))?)
 }
 
-/// The one .deb in a folder.
+/// The watchdog's .deb, the only one in a folder but for the relay's.
 pub fn only_deb_in(folder: &Path) -> Result<PathBuf> {
     let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let debs: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|e| e == "deb"))
+        .filter(|path| !is_of_relay(path))
         .collect();
     match debs.as_slice() {
         [deb] => Ok(deb.clone()),
         other => bail!("one .deb was to be built, not {other:?}"),
     }
+}
+
+fn is_of_relay(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("mfe-relay_"))
 }
 
 /// The same package, but for the version that dpkg sees.

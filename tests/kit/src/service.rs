@@ -150,13 +150,12 @@ impl Service {
         })
     }
 
-    /// Waits until it has published its findings so many times more.
+    /// Waits until it has said so many times more that it has looked.
     pub fn wait_cycles(&self, cycles: usize) {
         let mut moments = std::collections::BTreeSet::new();
         eventually(("cycles", cycles), || {
-            let text = std::fs::read(self.runtime_dir.join("status.json")).ok()?;
-            let status: Value = serde_json::from_slice(&text).expect("a whole status.json");
-            moments.insert(status["updated_at"].to_string());
+            let lock = std::fs::metadata(self.runtime_dir.join("lock")).ok()?;
+            moments.insert(lock.modified().unwrap());
             (moments.len() > cycles).then_some(())
         });
     }

@@ -1,5 +1,6 @@
 //! A RabbitMQ of the tests' own: in a folder, on loopback, with TLS, gone with the tests however they end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +16,9 @@ use amqprs::channel::{
     BasicAckArguments, BasicGetArguments, Channel, QueueBindArguments, QueueDeclareArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::error::Error;
 use amqprs::{BasicProperties, FieldTable};
-use mfe_kit::output;
+use mfe_kit::{Need, output};
 use serde_json::{Value, json};
 
 use crate::certificates;
@@ -32,21 +34,36 @@ const ADMIN: &str = "office";
 const HOSTS: usize = 40;
 
 /// How long a broker may take to begin: a loaded machine starts Erlang slowly.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// Whether there can be one here.
+/// Ends a test that needs a broker, where there can't be one.
 #[macro_export]
 macro_rules! needs_broker {
     () => {
-        mfe_kit::needs!(
-            mfe_kit::Need::Root("the broker runs in a PID namespace of its own"),
-            mfe_kit::Need::Package("rabbitmq-server"),
-            mfe_kit::Need::Package("openssl"),
-            mfe_kit::Need::Package("systemd-journal-remote")
-        )
+        if !$crate::broker::can_be_had() {
+            return;
+        }
     };
+}
+
+/// Whether there can be one here.
+pub fn can_be_had() -> bool {
+    are_met(&[
+        Need::Root("the broker runs in a PID namespace of its own"),
+        Need::Package("rabbitmq-server"),
+        Need::Package("openssl"),
+        Need::Package("systemd-journal-remote"),
+    ])
+}
+
+/// Whether a test can go on. One asks after the other, for a package that another one is just installing looks as
+/// if it were there.
+pub fn are_met(needs: &[Need]) -> bool {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    needs.iter().all(|need| need.is_met())
 }
 
 /// A broker.
@@ -99,7 +116,11 @@ impl Message {
 impl Broker {
     /// Starts one with the certificate of this name.
     pub fn start(certificate: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("mfe-relay-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new()
+            .prefix("mfe-relay-")
+            .tempdir()
+            .unwrap()
+            .keep();
         // Its standard input ends with the tests.
         let janitor = Command::new("sh")
             .args(["-c", "cat; sleep 1; rm -rf \"$0\""])
@@ -110,8 +131,13 @@ impl Broker {
             .spawn()
             .unwrap();
         certificates::make(&folder);
-        let listeners: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        let listeners: Vec<TcpListener> = (0..4)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|one| one.local_addr().unwrap().port())
+            .collect();
         let broker = Self {
             port: ports[0],
             admin_port: ports[1],
@@ -172,13 +198,19 @@ impl Broker {
             }),
             "exchanges": each(&|host| vec![exchange(host, "mfe.events"), exchange(host, "mfe.state")]),
         });
-        fs::write(self.folder.join("definitions.json"), definitions.to_string()).unwrap();
+        fs::write(
+            self.folder.join("definitions.json"),
+            definitions.to_string(),
+        )
+        .unwrap();
     }
 
     /// Starts it if it doesn't run, and waits until it takes connections.
     pub fn begin(&self) {
         let mut process = self.process.lock().unwrap();
-        let is_running = process.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none());
+        let is_running = process
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none());
         if !is_running {
             *process = Some(self.spawn());
         }
@@ -197,11 +229,28 @@ impl Broker {
         // has spawned it: one that lives as long as the tests.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"])
-            .args(["--kill-child=KILL", "--mount-proc", "--propagation", "private", "--"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+            ])
+            .args([
+                "--kill-child=KILL",
+                "--mount-proc",
+                "--propagation",
+                "private",
+                "--",
+            ])
             .args(["sh", "-c", r#""$@"; exit $?"#, "sh", PROGRAM]);
         self.environment(&mut command);
-        let log = fs::File::options().append(true).create(true).open(self.folder.join("output")).unwrap();
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.folder.join("output"))
+            .unwrap();
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -227,7 +276,10 @@ impl Broker {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
             .env("RABBITMQ_CONF_ENV_FILE", path("none"))
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1}",
+            )
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("LC_ALL", "C.UTF-8")
@@ -236,7 +288,10 @@ impl Broker {
 
     fn log(&self) -> String {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        let logs = fs::read_dir(self.folder.join("log")).into_iter().flatten().flatten();
+        let logs = fs::read_dir(self.folder.join("log"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let logs: Vec<String> = logs.map(|entry| read(&entry.path())).collect();
         format!("{}\n{}", read(&self.folder.join("output")), logs.join("\n"))
     }
@@ -260,7 +315,12 @@ impl Broker {
         let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
         self.environment(&mut command);
         let said = output(command.args(words));
-        assert!(said.status.success(), "{words:?}: {} {}", said.stdout, said.stderr);
+        assert!(
+            said.status.success(),
+            "{words:?}: {} {}",
+            said.stdout,
+            said.stderr
+        );
     }
 
     /// The authority that has signed its certificate.
@@ -268,16 +328,24 @@ impl Broker {
         fs::read_to_string(self.folder.join("ca.pem")).unwrap()
     }
 
-    /// A folder for more certificates.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// A virtual host of the case's own, with the exchanges.
     pub fn office(&self) -> Office {
         let n = self.next_host.fetch_add(1, Ordering::Relaxed);
         assert!(n < HOSTS, "no virtual host is left");
         Office::connect(self.admin_port, format!("case-{n}"))
+    }
+
+    /// Waits until an office's queue outlives a power cut: where it is, is on the disk half a second after it was
+    /// made (Ra's names.dets), whatever was answered before.
+    pub fn keep(&self, office: &Office) {
+        let name = format!("{}_mfe.central", office.host);
+        mfe_kit::eventually(&name, || {
+            let mut find = Command::new("find");
+            find.arg(self.folder.join("mnesia"))
+                .args(["-name", "names.dets"]);
+            let found = output(find.args(["-exec", "grep", "-l", &name, "{}", ";"]));
+            (!found.stdout.is_empty()).then_some(())
+        });
     }
 }
 
@@ -297,7 +365,10 @@ pub struct Office {
 
 impl Office {
     fn connect(port: u16, host: String) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let mut office = Self {
             host,
             port,
@@ -318,10 +389,10 @@ impl Office {
         self.forget();
         self.link = Some(self.runtime.block_on(async {
             loop {
-                if let Ok(connection) = Connection::open(&arguments).await
-                    && let Ok(channel) = connection.open_channel(None).await
-                {
-                    return (connection, channel);
+                if let Ok(connection) = Connection::open(&arguments).await {
+                    if let Ok(channel) = connection.open_channel(None).await {
+                        return (connection, channel);
+                    }
                 }
                 assert!(Instant::now() < deadline, "the office can't connect");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -348,11 +419,17 @@ impl Office {
     pub fn queue_with(&self, more: &[(&str, amqprs::FieldValue)]) {
         let mut arguments = FieldTable::new();
         let mut put = |name: &str, value| arguments.insert(name.try_into().unwrap(), value);
-        put("x-queue-type", amqprs::FieldValue::S("quorum".try_into().unwrap()));
+        put(
+            "x-queue-type",
+            amqprs::FieldValue::S("quorum".try_into().unwrap()),
+        );
         for (name, value) in more {
             put(name, value.clone());
         }
-        let declare = QueueDeclareArguments::new("mfe.central").durable(true).arguments(arguments).finish();
+        let declare = QueueDeclareArguments::new("mfe.central")
+            .durable(true)
+            .arguments(arguments)
+            .finish();
         self.runtime.block_on(async {
             self.channel().queue_declare(declare).await.unwrap();
         });
@@ -361,7 +438,8 @@ impl Office {
 
     pub fn bind(&self, queue: &str, exchange: &str) {
         let bind = QueueBindArguments::new(queue, exchange, "#");
-        self.runtime.block_on(async { self.channel().queue_bind(bind).await.unwrap() });
+        self.runtime
+            .block_on(async { self.channel().queue_bind(bind).await.unwrap() });
     }
 
     /// A queue for states.
@@ -375,32 +453,51 @@ impl Office {
 
     /// Takes what a queue has.
     pub fn take(&self, queue: &str) -> Vec<Message> {
+        self.try_to_take(queue).unwrap()
+    }
+
+    fn try_to_take(&self, queue: &str) -> Result<Vec<Message>, Error> {
         self.runtime.block_on(async {
             let mut messages = Vec::new();
             let arguments = BasicGetArguments::new(queue);
-            while let Some((got, properties, body)) =
-                self.channel().basic_get(arguments.clone()).await.unwrap()
-            {
+            let channel = self.channel();
+            while let Some((got, properties, body)) = channel.basic_get(arguments.clone()).await? {
                 let ack = BasicAckArguments::new(got.delivery_tag(), false);
-                self.channel().basic_ack(ack).await.unwrap();
+                channel.basic_ack(ack).await?;
                 let key = got.routing_key().to_owned();
-                messages.push(Message { key, properties, body });
+                messages.push(Message {
+                    key,
+                    properties,
+                    body,
+                });
             }
-            messages
+            Ok(messages)
         })
     }
 
     /// Takes events until there are so many different ones, within the deadline.
-    pub fn wait_for(&self, count: usize) -> Vec<Message> {
+    pub fn wait_for(&mut self, count: usize) -> Vec<Message> {
         let mut messages = Vec::new();
+        let mut last = None;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            messages.extend(self.take("mfe.central"));
-            let ids: std::collections::BTreeSet<String> = messages.iter().map(Message::id).collect();
+            match self.try_to_take("mfe.central") {
+                Ok(taken) => messages.extend(taken),
+                // A queue without a leader yet, after the broker's start.
+                Err(error) => {
+                    last = Some(error);
+                    self.reconnect();
+                }
+            }
+            let ids: BTreeSet<String> = messages.iter().map(Message::id).collect();
             if ids.len() >= count {
                 return messages;
             }
-            assert!(Instant::now() < deadline, "{} of {count} have come", ids.len());
+            let there = ids.len();
+            assert!(
+                Instant::now() < deadline,
+                "{there} of {count} have come: {last:?}"
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -59,6 +59,14 @@ fn server(folder: &Path, name: &str, names: &str, validity: &str) {
 
 fn openssl(folder: &Path, arguments: &str) {
     let mut command = Command::new("openssl");
-    let said = output(command.args(arguments.split_whitespace()).current_dir(folder));
-    assert!(said.status.success(), "openssl {arguments}: {}", said.stderr);
+    let said = output(
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(folder),
+    );
+    assert!(
+        said.status.success(),
+        "openssl {arguments}: {}",
+        said.stderr
+    );
 }

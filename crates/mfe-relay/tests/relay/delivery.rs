@@ -15,7 +15,12 @@ const STATE: &str = include_str!("../../../../tests/schema/state.json");
 
 /// Which event each is, by its boot and number.
 pub fn numbers(messages: &[Message]) -> Vec<String> {
-    let text = |message: &Message| message.json()["data"]["message"].as_str().unwrap().to_owned();
+    let text = |message: &Message| {
+        message.json()["data"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     messages.iter().map(text).collect()
 }
 
@@ -26,7 +31,7 @@ fn expected(boot: &str, range: std::ops::Range<u64>) -> Vec<String> {
 #[test]
 fn an_event_arrives_in_its_form_and_once() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     office.state_queue();
     let mut till = Till::joined(shared(), &office);
@@ -38,7 +43,10 @@ fn an_event_arrives_in_its_form_and_once() {
         let event = message.json();
         assert_valid(EVENT, &event);
         assert_eq!(message.key, "till-1.down");
-        assert_eq!(message.properties.content_type().unwrap(), "application/cloudevents+json");
+        assert_eq!(
+            message.properties.content_type().unwrap(),
+            "application/cloudevents+json"
+        );
         assert_eq!(message.properties.delivery_mode(), Some(2));
         assert_eq!(message.properties.user_id().unwrap(), TILL);
         assert_eq!(event["id"], message.id());
@@ -53,15 +61,24 @@ fn an_event_arrives_in_its_form_and_once() {
         assert_eq!(state.key, "till-1.state");
         assert_ne!(state.properties.delivery_mode(), Some(2));
     }
-    assert_eq!(states[0].json()["versions"]["relay"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        states[0].json()["versions"]["relay"],
+        env!("CARGO_PKG_VERSION")
+    );
     till.published();
-    eventually("a state after a change", || (!office.take("mfe.now").is_empty()).then_some(()));
+    eventually("a state after a change", || {
+        (!office.take("mfe.now").is_empty()).then_some(())
+    });
 
     // What comes next arrives at once, and nothing twice.
     let begin = Instant::now();
     till.log(FIRST, NOW, 4..5, OURS);
     assert_eq!(numbers(&office.wait_for(1)), expected(FIRST, 4..5));
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
     till.wait_for_mark(FIRST, 4_000_000);
     relay.stop();
     let relay = till.relay();
@@ -73,7 +90,7 @@ fn an_event_arrives_in_its_form_and_once() {
 #[test]
 fn after_a_power_cut_with_the_clock_set_back_nothing_is_lost() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..6, OURS);
@@ -92,7 +109,7 @@ fn after_a_power_cut_with_the_clock_set_back_nothing_is_lost() {
 #[test]
 fn weeks_offline_over_several_boots_arrive_without_gaps() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..2001, OURS);
@@ -105,17 +122,23 @@ fn weeks_offline_over_several_boots_arrive_without_gaps() {
     assert_eq!(messages.len(), 2300, "none twice");
     till.wait_for_mark(FIRST, 2_000_000_000);
     till.wait_for_mark(SECOND, 300_000_000);
-    eventually("no backlog", || (relay.status()["backlog"] == 0).then_some(()));
+    eventually("no backlog", || {
+        (relay.status()["backlog"] == 0).then_some(())
+    });
     let status = till.run(&["status"]);
     assert_eq!(status.code(), 0, "{}{}", status.stdout, status.stderr);
-    assert!(status.stdout.contains("connected to localhost:"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("connected to localhost:"),
+        "{}",
+        status.stdout
+    );
     assert!(status.stdout.contains("backlog: 0\n"), "{}", status.stdout);
 }
 
 #[test]
 fn what_others_have_written_is_not_sent() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     for fields in [
@@ -136,13 +159,23 @@ fn what_others_have_written_is_not_sent() {
 #[test]
 fn entries_that_are_odd_stop_nothing() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     let long = "x".repeat(200_000);
     till.log(FIRST, NOW, 1..2, &format!("{OURS}MFE_PROCESS={long}\n"));
-    till.log(FIRST, NOW, 2..3, &format!("{OURS}MFE_PROCESS=a\nMFE_PROCESS=b\nMFE_PID=\n"));
-    till.log(FIRST, NOW, 3..4, &format!("{OURS}MFE_PROCESS=caf\u{e9} \u{1b}[2J\n"));
+    till.log(
+        FIRST,
+        NOW,
+        2..3,
+        &format!("{OURS}MFE_PROCESS=a\nMFE_PROCESS=b\nMFE_PID=\n"),
+    );
+    till.log(
+        FIRST,
+        NOW,
+        3..4,
+        &format!("{OURS}MFE_PROCESS=caf\u{e9} \u{1b}[2J\n"),
+    );
     let _relay = till.relay();
     let messages = office.wait_for(3);
     for message in messages {
@@ -153,7 +186,7 @@ fn entries_that_are_odd_stop_nothing() {
 #[test]
 fn a_journal_that_is_vacuumed_or_damaged_costs_only_what_it_has_lost() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.log(FIRST, NOW, 1..100, OURS);
@@ -161,7 +194,12 @@ fn a_journal_that_is_vacuumed_or_damaged_costs_only_what_it_has_lost() {
     // The first file is cut in the middle; journalctl reads of it what it can.
     let file = till.path("journal/1.journal");
     let length = std::fs::metadata(&file).unwrap().len();
-    std::fs::File::options().write(true).open(&file).unwrap().set_len(length / 2).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
     let mut relay = till.relay();
     let messages = office.wait_for(10);
     let last = expected(FIRST, 109..110).remove(0);
@@ -176,7 +214,7 @@ fn a_journal_that_is_vacuumed_or_damaged_costs_only_what_it_has_lost() {
 #[test]
 fn events_leave_no_faster_than_they_may() {
     needs_broker!();
-    let office = shared().office();
+    let mut office = shared().office();
     office.queue();
     let mut till = Till::joined(shared(), &office);
     till.configure(shared().port, &office.host, "max_rate = 20\n");
@@ -184,5 +222,9 @@ fn events_leave_no_faster_than_they_may() {
     let begin = Instant::now();
     let _relay = till.relay();
     assert_eq!(office.wait_for(40).len(), 40);
-    assert!(begin.elapsed() >= Duration::from_millis(1900), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() >= Duration::from_millis(1900),
+        "{:?}",
+        begin.elapsed()
+    );
 }

@@ -5,5 +5,12 @@
 
 mod broker;
 mod certificates;
+mod chaos;
+mod command;
+mod completions;
 mod delivery;
+mod faults;
+mod proxy;
 mod till;
+mod tls;
+mod units;

@@ -34,7 +34,7 @@ impl Till {
     pub fn joined(broker: &Broker, office: &Office) -> Self {
         let till = Self::new();
         till.configure(broker.port, &office.host, "");
-        till.enrol(TILL, PASSWORD, &broker.ca());
+        till.enrol(PASSWORD, &broker.ca());
         till
     }
 
@@ -60,7 +60,7 @@ impl Till {
         fs::write(self.path("config/config.toml"), text).unwrap();
     }
 
-    pub fn enrol(&self, _: &str, password: &str, ca: &str) {
+    pub fn enrol(&self, password: &str, ca: &str) {
         fs::write(self.path("config/ca.pem"), ca).unwrap();
         fs::write(self.path("config/credential"), format!("{password}\n")).unwrap();
     }
@@ -72,7 +72,14 @@ impl Till {
         self.log_to(&name, boot, clock, range, fields);
     }
 
-    pub fn log_to(&self, name: &str, boot: &str, clock: u64, range: std::ops::Range<u64>, fields: &str) {
+    pub fn log_to(
+        &self,
+        name: &str,
+        boot: &str,
+        clock: u64,
+        range: std::ops::Range<u64>,
+        fields: &str,
+    ) {
         let file = self.path("journal").join(name);
         let mut remote = Command::new("/lib/systemd/systemd-journal-remote")
             .arg("-o")
@@ -136,11 +143,19 @@ impl Till {
     /// The service, started in a way of its own.
     pub fn relay_after(&self, change: impl FnOnce(&mut Command)) -> Relay {
         let log = self.path("log");
-        let file = fs::File::options().append(true).create(true).open(&log).unwrap();
+        let file = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .unwrap();
         let watchdog = self.path("watchdog").display().to_string();
         let mut command = self.command(&["run", "--watchdog-dir", &watchdog]);
         change(&mut command);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn();
         Relay {
             child: child.unwrap(),
             log,
@@ -156,7 +171,9 @@ impl Till {
 
     /// Waits until it is saved how far a boot is delivered.
     pub fn wait_for_mark(&self, boot: &str, mark: u64) {
-        eventually(("mark", boot, mark), || (self.saved()["marks"][boot] == mark).then_some(()));
+        eventually(("mark", boot, mark), || {
+            (self.saved()["marks"][boot] == mark).then_some(())
+        });
     }
 }
 
@@ -179,7 +196,9 @@ impl Relay {
 
     /// Waits until it has said something.
     pub fn wait_for(&self, words: &str) {
-        eventually((words, Path::new(&self.log)), || self.said().contains(words).then_some(()));
+        eventually((words, Path::new(&self.log)), || {
+            self.said().contains(words).then_some(())
+        });
     }
 
     /// How often it has said something.
