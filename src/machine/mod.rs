@@ -171,7 +171,7 @@ pub enum Event {
 /// What a look has found besides the processes of the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Besides {
-    /// When the look began, in clock ticks since the boot.
+    /// When the look was over, in clock ticks since the boot.
     pub at: u64,
     /// What is left of the start in flight ([`Machine::asks_what_is_left`]).
     pub left: Option<Left>,
@@ -287,8 +287,8 @@ pub struct Memory {
     pub alive: Vec<ProcessId>,
     /// Since when.
     pub up_since: Option<Instant>,
-    /// When the look began that saw them come up, in clock ticks since the boot: what is older belongs to no
-    /// start that is in flight.
+    /// When the look was over that saw them come up, in clock ticks since the boot: what was born by then
+    /// belongs to no start that is in flight.
     pub up_at: Option<u64>,
     /// When one of them was last known to live.
     pub seen_alive: Option<Instant>,
@@ -472,7 +472,7 @@ pub struct Machine {
     misfits: Vec<Impostor>,
     /// Meaningful in `Up`.
     up_since: Instant,
-    /// When the look began that saw it come up, and the present one, in clock ticks since the boot.
+    /// When the look was over that saw it come up, and the present one, in clock ticks since the boot.
     up_at: u64,
     looked_at: u64,
     /// Whether the kernel has killed for want of memory, as of the last look.
@@ -783,11 +783,13 @@ impl Machine {
         is_asked.then_some(origin)
     }
 
-    /// Where an earlier run of the service has left the program up: what was born before this, in clock ticks
-    /// since the boot, came with it or was there already, and delays no start.
+    /// Since when a start may be in flight where an earlier run of the service has left the program up, in
+    /// clock ticks since the boot: what was born before came with the program or was there already, and
+    /// delays no start. A tick is long: a helper is often born in the very one in which the program comes up.
     #[must_use]
-    pub fn was_up_at(&self) -> Option<u64> {
-        self.memory.as_ref().and_then(|memory| memory.up_at)
+    pub fn not_up_since(&self) -> Option<u64> {
+        let up_at = self.memory.as_ref().and_then(|memory| memory.up_at);
+        up_at.map(|at| at.saturating_add(1))
     }
 
     /// Whether the next look, if it finds nothing alive, decides by what is left of the start: not while its

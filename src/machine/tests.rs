@@ -531,15 +531,19 @@ fn what_came_with_a_program_that_was_up_is_no_start_in_flight() {
         bench.after(10 * SECOND).alive(&[100]);
     }
     restarted_service(&mut bench);
-    assert_eq!(bench.machine.was_up_at(), Some(80), "not each look is kept");
+    assert_eq!(
+        bench.machine.not_up_since(),
+        Some(81),
+        "not each look is kept"
+    );
     // The next run has seen it, too.
     bench.besides.at = 95;
     bench.alive(&[100]);
     restarted_service(&mut bench);
-    assert_eq!(bench.machine.was_up_at(), Some(95));
+    assert_eq!(bench.machine.not_up_since(), Some(96));
     bench.after(10 * SECOND).absent();
     restarted_service(&mut bench);
-    assert_eq!(bench.machine.was_up_at(), None, "a start is in flight");
+    assert_eq!(bench.machine.not_up_since(), None, "a start is in flight");
 }
 
 #[test]

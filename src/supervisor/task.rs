@@ -395,7 +395,7 @@ impl Supervisor {
                 let asks_for_command = self.machine.asks_for_command();
                 let program = self.start_program.as_ref();
                 let mut besides = Besides {
-                    at: self.looks.gone.ticks,
+                    at: Moment::now().ticks,
                     left: None,
                     command: asks_for_command.then(|| command_id(&self.process)),
                     watched: self.watches.seen_alive(self.is_overdue()),
@@ -483,13 +483,13 @@ impl Supervisor {
     /// service may have made.
     fn left(&mut self) -> Option<Left> {
         let Origin { since, child } = self.machine.asks_what_is_left()?;
-        let was_up_at = self.machine.was_up_at().unwrap_or_default();
+        let not_up_since = self.machine.not_up_since().unwrap_or_default();
         let process = &self.process;
         let lineage = self.lineage.get_or_insert_with(|| {
             let now = Moment::now().ticks;
             let timeout = process.policy.start_timeout.as_millis() / MILLISECONDS_PER_TICK;
             let earliest = now.saturating_sub(u64::try_from(timeout).unwrap_or(u64::MAX));
-            let since = since.unwrap_or(earliest.max(was_up_at));
+            let since = since.unwrap_or(earliest.max(not_up_since));
             Lineage::inherited(process, since, child.map(Child::id))
         });
         let is_decisive = self.machine.decides_by_what_is_left(Instant::now());
