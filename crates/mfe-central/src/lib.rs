@@ -14,6 +14,9 @@
 //! | `feed` | what has happened, for who follows |
 //! | `http` | answers browsers and other systems |
 //! | `page`, `metrics` | for people, for Prometheus |
+//! | `enroll` | tills come and go |
+//! | `tills`, `token` | what makes a till at the broker, pure; what it joins with |
+//! | `rabbitmq` | the broker as its administrator has it |
 //! | `health`, `say` | how central itself is |
 //! | `config`, `locale` | what people write, and which language they read |
 
@@ -26,6 +29,7 @@ mod batch;
 mod clock;
 mod config;
 mod database;
+mod enroll;
 mod feed;
 mod fleet;
 mod health;
@@ -35,7 +39,10 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod rabbitmq;
 mod route;
 mod say;
 mod service;
 mod store;
+mod tills;
+mod token;

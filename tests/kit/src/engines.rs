@@ -19,6 +19,7 @@ use crate::command::{is_root, output};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const RABBITMQCTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
 /// Where Debian has PostgreSQL's programs, by its version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
@@ -346,6 +347,33 @@ impl RabbitMq {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("LC_ALL", "C.UTF-8")
             .env_remove("NOTIFY_SOCKET");
+    }
+
+    /// A folder with its own rabbitmqctl, for a search path to begin with.
+    pub fn programs(&self) -> PathBuf {
+        let folder = self.place.folder.join("bin");
+        if folder.exists() {
+            return folder;
+        }
+        let mut command = Command::new("env");
+        self.environment(&mut command);
+        let mut script = "#!/bin/sh\n".to_owned();
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                let (name, value) = (name.to_str().unwrap(), value.to_str().unwrap());
+                script += &format!("export {name}='{value}'\n");
+            }
+        }
+        script += &format!("exec {RABBITMQCTL} \"$@\"\n");
+        // It is there at once, whoever asks at the same time.
+        let new = tempfile::tempdir_in(&self.place.folder).unwrap().keep();
+        fs::write(new.join("rabbitmqctl"), script).unwrap();
+        for path in [&new, &new.join("rabbitmqctl")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        // Another may have been first, with the same.
+        let _ = fs::rename(&new, &folder);
+        folder
     }
 
     /// As a power cut ends it.
