@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
 use crate::config::{self, Problem, Settings};
+use crate::doctor;
 use crate::enroll;
 use crate::locale;
 use crate::service;
+use crate::setup::{self, Options};
+use crate::store::Store;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;
@@ -44,11 +47,13 @@ enum Command {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         csv: Option<PathBuf>,
     },
-    /// Give a till another token: the one that it had is closed at once; needs root
+    /// Give a till another token: the one that it had is closed at once. Without a till, the broker gets a new certificate; needs root
     Renew {
         /// The till's name
         #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
-        till: String,
+        till: Option<String>,
+        #[command(flatten)]
+        machine: Machine,
     },
     /// Close the broker to a till at once; what it has sent stays; needs root
     Revoke {
@@ -56,6 +61,47 @@ enum Command {
         #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
         till: String,
     },
+    /// Make this machine an office: broker, certificates, database; says what it changes; needs root
+    Setup {
+        /// The name or address by which tills reach this machine
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
+        name: Option<String>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Find what is wrong with the office, and say what to do; exits 1 if anything is; needs root
+    Doctor {
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Bring the database's tables to their present form, and print how many steps that took
+    #[command(hide = true)]
+    Schema {
+        /// Only connect
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What is usual on a machine, and may be otherwise.
+#[derive(Debug, Clone, Args)]
+struct Machine {
+    /// Who the service runs as
+    #[arg(long, value_name = "USER", default_value = "mfe-central", value_hint = ValueHint::Username)]
+    user: String,
+    /// Where RabbitMQ's configuration is
+    #[arg(long, value_name = "DIR", default_value = setup::RABBITMQ, value_hint = ValueHint::DirPath)]
+    rabbitmq_dir: PathBuf,
+}
+
+impl Machine {
+    fn options(&self, name: Option<&String>) -> Options {
+        Options {
+            name: name.cloned(),
+            user: self.user.clone(),
+            rabbitmq: self.rabbitmq_dir.clone(),
+        }
+    }
 }
 
 /// Runs the program as its command line asks for.
@@ -75,7 +121,17 @@ pub fn main() -> ExitCode {
             (None, Some(list)) => enroll::enroll_all(settings, list),
             (None, None) => Ok(ExitCode::FAILURE),
         }),
-        Command::Renew { till } => with(file, |settings| enroll::renew(settings, till)),
+        Command::Renew { till, machine } => with(file, |settings| match till {
+            Some(till) => enroll::renew(settings, till),
+            None => setup::renew(settings, &machine.rabbitmq_dir),
+        }),
+        Command::Setup { name, machine } => with(file, |settings| {
+            setup::setup(file, settings.clone(), &machine.options(name.as_ref()))
+        }),
+        Command::Doctor { machine } => with(file, |settings| {
+            doctor::doctor(file, settings, &machine.options(None))
+        }),
+        Command::Schema { dry_run } => with(file, |settings| schema(settings, *dry_run)),
         Command::Revoke { till } => with(file, |settings| enroll::revoke(settings, till)),
     };
     result.unwrap_or_else(|error| {
@@ -94,6 +150,21 @@ fn with(
         Ok(settings) => what(&settings),
         Err(problems) => Ok(complain(file, &problems)),
     }
+}
+
+fn schema(settings: &Settings, is_dry: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let store = runtime.block_on(async {
+        if is_dry {
+            Store::connect(&settings.database).await
+        } else {
+            Store::open(&settings.database).await
+        }
+    })?;
+    println!("{}", store.steps);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {

@@ -123,7 +123,7 @@ pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
 }
 
 /// Whether a text is where tills reach a broker, as mfe-relay has it but for the virtual host, which is known.
-fn is_server(text: &str) -> bool {
+pub(crate) fn is_server(text: &str) -> bool {
     let Some(place) = text.strip_prefix("amqps://") else {
         return false;
     };
@@ -141,6 +141,18 @@ fn is_server(text: &str) -> bool {
         && (1..=253).contains(&host.len())
         && host.chars().all(is_host)
         && !host.starts_with('-')
+}
+
+/// The host of such an address.
+pub(crate) fn host_of(server: &str) -> &str {
+    let place = server.strip_prefix("amqps://").unwrap_or(server);
+    match place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((host, _)) => host,
+        None => place.split(':').next().unwrap_or(place),
+    }
 }
 
 struct Reader<'a> {

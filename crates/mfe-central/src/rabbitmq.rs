@@ -1,20 +1,12 @@
 //! RabbitMQ as its administrator: by rabbitmqctl, which root may use on the broker's machine without a password, and
 //! without a port that listens for one. What is secret goes in by standard input.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long rabbitmqctl may take, in seconds, as timeout(1) has it: Erlang starts slowly on a loaded machine.
-const PATIENCE: &str = "120";
-
-/// What timeout(1) ends with when the time was up.
-const TIMED_OUT: i32 = 124;
+use crate::system;
 
 /// What a broker has, as `rabbitmqctl export_definitions` tells it, and may be given; of its members those that count
 /// here.
@@ -22,6 +14,10 @@ const TIMED_OUT: i32 = 124;
 #[serde(default)]
 pub(crate) struct Definitions {
     pub(crate) vhosts: Vec<VirtualHost>,
+    #[serde(skip_serializing)]
+    pub(crate) exchanges: Vec<Named>,
+    #[serde(skip_serializing)]
+    pub(crate) queues: Vec<Named>,
     pub(crate) users: Vec<User>,
     pub(crate) permissions: Vec<Permission>,
     pub(crate) topic_permissions: Vec<TopicPermission>,
@@ -31,6 +27,13 @@ pub(crate) struct Definitions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VirtualHost {
     pub(crate) name: String,
+}
+
+/// An exchange or a queue, which are only ever read here: who uses them declares them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) vhost: String,
 }
 
 /// Somebody who may log in.
@@ -92,7 +95,7 @@ pub(crate) fn export() -> anyhow::Result<Definitions> {
 pub(crate) fn import(definitions: &Definitions) -> anyhow::Result<()> {
     let json = serde_json::to_string(definitions)?;
     // Only without the file's name do all versions read standard input.
-    run(&["import_definitions"], Some(json)).map(drop)
+    run(&["import_definitions"], Some(&json)).map(drop)
 }
 
 /// Deletes somebody, whose connections the broker closes then.
@@ -127,53 +130,50 @@ pub(crate) fn connected() -> anyhow::Result<Vec<String>> {
     Ok(connections.into_iter().map(|one| one.user).collect())
 }
 
-/// Runs rabbitmqctl, and gives what it says.
-fn run(arguments: &[&str], input: Option<String>) -> anyhow::Result<String> {
-    let is_there = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join("rabbitmqctl").exists())
-    });
-    ensure!(is_there, "{}", t!("rabbitmq.missing"));
-    let mut command = Command::new("timeout");
-    command
-        .args(["--kill-after=5", PATIENCE, "rabbitmqctl", "--quiet"])
-        .args(arguments)
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().context("timeout")?;
-    let pipe = child.stdin.take();
-    let writer = thread::spawn(move || {
-        if let (Some(mut pipe), Some(input)) = (pipe, input) {
-            // Its end tells whether it has read all of it.
-            let _ = pipe.write_all(input.as_bytes());
-        }
-    });
-    let done = child.wait_with_output().context("rabbitmqctl")?;
-    // It ends with the other end of the pipe.
-    let _ = writer.join();
-    if done.status.success() {
-        return String::from_utf8(done.stdout).context("rabbitmqctl");
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    if done.status.code() == Some(TIMED_OUT) {
-        bail!("{}", t!("rabbitmq.no_answer", seconds = PATIENCE));
-    }
-    bail!("{}", t!("rabbitmq.failed", error = first_words(&said)))
+/// How a queue is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) messages: u64,
+    pub(crate) consumers: u64,
 }
 
-/// The first paragraph that says something, in one line; the rest is advice on Erlang.
-fn first_words(said: &str) -> String {
-    let lines = said.lines().map(str::trim);
-    let mut lines = lines.skip_while(|line| line.is_empty()).peekable();
-    let mut words = Vec::new();
-    while let Some(line) = lines.next_if(|line| !line.is_empty()) {
-        words.push(line);
-    }
-    words.join(" ")
+/// How the queues of a virtual host are.
+///
+/// # Errors
+/// As of [`export`].
+pub(crate) fn queues(virtual_host: &str) -> anyhow::Result<Vec<Queue>> {
+    let host = format!("--vhost={virtual_host}");
+    let arguments = [
+        "list_queues",
+        &host,
+        "--formatter",
+        "json",
+        "name",
+        "messages",
+        "consumers",
+    ];
+    let json = run(&arguments, None)?;
+    serde_json::from_str(&json).context("rabbitmqctl list_queues")
+}
+
+/// Lets the broker read its certificate again.
+///
+/// # Errors
+/// As of [`export`].
+pub(crate) fn forget_certificates() -> anyhow::Result<()> {
+    run(&["eval", "ssl:clear_pem_cache()."], None).map(drop)
+}
+
+/// Runs rabbitmqctl, and gives what it says.
+fn run(arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
+    ensure!(
+        system::is_program("rabbitmqctl"),
+        "{}",
+        t!("rabbitmq.missing")
+    );
+    let words = [&["rabbitmqctl", "--quiet"], arguments].concat();
+    system::run(&words, input, None)
 }
 
 #[cfg(test)]
@@ -192,12 +192,5 @@ mod tests {
             let user: User = serde_json::from_str(&json).unwrap();
             assert_eq!(user.has_tags(), expected, "{tags}");
         }
-    }
-
-    #[test]
-    fn of_a_long_complaint_the_beginning_is_told() {
-        let said = "\nError:\nUser \"nobody\" does not exist\n\nDIAGNOSTICS\n===\n";
-        assert_eq!(first_words(said), "Error: User \"nobody\" does not exist");
-        assert_eq!(first_words(""), "");
     }
 }

@@ -254,6 +254,11 @@ impl Postgres {
         self.place.kill();
     }
 
+    /// The folder of its socket.
+    pub fn socket(&self) -> &Path {
+        &self.place.folder
+    }
+
     /// How a database of it is reached (libpq).
     pub fn connection(&self, database: &str) -> String {
         format!(
@@ -285,6 +290,11 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts one with these definitions, as `rabbitmqctl export_definitions` writes them.
     pub fn start(definitions: &Value) -> Self {
+        Self::start_with(definitions, "")
+    }
+
+    /// The same, with more at the end of its configuration.
+    pub fn start_with(definitions: &Value, more: &str) -> Self {
         let place = Place::new("mfe-rabbitmq-");
         let listeners: Vec<TcpListener> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
@@ -303,7 +313,7 @@ impl RabbitMq {
         let path = |name: &str| rabbitmq.place.folder.join(name);
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{}\nload_definitions = {}\nlog.file.level = warning\n\
-             vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 10MB\n",
+             vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 10MB\n{more}",
             rabbitmq.port,
             path("definitions.json").display()
         );

@@ -7,4 +7,5 @@ mod command;
 mod enroll;
 mod events;
 mod office;
+mod setup;
 mod shown;

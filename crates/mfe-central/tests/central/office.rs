@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -113,6 +114,23 @@ impl Office {
         fs::write(folder.join("config.toml"), config).unwrap();
     }
 
+    /// Writes the configuration of an office for which nothing is made yet, as anybody may read it.
+    pub fn configure_new(&self, name: &str, more: &str) {
+        let folder = self.folder.path();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = format!(
+            "broker = \"127.0.0.1:{0}\"\nvirtual_host = \"{name}\"\nuser = \"{name}\"\n\
+             password_file = \"{1}/secret\"\nca = \"{1}/ca.pem\"\nlisten = \"{2}\"\n\
+             database = \"host={3} user={name} dbname={name}\"\n{more}",
+            engines().rabbitmq.port,
+            folder.display(),
+            free.local_addr().unwrap(),
+            engines().postgres.socket().display(),
+        );
+        fs::write(folder.join("config.toml"), config).unwrap();
+    }
+
     /// Runs a command of the program, with the broker's own rabbitmqctl.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let path = std::env::var("PATH").unwrap();
@@ -122,6 +140,9 @@ impl Office {
             .arg("--config")
             .arg(self.path("config.toml"))
             .args(arguments)
+            // How PostgreSQL's own programs find it.
+            .env("PGHOST", engines().postgres.socket())
+            .env("PGUSER", "office")
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("LC_ALL", "C.UTF-8");
         output(&mut command)
@@ -336,6 +357,13 @@ impl Drop for Login<'_> {
             let _ = self.runtime.block_on(connection.close());
         }
     }
+}
+
+/// Runs rabbitmqctl.
+pub fn rabbitmqctl(arguments: &[&str]) {
+    let program = engines().rabbitmq.programs().join("rabbitmqctl");
+    let done = output(Command::new(program).args(arguments));
+    assert_eq!(done.code(), 0, "{}{}", done.stdout, done.stderr);
 }
 
 /// Hears what the broker has confirmed.
