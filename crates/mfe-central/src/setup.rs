@@ -94,6 +94,8 @@ pub(crate) fn setup(
     let name = host_of(&server).to_owned();
     let broker = system::account("rabbitmq").context("rabbitmq")?;
     ensure_no_listeners(&options.rabbitmq)?;
+    // Nothing is begun where the broker couldn't take its part.
+    rabbitmq::export()?;
 
     let mut changes = Changes(0);
     if settings.server.is_none() {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -132,7 +132,7 @@ pub(crate) fn replace(
             .open(&new)?;
         file.write_all(text.as_bytes())?;
         if let Some(owner) = owner {
-            chown(&new, Some(owner.user), Some(owner.group))?;
+            fchown(&file, Some(owner.user), Some(owner.group))?;
         }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
