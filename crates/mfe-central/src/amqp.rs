@@ -42,7 +42,7 @@ pub(crate) const EVENTS: &str = "mfe.central";
 pub(crate) const STATES: &str = "mfe.now";
 
 /// Where what is refused is put aside.
-const DEAD: &str = "mfe.dead";
+pub(crate) const DEAD: &str = "mfe.dead";
 
 /// Where the broker is, and who asks.
 #[derive(Debug, Clone)]
@@ -72,7 +72,37 @@ impl Broker {
         opened.map_err(|error| format!("{}: {error}", self.address))
     }
 
-    async fn open(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
+    /// Logs in, and makes the exchanges and queues that aren't there.
+    ///
+    /// # Errors
+    /// Why that can't be.
+    pub(crate) async fn prepare(&self) -> Result<(), String> {
+        let done = timeout(CONNECT_TIME, async {
+            let (connection, channel) = self.connect("setup").await?;
+            declare(&channel).await?;
+            connection.close().await
+        });
+        let done = done
+            .await
+            .map_err(|_| format!("{}: no answer", self.address))?;
+        done.map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    /// Logs in, and changes nothing.
+    ///
+    /// # Errors
+    /// Why that can't be.
+    pub(crate) async fn log_in(&self) -> Result<(), String> {
+        let done = timeout(CONNECT_TIME, async {
+            self.connect("doctor").await?.0.close().await
+        });
+        let done = done
+            .await
+            .map_err(|_| format!("{}: no answer", self.address))?;
+        done.map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    async fn connect(&self, what_for: &str) -> Result<(Connection, Channel), Error> {
         let host = match self.address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
@@ -81,13 +111,18 @@ impl Broker {
             OpenConnectionArguments::new(&host, self.address.port(), &self.user, &self.password);
         arguments
             .virtual_host(&self.virtual_host)
-            .connection_name(&format!("mfe-central {queue}"))
+            .connection_name(&format!("mfe-central {what_for}"))
             .heartbeat(HEARTBEAT);
         let connection = Connection::open(&arguments).await?;
+        let channel = connection.open_channel(None).await?;
+        Ok((connection, channel))
+    }
+
+    async fn open(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
+        let (connection, channel) = self.connect(queue).await?;
         let (said, news) = mpsc::unbounded_channel();
         let ears = Ears(said);
         connection.register_callback(ears.clone()).await?;
-        let channel = connection.open_channel(None).await?;
         channel.register_callback(ears).await?;
         declare(&channel).await?;
         channel

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
-use crate::config::{self, Problem};
+use crate::config::{self, Problem, Settings};
+use crate::doctor;
+use crate::enroll;
 use crate::locale;
 use crate::service;
+use crate::setup::{self, Options};
+use crate::store::Store;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;
@@ -28,12 +32,76 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Run the service in the foreground
     Run,
     /// Validate the configuration: prints OK, or every problem with its line; exits 78 if it is bad
     Check,
+    /// Make a till: prints the token that it joins with, which is shown only once; needs root
+    Enroll {
+        /// The till's name: a-z, 0-9 and -
+        #[arg(value_name = "TILL", required_unless_present = "csv", conflicts_with = "csv", value_hint = ValueHint::Other)]
+        till: Option<String>,
+        /// Make all tills of a list, one in the first column of each line; prints lines of TILL,TOKEN
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        csv: Option<PathBuf>,
+    },
+    /// Give a till another token: the one that it had is closed at once. Without a till, the broker gets a new certificate; needs root
+    Renew {
+        /// The till's name
+        #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
+        till: Option<String>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Close the broker to a till at once; what it has sent stays; needs root
+    Revoke {
+        /// The till's name
+        #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
+        till: String,
+    },
+    /// Make this machine an office: broker, certificates, database; says what it changes; needs root
+    Setup {
+        /// The name or address by which tills reach this machine
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
+        name: Option<String>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Find what is wrong with the office, and say what to do; exits 1 if anything is; needs root
+    Doctor {
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Bring the database's tables to their present form, and print how many steps that took
+    #[command(hide = true)]
+    Schema {
+        /// Only connect
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What is usual on a machine, and may be otherwise.
+#[derive(Debug, Clone, Args)]
+struct Machine {
+    /// Who the service runs as
+    #[arg(long, value_name = "USER", default_value = "mfe-central", value_hint = ValueHint::Username)]
+    user: String,
+    /// Where RabbitMQ's configuration is
+    #[arg(long, value_name = "DIR", default_value = setup::RABBITMQ, value_hint = ValueHint::DirPath)]
+    rabbitmq_dir: PathBuf,
+}
+
+impl Machine {
+    fn options(&self, name: Option<&String>) -> Options {
+        Options {
+            name: name.cloned(),
+            user: self.user.clone(),
+            rabbitmq: self.rabbitmq_dir.clone(),
+        }
+    }
 }
 
 /// Runs the program as its command line asks for.
@@ -41,18 +109,62 @@ enum Command {
 pub fn main() -> ExitCode {
     // A usage error ends the process here, with exit code 2.
     let arguments = Arguments::parse();
-    let result = match arguments.command {
-        Command::Run => run(&arguments.config),
-        Command::Check => {
-            locale::init();
-            check(&arguments.config)
-        }
+    if !matches!(arguments.command, Command::Run) {
+        locale::init();
+    }
+    let file = &arguments.config;
+    let result = match &arguments.command {
+        Command::Run => with(file, run),
+        Command::Check => check(file),
+        Command::Enroll { till, csv } => with(file, |settings| match (till, csv) {
+            (Some(till), _) => enroll::enroll(settings, till),
+            (None, Some(list)) => enroll::enroll_all(settings, list),
+            (None, None) => Ok(ExitCode::FAILURE),
+        }),
+        Command::Renew { till, machine } => with(file, |settings| match till {
+            Some(till) => enroll::renew(settings, till),
+            None => setup::renew(settings, &machine.rabbitmq_dir),
+        }),
+        Command::Setup { name, machine } => with(file, |settings| {
+            setup::setup(file, settings.clone(), &machine.options(name.as_ref()))
+        }),
+        Command::Doctor { machine } => with(file, |settings| {
+            doctor::doctor(file, settings, &machine.options(None))
+        }),
+        Command::Schema { dry_run } => with(file, |settings| schema(settings, *dry_run)),
+        Command::Revoke { till } => with(file, |settings| enroll::revoke(settings, till)),
     };
     result.unwrap_or_else(|error| {
         let text = format!("{error:#}").replace(char::is_control, " ");
         eprintln!("mfe-central: {text}");
         ExitCode::FAILURE
     })
+}
+
+/// Does something with the settings, if they are good.
+fn with(
+    file: &Path,
+    what: impl FnOnce(&Settings) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match config::load(file) {
+        Ok(settings) => what(&settings),
+        Err(problems) => Ok(complain(file, &problems)),
+    }
+}
+
+fn schema(settings: &Settings, is_dry: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let store = runtime.block_on(async {
+        if is_dry {
+            Store::connect(&settings.database).await
+        } else {
+            Store::open(&settings.database).await
+        }
+    })?;
+    println!("{}", store.steps);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
@@ -76,11 +188,7 @@ fn complain(file: &Path, problems: &[Problem]) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
-fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    let settings = match config::load(file) {
-        Ok(settings) => settings,
-        Err(problems) => return Ok(complain(file, &problems)),
-    };
+fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let password = std::fs::read_to_string(&settings.password_file);
     let password = password.with_context(|| {
         t!("run.password", file = settings.password_file.display()).into_owned()
@@ -91,6 +199,6 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
         user: settings.user.clone(),
         password: password.trim_end_matches('\n').to_owned(),
     };
-    service::run(&settings, broker)?;
+    service::run(settings, broker)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 //! Every setting has a default, so that there needn't be a file.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const RETENTIONS: RangeInclusive<Duration> =
     Duration::from_secs(86_400)..=Duration::from_secs(3660 * 86_400);
 
 /// The settings, in the order in which they are shown.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "broker",
     "virtual_host",
     "user",
@@ -34,6 +34,8 @@ const KEYS: [&str; 9] = [
     "heartbeat",
     "retention",
     "tills",
+    "server",
+    "ca",
 ];
 
 /// The settings, all of them good.
@@ -53,6 +55,10 @@ pub(crate) struct Settings {
     pub(crate) retention: Duration,
     /// Those that should be there, whether they were ever heard or not.
     pub(crate) tills: Vec<String>,
+    /// Where tills reach the broker, `amqps://HOST[:PORT]`.
+    pub(crate) server: Option<String>,
+    /// The certificates that the broker's is signed by, in PEM.
+    pub(crate) ca: PathBuf,
 }
 
 /// Something that is wrong, fit for a person.
@@ -116,6 +122,39 @@ pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     }
 }
 
+/// Whether a text is where tills reach a broker, as mfe-relay has it but for the virtual host, which is known.
+pub(crate) fn is_server(text: &str) -> bool {
+    let Some(place) = text.strip_prefix("amqps://") else {
+        return false;
+    };
+    let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((host, port))) if host.parse::<Ipv6Addr>().is_ok() => (host, port),
+        Some(_) => return false,
+        None => place.split_at(place.find(':').unwrap_or(place.len())),
+    };
+    let has_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+    has_port
+        && (1..=253).contains(&host.len())
+        && host.chars().all(is_host)
+        && !host.starts_with('-')
+}
+
+/// The host of such an address.
+pub(crate) fn host_of(server: &str) -> &str {
+    let place = server.strip_prefix("amqps://").unwrap_or(server);
+    match place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((host, _)) => host,
+        None => place.split(':').next().unwrap_or(place),
+    }
+}
+
 struct Reader<'a> {
     text: &'a str,
     table: &'a DeTable<'a>,
@@ -176,6 +215,17 @@ impl Reader<'_> {
         let heartbeat = self.text("heartbeat", "60s", time(HEARTBEATS), "config.heartbeat");
         let retention = self.text("retention", "400d", time(RETENTIONS), "config.retention");
         let tills = self.tills();
+        let is_given = self.table.contains_key("server");
+        let server = self.text(
+            "server",
+            "",
+            |text| match text {
+                "" if !is_given => Some(None),
+                _ => is_server(text).then(|| Some(text.to_owned())),
+            },
+            "config.server",
+        );
+        let ca = self.text("ca", "/etc/mfe-central/ca.pem", path, "config.path");
         Some(Settings {
             broker: broker?,
             virtual_host: virtual_host?,
@@ -186,6 +236,8 @@ impl Reader<'_> {
             heartbeat: heartbeat?,
             retention: retention?,
             tills,
+            server: server?,
+            ca: ca?,
         })
     }
 
@@ -263,7 +315,7 @@ mod tests {
     fn all_can_be_said() {
         let text = "broker = \"[::1]:5673\"\nvirtual_host = \"x\"\nuser = \"u\"\npassword_file = \"/p\"\n\
             database = \"host=/run/x user=u\"\nlisten = \"127.0.0.1:0\"\nheartbeat = \"5s\"\nretention = \"30d\"\n\
-            tills = [\"b\", \"a\", \"a\"]\n";
+            tills = [\"b\", \"a\", \"a\"]\nserver = \"amqps://central.example:443\"\nca = \"/ca\"\n";
         let settings = parse(text).unwrap();
         assert_eq!(settings.tills, ["a", "b"]);
         assert_eq!(text.lines().count(), KEYS.len());
@@ -284,6 +336,17 @@ mod tests {
             "tills = \"a\"",
             "database = \"x=y\"",
             "virtual_host = \"\"",
+            "server = \"\"",
+            "server = \"central.example\"",
+            "server = \"amqp://central.example\"",
+            "server = \"amqps://\"",
+            "server = \"amqps://:443\"",
+            "server = \"amqps://central.example:\"",
+            "server = \"amqps://central.example:0\"",
+            "server = \"amqps://central.example:65536\"",
+            "server = \"amqps://central.example/mfe\"",
+            "server = \"amqps://u:p@central.example\"",
+            "server = \"amqps://central example\"",
         ] {
             assert!(!problems(text).is_empty(), "{text}");
         }

@@ -14,6 +14,12 @@
 //! | `feed` | what has happened, for who follows |
 //! | `http` | answers browsers and other systems |
 //! | `page`, `metrics` | for people, for Prometheus |
+//! | `enroll` | tills come and go |
+//! | `tills`, `token` | what makes a till at the broker, pure; what it joins with |
+//! | `setup`, `doctor` | makes a machine an office; what is wrong with one |
+//! | `certificate` | by which tills know the broker |
+//! | `system` | other programs, users and files of the machine |
+//! | `rabbitmq` | the broker as its administrator has it |
 //! | `health`, `say` | how central itself is |
 //! | `config`, `locale` | what people write, and which language they read |
 
@@ -23,9 +29,12 @@ pub mod cli;
 
 mod amqp;
 mod batch;
+mod certificate;
 mod clock;
 mod config;
 mod database;
+mod doctor;
+mod enroll;
 mod feed;
 mod fleet;
 mod health;
@@ -35,7 +44,12 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod rabbitmq;
 mod route;
 mod say;
 mod service;
+mod setup;
 mod store;
+mod system;
+mod tills;
+mod token;

@@ -79,6 +79,8 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Store {
     client: Client,
+    /// How many steps of migration were done when it was opened.
+    pub(crate) steps: usize,
 }
 
 impl Store {
@@ -87,6 +89,22 @@ impl Store {
     /// # Errors
     /// When there is no database, or one of a newer mfe-central.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut store = Self::connect(config).await?;
+        let migrated = store.migrate().await;
+        migrated.map_err(
+            |error| match error.downcast_ref::<tokio_postgres::Error>() {
+                Some(cause) => anyhow::Error::msg(describe(cause)),
+                None => error,
+            },
+        )?;
+        Ok(store)
+    }
+
+    /// Connects, and changes nothing.
+    ///
+    /// # Errors
+    /// When there is no database.
+    pub(crate) async fn connect(config: &Config) -> anyhow::Result<Self> {
         let mut config = config.clone();
         config
             .application_name("mfe-central")
@@ -102,15 +120,7 @@ impl Store {
             // How it ends is told by what asks for something next.
             let _ = connection.await;
         });
-        let mut store = Self { client };
-        let migrated = store.migrate().await;
-        migrated.map_err(
-            |error| match error.downcast_ref::<tokio_postgres::Error>() {
-                Some(cause) => anyhow::Error::msg(describe(cause)),
-                None => error,
-            },
-        )?;
-        Ok(store)
+        Ok(Self { client, steps: 0 })
     }
 
     /// Whether the connection is over.
@@ -143,6 +153,7 @@ impl Store {
                 .await?;
         }
         transaction.commit().await?;
+        self.steps = MIGRATIONS.len() - done;
         Ok(())
     }
 

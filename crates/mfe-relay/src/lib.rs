@@ -13,12 +13,13 @@
 //! | `window` | what is confirmed, pure |
 //! | `backoff` | how long to wait |
 //! | `saved`, `published`, `files` | what is kept and told in files |
-//! | `config`, `token` | what people write |
+//! | `config`, [`token`] | what people write |
 //! | `trouble`, `say`, `locale`, `clock` | words and times |
 
 rust_i18n::i18n!("locales", fallback = "en");
 
 pub mod cli;
+pub mod token;
 
 mod amqp;
 mod backoff;
@@ -37,7 +38,6 @@ mod saved;
 mod say;
 mod state;
 mod status;
-mod token;
 mod trouble;
 mod wake;
 mod window;

@@ -12,18 +12,22 @@ pub(crate) const MAX: usize = 64 * 1024;
 
 /// What is in a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Token {
-    pub(crate) server: String,
-    pub(crate) till: String,
-    pub(crate) password: String,
-    pub(crate) ca: String,
+pub struct Token {
+    /// Where the broker is: `amqps://HOST[:PORT][/VHOST]`.
+    pub server: String,
+    /// The till's name there.
+    pub till: String,
+    /// What it proves its name with.
+    pub password: String,
+    /// The certificates that the broker's is signed by, in PEM.
+    pub ca: String,
 }
 
 /// Understands a token, however it was wrapped and indented on its way.
 ///
 /// # Errors
 /// What is wrong with it, for a person. Nothing of it is shown: there is a password in it.
-pub(crate) fn understand(text: &str) -> Result<Token, String> {
+pub fn understand(text: &str) -> Result<Token, String> {
     let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     // Quotes come along when a command is copied.
     let plain = plain.trim_matches(['\'', '"']);

@@ -19,6 +19,7 @@ use crate::command::{is_root, output};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const RABBITMQCTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
 /// Where Debian has PostgreSQL's programs, by its version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
@@ -253,6 +254,11 @@ impl Postgres {
         self.place.kill();
     }
 
+    /// The folder of its socket.
+    pub fn socket(&self) -> &Path {
+        &self.place.folder
+    }
+
     /// How a database of it is reached (libpq).
     pub fn connection(&self, database: &str) -> String {
         format!(
@@ -284,6 +290,11 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts one with these definitions, as `rabbitmqctl export_definitions` writes them.
     pub fn start(definitions: &Value) -> Self {
+        Self::start_with(definitions, "")
+    }
+
+    /// The same, with more at the end of its configuration.
+    pub fn start_with(definitions: &Value, more: &str) -> Self {
         let place = Place::new("mfe-rabbitmq-");
         let listeners: Vec<TcpListener> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
@@ -302,7 +313,7 @@ impl RabbitMq {
         let path = |name: &str| rabbitmq.place.folder.join(name);
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{}\nload_definitions = {}\nlog.file.level = warning\n\
-             vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 10MB\n",
+             vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 10MB\n{more}",
             rabbitmq.port,
             path("definitions.json").display()
         );
@@ -346,6 +357,33 @@ impl RabbitMq {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("LC_ALL", "C.UTF-8")
             .env_remove("NOTIFY_SOCKET");
+    }
+
+    /// A folder with its own rabbitmqctl, for a search path to begin with.
+    pub fn programs(&self) -> PathBuf {
+        let folder = self.place.folder.join("bin");
+        if folder.exists() {
+            return folder;
+        }
+        let mut command = Command::new("env");
+        self.environment(&mut command);
+        let mut script = "#!/bin/sh\n".to_owned();
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                let (name, value) = (name.to_str().unwrap(), value.to_str().unwrap());
+                script += &format!("export {name}='{value}'\n");
+            }
+        }
+        script += &format!("exec {RABBITMQCTL} \"$@\"\n");
+        // It is there at once, whoever asks at the same time.
+        let new = tempfile::tempdir_in(&self.place.folder).unwrap().keep();
+        fs::write(new.join("rabbitmqctl"), script).unwrap();
+        for path in [&new, &new.join("rabbitmqctl")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        // Another may have been first, with the same.
+        let _ = fs::rename(&new, &folder);
+        folder
     }
 
     /// As a power cut ends it.

@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod command;
+mod enroll;
 mod events;
 mod office;
+mod setup;
 mod shown;

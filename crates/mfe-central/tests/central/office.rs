@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use amqprs::callbacks::ChannelCallback;
 use amqprs::channel::{
@@ -20,7 +21,7 @@ use amqprs::error::Error;
 use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use mfe_kit::engines::{Postgres, RabbitMq, definitions};
-use mfe_kit::{Guard, eventually};
+use mfe_kit::{Guard, Output, eventually, output};
 use serde_json::{Value, json};
 
 /// As many cases can be had of one broker.
@@ -111,6 +112,58 @@ impl Office {
             engines().postgres.connection(&self.database),
         );
         fs::write(folder.join("config.toml"), config).unwrap();
+    }
+
+    /// Writes the configuration of an office for which nothing is made yet, as anybody may read it.
+    pub fn configure_new(&self, name: &str, more: &str) {
+        let folder = self.folder.path();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = format!(
+            "broker = \"127.0.0.1:{0}\"\nvirtual_host = \"{name}\"\nuser = \"{name}\"\n\
+             password_file = \"{1}/secret\"\nca = \"{1}/ca.pem\"\nlisten = \"{2}\"\n\
+             database = \"host={3} user={name} dbname={name}\"\n{more}",
+            engines().rabbitmq.port,
+            folder.display(),
+            free.local_addr().unwrap(),
+            engines().postgres.socket().display(),
+        );
+        fs::write(folder.join("config.toml"), config).unwrap();
+    }
+
+    /// Runs a command of the program, with the broker's own rabbitmqctl.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let path = std::env::var("PATH").unwrap();
+        let programs = engines().rabbitmq.programs();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mfe-central"));
+        command
+            .arg("--config")
+            .arg(self.path("config.toml"))
+            .args(arguments)
+            // How PostgreSQL's own programs find it.
+            .env("PGHOST", engines().postgres.socket())
+            .env("PGUSER", "office")
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env("LC_ALL", "C.UTF-8");
+        output(&mut command)
+    }
+
+    /// The path of a file of its own.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Logs in at the broker, and stays there.
+    pub fn log_in(&self, user: &str, password: &str) -> Option<Login<'_>> {
+        let arguments =
+            OpenConnectionArguments::new("127.0.0.1", engines().rabbitmq.port, user, password)
+                .virtual_host(&self.host)
+                .finish();
+        let connection = self.runtime.block_on(Connection::open(&arguments));
+        Some(Login {
+            runtime: &self.runtime,
+            connection: Some(connection.ok()?),
+        })
     }
 
     pub fn sql(&self, sql: &str) -> String {
@@ -241,6 +294,76 @@ impl Office {
         self.runtime.block_on(connection.close()).unwrap();
         bodies
     }
+}
+
+/// Somebody who is logged in, until this is dropped.
+pub struct Login<'a> {
+    runtime: &'a tokio::runtime::Runtime,
+    connection: Option<Connection>,
+}
+
+impl Login<'_> {
+    /// Sends a message, and tells whether the broker has taken it.
+    pub fn sends(&self, message: &Message) -> bool {
+        let connection = self.connection.as_ref().unwrap();
+        self.runtime.block_on(async {
+            let channel = connection.open_channel(None).await.unwrap();
+            let (said, mut confirmed) = tokio::sync::mpsc::unbounded_channel();
+            channel.register_callback(Ears(said)).await.unwrap();
+            channel
+                .confirm_select(ConfirmSelectArguments::default())
+                .await
+                .unwrap();
+            let mut properties = BasicProperties::default();
+            if let Some(user_id) = &message.user_id {
+                properties.with_user_id(user_id);
+            }
+            let arguments = BasicPublishArguments::new(message.exchange, &message.key);
+            channel
+                .basic_publish(properties, message.body.clone(), arguments)
+                .await
+                .unwrap();
+            let deadline = Instant::now() + mfe_kit::DEADLINE;
+            // A channel on which something was refused is closed.
+            while channel.is_open() && Instant::now() < deadline {
+                let pause = tokio::time::sleep(Duration::from_millis(20));
+                tokio::select! {
+                    biased;
+                    ack = confirmed.recv() => return ack.is_some(),
+                    () = pause => {}
+                }
+            }
+            assert!(!channel.is_open(), "the broker says nothing");
+            false
+        })
+    }
+
+    /// Waits until the broker has closed the connection.
+    pub fn is_closed(&self) {
+        let connection = self.connection.as_ref().unwrap();
+        eventually("the broker closes the connection", || {
+            self.runtime
+                .block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
+            (!connection.is_open()).then_some(())
+        });
+    }
+}
+
+impl Drop for Login<'_> {
+    fn drop(&mut self) {
+        // The library takes leave by a task of its own, for which it needs the runtime.
+        let _inside = self.runtime.enter();
+        if let Some(connection) = self.connection.take() {
+            let _ = self.runtime.block_on(connection.close());
+        }
+    }
+}
+
+/// Runs rabbitmqctl.
+pub fn rabbitmqctl(arguments: &[&str]) {
+    let program = engines().rabbitmq.programs().join("rabbitmqctl");
+    let done = output(Command::new(program).args(arguments));
+    assert_eq!(done.code(), 0, "{}{}", done.stdout, done.stderr);
 }
 
 /// Hears what the broker has confirmed.

@@ -1,0 +1,199 @@
+//! The office's authority and the broker's certificate, made by openssl(1). Keys never leave the machine.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::system::{self, Account};
+
+/// How long the authority is good for, in days: tills know no other, and get another only with a token.
+const AUTHORITY_DAYS: &str = "7300";
+
+/// How long the broker's certificate is good for, in days.
+const BROKER_DAYS: &str = "825";
+
+/// One that is over within so many seconds, 30 days, is renewed.
+const SOON: &str = "2592000";
+
+/// Makes an authority: its certificate, and its key beside it.
+///
+/// # Errors
+/// When openssl can't, or the files can't be written.
+pub(crate) fn make_authority(certificate: &Path, key: &Path, office: &str) -> anyhow::Result<()> {
+    system::replace(key, &new_key()?, 0o600, None)?;
+    let subject = format!("/CN=mfe-central of {office}");
+    let (key, days) = (key.display().to_string(), AUTHORITY_DAYS);
+    let words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        &key,
+        "-days",
+        days,
+        "-subj",
+        &subject,
+        "-addext",
+        "basicConstraints=critical,CA:true",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    ];
+    let text = system::run(&words, None, None)?;
+    system::replace(certificate, &text, 0o644, None)
+}
+
+/// Makes a certificate of the authority's for a broker's name, with a key of its own, which its owner may read.
+///
+/// # Errors
+/// As of [`make_authority`].
+pub(crate) fn make(
+    authority: (&Path, &Path),
+    (certificate, key): (&Path, &Path),
+    name: &str,
+    owner: Account,
+) -> anyhow::Result<()> {
+    // The pair that is there stays whole until there is another.
+    let (new, new_file) = (new_key()?, key.with_extension("key.made"));
+    system::replace(&new_file, &new, 0o600, None)?;
+    let kind = if name.parse::<IpAddr>().is_ok() {
+        "IP"
+    } else {
+        "DNS"
+    };
+    let subject = format!("/CN={}", name.get(..name.len().min(64)).unwrap_or_default());
+    let names = format!("subjectAltName={kind}:{name}");
+    let path = |path: &Path| path.display().to_string();
+    let (ca, ca_key, new_key) = (path(authority.0), path(authority.1), path(&new_file));
+    let words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-new",
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-key",
+        &new_key,
+        "-days",
+        BROKER_DAYS,
+        "-subj",
+        &subject,
+        "-addext",
+        &names,
+        "-addext",
+        "basicConstraints=critical,CA:false",
+        "-addext",
+        "keyUsage=critical,digitalSignature",
+        "-addext",
+        "extendedKeyUsage=serverAuth",
+    ];
+    let made = system::run(&words, None, None);
+    fs::remove_file(&new_file)?;
+    let text = made?;
+    system::replace(key, &new, 0o640, Some(owner))?;
+    system::replace(certificate, &text, 0o644, None)
+}
+
+/// Whether a certificate is the authority's, of this name and this key, and not over soon.
+pub(crate) fn is_good(authority: &Path, (certificate, key): (&Path, &Path), name: &str) -> bool {
+    let path = |path: &Path| path.display().to_string();
+    let (ca, certificate, key) = (path(authority), path(certificate), path(key));
+    let said = |words: &[&str]| system::run(words, None, None).ok();
+    let option = verify_option(name);
+    let is_of_pair = || {
+        let public = said(&["openssl", "pkey", "-pubout", "-in", &key]);
+        public.is_some()
+            && public == said(&["openssl", "x509", "-noout", "-pubkey", "-in", &certificate])
+    };
+    said(&[
+        "openssl",
+        "verify",
+        "-CAfile",
+        &ca,
+        option,
+        name,
+        &certificate,
+    ])
+    .is_some()
+        && said(&[
+            "openssl",
+            "x509",
+            "-noout",
+            "-checkend",
+            SOON,
+            "-in",
+            &certificate,
+        ])
+        .is_some()
+        && is_of_pair()
+}
+
+/// How openssl is told what a certificate has to be of.
+pub(crate) fn verify_option(name: &str) -> &'static str {
+    if name.parse::<IpAddr>().is_ok() {
+        "-verify_ip"
+    } else {
+        "-verify_hostname"
+    }
+}
+
+fn new_key() -> anyhow::Result<String> {
+    let words = [
+        "openssl",
+        "genpkey",
+        "-algorithm",
+        "EC",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+    ];
+    system::run(&words, None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_of_its_authority_and_name() {
+        mfe_kit::needs!(mfe_kit::Need::Package("openssl"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let me = fs::metadata(folder.path()).unwrap();
+        let owner = Account {
+            user: std::os::unix::fs::MetadataExt::uid(&me),
+            group: std::os::unix::fs::MetadataExt::gid(&me),
+        };
+        make_authority(&path("ca.pem"), &path("ca.key"), "central.example").unwrap();
+        for name in ["central.example", "192.0.2.1"] {
+            let authority = (&*path("ca.pem"), &*path("ca.key"));
+            make(authority, (&path("a.pem"), &path("a.key")), name, owner).unwrap();
+            assert!(
+                is_good(&path("ca.pem"), (&path("a.pem"), &path("a.key")), name),
+                "{name}"
+            );
+            assert!(!is_good(
+                &path("ca.pem"),
+                (&path("a.pem"), &path("a.key")),
+                "another.example"
+            ));
+        }
+        assert!(!is_good(
+            &path("ca.pem"),
+            (&path("a.pem"), &path("ca.key")),
+            "192.0.2.1"
+        ));
+        make_authority(&path("other.pem"), &path("other.key"), "central.example").unwrap();
+        assert!(!is_good(
+            &path("other.pem"),
+            (&path("a.pem"), &path("a.key")),
+            "192.0.2.1"
+        ));
+        assert!(!is_good(
+            &path("none.pem"),
+            (&path("a.pem"), &path("a.key")),
+            "192.0.2.1"
+        ));
+    }
+}

@@ -1,0 +1,276 @@
+//! `mfe-central doctor`: what is wrong with the office, and what to do. What was found is judged without any I/O.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rust_i18n::t;
+
+use crate::amqp::{Broker, DEAD, EVENTS};
+use crate::certificate;
+use crate::config::{Settings, host_of};
+use crate::rabbitmq::{self, Definitions, Queue};
+use crate::setup::{Files, Options, schema_as};
+use crate::system;
+
+/// How long the page may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What there is, as far as it could be seen; an error is in the words of who has it.
+#[derive(Debug)]
+struct Facts {
+    has_server: bool,
+    certificate_is_good: bool,
+    broker: Result<Definitions, String>,
+    login: Result<(), String>,
+    queues: Vec<Queue>,
+    tls: Result<(), String>,
+    database: Result<(), String>,
+    page: Result<(), String>,
+}
+
+/// Something that is wrong, and what to do, fit for a person.
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    what: String,
+    remedy: String,
+}
+
+/// Says what is wrong; exits 1 if anything is.
+///
+/// # Errors
+/// When it can't be looked at.
+pub(crate) fn doctor(
+    file: &Path,
+    settings: &Settings,
+    options: &Options,
+) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "{}",
+        t!("enroll.needs_root")
+    );
+    let problems = judge(settings, &look(file, settings, options));
+    let mut text = String::new();
+    for problem in &problems {
+        text += &format!("{}\n    {}\n", problem.what, problem.remedy);
+    }
+    if problems.is_empty() {
+        text += &format!("{}\n", t!("doctor.clean"));
+    } else {
+        text += &format!("{}\n", t!("doctor.count", count = problems.len()));
+    }
+    // Nobody being there to read it is no error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
+    let broker = rabbitmq::export().map_err(|error| format!("{error:#}"));
+    let queues = broker
+        .as_ref()
+        .ok()
+        .and_then(|_| rabbitmq::queues(&settings.virtual_host).ok());
+    let name = settings.server.as_deref().map(host_of);
+    let files = Files::of(&options.rabbitmq);
+    let is_good = |name| certificate::is_good(&settings.ca, (&files.certificate, &files.key), name);
+    let database = system::account(&options.user)
+        .ok_or_else(|| t!("setup.no_user", user = options.user).into_owned())
+        .and_then(|account| schema_as(file, account, true).map_err(|error| format!("{error:#}")));
+    Facts {
+        has_server: name.is_some(),
+        certificate_is_good: name.is_some_and(is_good),
+        broker,
+        login: login(settings),
+        queues: queues.unwrap_or_default(),
+        tls: name.map_or(Ok(()), |name| handshake(settings, name)),
+        database: database.map(drop),
+        page: page(settings.listen),
+    }
+}
+
+/// Whether central's user is let in.
+fn login(settings: &Settings) -> Result<(), String> {
+    let file = &settings.password_file;
+    let password = std::fs::read_to_string(file);
+    let password = password.map_err(|error| format!("{}: {error}", file.display()))?;
+    let broker = Broker {
+        address: settings.broker,
+        virtual_host: settings.virtual_host.clone(),
+        user: settings.user.clone(),
+        password: password.trim_end_matches('\n').to_owned(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(broker.log_in())
+}
+
+/// Whether a till would find the broker that it trusts, as openssl sees it.
+fn handshake(settings: &Settings, name: &str) -> Result<(), String> {
+    let ca = settings.ca.display().to_string();
+    let option = certificate::verify_option(name);
+    let words = [
+        "openssl",
+        "s_client",
+        "-connect",
+        "127.0.0.1:5671",
+        "-CAfile",
+        &ca,
+        "-verify_return_error",
+        option,
+        name,
+    ];
+    system::run(&words, None, None)
+        .map(drop)
+        .map_err(|error| format!("{error:#}"))
+}
+
+/// Whether the service answers, and has all that it needs.
+fn page(address: SocketAddr) -> Result<(), String> {
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(4096).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error: std::io::Error| format!("{address}: {error}"))?;
+    match answer.lines().next() {
+        Some(line) if line.contains(" 200 ") => Ok(()),
+        line => Err(format!("{address}: {}", line.unwrap_or_default())),
+    }
+}
+
+/// What is wrong with what was found: first that of which the rest comes.
+fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut problem = |what: String, remedy: &str| {
+        let remedy = remedy.to_owned();
+        problems.push(Problem { what, remedy });
+    };
+    let setup = t!("doctor.run_setup");
+    match &facts.broker {
+        Err(error) => problem(
+            t!("doctor.broker", error = error).into_owned(),
+            &t!("doctor.start_broker"),
+        ),
+        Ok(definitions) => {
+            if let Err(error) = &facts.login {
+                problem(t!("doctor.login", error = error).into_owned(), &setup);
+            }
+            if definitions.users.iter().any(|user| user.name == "guest") {
+                problem(
+                    t!("doctor.guest").into_owned(),
+                    "sudo rabbitmqctl delete_user guest",
+                );
+            }
+        }
+    }
+    if !facts.has_server {
+        problem(
+            t!("enroll.no_server").into_owned(),
+            &t!("doctor.run_setup_name"),
+        );
+    } else if !facts.certificate_is_good {
+        problem(t!("doctor.certificate").into_owned(), &setup);
+    } else if let (Ok(_), Err(error)) = (&facts.broker, &facts.tls) {
+        problem(
+            t!("doctor.tls", error = error).into_owned(),
+            &t!("doctor.restart_broker"),
+        );
+    }
+    if let Err(error) = &facts.database {
+        problem(t!("doctor.database", error = error).into_owned(), &setup);
+    }
+    if let Err(error) = &facts.page {
+        problem(
+            t!("doctor.page", error = error).into_owned(),
+            &t!("doctor.start"),
+        );
+    }
+    let host = &settings.virtual_host;
+    for queue in &facts.queues {
+        if queue.name == EVENTS && queue.consumers == 0 && facts.page.is_ok() {
+            let what = t!(
+                "doctor.not_read",
+                queue = queue.name,
+                count = queue.messages
+            );
+            problem(what.into_owned(), &t!("doctor.restart"));
+        }
+        if queue.name == DEAD && queue.messages > 0 {
+            let what = t!("doctor.dead", queue = queue.name, count = queue.messages);
+            problem(
+                what.into_owned(),
+                &t!("doctor.look", queue = queue.name, host = host),
+            );
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    type Change = fn(&mut Facts);
+
+    fn good() -> Facts {
+        let queue = |name: &str, messages, consumers| Queue {
+            name: name.into(),
+            messages,
+            consumers,
+        };
+        Facts {
+            has_server: true,
+            certificate_is_good: true,
+            broker: Ok(Definitions::default()),
+            login: Ok(()),
+            queues: vec![queue(EVENTS, 7, 1), queue(DEAD, 0, 0)],
+            tls: Ok(()),
+            database: Ok(()),
+            page: Ok(()),
+        }
+    }
+
+    #[test]
+    fn each_fault_is_told_once_with_its_remedy() {
+        let settings = config::parse("").unwrap();
+        assert_eq!(judge(&settings, &good()), []);
+        let changes: [(Change, &str); 10] = [
+            (|facts| facts.broker = Err("x".into()), "rabbitmq"),
+            (|facts| facts.login = Err("x".into()), "setup"),
+            (|facts| facts.has_server = false, "--name"),
+            (|facts| facts.certificate_is_good = false, "setup"),
+            (|facts| facts.tls = Err("x".into()), "rabbitmq"),
+            (|facts| facts.database = Err("x".into()), "setup"),
+            (|facts| facts.page = Err("x".into()), "run"),
+            (|facts| facts.queues[0].consumers = 0, "mfe-central"),
+            (|facts| facts.queues[1].messages = 1, "mfe.dead"),
+            (
+                |facts| {
+                    let json = r#"{"users":[{"name":"guest","tags":["administrator"]}]}"#;
+                    facts.broker = Ok(serde_json::from_str(json).unwrap());
+                },
+                "delete_user guest",
+            ),
+        ];
+        for (n, (change, remedy)) in changes.into_iter().enumerate() {
+            let mut facts = good();
+            change(&mut facts);
+            let problems = judge(&settings, &facts);
+            assert_eq!(problems.len(), 1, "{n}: {problems:?}");
+            assert!(problems[0].remedy.contains(remedy), "{n}: {problems:?}");
+        }
+    }
+}
