@@ -11,7 +11,6 @@ use rust_i18n::t;
 use super::Arguments;
 use super::output::{complain, show};
 use crate::text::escape::printable;
-use crate::text::locale;
 
 /// How clap begins the line of a command's form, and what it calls all options in it.
 const USAGE: &str = "Usage: ";
@@ -20,14 +19,14 @@ const OPTIONS: &str = "[OPTIONS]";
 /// What the command line asks for. One that is wrong, or asks for help or the version, ends the process here.
 pub(super) fn arguments() -> Arguments {
     let mut command = Arguments::command();
-    if !locale::is_english() {
+    if !mfe_common::locale::is_english() {
         command.build();
         command = translated(command);
     }
     let matches = command.try_get_matches_from_mut(env::args_os());
     let arguments = matches.and_then(|matches| Arguments::from_arg_matches(&matches));
     arguments.unwrap_or_else(|error| {
-        let own = answer(&error).filter(|_| !locale::is_english());
+        let own = answer(&error).filter(|_| !mfe_common::locale::is_english());
         let text = own.unwrap_or_else(|| error.render().to_string());
         if error.use_stderr() {
             complain(text.trim_end());
@@ -161,7 +160,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::text::locale::tests::texts_of_help;
+    use mfe_kit::catalogue::Catalogue;
 
     /// What a command says of itself, its arguments and its subcommands.
     fn said(command: &Command, texts: &mut BTreeSet<String>) {
@@ -183,7 +182,8 @@ mod tests {
         command.build();
         let mut asked_for = BTreeSet::new();
         said(&command, &mut asked_for);
-        let translated = texts_of_help().into_keys();
+        let catalogue = Catalogue::of(env!("CARGO_MANIFEST_DIR"));
+        let translated = catalogue.file("help.yml").into_keys();
         // Those by which the frame is asked for aren't texts.
         let by_name = |key: &String| key.starts_with("help.") || key.starts_with("usage.");
         let translated: BTreeSet<String> = translated.filter(|key| !by_name(key)).collect();

@@ -33,7 +33,6 @@ use crate::supervisor::misfit_wording;
 use crate::sys::event_loop::event_loop;
 use crate::systemd::dbus::Trouble;
 use crate::text::escape::{list, printable, shell_word};
-use crate::text::locale;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
 use output::{print, print_raw};
@@ -222,7 +221,10 @@ pub fn command() -> clap::Command {
 /// Runs the program as its command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
-    locale::init(logging::stderr_is_journal());
+    // In the journal all is English, whatever the machine's language: systemd runs `check` and `exec`, too.
+    if !logging::stderr_is_journal() {
+        mfe_common::locale::init();
+    }
     let result = match of_a_unit(std::env::args_os()) {
         Some(OfUnit::Run) => run(None, &Directories::new(None, None), false),
         Some(OfUnit::Exec { key }) => exec::exec(&key, None, &Directories::new(None, None)),

@@ -203,7 +203,42 @@ impl From<&str> for Phrase {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use mfe_kit::catalogue::Catalogue;
+
     use super::*;
+
+    /// Whether a text has words of its own, besides what stands for its variables.
+    fn has_words(text: &str) -> bool {
+        let (first, others) = text.split_once("%{").unwrap_or((text, ""));
+        let others = others.split("%{").map(|part| part.split_once('}'));
+        let mut own = others.map(|part| part.map_or("", |(_, own)| own));
+        let is_word = |own: &str| own.contains(char::is_alphabetic);
+        is_word(first) || own.any(is_word)
+    }
+
+    #[test]
+    fn the_texts_are_those_that_are_used_in_every_language() {
+        let catalogue = Catalogue::of(env!("CARGO_MANIFEST_DIR"));
+        catalogue.check_languages();
+        let texts = &catalogue.texts;
+        let (by_key, mut phrases) = (catalogue.used("t"), catalogue.used("phrase"));
+        phrases.retain(|phrase| has_words(phrase));
+        assert!(!by_key.is_empty() && !phrases.is_empty());
+        let used: BTreeSet<&String> = by_key.union(&phrases).collect();
+        for key in &used {
+            assert!(
+                texts.contains_key(*key),
+                "{key} is in no file of the folder locales"
+            );
+        }
+        // clap has asked for the help by what stands at the arguments.
+        let help = catalogue.file("help.yml");
+        for key in texts.keys().filter(|key| !help.contains_key(*key)) {
+            assert!(used.contains(key), "{key} is used nowhere");
+        }
+    }
 
     fn nested() -> Phrase {
         let status = phrase!("exit status %{code}", code = 3.to_string());

@@ -9,13 +9,14 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
-use crate::config::{self, Problem, Settings};
+use crate::config::{self, Settings};
 use crate::doctor;
 use crate::enroll;
-use crate::locale;
 use crate::service;
 use crate::setup::{self, Options};
 use crate::store::Store;
+use mfe_common::locale;
+use mfe_common::settings::Problem;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;

@@ -7,14 +7,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mfe_common::settings::{self, Problem, Problems};
 use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::message::is_till;
-
-/// A larger file isn't a configuration, in bytes.
-const FILE_MAX: u64 = 8 << 20;
 
 /// What tills' heartbeats may be, as mfe-relay has it.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
@@ -61,42 +59,18 @@ pub(crate) struct Settings {
     pub(crate) ca: PathBuf,
 }
 
-/// Something that is wrong, fit for a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    /// From 1; `None` if it is about the file.
-    pub(crate) line: Option<usize>,
-    pub(crate) text: String,
-}
-
-impl Problem {
-    /// The line that tells it, as compilers do.
-    pub(crate) fn shown(&self, file: &Path) -> String {
-        let file = file.display();
-        match self.line {
-            Some(line) => format!("{file}:{line}: {}", self.text),
-            None => format!("{file}: {}", self.text),
-        }
-    }
-}
-
 /// Reads the file; without one, all is as by default.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
-    let of_file = |why: &dyn ToString| {
-        let text = t!("config.unreadable", error = why.to_string()).into_owned();
-        vec![Problem { line: None, text }]
-    };
-    let text = match std::fs::metadata(path) {
-        Ok(file) if !file.is_file() => Err(of_file(&"not a regular file")),
-        Ok(file) if file.len() > FILE_MAX => Err(of_file(&"too large")),
-        Ok(_) => std::fs::read_to_string(path).map_err(|error| of_file(&error)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(of_file(&error)),
-    };
-    parse(&text?)
+    match settings::read(path) {
+        Ok(text) => parse(&text.unwrap_or_default()),
+        Err(error) => Err(vec![Problem::of_file(t!(
+            "config.unreadable",
+            error = error
+        ))]),
+    }
 }
 
 /// What a file says, or all that is wrong with it.
@@ -106,20 +80,11 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
 pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader {
-        text,
         table: table.get_ref(),
-        problems: Vec::new(),
+        problems: Problems::new(text, &errors),
     };
-    for error in &errors {
-        reader.problem(error.span().unwrap_or_default().start, error.message());
-    }
     let settings = reader.settings();
-    let mut problems = reader.problems;
-    problems.sort_by_key(|problem| problem.line);
-    match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems),
-    }
+    reader.problems.end(settings)
 }
 
 /// Whether a text is where tills reach a broker, as mfe-relay has it but for the virtual host, which is known.
@@ -156,29 +121,16 @@ pub(crate) fn host_of(server: &str) -> &str {
 }
 
 struct Reader<'a> {
-    text: &'a str,
     table: &'a DeTable<'a>,
-    problems: Vec<Problem>,
+    problems: Problems<'a>,
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, at: usize, text: &str) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        self.problems.push(Problem {
-            line: Some(1 + before.matches('\n').count()),
-            text: text.to_owned(),
-        });
-    }
-
     fn settings(&mut self) -> Option<Settings> {
-        for key in self.table.keys() {
-            let name: &str = key.get_ref();
-            if !KEYS.contains(&name) {
-                let (key_text, known) = (format!("{name:?}"), KEYS.join(", "));
-                let text = t!("config.unknown", key = key_text, known = known);
-                self.problem(key.span().start, &text);
-            }
-        }
+        self.problems.unknown(self.table, &KEYS, |name| {
+            let (key, known) = (format!("{name:?}"), KEYS.join(", "));
+            t!("config.unknown", key = key, known = known).into_owned()
+        });
         // Another machine would be spoken to in plain text, and everybody would reach the page.
         let loopback = |text: &str| {
             let address: SocketAddr = text.parse().ok()?;
@@ -255,8 +207,8 @@ impl Reader<'_> {
             None => understand(default),
         };
         if understood.is_none() {
-            let at = value.map_or(0, |value| value.span().start);
-            self.problem(at, &format!("{key}: {}", t!(hint)));
+            let span = value.map_or(0..0, Spanned::span);
+            self.problems.at(span, format!("{key}: {}", t!(hint)));
         }
         understood
     }
@@ -266,10 +218,8 @@ impl Reader<'_> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            self.problem(
-                value.span().start,
-                &format!("tills: {}", t!("config.tills")),
-            );
+            self.problems
+                .at(value.span(), format!("tills: {}", t!("config.tills")));
             return Vec::new();
         };
         let mut tills = BTreeSet::new();
@@ -282,7 +232,9 @@ impl Reader<'_> {
                 Some(name) => {
                     tills.insert(name);
                 }
-                None => self.problem(item.span().start, &format!("tills: {}", t!("config.tills"))),
+                None => self
+                    .problems
+                    .at(item.span(), format!("tills: {}", t!("config.tills"))),
             }
         }
         tills.into_iter().collect()

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::message::Refusal;
-use crate::say::{Level, say};
+use mfe_common::say::{Level, say};
 
 /// An engine that central can't do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

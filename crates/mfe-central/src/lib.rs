@@ -20,8 +20,10 @@
 //! | `certificate` | by which tills know the broker |
 //! | `system` | other programs, users and files of the machine |
 //! | `rabbitmq` | the broker as its administrator has it |
-//! | `health`, `say` | how central itself is |
-//! | `config`, `locale` | what people write, and which language they read |
+//! | `health` | how central itself is |
+//! | `config` | what people write |
+//!
+//! Language, settings, small files and the journal's lines are in `mfe-common`.
 
 rust_i18n::i18n!("locales", fallback = "en");
 
@@ -39,17 +41,25 @@ mod feed;
 mod fleet;
 mod health;
 mod http;
-mod locale;
 mod message;
 mod metrics;
 mod office;
 mod page;
 mod rabbitmq;
 mod route;
-mod say;
 mod service;
 mod setup;
 mod store;
 mod system;
 mod tills;
 mod token;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_texts_are_those_that_are_used_in_every_language() {
+        let catalogue = mfe_kit::catalogue::Catalogue::of(env!("CARGO_MANIFEST_DIR"));
+        catalogue.check_languages();
+        catalogue.check_use();
+    }
+}

@@ -140,8 +140,8 @@ impl Office {
                 Ok(()) => HOUSE_TIME,
                 Err(Failure::Away(_)) => HOUSE_RETRY,
                 Err(Failure::Refused(why)) => {
-                    crate::say::say(
-                        crate::say::Level::Warning,
+                    mfe_common::say::say(
+                        mfe_common::say::Level::Warning,
                         &format!("old events can't be dropped: {why}"),
                     );
                     HOUSE_TIME

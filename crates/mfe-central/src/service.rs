@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::http;
 use crate::office::{Events, Office, States};
 use crate::route::Route;
-use crate::say::{Level, say};
+use mfe_common::say::{Level, say};
 
 /// Events are stored in batches.
 const OF_EVENTS: Route = Route {

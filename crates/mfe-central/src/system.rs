@@ -1,14 +1,14 @@
 //! Other programs, which end by themselves or are ended; users of the machine; files that are replaced whole.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
+use std::fs;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, bail};
+use mfe_common::files;
 use rust_i18n::t;
 
 /// How long a program may take, in seconds, as timeout(1) has it: Erlang starts slowly on a loaded machine.
@@ -115,35 +115,17 @@ pub(crate) fn replace(
     owner: Option<Account>,
 ) -> anyhow::Result<()> {
     let write = || {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        fs::create_dir_all(folder)?;
-        let new = folder.join(format!(".{}.new", name.to_string_lossy()));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(text.as_bytes())?;
-        if let Some(owner) = owner {
-            fchown(&file, Some(owner.user), Some(owner.group))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        fs::File::open(folder)?.sync_all()
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        let owner = owner.map(|account| (account.user, account.group));
+        files::replace_for(path, text.as_bytes(), mode, owner)
     };
     write().with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -9,14 +9,15 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::RabbitMq;
-use crate::config::{self, Problem, Settings};
+use crate::config::{self, Settings};
 use crate::event::Sender;
-use crate::files;
 use crate::join;
-use crate::locale;
 use crate::redact::{Redaction, people};
 use crate::relay::{self, Places};
 use crate::status;
+use mfe_common::files;
+use mfe_common::locale;
+use mfe_common::settings::Problem;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;

@@ -1,7 +1,6 @@
 //! The configuration, /etc/mfe-relay/config.toml: read in one go with all that is wrong in it, each with its line.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::files;
+use mfe_common::settings::{self, Problem, Problems};
 
 /// The port of AMQP over TLS (IANA).
 const PORT: u16 = 5671;
@@ -65,36 +64,17 @@ pub(crate) struct Settings {
     pub(crate) include: Include,
 }
 
-/// Something that is wrong, fit for a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    /// From 1; `None` if it is about the file.
-    pub(crate) line: Option<usize>,
-    pub(crate) text: String,
-}
-
-impl Problem {
-    /// The line that tells it, as compilers do.
-    pub(crate) fn shown(&self, file: &Path) -> String {
-        let file = file.display();
-        match self.line {
-            Some(line) => format!("{file}:{line}: {}", self.text),
-            None => format!("{file}: {}", self.text),
-        }
-    }
-}
-
 /// Reads the file.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
-    let of_file = |text: String| vec![Problem { line: None, text }];
-    match files::read_text(path) {
-        Ok(Some(text)) => parse(&text),
-        Ok(None) => Err(of_file(t!("config.missing").into_owned())),
-        Err(error) => Err(of_file(t!("config.unreadable", error = error).into_owned())),
-    }
+    let why = match settings::read(path) {
+        Ok(Some(text)) => return parse(&text),
+        Ok(None) => t!("config.missing"),
+        Err(error) => t!("config.unreadable", error = error),
+    };
+    Err(vec![Problem::of_file(why)])
 }
 
 /// Whether a name may be a till's: it becomes part of a pattern of the broker's, so nothing in it may be special
@@ -144,47 +124,21 @@ pub(crate) fn server(address: &str) -> Option<Server> {
 /// See above.
 pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader {
-        text,
-        problems: Vec::new(),
-    };
-    for error in &errors {
-        reader.problem(error.span().unwrap_or_default(), error.message().to_owned());
-    }
+    let mut reader = Reader(Problems::new(text, &errors));
     let settings = reader.settings(table.get_ref(), errors.is_empty());
-    let mut problems = reader.problems;
-    problems.sort_by_key(|problem| problem.line);
-    match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems),
-    }
+    reader.0.end(settings)
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    problems: Vec<Problem>,
-}
+struct Reader<'a>(Problems<'a>);
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
 impl Reader<'_> {
-    fn problem(&mut self, span: Range<usize>, text: impl Into<String>) {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        self.problems.push(Problem {
-            line: Some(1 + before.matches('\n').count()),
-            text: text.into(),
-        });
-    }
-
     fn settings(&mut self, table: &DeTable<'_>, is_whole: bool) -> Option<Settings> {
-        for key in table.keys() {
-            let name: &str = key.get_ref();
-            if !KEYS.contains(&name) {
-                let known = KEYS.join(", ");
-                let text = t!("config.unknown", key = format!("{name:?}"), known = known);
-                self.problem(key.span(), text);
-            }
-        }
+        self.0.unknown(table, &KEYS, |name| {
+            let (key, known) = (format!("{name:?}"), KEYS.join(", "));
+            t!("config.unknown", key = key, known = known).into_owned()
+        });
         let server = self.required(table, "server", is_whole, server, "config.server");
         let till = |text: &str| is_till(text).then(|| text.to_owned());
         let till = self.required(table, "till", is_whole, till, "config.till");
@@ -220,7 +174,7 @@ impl Reader<'_> {
         let value = table.get(key)?;
         let understood = value.get_ref().as_str().and_then(understand);
         if understood.is_none() {
-            self.problem(value.span(), format!("{key}: {}", t!(hint)));
+            self.0.at(value.span(), format!("{key}: {}", t!(hint)));
         }
         understood
     }
@@ -235,10 +189,7 @@ impl Reader<'_> {
     ) -> Option<T> {
         // In a text that can't be parsed it may be where the parser has lost its way.
         if !table.contains_key(key) && is_whole {
-            self.problems.push(Problem {
-                line: None,
-                text: format!("{key}: {}", t!("config.required")),
-            });
+            self.0.of_file(format!("{key}: {}", t!("config.required")));
         }
         self.optional(table, key, understand, hint)
     }
@@ -249,7 +200,8 @@ impl Reader<'_> {
             return labels;
         };
         let DeValue::Table(table) = value.get_ref() else {
-            self.problem(value.span(), format!("labels: {}", t!("config.labels")));
+            self.0
+                .at(value.span(), format!("labels: {}", t!("config.labels")));
             return labels;
         };
         for (name, value) in table {
@@ -259,11 +211,14 @@ impl Reader<'_> {
                 Some(text) => {
                     labels.insert(name.get_ref().to_string(), text.to_owned());
                 }
-                None => self.problem(name.span(), format!("labels: {}", t!("config.labels"))),
+                None => self
+                    .0
+                    .at(name.span(), format!("labels: {}", t!("config.labels"))),
             }
         }
         if labels.len() > LABELS_MAX {
-            self.problem(value.span(), format!("labels: {}", t!("config.labels")));
+            self.0
+                .at(value.span(), format!("labels: {}", t!("config.labels")));
         }
         labels
     }
@@ -275,7 +230,8 @@ impl Reader<'_> {
             _ => None,
         };
         if rate.is_none() {
-            self.problem(value.span(), format!("max_rate: {}", t!("config.max_rate")));
+            self.0
+                .at(value.span(), format!("max_rate: {}", t!("config.max_rate")));
         }
         rate
     }
@@ -295,7 +251,9 @@ impl Reader<'_> {
                 "users" => include.users = true,
                 "paths" => include.paths = true,
                 "*" => (include.users, include.paths) = (true, true),
-                _ => self.problem(item.span(), format!("include: {}", t!("config.include"))),
+                _ => self
+                    .0
+                    .at(item.span(), format!("include: {}", t!("config.include"))),
             }
         }
         include

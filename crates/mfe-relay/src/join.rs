@@ -14,11 +14,11 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::cli::{Folders, journal_folder, print};
 use crate::clock;
 use crate::config::{self, server};
-use crate::files;
 use crate::journal::{Journal, current_boot};
 use crate::saved::{self, ALL, Saved};
 use crate::token::{self, Token, understand};
 use crate::window::Marks;
+use mfe_common::files;
 
 /// The user that the service runs as, and its group.
 const USER: &str = "mfe-relay";

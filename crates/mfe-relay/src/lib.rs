@@ -12,9 +12,11 @@
 //! | `event`, `state`, `redact` | the form of what leaves the till, pure |
 //! | `window` | what is confirmed, pure |
 //! | `backoff` | how long to wait |
-//! | `saved`, `published`, `files` | what is kept and told in files |
+//! | `saved`, `published` | what is kept and told in files |
 //! | `config`, [`token`] | what people write |
-//! | `trouble`, `say`, `locale`, `clock` | words and times |
+//! | `trouble`, `clock` | words and times |
+//!
+//! Language, settings, small files and the journal's lines are in `mfe-common`.
 
 rust_i18n::i18n!("locales", fallback = "en");
 
@@ -27,17 +29,24 @@ mod broker;
 mod clock;
 mod config;
 mod event;
-mod files;
 mod join;
 mod journal;
-mod locale;
 mod published;
 mod redact;
 mod relay;
 mod saved;
-mod say;
 mod state;
 mod status;
 mod trouble;
 mod wake;
 mod window;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_texts_are_those_that_are_used_in_every_language() {
+        let catalogue = mfe_kit::catalogue::Catalogue::of(env!("CARGO_MANIFEST_DIR"));
+        catalogue.check_languages();
+        catalogue.check_use();
+    }
+}

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files;
 use crate::trouble::Trouble;
+use mfe_common::files;
 
 /// Its name in the runtime directory.
 const FILE: &str = "status.json";

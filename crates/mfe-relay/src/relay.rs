@@ -19,15 +19,15 @@ use crate::broker::{Broker, Link, News, Publication};
 use crate::clock;
 use crate::config::Settings;
 use crate::event::{Boot, Event, EventId, Sender, timestamp};
-use crate::files;
 use crate::journal::{self, Found, Journal};
 use crate::published::{Delivered, Published, Since};
 use crate::saved::Saved;
-use crate::say::{Level, say};
 use crate::state::{self, Beside};
 use crate::trouble::{Kind, Trouble};
 use crate::wake::Wake;
 use crate::window::{Answer, Window};
+use mfe_common::files;
+use mfe_common::say::{Level, say};
 
 /// Where events go, and states.
 const EVENTS: &str = "mfe.events";

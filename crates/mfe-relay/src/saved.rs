@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Boot;
-use crate::files;
 use crate::window::Marks;
+use mfe_common::files;
 
 /// Its name in the state directory.
 pub(crate) const FILE: &str = "sent.json";

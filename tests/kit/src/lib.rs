@@ -13,6 +13,7 @@
     reason = "a test that asks without need does no harm"
 )]
 
+pub mod catalogue;
 pub mod chaos;
 mod command;
 pub mod container;

@@ -1,8 +1,8 @@
-//! Small files of the relay's own: replaced by rename, read with a limit and without following a link.
+//! Small files of a program's own: replaced by rename, read with a limit and without following a link.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// A larger file isn't ours, in bytes.
@@ -13,14 +13,30 @@ const MAX_SIZE: u64 = 1 << 20;
 ///
 /// # Errors
 /// When it can't be written; what was there stays.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace_for(path, content, mode, None)
+}
+
+/// The same, for an owner, by user and group; nobody else sees it for a moment.
+///
+/// # Errors
+/// As of [`replace`].
+pub fn replace_for(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let new = folder.join(format!(".{}.new", name.to_string_lossy()));
     let written = create(&new).and_then(|mut file| {
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
+        if let Some((user, group)) = owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&new, path)
     });
@@ -52,7 +68,7 @@ fn create(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When it can't be read, is no regular file, or is larger than any file of this program.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let opened = OpenOptions::new()
@@ -79,7 +95,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// As of [`read`], and when it isn't UTF-8.
-pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
+pub fn read_text(path: &Path) -> io::Result<Option<String>> {
     let text = read(path)?.map(String::from_utf8).transpose();
     text.map_err(|_| io::Error::other("not UTF-8"))
 }
