@@ -269,7 +269,7 @@ impl<B: Broker> Relay<B> {
             for boot in boots {
                 let mark = self.window.marks().get(&boot).copied().unwrap_or_default();
                 let counted = self.waiting.get(&boot).map_or(0, |waiting| waiting.counted);
-                let look = self.journal.look(&boot, mark.max(counted)).await?;
+                let look = self.journal.count(&boot, mark.max(counted)).await?;
                 let waiting = self.waiting.entry(boot).or_default();
                 waiting.count += u64::try_from(look.count).unwrap_or(u64::MAX);
                 waiting.counted = look.latest;
