@@ -278,16 +278,18 @@ pub(crate) enum Found {
 }
 
 /// Reads all that is new since the marks, oldest boot first, and then with each word from `looks` what has come
-/// since. Ends when nobody listens any more.
+/// since. Earlier boots that are complete aren't looked at. Ends when nobody listens any more.
 pub(crate) async fn read(
     journal: Journal,
     marks: Marks,
+    complete: BTreeSet<Boot>,
     mut looks: mpsc::Receiver<()>,
     out: mpsc::Sender<Found>,
 ) {
     let mut reader = Reader {
         journal,
         position: marks,
+        complete,
         has_all_earlier: false,
         out,
     };
@@ -306,6 +308,8 @@ struct Reader {
     journal: Journal,
     /// How far each boot has been handed over.
     position: Marks,
+    /// Boots of which nothing is left to be handed over, unless they are the present one.
+    complete: BTreeSet<Boot>,
     /// Whether of all boots but this one everything has been.
     has_all_earlier: bool,
     out: mpsc::Sender<Found>,
@@ -324,12 +328,18 @@ impl Reader {
         self.tell(Found::Boots(boots.clone())).await?;
         let mut new = BTreeSet::new();
         for boot in boots {
+            let is_present = Some(&boot) == present.as_ref();
+            if is_known && !is_present && self.complete.contains(&boot) {
+                continue;
+            }
             let known = self.position.get(&boot);
             let newest = self.journal.newest(&boot).await?;
             let is_new = |mono: u64| known.is_none_or(|known| mono > *known);
-            if let Some((_, wall)) = newest.filter(|(mono, _)| is_new(*mono)) {
-                let is_present = Some(&boot) == present.as_ref();
-                new.insert((is_present, wall, boot));
+            match newest.filter(|(mono, _)| is_new(*mono)) {
+                Some((_, wall)) => {
+                    new.insert((is_present, wall, boot));
+                }
+                None => self.tell(Found::Drained(boot)).await?,
             }
         }
         for (_, _, boot) in new {

@@ -10,7 +10,7 @@ use crate::broker::{fragile, shared};
 use crate::delivery::numbers;
 use crate::needs_broker;
 use crate::proxy::Proxy;
-use crate::till::{FIRST, NOW, OURS, RELAY, Till};
+use crate::till::{FIRST, NOW, OURS, RELAY, SECOND, Till};
 
 fn kind(relay: &crate::till::Relay, kind: &str) -> Option<()> {
     let status = relay.status();
@@ -245,4 +245,58 @@ fn on_a_poor_link_everything_arrives() {
         "{}",
         relay.said()
     );
+}
+
+/// A till that has been switched on many times, on a link that breaks again and again: what is delivered of earlier
+/// boots isn't looked for again.
+#[test]
+fn a_link_that_breaks_does_not_begin_the_journal_anew() {
+    needs_broker!();
+    let mut office = shared().office();
+    office.queue();
+    let mut till = Till::joined(shared(), &office);
+    let link = Proxy::new(shared().port, 1_000_000, 7_000);
+    till.configure(link.port, &office.host, "");
+    let earlier = [FIRST, SECOND];
+    for boot in earlier {
+        till.log(boot, NOW, 1..4, OURS);
+    }
+    let present = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let present = present.trim().replace('-', "");
+    till.log(&present, NOW, 1..2, OURS);
+    let runs = till.path("runs");
+    let relay = till.relay_after(|command| {
+        let real = "/usr/bin/journalctl";
+        let folder = till.path("bin");
+        fs::create_dir(&folder).unwrap();
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >>{}\nexec {real} \"$@\"\n",
+            runs.display()
+        );
+        let fake = folder.join("journalctl");
+        fs::write(&fake, script).unwrap();
+        open(&fake);
+        command.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+    });
+    let times = |boot: &str| {
+        let runs = fs::read_to_string(&runs).unwrap_or_default();
+        runs.matches(&format!("_BOOT_ID={boot}")).count()
+    };
+    assert_eq!(office.wait_for(7).len(), 7);
+    for boot in earlier {
+        till.wait_for_mark(boot, 3_000_000);
+    }
+    let before = earlier.map(times);
+    let present_before = times(&present);
+    // What comes now is of this boot, and most of the bytes are states.
+    let connections = || link.connections.load(std::sync::atomic::Ordering::Relaxed);
+    let first = connections();
+    eventually("the link has broken twice", || {
+        till.published();
+        (connections() >= first + 2).then_some(())
+    });
+    till.log(&present, NOW, 2..3, OURS);
+    assert_eq!(numbers(&office.wait_for(1)), [format!("{present} 2")]);
+    assert!(times(&present) > present_before);
+    assert_eq!(earlier.map(times), before, "{}", relay.said());
 }
