@@ -628,7 +628,8 @@ impl<'a, B: Broker> Session<'a, B> {
         let is_owed = self.relay.window.outstanding() + self.states.len() > 0;
         if is_owed && now >= self.answered + STALL {
             let seconds = STALL.as_secs();
-            return Err(Trouble::new(Kind::Unconfirmed, format!("{seconds} s")));
+            let detail = format!("no answer for {seconds} s");
+            return Err(Trouble::new(Kind::Unconfirmed, detail));
         }
         Ok(())
     }
