@@ -344,6 +344,8 @@ impl Reader {
         }
         for (_, _, boot) in new {
             self.read_boot(&boot).await?;
+            // Its newest entry may be no event.
+            self.tell(Found::Drained(boot)).await?;
         }
         self.has_all_earlier = is_known;
         Ok(())
