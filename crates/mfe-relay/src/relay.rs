@@ -129,6 +129,8 @@ pub(crate) fn run<B: Broker>(
     journal: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     let mut relay = event_loop()?.block_on(Relay::new(broker, settings, sender, places, journal));
+    // Whoever asks as soon as it has started is told.
+    relay.publish_status();
     notify(&[NotifyState::Ready]);
     loop {
         let runtime = event_loop()?;
