@@ -132,6 +132,7 @@ impl Till {
             ("current", &packages.current),
             ("older", &packages.older),
             ("newer", &packages.newer),
+            ("relay", &packages.relay),
         ] {
             container.write(&deb_path(name), &fs::read(deb)?, 0o644)?;
         }

@@ -24,7 +24,8 @@ pub(crate) enum News {
     Refused { tag: u64, multiple: bool },
     /// It has no queue for the message of this id. A confirmation follows.
     Returned { message_id: String, why: String },
-    /// It takes nothing for now, or does so again. (What the broker says to nobody isn't heard.)
+    /// It takes nothing for now, or does so again. RabbitMQ says it only to who announces `connection.blocked`, which
+    /// amqprs 2.1 doesn't and lets nobody do; without it, that no answer comes tells it.
     Blocked(Option<String>),
     /// The connection is over.
     Closed(Trouble),

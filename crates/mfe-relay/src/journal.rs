@@ -15,25 +15,23 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::event::{Boot, Event, FIELDS, Line, UNIT, understand};
+use crate::event::{Boot, Event, FIELDS, FIELDS_OF_COUNT, UNIT, Understood, understand};
+use crate::export::{Entry, Parser};
 use crate::window::Marks;
 
 /// So many new events are held in memory at most.
 const HELD_MAX: usize = 256;
 
-/// A longer line is no entry of the watchdog's, in bytes: journalctl leaves out fields of more than 4 KiB.
-const LINE_MAX: usize = 256 * 1024;
+/// A longer list of boots isn't read, in bytes.
+const LIST_MAX: u64 = 512 * 1024;
 
-/// How long journalctl has for a line: on an old disk the first one of many files takes seconds.
+/// How long journalctl has for an entry: on an old disk the first one of many files takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// More boots aren't looked at.
-const BOOTS_MAX: usize = 8192;
 
 /// Where journald keeps its files (systemd-journald.service(8)).
 const FOLDERS: [&str; 2] = ["var/log/journal", "run/log/journal"];
@@ -71,107 +69,108 @@ impl Journal {
 
     /// The boots that it has something of, in no order.
     pub(crate) async fn boots(&self) -> anyhow::Result<BTreeSet<Boot>> {
-        let mut lines = self.run(&["--field=_BOOT_ID"])?;
-        let mut boots = BTreeSet::new();
-        while let Some(line) = lines.next().await? {
-            boots.extend(Boot::new(&String::from_utf8_lossy(line)));
-            if boots.len() == BOOTS_MAX {
-                break;
-            }
+        let mut child = self.run(&["--field=_BOOT_ID"])?;
+        let output = child.stdout.take().context("journalctl says nothing")?;
+        let mut output = output.take(LIST_MAX);
+        let mut text = String::new();
+        let read = timeout(PATIENCE, output.read_to_string(&mut text));
+        let length = read.await.context("journalctl takes too long")??;
+        if length as u64 == LIST_MAX {
+            child.kill().await?;
+        } else {
+            end(&mut child).await?;
         }
-        lines.end().await?;
-        Ok(boots)
+        Ok(text.lines().filter_map(Boot::new).collect())
     }
 
     /// The latest entry of the watchdog's in a boot: its monotonic time, and the till's clock then.
     async fn newest(&self, boot: &Boot) -> anyhow::Result<Option<(u64, u64)>> {
-        let mut lines = self.entries(boot, &["--reverse", "--lines=1"])?;
-        let newest = match lines.next().await?.map(understand) {
-            Some(Line::Event(event)) => Some((event.id.mono, event.wall)),
-            Some(Line::Other { mono }) => mono.map(|mono| (mono, 0)),
-            Some(Line::Unreadable) => Some((u64::MAX, 0)),
+        let mut entries = self.entries(boot, FIELDS_OF_COUNT, &["--reverse", "--lines=1"])?;
+        let newest = match entries.next().await?.map(understand) {
+            Some(Understood::Event(event)) => Some((event.id.mono, event.wall)),
+            Some(Understood::Other { mono }) => Some((mono, 0)),
+            Some(Understood::Unreadable) => Some((u64::MAX, 0)),
             None => None,
         };
-        lines.end().await?;
         Ok(newest)
     }
 
     /// What is new in a boot after a moment of its own.
     pub(crate) async fn look(&self, boot: &Boot, after: u64) -> anyhow::Result<Look> {
-        let mut lines = self.entries(boot, &["--reverse"])?;
-        let mut look = Look {
-            latest: after,
-            ..Look::default()
-        };
-        while let Some(line) = lines.next().await? {
-            let event = match understand(line) {
-                Line::Event(event) if event.id.mono > after => event,
-                Line::Event(_) => return Ok(look),
-                Line::Other { mono } if mono.is_some_and(|mono| mono <= after) => return Ok(look),
-                Line::Other { .. } | Line::Unreadable => continue,
-            };
-            look.latest = look.latest.max(event.id.mono);
-            look.count += 1;
-            if look.count <= HELD_MAX {
-                look.events.push(*event);
-            } else {
-                look.events = Vec::new();
+        let mut look = Look::after(after);
+        let mut entries = self.entries(boot, FIELDS, &["--reverse"])?;
+        while let Some(event) = entries.next_newer(after).await? {
+            if look.count == HELD_MAX {
+                return self.count(boot, after).await;
             }
+            look.count(&event);
+            look.events.push(*event);
         }
-        lines.end().await?;
+        Ok(look)
+    }
+
+    /// How much is new in a boot after a moment of its own, without what it is: that takes half the time.
+    pub(crate) async fn count(&self, boot: &Boot, after: u64) -> anyhow::Result<Look> {
+        let mut look = Look::after(after);
+        let mut entries = self.entries(boot, FIELDS_OF_COUNT, &["--reverse"])?;
+        while let Some(event) = entries.next_newer(after).await? {
+            look.count(&event);
+        }
         Ok(look)
     }
 
     /// The first event of a boot by the till's clock since a moment (seconds since 1970).
     pub(crate) async fn first_since(&self, boot: &Boot, since: u64) -> anyhow::Result<Option<u64>> {
-        let mut lines = self.entries(boot, &[&format!("--since=@{since}")])?;
-        while let Some(line) = lines.next().await? {
-            if let Line::Event(event) = understand(line) {
+        let since = format!("--since=@{since}");
+        let mut entries = self.entries(boot, FIELDS_OF_COUNT, &[&since])?;
+        while let Some(entry) = entries.next().await? {
+            if let Understood::Event(event) = understand(entry) {
                 return Ok(Some(event.id.mono));
             }
         }
-        lines.end().await?;
         Ok(None)
     }
 
-    /// All entries of the watchdog's of a boot, oldest first unless it is asked for otherwise.
-    fn entries(&self, boot: &Boot, options: &[&str]) -> anyhow::Result<Lines> {
+    /// All entries of the watchdog's of a boot, with these fields, oldest first unless it is asked for otherwise.
+    fn entries(
+        &self,
+        boot: &Boot,
+        fields: &'static [&'static str],
+        options: &[&str],
+    ) -> anyhow::Result<Entries> {
         let boot = format!("_BOOT_ID={boot}");
         let unit = format!("_SYSTEMD_UNIT={UNIT}");
-        let fields = format!("--output-fields={FIELDS}");
-        let mut arguments = vec!["--output=json"];
+        let fields_only = format!("--output-fields={}", fields.join(","));
+        let mut words = vec!["--output=export"];
         if self.version.is_some_and(|version| version >= 236) {
-            arguments.push(&fields);
+            words.push(&fields_only);
         }
-        arguments.extend(options);
-        arguments.extend([boot.as_str(), &unit, "_UID=0"]);
-        self.run(&arguments)
+        words.extend(options);
+        words.extend([boot.as_str(), &unit, "_UID=0"]);
+        let mut child = self.run(&words)?;
+        let output = child.stdout.take().context("journalctl says nothing")?;
+        Ok(Entries {
+            child,
+            output: BufReader::new(output),
+            parser: Parser::new(fields),
+        })
     }
 
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<Lines> {
+    fn run(&self, words: &[&str]) -> anyhow::Result<Child> {
         let mut command = Command::new("journalctl");
-        command.args(["--no-pager", "--quiet"]).args(arguments);
+        command.args(["--no-pager", "--quiet"]).args(words);
         match &self.folder {
             Some(folder) => command.arg("--directory").arg(folder),
             None => command.arg("--system"),
         };
-        let mut child = command
+        command
             .env("LC_ALL", "C")
-            // Some versions, as 245 and 247, colour even what isn't for a terminal.
-            .env("SYSTEMD_LOG_COLOR", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("journalctl can't be run")?;
-        let output = child.stdout.take().context("journalctl says nothing")?;
-        Ok(Lines {
-            child,
-            output: BufReader::new(output),
-            line: Vec::new(),
-            is_taken: false,
-        })
+            .context("journalctl can't be run")
     }
 }
 
@@ -185,55 +184,79 @@ pub(crate) struct Look {
     pub(crate) latest: u64,
 }
 
-/// journalctl's lines. Dropping it kills journalctl.
-struct Lines {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    line: Vec<u8>,
-    is_taken: bool,
-}
-
-impl Lines {
-    /// The next line, of one that is too long only the beginning; `None` at the end.
-    async fn next(&mut self) -> anyhow::Result<Option<&[u8]>> {
-        if std::mem::take(&mut self.is_taken) {
-            self.line.clear();
+impl Look {
+    fn after(after: u64) -> Self {
+        Self {
+            latest: after,
+            ..Self::default()
         }
-        let line = timeout(PATIENCE, Self::read(&mut self.output, &mut self.line)).await;
-        let is_there = line.context("journalctl takes too long")??;
-        self.is_taken = true;
-        Ok(is_there.then_some(self.line.as_slice()))
     }
 
-    async fn read(output: &mut BufReader<ChildStdout>, line: &mut Vec<u8>) -> io::Result<bool> {
+    fn count(&mut self, event: &Event) {
+        self.latest = self.latest.max(event.id.mono);
+        self.count += 1;
+    }
+}
+
+/// journalctl's entries. Dropping it kills journalctl.
+struct Entries {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    parser: Parser,
+}
+
+impl Entries {
+    /// The next one; `None` after the last, when journalctl has ended.
+    async fn next(&mut self) -> anyhow::Result<Option<&Entry>> {
+        let read = timeout(PATIENCE, Self::read(&mut self.output, &mut self.parser)).await;
+        if read.context("journalctl takes too long")?? {
+            return Ok(Some(self.parser.entry()));
+        }
+        end(&mut self.child).await?;
+        Ok(None)
+    }
+
+    /// The next event that is newer, where they come newest first; `None` when all that follow are known.
+    async fn next_newer(&mut self, after: u64) -> anyhow::Result<Option<Box<Event>>> {
+        while let Some(entry) = self.next().await? {
+            match understand(entry) {
+                Understood::Event(event) if event.id.mono > after => return Ok(Some(event)),
+                Understood::Event(_) => break,
+                Understood::Other { mono } if mono <= after => break,
+                Understood::Other { .. } | Understood::Unreadable => {}
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(output: &mut BufReader<ChildStdout>, parser: &mut Parser) -> io::Result<bool> {
         loop {
             let there = output.fill_buf().await?;
             if there.is_empty() {
-                return Ok(!line.is_empty());
+                if parser.is_in_entry() {
+                    return Err(io::Error::other("journalctl broke off"));
+                }
+                return Ok(false);
             }
-            let end = there.iter().position(|byte| *byte == b'\n');
-            let part = &there[..end.unwrap_or(there.len())];
-            let room = LINE_MAX.saturating_sub(line.len());
-            line.extend_from_slice(&part[..part.len().min(room)]);
-            let used = end.map_or(there.len(), |end| end + 1);
+            let (used, is_entry) = parser.take(there);
             output.consume(used);
-            if end.is_some() {
+            if is_entry {
                 return Ok(true);
             }
         }
     }
+}
 
-    /// Waits for its end.
-    async fn end(mut self) -> anyhow::Result<()> {
-        let status = timeout(PATIENCE, self.child.wait()).await;
-        let status = status.context("journalctl doesn't end")??;
-        // An empty journal is a failure to some versions.
-        ensure!(
-            status.code().is_some_and(|code| code <= 1),
-            "journalctl: {status}"
-        );
-        Ok(())
-    }
+/// Waits for journalctl's end.
+async fn end(journalctl: &mut Child) -> anyhow::Result<()> {
+    let status = timeout(PATIENCE, journalctl.wait()).await;
+    let status = status.context("journalctl doesn't end")??;
+    // An empty journal is a failure to some versions.
+    ensure!(
+        status.code().is_some_and(|code| code <= 1),
+        "journalctl: {status}"
+    );
+    Ok(())
 }
 
 /// What the reader has found.
@@ -255,16 +278,18 @@ pub(crate) enum Found {
 }
 
 /// Reads all that is new since the marks, oldest boot first, and then with each word from `looks` what has come
-/// since. Ends when nobody listens any more.
+/// since. Earlier boots that are complete aren't looked at. Ends when nobody listens any more.
 pub(crate) async fn read(
     journal: Journal,
     marks: Marks,
+    complete: BTreeSet<Boot>,
     mut looks: mpsc::Receiver<()>,
     out: mpsc::Sender<Found>,
 ) {
     let mut reader = Reader {
         journal,
         position: marks,
+        complete,
         has_all_earlier: false,
         out,
     };
@@ -283,6 +308,8 @@ struct Reader {
     journal: Journal,
     /// How far each boot has been handed over.
     position: Marks,
+    /// Boots of which nothing is left to be handed over, unless they are the present one.
+    complete: BTreeSet<Boot>,
     /// Whether of all boots but this one everything has been.
     has_all_earlier: bool,
     out: mpsc::Sender<Found>,
@@ -301,16 +328,24 @@ impl Reader {
         self.tell(Found::Boots(boots.clone())).await?;
         let mut new = BTreeSet::new();
         for boot in boots {
+            let is_present = Some(&boot) == present.as_ref();
+            if is_known && !is_present && self.complete.contains(&boot) {
+                continue;
+            }
             let known = self.position.get(&boot);
             let newest = self.journal.newest(&boot).await?;
             let is_new = |mono: u64| known.is_none_or(|known| mono > *known);
-            if let Some((_, wall)) = newest.filter(|(mono, _)| is_new(*mono)) {
-                let is_present = Some(&boot) == present.as_ref();
-                new.insert((is_present, wall, boot));
+            match newest.filter(|(mono, _)| is_new(*mono)) {
+                Some((_, wall)) => {
+                    new.insert((is_present, wall, boot));
+                }
+                None => self.tell(Found::Drained(boot)).await?,
             }
         }
         for (_, _, boot) in new {
             self.read_boot(&boot).await?;
+            // Its newest entry may be no event.
+            self.tell(Found::Drained(boot)).await?;
         }
         self.has_all_earlier = is_known;
         Ok(())
@@ -347,20 +382,19 @@ impl Reader {
 
     /// Hands over a boot from its beginning, but for what is known.
     async fn stream(&mut self, boot: &Boot, after: u64) -> anyhow::Result<()> {
-        let mut lines = self.journal.entries(boot, &[])?;
+        let mut entries = self.journal.entries(boot, FIELDS, &[])?;
         let mut latest = after;
         let mut unreadable = 0;
-        while let Some(line) = lines.next().await? {
-            match understand(line) {
-                Line::Event(event) if event.id.mono > after => {
+        while let Some(entry) = entries.next().await? {
+            match understand(entry) {
+                Understood::Event(event) if event.id.mono > after => {
                     latest = latest.max(event.id.mono);
                     self.tell(Found::Event(event)).await?;
                 }
-                Line::Unreadable => unreadable += 1,
-                Line::Event(_) | Line::Other { .. } => {}
+                Understood::Unreadable => unreadable += 1,
+                Understood::Event(_) | Understood::Other { .. } => {}
             }
         }
-        lines.end().await?;
         if latest == after {
             bail!("the journal has changed while it was read");
         }

@@ -7,6 +7,7 @@
 //! | `status` | what a person is told of the running service |
 //! | `relay` | the service: its loop |
 //! | `journal` | reads the journal by journalctl |
+//! | `export` | what journalctl writes, pure |
 //! | `wake` | notices that there is news |
 //! | `broker`, `amqp` | what is asked of a broker; RabbitMQ |
 //! | `event`, `state`, `redact` | the form of what leaves the till, pure |
@@ -29,6 +30,7 @@ mod broker;
 mod clock;
 mod config;
 mod event;
+mod export;
 mod join;
 mod journal;
 mod published;

@@ -97,6 +97,8 @@ pub(crate) struct Relay<B> {
     refused: VecDeque<EventId>,
     waiting: BTreeMap<Boot, Waiting>,
     boots: BTreeSet<Boot>,
+    /// Boots of which all has been taken from the journal, and what isn't confirmed of it is open.
+    drained: BTreeSet<Boot>,
     backoff: Backoff,
     troubles: BTreeMap<Kind, (Trouble, SystemTime)>,
     connected_since: Option<SystemTime>,
@@ -127,6 +129,8 @@ pub(crate) fn run<B: Broker>(
     journal: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     let mut relay = event_loop()?.block_on(Relay::new(broker, settings, sender, places, journal));
+    // Whoever asks as soon as it has started is told.
+    relay.publish_status();
     notify(&[NotifyState::Ready]);
     loop {
         let runtime = event_loop()?;
@@ -183,6 +187,7 @@ impl<B: Broker> Relay<B> {
             refused: VecDeque::new(),
             waiting: BTreeMap::new(),
             boots: BTreeSet::new(),
+            drained: BTreeSet::new(),
             backoff: Backoff::default(),
             troubles: BTreeMap::new(),
             connected_since: None,
@@ -243,7 +248,10 @@ impl<B: Broker> Relay<B> {
     /// Waits before the next try, and counts meanwhile what is to be sent. True if the service is to end.
     async fn wait(&mut self, wait: Duration, stop: &mut Stop) -> bool {
         let deadline = Instant::now() + wait;
-        self.count().await;
+        tokio::select! {
+            () = stop.asked() => return true,
+            () = self.count() => {}
+        }
         loop {
             self.routine();
             let next = self.next_routine().min(deadline);
@@ -266,15 +274,16 @@ impl<B: Broker> Relay<B> {
                 Some(present) => [present].into(),
                 None => self.journal.boots().await?,
             };
-            for boot in boots {
-                let mark = self.window.marks().get(&boot).copied().unwrap_or_default();
-                let counted = self.waiting.get(&boot).map_or(0, |waiting| waiting.counted);
-                let look = self.journal.look(&boot, mark.max(counted)).await?;
-                let waiting = self.waiting.entry(boot).or_default();
+            for boot in &boots {
+                self.routine();
+                let mark = self.window.marks().get(boot).copied().unwrap_or_default();
+                let counted = self.waiting.get(boot).map_or(0, |waiting| waiting.counted);
+                let look = self.journal.count(boot, mark.max(counted)).await?;
+                let waiting = self.waiting.entry(*boot).or_default();
                 waiting.count += u64::try_from(look.count).unwrap_or(u64::MAX);
                 waiting.counted = look.latest;
-                self.boots.insert(boot);
             }
+            self.boots.extend(boots);
             self.is_stale = true;
             anyhow::Ok(())
         };
@@ -296,6 +305,7 @@ impl<B: Broker> Relay<B> {
     /// What was on its way is to be read again.
     fn forget_open(&mut self) {
         for id in std::mem::take(&mut self.open).into_keys() {
+            self.drained.remove(&id.boot);
             self.waiting.entry(id.boot).or_default().count += 1;
         }
         self.refused.clear();
@@ -528,8 +538,9 @@ impl<'a, B: Broker> Session<'a, B> {
     fn new(relay: &'a mut Relay<B>, stop: Stop) -> Self {
         let (looks, asked) = mpsc::channel(1);
         let (out, found) = mpsc::channel(64);
-        let marks = relay.window.marks().clone();
-        tokio::spawn(journal::read(relay.journal.clone(), marks, asked, out));
+        let (journal, marks) = (relay.journal.clone(), relay.window.marks().clone());
+        let complete = relay.drained.clone();
+        tokio::spawn(journal::read(journal, marks, complete, asked, out));
         let now = Instant::now();
         Self {
             wake: Wake::new(&relay.places.watchdog),
@@ -619,7 +630,8 @@ impl<'a, B: Broker> Session<'a, B> {
         let is_owed = self.relay.window.outstanding() + self.states.len() > 0;
         if is_owed && now >= self.answered + STALL {
             let seconds = STALL.as_secs();
-            return Err(Trouble::new(Kind::Unconfirmed, format!("{seconds} s")));
+            let detail = format!("no answer for {seconds} s");
+            return Err(Trouble::new(Kind::Unconfirmed, detail));
         }
         Ok(())
     }
@@ -750,6 +762,7 @@ impl<'a, B: Broker> Session<'a, B> {
                     waiting.count = 0;
                 }
                 self.relay.window.drained(&boot);
+                self.relay.drained.insert(boot);
                 self.relay.has_unsaved = true;
                 self.relay.is_stale = true;
             }

@@ -22,6 +22,8 @@ pub struct Packages {
     pub older: PathBuf,
     /// The same, with a version that comes after.
     pub newer: PathBuf,
+    /// The relay's, of the same build.
+    pub relay: PathBuf,
     /// Its version.
     pub version: String,
     /// The folder with `current` and what else the build has made.
@@ -42,6 +44,7 @@ impl Packages {
         Ok(Self {
             older: with_version(&current, &format!("{version}~older"), &packages)?,
             newer: with_version(&current, &format!("{version}+newer"), &packages)?,
+            relay: deb_of_relay_beside(&current)?,
             version: version.to_owned(),
             current,
             results,
@@ -56,6 +59,7 @@ impl Packages {
         Ok(Self {
             older: with_version(&current, &format!("{version}~older"), &packages)?,
             newer: with_version(&current, &format!("{version}+newer"), &packages)?,
+            relay: deb_of_relay_beside(&current)?,
             version: version.clone(),
             current,
             results: self.results.clone(),
@@ -109,22 +113,29 @@ pub fn path_with_cargo() -> Result<std::ffi::OsString> {
     Ok(env::join_paths(env::split_paths(&path).chain(cargo))?)
 }
 
-/// The watchdog's .deb, the only one in a folder but for the relay's.
+/// The watchdog's .deb in a folder that has one build's.
 pub fn only_deb_in(folder: &Path) -> Result<PathBuf> {
+    only_one_in(folder, "mfe-watchdog_")
+}
+
+fn deb_of_relay_beside(deb: &Path) -> Result<PathBuf> {
+    only_one_in(deb.parent().context("no folder")?, "mfe-relay_")
+}
+
+fn only_one_in(folder: &Path, name: &str) -> Result<PathBuf> {
     let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let is_meant = |path: &PathBuf| {
+        let found = path.file_name().and_then(|name| name.to_str());
+        found.is_some_and(|found| found.starts_with(name))
+    };
     let debs: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|e| e == "deb"))
-        .filter(|path| !is_of_relay(path))
+        .filter(is_meant)
         .collect();
     match debs.as_slice() {
         [deb] => Ok(deb.clone()),
-        other => bail!("one .deb was to be built, not {other:?}"),
+        debs => bail!("{} has {debs:?}", folder.display()),
     }
-}
-
-fn is_of_relay(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with("mfe-relay_"))
 }
 
 /// The same package, but for the version that dpkg sees.

@@ -15,6 +15,7 @@ mod lineage;
 mod old_systems;
 mod operation;
 pub(crate) mod package;
+mod relay;
 mod report;
 mod screen;
 mod starts;
@@ -158,6 +159,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     operation::reboot,
     beside::power_off_waits_for_nobody,
     beside::power_off_is_no_outage,
+    relay::relay_joins_and_leaves,
 ];
 
 /// On a 32-bit till: what differs there is how the service speaks to the kernel, systemd and the journal.

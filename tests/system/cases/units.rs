@@ -27,15 +27,7 @@ pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
         verify.status
     );
 
-    let said = till.ok(&["systemd-analyze", "security", "--no-pager", SERVICE])?;
-    let line = said
-        .lines()
-        .rfind(|line| line.contains("exposure level"))
-        .context("no verdict")?;
-    let exposure = line
-        .split_whitespace()
-        .find_map(|word| word.parse::<f64>().ok());
-    let exposure = exposure.with_context(|| line.to_owned())?;
+    let exposure = exposure(till, SERVICE)?;
     ensure!(exposure <= 1.5, "the exposure is {exposure}");
 
     // What keeps a unit's end, and the kernel's when memory runs out, from the programs.
@@ -50,6 +42,19 @@ pub(super) fn verify_and_exposure(till: &Till) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How much a unit could do beyond its purpose, from 0 to 10 (systemd-analyze(1)).
+pub(super) fn exposure(till: &Till, unit: &str) -> Result<f64> {
+    let said = till.ok(&["systemd-analyze", "security", "--no-pager", unit])?;
+    let line = said
+        .lines()
+        .rfind(|line| line.contains("exposure level"))
+        .context("no verdict")?;
+    let exposure = line
+        .split_whitespace()
+        .find_map(|word| word.parse::<f64>().ok());
+    exposure.with_context(|| line.to_owned())
 }
 
 /// Another target leaves the programs alone, rescue mode too, where nothing watches them.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
 use data_encoding::BASE64;
@@ -200,4 +201,26 @@ fn all_that_is_wrong_with_a_configuration_is_told_at_once() {
     );
     fs::remove_file(till.path("config/config.toml")).unwrap();
     assert_eq!(till.run(&["check"]).code(), 78);
+}
+
+/// What waits for its start, such as `systemctl start`, can ask at once.
+#[test]
+fn it_is_ready_when_its_status_can_be_asked_for() {
+    let till = Till::new();
+    till.configure(1, "mfe", "");
+    till.enrol(SECRET, "no certificate");
+    let path = till.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(mfe_kit::DEADLINE)).unwrap();
+    let relay = till.relay_after(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let mut said = String::new();
+    let mut buffer = [0; 4096];
+    while !said.contains("READY=1") {
+        let length = socket.recv(&mut buffer).unwrap();
+        said += &String::from_utf8_lossy(&buffer[..length]);
+    }
+    assert!(said.contains("STATUS="), "{said}");
+    assert!(relay.status()["started_at"].is_string());
 }

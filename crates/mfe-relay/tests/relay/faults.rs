@@ -10,7 +10,7 @@ use crate::broker::{fragile, shared};
 use crate::delivery::numbers;
 use crate::needs_broker;
 use crate::proxy::Proxy;
-use crate::till::{FIRST, NOW, OURS, RELAY, Till};
+use crate::till::{FIRST, NOW, OURS, RELAY, SECOND, Till};
 
 fn kind(relay: &crate::till::Relay, kind: &str) -> Option<()> {
     let status = relay.status();
@@ -245,4 +245,67 @@ fn on_a_poor_link_everything_arrives() {
         "{}",
         relay.said()
     );
+}
+
+/// A till that has been switched on many times, on a link that breaks again and again: what is delivered of earlier
+/// boots isn't looked for again.
+#[test]
+fn a_link_that_breaks_does_not_begin_the_journal_anew() {
+    needs_broker!();
+    let mut office = shared().office();
+    office.queue();
+    let mut till = Till::joined(shared(), &office);
+    let link = Proxy::new(shared().port, 1_000_000, 7_000);
+    till.configure(link.port, &office.host, "");
+    let earlier = [FIRST, SECOND];
+    for boot in earlier {
+        till.log(boot, NOW, 1..4, OURS);
+    }
+    // What is newest of a boot may be no event.
+    let no_event = "_SYSTEMD_UNIT=mfe-watchdog.service\n_UID=0\n";
+    till.log(SECOND, NOW, 4..5, no_event);
+    let present = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let present = present.trim().replace('-', "");
+    till.log(&present, NOW, 1..2, OURS);
+    let (runs, folder) = (till.path("runs"), till.path("bin"));
+    fs::create_dir(&folder).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>{}\nexec /usr/bin/journalctl \"$@\"\n",
+        runs.display()
+    );
+    fs::write(folder.join("journalctl"), script).unwrap();
+    open(&folder.join("journalctl"));
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let begin = |till: &Till| {
+        till.relay_after(|command| {
+            command.env("PATH", &path);
+        })
+    };
+    let relay = begin(&till);
+    let times = |boot: &str| {
+        let runs = fs::read_to_string(&runs).unwrap_or_default();
+        runs.matches(&format!("_BOOT_ID={boot}")).count()
+    };
+    assert_eq!(office.wait_for(7).len(), 7);
+    for boot in earlier {
+        till.wait_for_mark(boot, 3_000_000);
+    }
+    till.wait_for_mark(&present, 1_000_000);
+    relay.stop();
+    let relay = begin(&till);
+    till.log(&present, NOW, 2..3, OURS);
+    office.wait_for(1);
+    let before = earlier.map(times);
+    let present_before = times(&present);
+    // What comes now is of this boot, and most of the bytes are states.
+    let connections = || link.connections.load(std::sync::atomic::Ordering::Relaxed);
+    let first = connections();
+    eventually("the link has broken twice", || {
+        till.published();
+        (connections() >= first + 2).then_some(())
+    });
+    till.log(&present, NOW, 3..4, OURS);
+    office.wait_for(1);
+    assert!(times(&present) > present_before);
+    assert_eq!(earlier.map(times), before, "{}", relay.said());
 }
