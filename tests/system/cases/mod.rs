@@ -87,6 +87,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     hooks::slow_shutdown_hook,
     operation::stop_start_restart,
     operation::stop_and_start_a_program,
+    operation::told_in_both_languages,
     report::outages_as_they_were,
     report::journal_flooded,
     report::journal_file_lost,
