@@ -186,7 +186,7 @@ pub(crate) fn understand(line: &[u8]) -> Line {
         cause: word(&fields.cause),
         signal: word(&fields.signal),
         outage_ms: number(&fields.outage_ms),
-        message: text(&fields.message, MESSAGE_MAX),
+        message: text(&fields.message, MESSAGE_MAX).map(first_line),
         message_id: word(&fields.message_id),
         seq: number(&fields.seq),
         run: word(&fields.run),
@@ -230,6 +230,14 @@ fn number(value: &Value) -> Option<u64> {
 
 fn word(value: &Value) -> Option<String> {
     text(value, WORD_MAX)
+}
+
+/// A message without what follows, which is what a program has printed: that stays on the till.
+fn first_line(message: String) -> String {
+    match message.split_once('\n') {
+        Some((first, _)) => first.to_owned(),
+        None => message,
+    }
 }
 
 /// A field's text, its beginning if it is too long. What isn't UTF-8 comes as a list of bytes.
@@ -514,6 +522,8 @@ mod tests {
         let mut entry = entry();
         entry["MESSAGE"] = json!([67, 97, 105, 120, 97, 255]);
         assert_eq!(body(&entry, &sender())["data"]["message"], "Caixa\u{fffd}");
+        entry["MESSAGE"] = json!("Caixa\n  > printed by the program");
+        assert_eq!(body(&entry, &sender())["data"]["message"], "Caixa");
         entry["MESSAGE"] = json!(["a", "b"]);
         entry["MFE_PID"] = json!(["1", "2"]);
         let sent = body(&entry, &sender());
