@@ -169,6 +169,101 @@ pub(super) fn stop_start_restart(till: &Till) -> Result<()> {
     Ok(())
 }
 
+/// What the real journal has is told in the user's language: events with their reasons, and all that is
+/// known of one program.
+pub(super) fn told_in_both_languages(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    till.install_program(&COMUNICADOR, Script::Talks)?;
+    till.start()?;
+    let before = till.wait_up(&COMUNICADOR)?;
+    till.wait_up(&MONITOR)?;
+    let back = till.kill_and_wait(&COMUNICADOR, before)?;
+    till.wait_event(&COMUNICADOR, "restarted")?;
+    till.ok(&[
+        "mfe-watchdog",
+        "pause",
+        "monitor",
+        "--for=30m",
+        "--reason=new driver",
+    ])?;
+    till.wait_event(&MONITOR, "paused")?;
+    let unit = COMUNICADOR.unit();
+    let (dead, alive) = (before.pid, back.pid);
+    in_language(
+        till,
+        "pt_BR.UTF-8",
+        &[
+            "o serviço iniciou",
+            &format!("Comunicador está PARADO (pid {dead}): encerrado por SIGKILL"),
+            "Comunicador voltou depois de ",
+            "Monitor está em pausa por 30min: new driver",
+        ],
+        &[
+            "\nversão ",
+            &format!("  roda em {unit}\n"),
+            &format!("  pid {alive}, usuário root, desde "),
+            "  memória ",
+            "Últimos eventos (mfe-watchdog events comunicador):\n",
+            "Comunicador voltou depois de ",
+            "Últimas mensagens do programa (mfe-watchdog logs comunicador):\n  > working",
+        ],
+        "EM PAUSA até ",
+    )?;
+    in_language(
+        till,
+        "en_US.UTF-8",
+        &[
+            "the service has started",
+            &format!("Comunicador is DOWN (pid {dead}): ended by SIGKILL"),
+            "Comunicador is back after ",
+            "Monitor is paused for 30min: new driver",
+        ],
+        &[
+            "\nversion ",
+            &format!("  runs in {unit}\n"),
+            &format!("  pid {alive}, user root, since "),
+            "  memory ",
+            "Last events (mfe-watchdog events comunicador):\n",
+            "Comunicador is back after ",
+            "Last output (mfe-watchdog logs comunicador):\n  > working",
+        ],
+        "PAUSED until ",
+    )
+}
+
+/// What `events` and `status comunicador` say in a language, and how `status` begins.
+fn in_language(
+    till: &Till,
+    locale: &str,
+    events: &[&str],
+    status: &[&str],
+    banner: &str,
+) -> Result<()> {
+    let locale = format!("LC_ALL={locale}");
+    let told = |words: &[&str], exit: i32| {
+        let command = [&["env", &locale, "mfe-watchdog"], words].concat();
+        expect_status(&till.run(&command)?, exit)
+    };
+    let has = |text: &str, wanted: &[&str]| {
+        let missing = wanted.iter().find(|words| !text.contains(**words));
+        ensure!(missing.is_none(), "{missing:?} isn't in: {text}");
+        Ok(())
+    };
+    has(&told(&["events"], 0)?, events)?;
+    let of_monitor = told(&["events", "Monitor"], 0)?;
+    ensure!(!of_monitor.contains("Comunicador"), "{of_monitor}");
+    let of_one = wait_for("its output is shown", SOON, || {
+        let of_one = told(&["status", "comunicador"], 0)?;
+        Ok(of_one.contains("\n  > working").then_some(of_one))
+    })?;
+    has(&of_one, status)?;
+    let wide = of_one.lines().find(|line| line.chars().count() > 80);
+    ensure!(wide.is_none(), "{wide:?} in: {of_one}");
+    let screen = told(&["status"], 1)?;
+    ensure!(screen.starts_with(banner), "{screen}");
+    Ok(())
+}
+
 /// A program that a person stops stays away, whatever becomes of the service, until he starts it: one in a
 /// unit of our own, and one in the vendor's.
 pub(super) fn stop_and_start_a_program(till: &Till) -> Result<()> {
