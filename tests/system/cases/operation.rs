@@ -194,7 +194,7 @@ pub(super) fn told_in_both_languages(till: &Till) -> Result<()> {
         "pt_BR.UTF-8",
         &[
             "o serviço iniciou",
-            &format!("Comunicador está PARADO (pid {dead}): encerrado por SIGKILL"),
+            &format!("Comunicador está PARADO (pid {dead}): encerrado por sinal (SIGKILL)"),
             "Comunicador voltou depois de ",
             "Monitor está em pausa por 30min: new driver",
         ],
