@@ -41,12 +41,13 @@ pub(super) fn events(
     events::read(wanted, |told| {
         is_empty = false;
         // A program that reads it gets one line.
-        let line = if is_terminal {
-            events::lines(told, &names, SystemTime::now(), &zone, "")
+        let lines = if is_terminal {
+            let event = events::lines(told, &names, SystemTime::now(), &zone, "");
+            [vec![event], events::output(told)].concat().join("\n")
         } else {
             events::line(told, &names, SystemTime::now(), &zone)
         };
-        Ok(show(&format!("{line}\n"))? == Reader::Reads)
+        Ok(show(&format!("{lines}\n"))? == Reader::Reads)
     })?;
     if is_empty {
         complain(&t!("events.none"));

@@ -1,6 +1,7 @@
 //! The way to systemd's journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). It never
 //! waits: what the journal has no room for is kept, numbered as all is, and sent again as soon as
-//! [`super::catch_up`] finds room. What a report makes of the numbers is in [`crate::report`].
+//! [`super::catch_up`] finds room. What a report makes of the numbers is in [`crate::report`]. A message that
+//! is held waits for what a program has printed, and for a moment only; those after it wait with it.
 //!
 //! tracing-journald says which priority a level is. Its layer sends as well, but on a socket that waits,
 //! and keeps to itself whether the journal has taken a message: with it, a flood would swallow an outage.
@@ -36,6 +37,12 @@ const UNSENT_BYTES_MAX: usize = 512 * 1024;
 /// More of a field isn't told, in bytes: with several such a message still is one datagram.
 const VALUE_MAX: usize = 16 * 1024;
 
+/// How long a message is held at most.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(1);
+
+/// What tracing names a message's text.
+const TEXT: &str = "message";
+
 /// How long the end of the service waits for the journal to take what is unsent, and how often it looks.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
@@ -50,7 +57,7 @@ pub(super) struct Journal {
 #[derive(Default)]
 struct State {
     /// What is yet to be sent, in order.
-    unsent: VecDeque<Vec<u8>>,
+    unsent: VecDeque<Unsent>,
     /// How long that is.
     unsent_bytes: usize,
     /// How many messages were sent late and that isn't told yet.
@@ -59,6 +66,48 @@ struct State {
     missing: u64,
     /// Whether the message of that is being written.
     is_telling: bool,
+    /// How many holds there have been.
+    holds: u64,
+    /// The one under which messages are being recorded.
+    holding: Option<u64>,
+}
+
+/// A message that isn't sent yet.
+struct Unsent {
+    /// As the journal takes it; without its text as long as it is held.
+    message: Vec<u8>,
+    /// What it waits for, if it is held.
+    held: Option<HeldText>,
+    /// Whether it is one of those that came late.
+    is_late: bool,
+}
+
+/// The text of a message that is held.
+struct HeldText {
+    hold: u64,
+    text: String,
+    until: Instant,
+}
+
+impl Unsent {
+    /// Makes it whole, with what its program has printed.
+    fn complete(&mut self, output: &[String]) {
+        let Some(HeldText { mut text, .. }) = self.held.take() else {
+            return;
+        };
+        for line in output {
+            text += "\n  > ";
+            text += line;
+        }
+        put(&mut self.message, "MESSAGE", &text);
+        if !output.is_empty() {
+            put(&mut self.message, "MFE_OUTPUT", &output.join("\n"));
+        }
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        self.held.as_ref().is_some_and(|held| now < held.until)
+    }
 }
 
 impl Journal {
@@ -104,6 +153,7 @@ impl Journal {
 
     /// Goes on with that for a moment, as there will be no other, and gives up then.
     pub(super) fn catch_up_at_the_end(&self) {
+        self.release(None, &[]);
         let deadline = Instant::now() + LAST_WAIT;
         while self.unsent() > 0 && Instant::now() < deadline {
             thread::sleep(LAST_PAUSE);
@@ -121,18 +171,50 @@ impl Journal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Begins to hold messages: its number.
+    pub(super) fn hold(&self) -> u64 {
+        let mut state = self.state();
+        state.holds += 1;
+        state.holds
+    }
+
+    /// Has what `record` records held until [`Self::release`], for [`HOLD_MAX`] at most.
+    pub(super) fn record_held(&self, hold: u64, record: impl FnOnce()) {
+        self.state().holding = Some(hold);
+        record();
+        self.state().holding = None;
+    }
+
+    /// Sends what was held under this number, or all, with what a program has printed.
+    pub(super) fn release(&self, hold: Option<u64>, output: &[String]) {
+        let mut state = self.state();
+        for unsent in &mut state.unsent {
+            let of = unsent.held.as_ref().map(|held| held.hold);
+            if hold.is_none() || of == hold {
+                unsent.complete(output);
+            }
+        }
+        self.flush(&mut state);
+    }
+
     fn flush(&self, state: &mut State) {
-        while let Some(message) = state.unsent.front() {
-            match self.send(message) {
+        while let Some(unsent) = state.unsent.front_mut() {
+            if unsent.is_held(Instant::now()) {
+                break;
+            }
+            unsent.complete(&[]);
+            match self.send(&unsent.message) {
                 Sent::Yes => {}
                 // It would never be.
                 Sent::TooLong => state.missing += 1,
-                Sent::NotNow => return,
+                Sent::NotNow => {
+                    state.all_are_late();
+                    break;
+                }
             }
-            if let Some(message) = state.unsent.pop_front() {
-                state.unsent_bytes -= message.len();
-            }
+            state.unsent.pop_front();
         }
+        state.count();
     }
 
     /// To the path each time: the socket there may be another one than before.
@@ -146,29 +228,49 @@ impl Journal {
 
     /// Sends a message, or keeps it. None overtakes another one.
     pub(super) fn take(&self, event: &Event<'_>, stamp: &Stamp<'_>) {
-        let message = message(event, stamp);
         let state = &mut *self.state();
-        self.flush(state);
-        let is_late = match state.unsent.is_empty().then(|| self.send(&message)) {
-            Some(Sent::Yes) => return,
-            Some(Sent::TooLong) => {
-                state.missing += 1;
-                return;
-            }
-            Some(Sent::NotNow) | None => !state.is_telling,
+        let (message, text) = message(event, stamp);
+        let mut unsent = Unsent {
+            message,
+            held: Some(HeldText {
+                hold: state.holding.unwrap_or_default(),
+                text,
+                until: Instant::now() + HOLD_MAX,
+            }),
+            is_late: false,
         };
-        state.late += u64::from(is_late);
-        state.unsent_bytes += message.len();
-        state.unsent.push_back(message);
+        if state.holding.is_none() {
+            unsent.complete(&[]);
+        }
+        state.unsent.push_back(unsent);
+        self.flush(state);
         // What comes last says what the state is: that goes before what was.
         while state.unsent.len() > UNSENT_MAX || state.unsent_bytes > UNSENT_BYTES_MAX {
             let Some(oldest) = state.unsent.pop_front() else {
                 break;
             };
-            state.unsent_bytes -= oldest.len();
-            state.late = state.late.saturating_sub(1);
+            state.late = state.late.saturating_sub(oldest.is_late.into());
             state.missing += 1;
+            state.count();
         }
+    }
+}
+
+impl State {
+    /// The journal doesn't take them now. The message that tells of that isn't one of them.
+    fn all_are_late(&mut self) {
+        for unsent in &mut self.unsent {
+            self.late += u64::from(!unsent.is_late && !self.is_telling);
+            unsent.is_late = true;
+        }
+    }
+
+    fn count(&mut self) {
+        let text = |unsent: &Unsent| unsent.held.as_ref().map_or(0, |held| held.text.len());
+        let bytes = self.unsent.iter();
+        self.unsent_bytes = bytes
+            .map(|unsent| unsent.message.len() + text(unsent))
+            .sum();
     }
 }
 
@@ -187,24 +289,28 @@ fn is_nobody(error: &io::Error) -> bool {
     )
 }
 
-/// A message as the journal takes it, with its number if it has one.
-fn message(event: &Event<'_>, stamp: &Stamp<'_>) -> Vec<u8> {
+/// A message as the journal takes it but for its text, with its number; and its text.
+fn message(event: &Event<'_>, stamp: &Stamp<'_>) -> (Vec<u8>, String) {
     let metadata = event.metadata();
-    let mut fields = Fields(Vec::with_capacity(1024));
+    let mut fields = Fields {
+        message: Vec::with_capacity(1024),
+        text: String::new(),
+    };
+    let message = &mut fields.message;
     let priority = priority(*metadata.level()).to_string();
-    put(&mut fields.0, "PRIORITY", &priority);
-    put(&mut fields.0, "SYSLOG_IDENTIFIER", "mfe-watchdog");
-    put(&mut fields.0, "TARGET", metadata.target());
+    put(message, "PRIORITY", &priority);
+    put(message, "SYSLOG_IDENTIFIER", "mfe-watchdog");
+    put(message, "TARGET", metadata.target());
     if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
-        put(&mut fields.0, "CODE_FILE", file);
-        put(&mut fields.0, "CODE_LINE", &line.to_string());
+        put(message, "CODE_FILE", file);
+        put(message, "CODE_LINE", &line.to_string());
     }
     event.record(&mut fields);
-    let mut message = fields.0;
+    let Fields { mut message, text } = fields;
     put(&mut message, "MFE_RUN", stamp.run);
     put(&mut message, "MFE_SEQ", &stamp.seq.to_string());
     put(&mut message, "MFE_AT", &stamp.at.to_string());
-    message
+    (message, text)
 }
 
 /// A level as syslog(3) numbers it, in its digit.
@@ -220,19 +326,26 @@ fn priority(level: Level) -> char {
     char::from(priority as u8)
 }
 
-/// A message's fields as the journal takes them.
-struct Fields(Vec<u8>);
+/// A message's fields as the journal takes them, and its text.
+struct Fields {
+    message: Vec<u8>,
+    text: String,
+}
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        put(&mut self.0, &name(field), value);
+        if field.name() == TEXT {
+            value.clone_into(&mut self.text);
+        } else {
+            put(&mut self.message, &name(field), value);
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = String::new();
         // To a String, that is never refused.
         let _ = write!(text, "{value:?}");
-        put(&mut self.0, &name(field), &text);
+        self.record_str(field, &text);
     }
 }
 
@@ -361,7 +474,10 @@ mod tests {
         say(&to, "info", &vec![long; UNSENT_MAX]);
         assert!(journal.state().unsent_bytes <= UNSENT_BYTES_MAX);
         assert_eq!(to.1.latest(), 2 * UNSENT_MAX as u64 + 5);
-        let kept = journal.state().unsent.iter().map(Vec::len).sum::<usize>();
+        let state = journal.state();
+        let kept = state.unsent.iter().map(|unsent| unsent.message.len());
+        let kept = kept.sum::<usize>();
+        drop(state);
         assert_eq!(journal.state().unsent_bytes, kept);
     }
 
@@ -374,6 +490,92 @@ mod tests {
         let up = Message::of_process("a", Kind::Up, Some(7), "up");
         say(&to, "warn", &[down(1), up, down(2)]);
         assert_eq!(values(&receiver, "MFE_SEQ"), ["1", "3"]);
+    }
+
+    /// Says that a program is down, held under a new number, and that it is back.
+    fn say_held(to: &(Arc<Journal>, Arc<Numbers>)) -> u64 {
+        let hold = to.0.hold();
+        to.0.record_held(hold, || say(to, "info", &[down(1)]));
+        say(
+            to,
+            "info",
+            &[Message::of_process("a", Kind::Up, Some(7), "up")],
+        );
+        hold
+    }
+
+    /// A message that a journal has received.
+    fn received(receiver: &UnixDatagram) -> String {
+        let mut buffer = vec![0; 4096];
+        let length = receiver.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[test]
+    fn what_is_held_comes_with_what_a_program_has_printed_and_before_what_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let to = journal_at(&path);
+        let [first, second] = [say_held(&to), say_held(&to)];
+        assert_ne!(first, second);
+        to.0.catch_up();
+        assert!(receiver.recv(&mut [0; 9]).is_err(), "it is held");
+        assert_eq!(to.0.unsent(), 4);
+        to.0.release(Some(second), &[]);
+        to.0.release(Some(first), &["a".to_owned(), "b".to_owned()]);
+        assert_eq!(to.0.unsent(), 0);
+        assert_eq!(to.0.state().unsent_bytes, 0);
+        let down = received(&receiver);
+        let text = "number 1\n  > a\n  > b\n";
+        assert!(down.contains(text), "{down}");
+        let output = "MFE_OUTPUT\n\u{3}\0\0\0\0\0\0\0a\nb\n";
+        assert!(down.contains(output), "{down:?}");
+        let up = received(&receiver);
+        assert!(up.contains("\nMESSAGE=up\n"), "{up}");
+        let down = received(&receiver);
+        assert!(down.contains("\nMESSAGE=number 1\n"), "{down}");
+        assert!(!down.contains("MFE_OUTPUT"), "{down}");
+        assert_eq!(values(&receiver, "MFE_SEQ"), ["4"]);
+        to.0.catch_up();
+        assert!(receiver.recv(&mut [0; 9]).is_err(), "none came late");
+    }
+
+    #[test]
+    fn what_is_held_for_too_long_or_to_the_end_is_sent_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let to = journal_at(&path);
+        say_held(&to);
+        for unsent in &mut to.0.state().unsent {
+            let held = unsent.held.iter_mut();
+            held.for_each(|held| held.until = Instant::now());
+        }
+        to.0.catch_up();
+        assert_eq!(values(&receiver, "MESSAGE"), ["number 1", "up"]);
+        say_held(&to);
+        to.0.catch_up_at_the_end();
+        assert_eq!(values(&receiver, "MESSAGE"), ["number 1", "up"]);
+    }
+
+    #[test]
+    fn what_is_held_is_late_only_if_the_journal_does_not_take_it_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let to = journal_at(&path);
+        let hold = say_held(&to);
+        assert_eq!(to.0.state().late, 0);
+        to.0.release(Some(hold), &["a".to_owned()]);
+        assert_eq!(to.0.state().late, 2, "nobody is there");
+        let kept =
+            to.0.state()
+                .unsent
+                .iter()
+                .map(|unsent| unsent.message.len())
+                .sum::<usize>();
+        assert_eq!(to.0.state().unsent_bytes, kept);
     }
 
     #[test]

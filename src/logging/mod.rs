@@ -146,6 +146,53 @@ pub fn catch_up() {
     }
 }
 
+/// Messages that the journal gets only once it is known what a program has printed, and those after them with
+/// it: all keep their order and say when they happened. Whoever else is told of them is told at once.
+/// Dropping it sends them as they are.
+#[derive(Debug)]
+pub struct Held {
+    number: u64,
+}
+
+/// Begins to hold messages; `None` if no journal is to have them.
+#[must_use]
+pub fn hold() -> Option<Held> {
+    let number = the_journal()?.hold();
+    Some(Held { number })
+}
+
+impl Held {
+    /// The journal doesn't wait for longer.
+    pub const MAX: Duration = journal::HOLD_MAX;
+
+    /// Holds what `record` records.
+    pub fn record(&self, record: impl FnOnce()) {
+        match the_journal() {
+            Some(journal) => journal.record_held(self.number, record),
+            None => record(),
+        }
+    }
+
+    /// Sends it with the last lines that a program has printed, which have to be printable.
+    pub fn complete(&self, output: &[String]) {
+        if let Some(journal) = the_journal() {
+            journal.release(Some(self.number), output);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(journal) = the_journal() {
+            journal.release(Some(self.number), &[]);
+        }
+    }
+}
+
+fn the_journal() -> Option<&'static Journal> {
+    PLACES.get()?.journal.as_deref()
+}
+
 /// The same for the last time: waits for a moment, and says on stderr what is lost.
 pub fn finish() {
     if let Some(Places {

@@ -24,7 +24,7 @@ use crate::text::duration::duration;
 use crate::text::escape::{cut, printable};
 use crate::text::local_time::in_words;
 use crate::text::phrase::Phrase;
-use crate::text::wrap::Paragraph;
+use crate::text::wrap::{Paragraph, WIDTH};
 
 /// More of what is told besides isn't shown, in characters.
 const DETAIL_MAX: usize = 300;
@@ -53,6 +53,8 @@ pub struct Told {
     pub detail: Option<Phrase>,
     /// What the journal says of it, in English, printable.
     pub message: String,
+    /// What the process had printed last before it failed, printable.
+    pub output: Vec<String>,
 }
 
 /// The fields that matter, as journalctl writes them.
@@ -77,6 +79,8 @@ struct Fields {
     detail: Value,
     #[serde(rename = "MESSAGE")]
     message: Value,
+    #[serde(rename = "MFE_OUTPUT")]
+    output: Value,
 }
 
 /// An entry as journalctl writes it; `None` if it is no event.
@@ -97,6 +101,11 @@ pub fn understand(line: &[u8]) -> Option<Told> {
             .as_str()
             .and_then(|detail| serde_json::from_str(detail).ok()),
         message: printable(fields.message.as_str().unwrap_or_default()),
+        output: fields
+            .output
+            .as_str()
+            .map(|output| output.lines().map(printable).collect())
+            .unwrap_or_default(),
     })
 }
 
@@ -185,6 +194,14 @@ pub fn lines(
 ) -> String {
     let time = format!("{indent}{}", time_of(told, now, zone));
     Paragraph::beside(&time, &sentence(told, names)).to_string()
+}
+
+/// What the process had printed last before it failed, in lines that fit a terminal; to follow [`lines`].
+#[must_use]
+pub fn output(told: &Told) -> Vec<String> {
+    let lines = told.output.iter();
+    let lines = lines.map(|line| format!("{:TIME_WIDTH$}    > {line}", ""));
+    lines.map(|line| cut(&line, WIDTH - 1)).collect()
 }
 
 fn time_of(told: &Told, now: SystemTime, zone: &TimeZone) -> String {
@@ -340,6 +357,20 @@ mod tests {
         }
         assert_eq!(told("\"MFE_EVENT\":\"of a later version\""), None);
         assert_eq!(told("\"MESSAGE\":\"no event\""), None);
+    }
+
+    #[test]
+    fn what_a_program_has_printed_follows_its_failure() {
+        let fields = r#""MFE_EVENT":"down","MFE_OUTPUT":"no device\n\u001b[2J"#;
+        let told = told(&format!("{fields}{}\"", "x".repeat(90))).unwrap();
+        let lines = output(&told);
+        assert_eq!(lines[0], "               > no device");
+        assert!(
+            lines[1].starts_with("               > \\u{1b}[2Jxxx"),
+            "{lines:?}"
+        );
+        assert_eq!(lines[1].chars().count(), WIDTH);
+        assert_eq!(lines.len(), 2);
     }
 
     #[test]

@@ -78,16 +78,25 @@ pub struct Looks {
 /// Why it couldn't be.
 pub fn can_restart(process: &ProcessSettings) -> Result<(), StartFailure> {
     can_start(process)?;
-    let unit = match &process.start {
-        Start::Unit(unit) => Some(unit.clone()),
-        Start::Command(_) => instance::is_launcher(process.launcher).then(|| unit_of(&process.key)),
-    };
-    match unit.filter(|unit| is_masked(Path::new("/"), unit)) {
+    match unit_started(process).filter(|unit| is_masked(Path::new("/"), unit)) {
         Some(unit) => Err(StartFailure::NotRun(phrase!(
             "%{unit} is masked",
             unit = unit
         ))),
         None => Ok(()),
+    }
+}
+
+/// Whether systemd starts a process, in a unit.
+#[must_use]
+pub fn is_in_unit(process: &ProcessSettings) -> bool {
+    unit_started(process).is_some()
+}
+
+fn unit_started(process: &ProcessSettings) -> Option<String> {
+    match &process.start {
+        Start::Unit(unit) => Some(unit.clone()),
+        Start::Command(_) => instance::is_launcher(process.launcher).then(|| unit_of(&process.key)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeps one process running: [`crate::machine`] decides, a task here looks, acts and says.
 
 mod message;
+mod output;
 mod screen;
 mod task;
 mod wording;

@@ -11,12 +11,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
 use super::message::{message, named};
+use super::output::Output;
 use super::screen::AtScreen;
 use super::wording::{in_english, state, waiting_for, wording};
 use crate::config::{CheckAction, ProcessSettings, Start};
 use crate::events::{Kind, Message};
 use crate::health::{Checks, Outcome, Verdict};
 use crate::hooks::Hooks;
+use crate::logging::Held;
 use crate::machine::{
     Action, Besides, Change, Child, Event, Look, Machine, Memory, OomKill, Origin, Phase, Seat,
     StartFailure, StartOutcome, Stop,
@@ -242,6 +244,7 @@ struct Supervisor {
     oom_kills: Option<(ProcessId, Option<OomKills>)>,
     /// The first one, when it was last asked whose it is, and the answer.
     identified: Option<(ProcessId, Option<Identity>)>,
+    output: Output,
     published: Published,
     slot: Arc<Slot>,
     hooks: Hooks,
@@ -291,6 +294,7 @@ impl Supervisor {
             unfinished: None,
             oom_kills: None,
             identified: None,
+            output: Output::default(),
             published,
             slot,
             hooks,
@@ -516,6 +520,7 @@ impl Supervisor {
         let has_looked = events.iter().any(is_look);
         let mut events = VecDeque::from(events);
         let mut changes = Vec::new();
+        self.output.handles();
         while let Some(event) = events.pop_front() {
             debug!(MFE_PROCESS = self.process.key, "{event:?}");
             for action in self.machine.handle(Instant::now(), event) {
@@ -544,7 +549,13 @@ impl Supervisor {
         for change in &changes {
             let start_program = self.start_program.as_ref().and_then(StartProgram::pid);
             let who = self.named(change);
-            self.tell(&message(&self.process, change, start_program, &who));
+            let message = message(&self.process, change, start_program, &who);
+            let held = self.output.hold(change, &self.process);
+            self.tell(&message, held.as_deref());
+        }
+        let first = self.machine.first();
+        if let Some(first) = first.filter(|_| self.machine.phase() == Phase::Up) {
+            self.output.is_up(first, &self.process);
         }
         self.publish(&changes, has_looked);
     }
@@ -583,11 +594,16 @@ impl Supervisor {
 
     fn tell_in_words(&self, kind: Kind, words: Phrase) {
         let (key, text) = (&self.process.key, words.to_string());
-        self.tell(&Message::of_process(key, kind, None, text).with_detail(words));
+        let message = Message::of_process(key, kind, None, text).with_detail(words);
+        self.tell(&message, None);
     }
 
-    fn tell(&self, message: &Message) {
-        message.record();
+    /// Tells it to all at once, but to the journal as soon as it isn't held any more.
+    fn tell(&self, message: &Message, held: Option<&Held>) {
+        match held {
+            Some(held) => held.record(|| message.record()),
+            None => message.record(),
+        }
         self.hooks.tell(message);
     }
 
@@ -660,6 +676,7 @@ impl Supervisor {
 
     fn start(&mut self) -> Event {
         self.unit_stop = None;
+        self.output.starts();
         let since = Moment::now().ticks;
         let place = match self.machine.seat() {
             Seat::Taken(sitting) => Some(InSession {

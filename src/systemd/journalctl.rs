@@ -12,6 +12,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::sys::child_env::for_children;
+use crate::sys::descriptors;
 use crate::text::duration::duration;
 use crate::text::escape::printable;
 
@@ -75,18 +77,21 @@ impl Journalctl {
         arguments: &[&str],
         deadline: Option<Deadline>,
     ) -> anyhow::Result<Self> {
-        let mut child = Command::new("journalctl")
+        let mut command = Command::new("journalctl");
+        command
             .args(["--no-pager", "--output=json"])
             .args(arguments)
+            .env_clear()
+            .envs(for_children())
             .env("LC_ALL", "C")
             // Some versions, as 245 and 247, colour even what isn't for a terminal.
             .env("SYSTEMD_LOG_COLOR", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| t!("errors.journalctl_not_run"))?;
+            .kill_on_drop(true);
+        let child = descriptors::as_inherited(|| command.spawn());
+        let mut child = child.with_context(|| t!("errors.journalctl_not_run"))?;
         let stdout = child
             .stdout
             .take()

@@ -176,7 +176,7 @@ pub(crate) fn understand(entry: &Entry) -> Understood {
         outage_ms: number("MFE_OUTAGE_MS"),
         message: entry
             .get("MESSAGE")
-            .map(|message| text(message, MESSAGE_MAX)),
+            .map(|message| first_line(text(message, MESSAGE_MAX))),
         message_id: word("MESSAGE_ID"),
         seq: number("MFE_SEQ"),
         run: word("MFE_RUN"),
@@ -212,6 +212,14 @@ fn is_kind(word: &str) -> bool {
 fn is_hexadecimal(text: &str) -> bool {
     text.bytes()
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// A message without what follows, which is what a program has printed: that stays on the till.
+fn first_line(message: String) -> String {
+    match message.split_once('\n') {
+        Some((first, _)) => first.to_owned(),
+        None => message,
+    }
 }
 
 /// A value's text, its beginning if it is too long.

@@ -62,6 +62,7 @@ pub(crate) const TILL_CASES: &[TillCase] = till_cases![
     starts::script_forks,
     starts::script_takes_15_s,
     starts::script_fails,
+    starts::last_lines_told,
     starts::script_missing_then_there,
     starts::command_replaced,
     starts::systemd_refuses,

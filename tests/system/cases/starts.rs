@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::till::{COMUNICADOR, MONITOR, PROGRAMS, Process, SERVICE, SOON, STARTS, Script, Till};
 use mfe_kit::container::expect_status;
@@ -98,6 +99,74 @@ pub(super) fn script_fails(till: &Till) -> Result<()> {
     till.install_program(&COMUNICADOR, Script::Stays)?;
     till.wait_up_for(&COMUNICADOR, Duration::from_secs(20))?;
     Ok(())
+}
+
+/// What a program printed last is in the message of its failure, and what the next one prints isn't; nobody
+/// who is told otherwise waits for it.
+pub(super) fn last_lines_told(till: &Till) -> Result<()> {
+    till.install_driver(Script::Stays)?;
+    let script =
+        |rest: &str| till.write(COMUNICADOR.script, &format!("#!/bin/sh\n{rest}\n"), 0o755);
+    script("printf 'one\\ntwo\\nno device \\033[2J\\nout of paper\\n' >&2; exit 3")?;
+    till.start()?;
+    let output = "two\nno device \\u{1b}[2J\nout of paper";
+    let lines = "\n  > two\n  > no device \\u{1b}[2J\n  > out of paper";
+    let failed = till.wait_event(&COMUNICADOR, "start_failed")?;
+    let printed = till.ok(&["journalctl", "-b", "-o", "cat", "-t", COMUNICADOR.key])?;
+    ensure!(printed.contains("out of paper"), "{printed}");
+    ensure!(failed["MFE_OUTPUT"] == output, "{failed}");
+    let message = failed["MESSAGE"].as_str().unwrap_or_default();
+    ensure!(message.ends_with(lines), "{message}");
+    let down = till.wait_event(&COMUNICADOR, "down")?;
+    ensure!(down["MFE_OUTPUT"].is_null(), "it was never up: {down}");
+
+    // Each life says which one it is.
+    script(&format!("echo life $$\nexec {}", COMUNICADOR.path()))?;
+    let mut up = till.wait_up(&COMUNICADOR)?;
+    let before = up;
+    while till.events(Some(&COMUNICADOR), "crash_loop")?.is_empty() {
+        up = till.kill_and_wait(&COMUNICADOR, up)?;
+    }
+    let told = till.wait_event(&COMUNICADOR, "crash_loop")?;
+    let downs = till.events(Some(&COMUNICADOR), "down")?;
+    let is_of_first = |down: &&Value| down["MFE_PID"] == before.pid.to_string().as_str();
+    let first = downs.iter().find(is_of_first);
+    let last = downs.iter().rfind(|down| seq(down) < seq(&told));
+    let [first, last] = [first, last].map(|down| down.context("it wasn't told"));
+    let [first, last] = [first?, last?];
+    ensure!(life_of(first) == first["MFE_OUTPUT"], "{first}");
+    ensure!(life_of(last) == told["MFE_OUTPUT"], "{told} after {last}");
+    let with_output = downs.iter().filter(|down| !down["MFE_OUTPUT"].is_null());
+    for down in with_output {
+        ensure!(life_of(down) == down["MFE_OUTPUT"], "{down}");
+    }
+    // None has overtaken another one.
+    let numbers: Vec<u64> = till.journal(SERVICE)?.iter().map(seq).collect();
+    let numbers: Vec<u64> = numbers.into_iter().filter(|number| *number > 0).collect();
+    ensure!(numbers.is_sorted(), "{numbers:?}");
+
+    // An old systemd doesn't tell the runs of a unit apart; and this one was up before the service.
+    till.ok(&["systemctl", "stop", SERVICE])?;
+    till.drop_in(SERVICE, "[Service]\nInaccessiblePaths=/run/systemd/units\n")?;
+    till.remember_journal()?;
+    till.ok(&["systemctl", "start", SERVICE])?;
+    let up = till.wait_up(&COMUNICADOR)?;
+    till.wait_state(&COMUNICADOR, "up")?;
+    till.kill_and_wait(&COMUNICADOR, up)?;
+    let down = till.wait_event(&COMUNICADOR, "down")?;
+    ensure!(life_of(&down) == down["MFE_OUTPUT"], "{down}");
+    Ok(())
+}
+
+/// What a life says of which one's end a message tells.
+fn life_of(down: &Value) -> String {
+    format!("life {}", down["MFE_PID"].as_str().unwrap_or_default())
+}
+
+/// Which message of the service's one is.
+fn seq(message: &Value) -> u64 {
+    let seq = message["MFE_SEQ"].as_str();
+    seq.and_then(|seq| seq.parse().ok()).unwrap_or_default()
 }
 
 /// Without the vendor's driver the service idles, and says so; it picks up a driver that comes.
