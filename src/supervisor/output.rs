@@ -44,7 +44,8 @@ const RUNS: &str = "/run/systemd/units";
 /// What is known of the output of one program.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// The first process, as long as no other one is up.
+    /// The first process, as long as no other one is up, and what is known of it if it is in a unit.
+    first: Option<ProcessId>,
     life: Option<Life>,
     /// When the last start of this run of the service was made, by `CLOCK_MONOTONIC`, and the one that may
     /// have failed by what is handled now.
@@ -93,7 +94,11 @@ impl Output {
 
     /// The first process of the program, while it is up.
     pub(super) fn is_up(&mut self, first: ProcessId, process: &ProcessSettings) {
-        if self.life.as_ref().is_some_and(|life| life.id == first) || !is_in_unit(process) {
+        if self.first.replace(first) == Some(first) {
+            return;
+        }
+        self.life = None;
+        if !is_in_unit(process) {
             return;
         }
         let unit = unit_name(Path::new("/"), process);

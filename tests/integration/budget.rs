@@ -85,8 +85,9 @@ const DEATH_TO_START: Budget = &[
 /// there never waits, the socket where people ask, what an earlier run remembered read and what this one does written, which
 /// process the service is and the settings in force kept for the next run, when an earlier one has last
 /// looked and that this one has, the first events kept for reports, systemd asked who else starts the programs, a look at each command's file and the folders above it, a look for each program, its pidfd,
-/// whose each is and what it runs, and in which control group, where the kernel's kills are counted.
-const START: usize = 291;
+/// whose each is and what it runs, in which control group, where the kernel's kills are counted, and whether
+/// a unit's journal has what it prints.
+const START: usize = 293;
 
 /// Allocations of a look that finds one process, however many others there are: the list of it.
 const LOOK_ALLOCATIONS: u64 = 1;
