@@ -177,7 +177,7 @@ impl World {
             if parent == from {
                 return true;
             }
-            born_of = self.process(parent).and_then(|parent| parent.born_of);
+            born_of = self.ancestors.get(&parent).copied();
         }
         false
     }
@@ -660,6 +660,16 @@ impl World {
             && troubles.any(|trouble| trouble.is_reason_to_restart);
         assert!(!is_passed_over, "unwell, and nothing comes of it");
         self.second_copies_are_told(first);
+    }
+
+    /// What isn't the program any more is no second copy of it; if it is one later, it is a new one. Nor can it
+    /// be asked to end together with the others meanwhile.
+    pub(super) fn has_other_target(&mut self) {
+        self.rules.asked_of_all = false;
+        let programs: Vec<ProcessId> = self.programs().map(|process| process.id).collect();
+        for times in [&mut self.rules.beside, &mut self.rules.seen_beside] {
+            times.retain(|id, _| programs.contains(id));
+        }
     }
 
     /// Second copies are told when they have stayed for an interval, or for ten seconds if that is less;

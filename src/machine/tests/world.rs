@@ -251,6 +251,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) policy: Policy,
     pub(super) processes: Vec<Process>,
+    /// Who has brought each forth, whoever of them still lives.
+    pub(super) ancestors: BTreeMap<ProcessId, ProcessId>,
     /// Whether start programs are children of the service.
     has_children: bool,
     /// If not everybody is told who is left of a start: who isn't.
@@ -280,6 +282,7 @@ impl World {
             now,
             policy,
             processes: Vec::new(),
+            ancestors: BTreeMap::new(),
             has_children,
             hidden: None,
             program: None,
@@ -326,11 +329,13 @@ impl World {
     fn is_born(&mut self, kind: Kind, born_of: Option<ProcessId>, start: Option<usize>) -> i32 {
         self.next_pid += 1;
         let pid = self.next_pid;
+        let start_time = self.ticks();
+        let id = ProcessId { pid, start_time };
+        if let Some(parent) = born_of {
+            self.ancestors.insert(id, parent);
+        }
         self.processes.push(Process {
-            id: ProcessId {
-                pid,
-                start_time: self.ticks(),
-            },
+            id,
             parent: born_of.map_or(1, |parent| parent.pid),
             born_of,
             uid: 0,
@@ -709,6 +714,7 @@ impl World {
             Chance::Reload(policy) => self.reload(policy),
             Chance::OtherTarget(difference) => {
                 self.targets(difference);
+                self.has_other_target();
                 self.reconfigured(true);
             }
             Chance::Installed(installed) => self.installed = installed,
