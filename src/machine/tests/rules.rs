@@ -172,12 +172,12 @@ impl World {
 
     /// Whether one descends from another, whoever was between them and lives no more.
     fn descends(&self, process: &Process, from: ProcessId) -> bool {
-        let mut born_of = process.born_of;
-        while let Some(parent) = born_of {
-            if parent == from {
+        let mut id = process.id;
+        while let Some(parent) = self.ancestors.get(&id) {
+            if *parent == from {
                 return true;
             }
-            born_of = self.ancestors.get(&parent).copied();
+            id = *parent;
         }
         false
     }

@@ -227,8 +227,6 @@ pub(super) enum Kind {
 pub(super) struct Process {
     pub(super) id: ProcessId,
     pub(super) parent: i32,
-    /// Who has brought it forth, whoever is its parent by now.
-    pub(super) born_of: Option<ProcessId>,
     pub(super) uid: u32,
     pub(super) state: RunState,
     pub(super) kind: Kind,
@@ -337,7 +335,6 @@ impl World {
         self.processes.push(Process {
             id,
             parent: born_of.map_or(1, |parent| parent.pid),
-            born_of,
             uid: 0,
             state: RunState::Running,
             kind,
