@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::config::Settings;
 use crate::message::Delivery;
 
 /// How long connecting may take, all in all.
@@ -62,14 +63,22 @@ pub(crate) enum News {
 }
 
 impl Broker {
+    /// The one of the configuration, as central's own user.
+    pub(crate) fn of(settings: &Settings, password: String) -> Self {
+        Self {
+            address: settings.broker,
+            virtual_host: settings.virtual_host.clone(),
+            user: settings.user.clone(),
+            password,
+        }
+    }
+
     /// Takes messages of a queue from now on, so many ahead; makes what of the broker's it needs.
     ///
     /// # Errors
     /// Why that can't be.
     pub(crate) async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, String> {
-        let opened = timeout(CONNECT_TIME, self.open(queue, prefetch)).await;
-        let opened = opened.map_err(|_| format!("{}: no answer", self.address))?;
-        opened.map_err(|error| format!("{}: {error}", self.address))
+        self.in_time(self.open(queue, prefetch)).await
     }
 
     /// Logs in, and makes the exchanges and queues that aren't there.
@@ -77,15 +86,12 @@ impl Broker {
     /// # Errors
     /// Why that can't be.
     pub(crate) async fn prepare(&self) -> Result<(), String> {
-        let done = timeout(CONNECT_TIME, async {
+        self.in_time(async {
             let (connection, channel) = self.connect("setup").await?;
             declare(&channel).await?;
             connection.close().await
-        });
-        let done = done
-            .await
-            .map_err(|_| format!("{}: no answer", self.address))?;
-        done.map_err(|error| format!("{}: {error}", self.address))
+        })
+        .await
     }
 
     /// Logs in, and changes nothing.
@@ -93,12 +99,14 @@ impl Broker {
     /// # Errors
     /// Why that can't be.
     pub(crate) async fn log_in(&self) -> Result<(), String> {
-        let done = timeout(CONNECT_TIME, async {
-            self.connect("doctor").await?.0.close().await
-        });
-        let done = done
+        self.in_time(async { self.connect("doctor").await?.0.close().await })
             .await
-            .map_err(|_| format!("{}: no answer", self.address))?;
+    }
+
+    /// What a failure, or no answer in time, is in words.
+    async fn in_time<T>(&self, what: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+        let done = timeout(CONNECT_TIME, what).await;
+        let done = done.map_err(|_| format!("{}: no answer", self.address))?;
         done.map_err(|error| format!("{}: {error}", self.address))
     }
 

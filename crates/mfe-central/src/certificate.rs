@@ -166,34 +166,18 @@ mod tests {
             group: std::os::unix::fs::MetadataExt::gid(&me),
         };
         make_authority(&path("ca.pem"), &path("ca.key"), "central.example").unwrap();
+        let is_good = |ca: &str, key: &str, name: &str| {
+            super::is_good(&path(ca), (&path("a.pem"), &path(key)), name)
+        };
         for name in ["central.example", "192.0.2.1"] {
             let authority = (&*path("ca.pem"), &*path("ca.key"));
             make(authority, (&path("a.pem"), &path("a.key")), name, owner).unwrap();
-            assert!(
-                is_good(&path("ca.pem"), (&path("a.pem"), &path("a.key")), name),
-                "{name}"
-            );
-            assert!(!is_good(
-                &path("ca.pem"),
-                (&path("a.pem"), &path("a.key")),
-                "another.example"
-            ));
+            assert!(is_good("ca.pem", "a.key", name), "{name}");
+            assert!(!is_good("ca.pem", "a.key", "another.example"));
         }
-        assert!(!is_good(
-            &path("ca.pem"),
-            (&path("a.pem"), &path("ca.key")),
-            "192.0.2.1"
-        ));
+        assert!(!is_good("ca.pem", "ca.key", "192.0.2.1"));
         make_authority(&path("other.pem"), &path("other.key"), "central.example").unwrap();
-        assert!(!is_good(
-            &path("other.pem"),
-            (&path("a.pem"), &path("a.key")),
-            "192.0.2.1"
-        ));
-        assert!(!is_good(
-            &path("none.pem"),
-            (&path("a.pem"), &path("a.key")),
-            "192.0.2.1"
-        ));
+        assert!(!is_good("other.pem", "a.key", "192.0.2.1"));
+        assert!(!is_good("none.pem", "a.key", "192.0.2.1"));
     }
 }

@@ -154,10 +154,7 @@ fn with(
 }
 
 fn schema(settings: &Settings, is_dry: bool) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let store = runtime.block_on(async {
+    let store = service::event_loop()?.block_on(async {
         if is_dry {
             Store::connect(&settings.database).await
         } else {
@@ -190,16 +187,9 @@ fn complain(file: &Path, problems: &[Problem]) -> ExitCode {
 }
 
 fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let password = std::fs::read_to_string(&settings.password_file);
-    let password = password.with_context(|| {
+    let password = settings.password().with_context(|| {
         t!("run.password", file = settings.password_file.display()).into_owned()
     })?;
-    let broker = Broker {
-        address: settings.broker,
-        virtual_host: settings.virtual_host.clone(),
-        user: settings.user.clone(),
-        password: password.trim_end_matches('\n').to_owned(),
-    };
-    service::run(settings, broker)?;
+    service::run(settings, Broker::of(settings, password))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,17 +2,17 @@
 //! Every setting has a default, so that there needn't be a file.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mfe_common::office::{self, is_till};
 use mfe_common::settings::{self, Problem, Problems};
 use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use crate::message::is_till;
 
 /// What tills' heartbeats may be, as mfe-relay has it.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
@@ -59,6 +59,17 @@ pub(crate) struct Settings {
     pub(crate) ca: PathBuf,
 }
 
+impl Settings {
+    /// The password of central's user at the broker.
+    ///
+    /// # Errors
+    /// When its file can't be read.
+    pub(crate) fn password(&self) -> io::Result<String> {
+        let text = std::fs::read_to_string(&self.password_file)?;
+        Ok(text.trim_end_matches('\n').to_owned())
+    }
+}
+
 /// Reads the file; without one, all is as by default.
 ///
 /// # Errors
@@ -87,37 +98,15 @@ pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     reader.problems.end(settings)
 }
 
-/// Whether a text is where tills reach a broker, as mfe-relay has it but for the virtual host, which is known.
+/// Whether a text is where tills reach a broker; its virtual host is told by another setting.
 pub(crate) fn is_server(text: &str) -> bool {
-    let Some(place) = text.strip_prefix("amqps://") else {
-        return false;
-    };
-    let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((host, port))) if host.parse::<Ipv6Addr>().is_ok() => (host, port),
-        Some(_) => return false,
-        None => place.split_at(place.find(':').unwrap_or(place.len())),
-    };
-    let has_port = match port.strip_prefix(':') {
-        None => port.is_empty(),
-        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
-    };
-    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
-    has_port
-        && (1..=253).contains(&host.len())
-        && host.chars().all(is_host)
-        && !host.starts_with('-')
+    let place = text.strip_prefix("amqps://").unwrap_or_default();
+    !place.contains('/') && office::server(text).is_some()
 }
 
 /// The host of such an address.
-pub(crate) fn host_of(server: &str) -> &str {
-    let place = server.strip_prefix("amqps://").unwrap_or(server);
-    match place
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        Some((host, _)) => host,
-        None => place.split(':').next().unwrap_or(place),
-    }
+pub(crate) fn host_of(server: &str) -> String {
+    office::server(server).map_or_else(String::new, |server| server.host)
 }
 
 struct Reader<'a> {

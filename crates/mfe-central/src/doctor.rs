@@ -12,6 +12,7 @@ use crate::amqp::{Broker, DEAD, EVENTS};
 use crate::certificate;
 use crate::config::{Settings, host_of};
 use crate::rabbitmq::{self, Definitions, Queue};
+use crate::service::event_loop;
 use crate::setup::{Files, Options, schema_as};
 use crate::system;
 
@@ -47,11 +48,7 @@ pub(crate) fn doctor(
     settings: &Settings,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "{}",
-        t!("enroll.needs_root")
-    );
+    system::ensure_root()?;
     let problems = judge(settings, &look(file, settings, options));
     let mut text = String::new();
     for problem in &problems {
@@ -79,17 +76,18 @@ fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
         .and_then(|_| rabbitmq::queues(&settings.virtual_host).ok());
     let name = settings.server.as_deref().map(host_of);
     let files = Files::of(&options.rabbitmq);
-    let is_good = |name| certificate::is_good(&settings.ca, (&files.certificate, &files.key), name);
+    let is_good =
+        |name: &str| certificate::is_good(&settings.ca, (&files.certificate, &files.key), name);
     let database = system::account(&options.user)
         .ok_or_else(|| t!("setup.no_user", user = options.user).into_owned())
         .and_then(|account| schema_as(file, account, true).map_err(|error| format!("{error:#}")));
     Facts {
         has_server: name.is_some(),
-        certificate_is_good: name.is_some_and(is_good),
+        certificate_is_good: name.as_deref().is_some_and(is_good),
         broker,
         login: login(settings),
         queues: queues.unwrap_or_default(),
-        tls: name.map_or(Ok(()), |name| handshake(settings, name)),
+        tls: name.map_or(Ok(()), |name| handshake(settings, &name)),
         database: database.map(drop),
         page: page(settings.listen),
     }
@@ -97,20 +95,11 @@ fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
 
 /// Whether central's user is let in.
 fn login(settings: &Settings) -> Result<(), String> {
-    let file = &settings.password_file;
-    let password = std::fs::read_to_string(file);
-    let password = password.map_err(|error| format!("{}: {error}", file.display()))?;
-    let broker = Broker {
-        address: settings.broker,
-        virtual_host: settings.virtual_host.clone(),
-        user: settings.user.clone(),
-        password: password.trim_end_matches('\n').to_owned(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(broker.log_in())
+    let password = settings.password();
+    let password =
+        password.map_err(|error| format!("{}: {error}", settings.password_file.display()))?;
+    let runtime = event_loop().map_err(|error| error.to_string())?;
+    runtime.block_on(Broker::of(settings, password).log_in())
 }
 
 /// Whether a till would find the broker that it trusts, as openssl sees it.

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
+use mfe_common::office::is_till;
 use rust_i18n::t;
 
 use crate::config::Settings;
-use crate::message::is_till;
 use crate::rabbitmq::{self, Definitions};
+use crate::system;
 use crate::tills::{Owner, enrolled, is_whole, owner};
 use crate::token::{Token, password};
 
@@ -124,7 +125,7 @@ pub(crate) fn renew(settings: &Settings, till: &str) -> anyhow::Result<ExitCode>
 /// # Errors
 /// When there is no such till, or the broker can't be asked.
 pub(crate) fn revoke(settings: &Settings, till: &str) -> anyhow::Result<ExitCode> {
-    ensure_root()?;
+    system::ensure_root()?;
     ensure_is_till(settings, till)?;
     rabbitmq::delete_user(till)?;
     say(&t!("revoke.done", till = till));
@@ -148,16 +149,6 @@ fn ensure_is_till(settings: &Settings, till: &str) -> anyhow::Result<()> {
     }
 }
 
-/// rabbitmqctl's own answer to others is its manual.
-fn ensure_root() -> anyhow::Result<()> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "{}",
-        t!("enroll.needs_root")
-    );
-    Ok(())
-}
-
 fn refuse_name(name: &str) -> ExitCode {
     say(&t!("enroll.name", name = format!("{name:?}")));
     ExitCode::from(EXIT_USAGE)
@@ -172,7 +163,7 @@ struct Office<'a> {
 
 impl<'a> Office<'a> {
     fn open(settings: &'a Settings) -> anyhow::Result<Self> {
-        ensure_root()?;
+        system::ensure_root()?;
         let server = settings
             .server
             .clone()

@@ -58,8 +58,6 @@ mod token;
 mod tests {
     #[test]
     fn the_texts_are_those_that_are_used_in_every_language() {
-        let catalogue = mfe_kit::catalogue::Catalogue::of(env!("CARGO_MANIFEST_DIR"));
-        catalogue.check_languages();
-        catalogue.check_use();
+        mfe_kit::catalogue::check(env!("CARGO_MANIFEST_DIR"));
     }
 }

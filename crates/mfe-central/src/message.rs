@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
+use mfe_common::office::is_till;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -230,12 +231,6 @@ pub(crate) fn state(delivery: &Delivery) -> Result<State, Refusal> {
     } else {
         Err(Refusal::Shape)
     }
-}
-
-/// Whether a name may be a till's.
-pub(crate) fn is_till(name: &str) -> bool {
-    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=100).contains(&name.len()) && name.bytes().all(is_valid)
 }
 
 /// The broker puts a user's name into its pattern of routing keys as it is, so that a name with a dot would fit other

@@ -30,7 +30,7 @@ pub(crate) struct VirtualHost {
 }
 
 /// An exchange or a queue, which are only ever read here: who uses them declares them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) vhost: String,

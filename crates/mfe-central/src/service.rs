@@ -43,10 +43,16 @@ const OF_STATES: Route = Route {
 /// # Errors
 /// When it can't begin, or one of its tasks has failed.
 pub(crate) fn run(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(settings, broker))
+    event_loop()?.block_on(serve(settings, broker))
+}
+
+/// What waits for everything.
+///
+/// # Errors
+/// When the kernel gives none.
+pub(crate) fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build()
 }
 
 async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {

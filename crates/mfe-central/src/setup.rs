@@ -13,6 +13,7 @@ use crate::amqp::Broker;
 use crate::certificate;
 use crate::config::{self, Settings, host_of};
 use crate::rabbitmq::{self, Definitions, Permission, User, VirtualHost};
+use crate::service::event_loop;
 use crate::system::{self, Account};
 use crate::token;
 
@@ -72,11 +73,7 @@ pub(crate) fn setup(
     mut settings: Settings,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "{}",
-        t!("enroll.needs_root")
-    );
+    system::ensure_root()?;
     let missing: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| !system::is_program(program))
@@ -91,7 +88,7 @@ pub(crate) fn setup(
     let account =
         system::account(user).with_context(|| t!("setup.no_user", user = user).into_owned())?;
     let server = server(file, &settings, options.name.as_deref())?;
-    let name = host_of(&server).to_owned();
+    let name = host_of(&server);
     let broker = system::account("rabbitmq").context("rabbitmq")?;
     ensure_no_listeners(&options.rabbitmq)?;
     // Nothing is begun where the broker couldn't take its part.
@@ -120,17 +117,13 @@ pub(crate) fn setup(
 /// # Errors
 /// When it can't be made, or the broker can't be told.
 pub(crate) fn renew(settings: &Settings, rabbitmq: &Path) -> anyhow::Result<ExitCode> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "{}",
-        t!("enroll.needs_root")
-    );
+    system::ensure_root()?;
     let server = settings
         .server
         .as_deref()
         .with_context(|| t!("enroll.no_server"))?;
     let broker = system::account("rabbitmq").context("rabbitmq")?;
-    issue(settings, host_of(server), rabbitmq, broker)?;
+    issue(settings, &host_of(server), rabbitmq, broker)?;
     rabbitmq::forget_certificates()?;
     tell(&t!(
         "setup.file",
@@ -198,8 +191,8 @@ fn password(
     changes: &mut Changes,
 ) -> anyhow::Result<String> {
     let file = &settings.password_file;
-    match fs::read_to_string(file) {
-        Ok(text) => return Ok(text.trim_end_matches('\n').to_owned()),
+    match settings.password() {
+        Ok(password) => return Ok(password),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     }
@@ -348,15 +341,8 @@ fn prepare(settings: &Settings, password: String, changes: &mut Changes) -> anyh
         }],
         ..Definitions::default()
     };
-    let broker = Broker {
-        address: settings.broker,
-        virtual_host: host.clone(),
-        user: user.clone(),
-        password,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let broker = Broker::of(settings, password);
+    let runtime = event_loop()?;
     let try_it = || runtime.block_on(broker.prepare());
     if try_it().is_err() {
         rabbitmq::import(&wanted)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use mfe_common::files;
 use rust_i18n::t;
 
@@ -35,6 +35,19 @@ pub(crate) fn account(name: &str) -> Option<Account> {
         user: numbers.next()?.parse().ok()?,
         group: numbers.next()?.parse().ok()?,
     })
+}
+
+/// Only root has the broker and the database do what it asks for.
+///
+/// # Errors
+/// When somebody else asks.
+pub(crate) fn ensure_root() -> anyhow::Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "{}",
+        t!("enroll.needs_root")
+    );
+    Ok(())
 }
 
 /// Whether there is a program of this name.

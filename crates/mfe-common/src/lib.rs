@@ -1,7 +1,8 @@
 //! What mfe-watchdog, mfe-relay and mfe-central do alike: which language they speak, how they read settings and keep
-//! small files, and how they speak to the journal.
+//! small files, how they speak to the journal, and what tills and their office have to agree on.
 
 pub mod files;
 pub mod locale;
+pub mod office;
 pub mod say;
 pub mod settings;

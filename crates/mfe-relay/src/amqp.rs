@@ -22,9 +22,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::broker::{Broker, Link, News, Publication};
-use crate::config::Server;
 use crate::trouble::{Kind, Trouble};
 use mfe_common::files;
+use mfe_common::office::Server;
 
 /// How long connecting to one address may take, all in all; and naming the addresses; and taking leave.
 const CONNECT_TIME: Duration = Duration::from_secs(20);

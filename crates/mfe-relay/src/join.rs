@@ -13,12 +13,14 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::{Folders, journal_folder, print};
 use crate::clock;
-use crate::config::{self, server};
+use crate::config;
 use crate::journal::{Journal, current_boot};
+use crate::relay::event_loop;
 use crate::saved::{self, ALL, Saved};
 use crate::token::{self, Token, understand};
 use crate::window::Marks;
 use mfe_common::files;
+use mfe_common::office::server;
 
 /// The user that the service runs as, and its group.
 const USER: &str = "mfe-relay";
@@ -235,10 +237,7 @@ fn begin(folders: &Folders, history: Option<Duration>) -> anyhow::Result<()> {
     if saved::path(state).exists() {
         return tell(&t!("join.goes_on"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let marks = runtime
+    let marks = event_loop()?
         .block_on(marks(history))
         .with_context(|| t!("join.no_journal"))?;
     let user = folders

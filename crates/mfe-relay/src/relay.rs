@@ -148,7 +148,11 @@ pub(crate) fn run<B: Broker>(
     Ok(())
 }
 
-fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+/// What waits for everything.
+///
+/// # Errors
+/// When the kernel gives none.
+pub(crate) fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().context("no event loop")
 }

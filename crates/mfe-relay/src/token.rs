@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{is_till, server};
+use mfe_common::office::{is_till, server};
 
 /// More isn't a token, in bytes.
 pub(crate) const MAX: usize = 64 * 1024;

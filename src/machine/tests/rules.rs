@@ -172,12 +172,12 @@ impl World {
 
     /// Whether one descends from another, whoever was between them and lives no more.
     fn descends(&self, process: &Process, from: ProcessId) -> bool {
-        let mut born_of = process.born_of;
-        while let Some(parent) = born_of {
-            if parent == from {
+        let mut id = process.id;
+        while let Some(parent) = self.ancestors.get(&id) {
+            if *parent == from {
                 return true;
             }
-            born_of = self.process(parent).and_then(|parent| parent.born_of);
+            id = *parent;
         }
         false
     }
@@ -281,7 +281,9 @@ impl World {
         let cycle = self.now + Duration::from_nanos(u64::try_from(to_cycle).unwrap());
         let rules = &mut self.rules;
         if has_failed {
-            assert_eq!(phase, Phase::Starting, "a start has failed that wasn't");
+            // One is awaited further once what was in the way is gone, and may have had its time by then.
+            let is_awaited = matches!(phase, Phase::Starting | Phase::Misfit);
+            assert!(is_awaited, "a start has failed that wasn't: {phase:?}");
             rules.failures += 1;
             let doublings = rules.failures.saturating_sub(5).min(20);
             let wait = if doublings == 0 {
@@ -660,6 +662,16 @@ impl World {
             && troubles.any(|trouble| trouble.is_reason_to_restart);
         assert!(!is_passed_over, "unwell, and nothing comes of it");
         self.second_copies_are_told(first);
+    }
+
+    /// What isn't the program any more is no second copy of it; if it is one later, it is a new one. Nor can it
+    /// be asked to end together with the others meanwhile.
+    pub(super) fn has_other_target(&mut self) {
+        self.rules.asked_of_all = false;
+        let programs: Vec<ProcessId> = self.programs().map(|process| process.id).collect();
+        for times in [&mut self.rules.beside, &mut self.rules.seen_beside] {
+            times.retain(|id, _| programs.contains(id));
+        }
     }
 
     /// Second copies are told when they have stayed for an interval, or for ten seconds if that is less;

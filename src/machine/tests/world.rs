@@ -227,8 +227,6 @@ pub(super) enum Kind {
 pub(super) struct Process {
     pub(super) id: ProcessId,
     pub(super) parent: i32,
-    /// Who has brought it forth, whoever is its parent by now.
-    pub(super) born_of: Option<ProcessId>,
     pub(super) uid: u32,
     pub(super) state: RunState,
     pub(super) kind: Kind,
@@ -251,6 +249,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) policy: Policy,
     pub(super) processes: Vec<Process>,
+    /// Who has brought each forth, whoever of them still lives.
+    pub(super) ancestors: BTreeMap<ProcessId, ProcessId>,
     /// Whether start programs are children of the service.
     has_children: bool,
     /// If not everybody is told who is left of a start: who isn't.
@@ -280,6 +280,7 @@ impl World {
             now,
             policy,
             processes: Vec::new(),
+            ancestors: BTreeMap::new(),
             has_children,
             hidden: None,
             program: None,
@@ -326,13 +327,14 @@ impl World {
     fn is_born(&mut self, kind: Kind, born_of: Option<ProcessId>, start: Option<usize>) -> i32 {
         self.next_pid += 1;
         let pid = self.next_pid;
+        let start_time = self.ticks();
+        let id = ProcessId { pid, start_time };
+        if let Some(parent) = born_of {
+            self.ancestors.insert(id, parent);
+        }
         self.processes.push(Process {
-            id: ProcessId {
-                pid,
-                start_time: self.ticks(),
-            },
+            id,
             parent: born_of.map_or(1, |parent| parent.pid),
-            born_of,
             uid: 0,
             state: RunState::Running,
             kind,
@@ -709,6 +711,7 @@ impl World {
             Chance::Reload(policy) => self.reload(policy),
             Chance::OtherTarget(difference) => {
                 self.targets(difference);
+                self.has_other_target();
                 self.reconfigured(true);
             }
             Chance::Installed(installed) => self.installed = installed,

@@ -10,6 +10,13 @@ use mfe_common::locale::LANGUAGES;
 /// Every text, by its key and language.
 pub type Texts = BTreeMap<String, BTreeMap<String, String>>;
 
+/// The texts of the member in this folder are those that are used, each in every language.
+pub fn check(member: &str) {
+    let catalogue = Catalogue::of(member);
+    catalogue.check_languages();
+    catalogue.check_use();
+}
+
 /// A member of the workspace, as its catalogue and sources tell.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -44,7 +51,7 @@ impl Catalogue {
     }
 
     /// The texts are those that are used: by a macro, or by a key that stands in quotes.
-    pub fn check_use(&self) {
+    fn check_use(&self) {
         let used = self.used("t");
         assert!(!used.is_empty());
         for key in &used {

@@ -182,8 +182,9 @@ const KNOWN_SINCE: [(&str, u32); 22] = [
 ];
 
 /// What systemd 229 (Ubuntu 16.04) knows of what units may say; that it knows all of it was seen when it was
-/// booted with the package.
-const KNOWN_TO_229: [&str; 40] = [
+/// booted with the package, but for SyslogIdentifier=, which its parser had long before
+/// (`src/core/load-fragment-gperf.gperf.m4`).
+const KNOWN_TO_229: [&str; 41] = [
     "After",
     "Before",
     "CapabilityBoundingSet",
@@ -215,6 +216,7 @@ const KNOWN_TO_229: [&str; 40] = [
     "StandardOutput",
     "StartLimitInterval",
     "SuccessExitStatus",
+    "SyslogIdentifier",
     "SystemCallArchitectures",
     "SystemCallErrorNumber",
     "TimeoutStartSec",

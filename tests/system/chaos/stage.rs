@@ -575,9 +575,11 @@ pub(super) fn end(till: &Till, trouble: Trouble) -> Result<()> {
         Trouble::RunFull => free.as_str(),
         // It may have ended by itself.
         Trouble::ForkBomb => {
-            "for procs in /sys/fs/cgroup/system.slice/bomb.service \
+            // At once and whole, since Linux 5.14 (cgroup.kill, cgroup-v2.rst): who reads the list of its
+            // processes first waits long for it, and by then it is another list.
+            "for group in /sys/fs/cgroup/system.slice/bomb.service \
                  /sys/fs/cgroup/unified/system.slice/bomb.service; do
-                 for round in 1 2 3 4 5; do kill -KILL $(cat $procs/cgroup.procs 2>/dev/null); done
+                 [ -d $group ] && echo 1 > $group/cgroup.kill
              done 2>/dev/null; true"
         }
     };

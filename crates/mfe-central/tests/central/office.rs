@@ -218,23 +218,9 @@ impl Office {
         let _inside = self.runtime.enter();
         let (connection, channel) = self.channel(user);
         self.runtime.block_on(async {
-            let (said, mut confirmed) = tokio::sync::mpsc::unbounded_channel();
-            channel.register_callback(Ears(said)).await.unwrap();
-            channel
-                .confirm_select(ConfirmSelectArguments::default())
-                .await
-                .unwrap();
+            let mut confirmed = confirmed(&channel).await;
             for message in messages {
-                let mut properties = BasicProperties::default();
-                properties.with_persistence(true);
-                if let Some(user_id) = &message.user_id {
-                    properties.with_user_id(user_id);
-                }
-                let arguments = BasicPublishArguments::new(message.exchange, &message.key);
-                channel
-                    .basic_publish(properties, message.body.clone(), arguments)
-                    .await
-                    .unwrap();
+                publish(&channel, message).await;
             }
             let mut open: BTreeSet<u64> = (1..=messages.len() as u64).collect();
             while !open.is_empty() {
@@ -308,21 +294,8 @@ impl Login<'_> {
         let connection = self.connection.as_ref().unwrap();
         self.runtime.block_on(async {
             let channel = connection.open_channel(None).await.unwrap();
-            let (said, mut confirmed) = tokio::sync::mpsc::unbounded_channel();
-            channel.register_callback(Ears(said)).await.unwrap();
-            channel
-                .confirm_select(ConfirmSelectArguments::default())
-                .await
-                .unwrap();
-            let mut properties = BasicProperties::default();
-            if let Some(user_id) = &message.user_id {
-                properties.with_user_id(user_id);
-            }
-            let arguments = BasicPublishArguments::new(message.exchange, &message.key);
-            channel
-                .basic_publish(properties, message.body.clone(), arguments)
-                .await
-                .unwrap();
+            let mut confirmed = confirmed(&channel).await;
+            publish(&channel, message).await;
             let deadline = Instant::now() + mfe_kit::DEADLINE;
             // A channel on which something was refused is closed.
             while channel.is_open() && Instant::now() < deadline {
@@ -364,6 +337,26 @@ pub fn rabbitmqctl(arguments: &[&str]) {
     let program = engines().rabbitmq.programs().join("rabbitmqctl");
     let done = output(Command::new(program).args(arguments));
     assert_eq!(done.code(), 0, "{}{}", done.stdout, done.stderr);
+}
+
+/// What the broker confirms of a channel from now on.
+async fn confirmed(channel: &Channel) -> tokio::sync::mpsc::UnboundedReceiver<Ack> {
+    let (said, confirmed) = tokio::sync::mpsc::unbounded_channel();
+    channel.register_callback(Ears(said)).await.unwrap();
+    let select = ConfirmSelectArguments::default();
+    channel.confirm_select(select).await.unwrap();
+    confirmed
+}
+
+async fn publish(channel: &Channel, message: &Message) {
+    let mut properties = BasicProperties::default();
+    properties.with_persistence(true);
+    if let Some(user_id) = &message.user_id {
+        properties.with_user_id(user_id);
+    }
+    let arguments = BasicPublishArguments::new(message.exchange, &message.key);
+    let published = channel.basic_publish(properties, message.body.clone(), arguments);
+    published.await.unwrap();
 }
 
 /// Hears what the broker has confirmed.
