@@ -77,8 +77,10 @@ struct Life {
     id: ProcessId,
     /// The run of its unit: the next one's output is another program's.
     run: Option<String>,
-    /// Since when its start script may have printed, by `CLOCK_MONOTONIC`.
-    since: Duration,
+    /// When it was born, by `CLOCK_MONOTONIC`.
+    born: Duration,
+    /// How much earlier its start script may have begun to print.
+    start_timeout: Duration,
 }
 
 impl Output {
@@ -102,11 +104,12 @@ impl Output {
             return;
         }
         let unit = unit_name(Path::new("/"), process);
-        let age = first.age().unwrap_or_default() + process.policy.start_timeout;
+        let age = first.age().unwrap_or_default();
         self.life = Some(Life {
             id: first,
             run: run_of(Path::new(RUNS), &unit),
-            since: host::monotonic().saturating_sub(age),
+            born: host::monotonic().saturating_sub(age),
+            start_timeout: process.policy.start_timeout,
         });
     }
 
@@ -157,14 +160,20 @@ impl Life {
     /// process itself has printed, whoever has started it (systemd.journal-fields(7)).
     fn output(&self, unit: &str, comm: &[u8], ended: Duration) -> (Vec<String>, Range<Duration>) {
         let comm = String::from_utf8_lossy(comm);
-        let (of_unit, until) = match &self.run {
-            Some(run) => (format!("_SYSTEMD_INVOCATION_ID={run}"), Duration::MAX),
-            // What comes later may be of the next run.
-            None => (of_unit(unit), ended),
+        let (of_unit, times) = match &self.run {
+            Some(run) => {
+                let since = self.born.saturating_sub(self.start_timeout);
+                (
+                    format!("_SYSTEMD_INVOCATION_ID={run}"),
+                    since..Duration::MAX,
+                )
+            }
+            // What is earlier or later may be another run's.
+            None => (of_unit(unit), self.born..ended),
         };
         let pid = format!("_PID={}", self.id.pid);
         let matches = vec![of_unit, "+".to_owned(), pid, format!("_COMM={comm}")];
-        (matches, self.since..until)
+        (matches, times)
     }
 }
 
@@ -223,7 +232,8 @@ mod tests {
                 start_time: 7,
             },
             run: run.map(str::to_owned),
-            since: Duration::from_secs(3),
+            born: Duration::from_secs(5),
+            start_timeout: Duration::from_secs(2),
         }
     }
 
@@ -234,11 +244,11 @@ mod tests {
         let of_run = format!("_SYSTEMD_INVOCATION_ID={RUN}");
         assert_eq!(matches, [&of_run, "+", "_PID=20", "_COMM=Program"]);
         assert_eq!(times, Duration::from_secs(3)..Duration::MAX);
-        // An old systemd doesn't tell its runs apart: what comes after the end isn't this one's.
+        // An old systemd doesn't tell its runs apart.
         let (matches, times) = life(None).output("mfe@a.service", b"Program", ended);
         let of_unit = "_SYSTEMD_UNIT=mfe@a.service";
         assert_eq!(matches, [of_unit, "+", "_PID=20", "_COMM=Program"]);
-        assert_eq!(times, Duration::from_secs(3)..ended);
+        assert_eq!(times, Duration::from_secs(5)..ended);
     }
 
     #[test]
