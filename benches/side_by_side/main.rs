@@ -62,8 +62,9 @@ const FEW: usize = 60;
 const MANY: usize = 1000;
 const VERY_MANY: usize = 10_000;
 
-/// So many programs die at once.
+/// So many programs die at once, beside many processes and beside very many.
 const AT_ONCE: usize = 100;
+const VERY_MANY_AT_ONCE: usize = 1000;
 
 /// What an idle service is to cost at most, in µs of CPU a second, by the number of processes.
 const IDLE: [(usize, f64); 3] = [(FEW, 10.0), (MANY, 40.0), (VERY_MANY, 400.0)];
@@ -190,6 +191,12 @@ fn measure(effort: Effort, plot: Option<&Path>, directory: PathBuf) -> anyhow::R
     }
     let processes = crowd.fill(VERY_MANY)?;
     bench.idle(processes, &[OURS])?;
+    at_once::measure(
+        VERY_MANY_AT_ONCE,
+        processes,
+        &bench.peers.ours,
+        &bench.directory,
+    )?;
     if let Some(file) = plot {
         std::fs::write(file, plot::draw(&outages))?;
     }

@@ -32,7 +32,7 @@ use crate::events::{Kind, Message};
 use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
-use crate::proc::ProcessTable;
+use crate::proc::{ProcessTable, Readings};
 use crate::start::{can_restart, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
@@ -329,6 +329,8 @@ struct Service {
     started_at: SystemTime,
     processes: Vec<Supervised>,
     changed: Arc<Notify>,
+    /// Of /proc, for all tasks.
+    readings: Readings,
     liveness: Liveness,
     /// For the next ping.
     alarm: Alarm,
@@ -372,6 +374,7 @@ impl Service {
             started_at: SystemTime::now(),
             processes: Vec::new(),
             changed: Arc::new(Notify::new()),
+            readings: Readings::of(ProcessTable::new("/proc")),
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
             alarm: Alarm::new(),
             is_anothers_watchdog: watchdog_is_for_another(),
@@ -625,11 +628,11 @@ impl Service {
                 let remembered = index.map(|index| remembered.swap_remove(index));
                 let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
                 let (settings, receiver) = watch::channel(process);
-                let table = ProcessTable::new("/proc");
+                let readings = self.readings.clone();
                 let hooks = self.hooks.clone();
                 let (commands, asked) = mpsc::channel(COMMANDS);
                 let place = (epoch, self.options.directories.runtime.clone());
-                let task = supervise(receiver, asked, table, slot.clone(), hooks, place);
+                let task = supervise(receiver, asked, readings, slot.clone(), hooks, place);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,

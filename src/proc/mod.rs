@@ -6,6 +6,7 @@ mod left_over;
 mod listing;
 mod name;
 mod patient;
+mod reading;
 mod sighting;
 mod signal;
 mod sockets;
@@ -20,6 +21,7 @@ mod watch;
 pub use left_over::{Kin, Left, LeftOver, all_kin, children, kin};
 pub use listing::{Running, running, running_such};
 pub use name::ProcessName;
+pub use reading::{Comm, Reading, Readings};
 pub use sighting::{
     ALIVE_MAX, Alive, Difference, IMPOSTORS_MAX, Identity, Impostor, RunState, Sighting, Zombie,
 };

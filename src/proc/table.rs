@@ -24,15 +24,20 @@ use rustix::io::{Errno, pread, read, retry_on_intr};
 
 use super::executable::{Executable, is_the_file};
 use super::patient::{Answer, PatientReader};
+use super::reading::{Comm, Reading};
 use super::sighting::{Alive, Difference, Identity, Impostor, RunState, Sighting, Zombie};
 use super::stat::{Stat, Status};
 use super::users::effective_user;
 use super::verdicts::{Key, Verdict, Verdicts};
 use super::{ProcessId, ProcessName, Target};
 use crate::sys::exit_status::ExitStatus;
+use crate::sys::host::Moment;
 use crate::sys::user::name_of as user_name;
 use crate::text::escape::{cut, printable};
 use crate::text::phrase::{Phrase, phrase};
+
+/// So much of the directory is read at once, in bytes.
+const ENTRIES: usize = 8 * 1024;
 
 /// Readings for one look. On a machine that starts programs without pause none is undisturbed;
 /// three in a row that all met nobody are an answer.
@@ -78,7 +83,7 @@ const YOUNG_LOOKS: usize = 3;
 const MAX_YOUNG: i32 = 1000;
 
 /// Why a look gave no answer. It says nothing about the process.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LookError {
     path: PathBuf,
     problem: Unreadable,
@@ -292,12 +297,14 @@ pub struct ProcessTable {
     root: PathBuf,
     /// What every look begins with: opened once, and again after a look that failed.
     opened: Option<Opened>,
-    /// Reused by every look, so that one costs no memory per process.
+    /// Reused by every reading of the whole table, so that one costs no memory per process.
     entries: Vec<MaybeUninit<u8>>,
     buffer: Vec<u8>,
     path: String,
     /// The last pid handed out at each of the latest looks, the oldest first.
     last_pids: VecDeque<i32>,
+    /// Whether a confirmation goes on as a look.
+    is_confirming: bool,
     /// A process of which it was open what it is, since the last [`Self::scan`] began, and why.
     doubtful: Option<(i32, Unreadable)>,
     /// Since when that is so, of the processes and of looks as such.
@@ -318,10 +325,11 @@ impl ProcessTable {
         Self {
             root: root.into(),
             opened: None,
-            entries: vec![MaybeUninit::uninit(); 8 * 1024],
+            entries: Vec::new(),
             buffer: vec![0; 4 * 1024],
             path: String::new(),
             last_pids: VecDeque::with_capacity(YOUNG_LOOKS),
+            is_confirming: false,
             doubtful: None,
             doubts: Vec::new(),
             in_doubt_since: None,
@@ -341,7 +349,7 @@ impl ProcessTable {
     pub fn look(&mut self, target: &Target) -> Result<Sighting, LookError> {
         self.begin_slice(target, usize::MAX);
         let sought = Sought::by_service(target, &[]);
-        self.with_opened(|table, opened| table.look_at_known(opened, sought))
+        self.with_opened(|table, opened| table.look_at_known(opened, sought, None))
     }
 
     /// Finds who stands against a start of `target`, but for `ours`, by pid: whoever lives and is meant, in
@@ -362,12 +370,13 @@ impl ProcessTable {
             known: &[],
             before_start: Some(ours),
         };
-        let sighting = self.with_opened(|table, opened| table.look_at_all(opened, sought))?;
+        let sighting = self.with_opened(|table, opened| table.look_at_all(opened, sought, None))?;
         Ok(sighting.alive.into_iter().map(|alive| alive.id).collect())
     }
 
-    /// The same, and finds those of the processes `known` that live, whatever they are called and run by
-    /// now: a process is its pid and start time. Makes one slice of a look that has much to judge.
+    /// The same by a reading for all, and finds those of the processes `known` that live, whatever they are
+    /// called and run by now: a process is its pid and start time. Makes one slice of a look that has much to
+    /// judge.
     ///
     /// # Errors
     /// As [`Self::look`], and where another slice is needed.
@@ -375,10 +384,38 @@ impl ProcessTable {
         &mut self,
         target: &Target,
         known: &[ProcessId],
+        reading: &Reading,
     ) -> Result<Sighting, LookError> {
         self.begin_slice(target, SLICE);
         let sought = Sought::by_service(target, known);
-        self.with_opened(|table, opened| table.look_at_known(opened, sought))
+        let sighting =
+            self.with_opened(|table, opened| table.look_at_known(opened, sought, Some(reading)))?;
+        if std::mem::take(&mut self.is_confirming) {
+            self.remember(reading.last_pid);
+        }
+        Ok(sighting)
+    }
+
+    /// Reads once, of all processes, which have one of these names; `comms` is sorted.
+    ///
+    /// # Errors
+    /// When the table, or the name of a process in it, couldn't be read.
+    pub fn read_names(&mut self, comms: &[Comm]) -> Result<Reading, LookError> {
+        let begin = (Moment::now(), Instant::now());
+        self.with_opened(|table, opened| {
+            let root = opened.directory.as_fd();
+            let last_pid = table.last_pid(opened);
+            let mut found = Vec::new();
+            table.scan_all(root, |table, pid| {
+                if let Some(comm) = table.read(root, pid, "comm")?.map(Comm::of) {
+                    if comms.binary_search(&comm).is_ok() {
+                        found.push((comm, pid));
+                    }
+                }
+                Ok(())
+            })?;
+            Ok(Reading::new(begin, last_pid, found))
+        })
     }
 
     fn begin_slice(&mut self, target: &Target, bytes: usize) {
@@ -390,8 +427,9 @@ impl ProcessTable {
         &mut self,
         opened: &Opened,
         sought: Sought<'_>,
+        reading: Option<&Reading>,
     ) -> Result<Sighting, LookError> {
-        let mut sighting = self.look_at_all(opened, sought)?;
+        let mut sighting = self.look_at_all(opened, sought, reading)?;
         let root = opened.directory.as_fd();
         for id in sought.known {
             if sighting.alive.iter().any(|alive| alive.id == *id) {
@@ -405,10 +443,18 @@ impl ProcessTable {
         Ok(sighting)
     }
 
-    fn look_at_all(&mut self, opened: &Opened, sought: Sought<'_>) -> Result<Sighting, LookError> {
+    fn look_at_all(
+        &mut self,
+        opened: &Opened,
+        sought: Sought<'_>,
+        reading: Option<&Reading>,
+    ) -> Result<Sighting, LookError> {
         let root = opened.directory.as_fd();
-        let mut before = self.last_pid(opened);
-        let mut sighting = self.scan(root, sought)?;
+        let (mut before, mut sighting) = if let Some(reading) = reading {
+            (reading.last_pid, self.examine_found(root, sought, reading)?)
+        } else {
+            (self.last_pid(opened), self.scan(root, sought)?)
+        };
         for _ in 1..MAX_SCANS {
             let now = self.last_pid(opened);
             let undisturbed = now.is_some() && now == before && self.doubtful.is_none();
@@ -445,31 +491,41 @@ impl ProcessTable {
     /// The same, at the price of a few small reads while nothing has happened: confirms that the
     /// processes `known` live on, and reads only those that are young besides. A process that takes
     /// the name long after its birth is met by the next [`Self::look`], and so is the change of one
-    /// that is known into another program of the same name.
+    /// that is known into another program of the same name. `None` if it takes [`Self::look_for`] to tell:
+    /// who is young isn't known, or all of them have ended.
     ///
     /// # Errors
     /// As [`Self::look_for`].
-    pub fn confirm(&mut self, target: &Target, known: &[ProcessId]) -> Result<Sighting, LookError> {
+    pub fn confirm(
+        &mut self,
+        target: &Target,
+        known: &[ProcessId],
+    ) -> Result<Option<Sighting>, LookError> {
         self.begin_slice(target, SLICE);
         let sought = Sought::by_service(target, known);
         self.with_opened(|table, opened| table.confirm_all(opened, sought))
     }
 
-    fn confirm_all(&mut self, opened: &Opened, sought: Sought<'_>) -> Result<Sighting, LookError> {
+    fn confirm_all(
+        &mut self,
+        opened: &Opened,
+        sought: Sought<'_>,
+    ) -> Result<Option<Sighting>, LookError> {
         let last = self.last_pid(opened);
         // Until it is known who was young at the earlier looks, somebody may have been met between fork
         // and exec, and is not young any more.
         let young = young_between(self.last_pids.front().copied(), last);
         let is_remembered = self.last_pids.len() >= YOUNG_LOOKS - 1;
         let confirmed = match young.filter(|_| is_remembered) {
-            Some(young) => self.confirm_known(opened, young, sought),
-            None => self.look_at_known(opened, sought),
+            Some(young) => self.confirm_known(opened, young, sought)?,
+            None => None,
         };
         // Of a slice the same are young in the next one.
-        if !matches!(&confirmed, Err(error) if error.is_unfinished()) {
+        self.is_confirming = confirmed.is_none();
+        if confirmed.is_some() {
             self.remember(last);
         }
-        confirmed
+        Ok(confirmed)
     }
 
     fn confirm_known(
@@ -477,7 +533,7 @@ impl ProcessTable {
         opened: &Opened,
         young: RangeInclusive<i32>,
         sought: Sought<'_>,
-    ) -> Result<Sighting, LookError> {
+    ) -> Result<Option<Sighting>, LookError> {
         let root = opened.directory.as_fd();
         let mut confirmed = Sighting {
             alive: Vec::with_capacity(sought.known.len()),
@@ -490,9 +546,9 @@ impl ProcessTable {
         }
         // Where one lives on nobody is absent, and whoever has taken another's place is young.
         if confirmed.alive.is_empty() {
-            return self.look_at_known(opened, sought);
+            return Ok(None);
         }
-        self.examine_all(root, young, sought, confirmed)
+        self.examine_all(root, young, sought, confirmed).map(Some)
     }
 
     /// A process that is known, if it lives, and what it is called if that isn't its name any more.
@@ -553,6 +609,25 @@ impl ProcessTable {
         Ok(sighting)
     }
 
+    /// Whoever was found in a reading for all.
+    fn examine_found(
+        &mut self,
+        root: BorrowedFd<'_>,
+        sought: Sought<'_>,
+        reading: &Reading,
+    ) -> Result<Sighting, LookError> {
+        let Sought { target, known, .. } = sought;
+        self.doubtful = None;
+        let mut sighting = Sighting::default();
+        for pid in reading.of(&target.name) {
+            if !self.is_known_stranger(root, pid, target, known, &mut sighting)? {
+                self.examine_namesake(root, pid, sought, &mut sighting)?;
+            }
+        }
+        sighting.sort(known);
+        Ok(sighting)
+    }
+
     /// Notes the last pid of a look. The pids that were handed out since a few looks ago are young: long
     /// enough for a start script to become its program.
     fn remember(&mut self, last: Option<i32>) {
@@ -607,20 +682,33 @@ impl ProcessTable {
     fn scan(&mut self, root: BorrowedFd<'_>, sought: Sought<'_>) -> Result<Sighting, LookError> {
         self.doubtful = None;
         let mut sighting = Sighting::default();
+        self.scan_all(root, |table, pid| {
+            table.examine(root, pid, sought, &mut sighting)
+        })?;
+        sighting.sort(sought.known);
+        Ok(sighting)
+    }
+
+    fn scan_all(
+        &mut self,
+        root: BorrowedFd<'_>,
+        mut each: impl FnMut(&mut Self, i32) -> Result<(), LookError>,
+    ) -> Result<(), LookError> {
         let mut saw_init = false;
         // The directory's buffer is lent out while its entries are examined.
         let mut entries = std::mem::take(&mut self.entries);
+        entries.resize(ENTRIES, MaybeUninit::uninit());
         let scanned = self.scan_entries(root, &mut entries, |table, pid| {
             saw_init |= pid == 1;
-            table.examine(root, pid, sought, &mut sighting)
+            each(table, pid)
         });
         self.entries = entries;
         scanned?;
-        if !saw_init {
-            return Err(self.error("", Unreadable::Incomplete));
+        if saw_init {
+            Ok(())
+        } else {
+            Err(self.error("", Unreadable::Incomplete))
         }
-        sighting.sort(sought.known);
-        Ok(sighting)
     }
 
     fn scan_entries(
@@ -668,6 +756,19 @@ impl ProcessTable {
         {
             return Ok(());
         }
+        self.examine_namesake(root, pid, sought, sighting)
+    }
+
+    /// The same of one that had the name a moment ago.
+    fn examine_namesake(
+        &mut self,
+        root: BorrowedFd<'_>,
+        pid: i32,
+        sought: Sought<'_>,
+        sighting: &mut Sighting,
+    ) -> Result<(), LookError> {
+        let Sought { target, known, .. } = sought;
+        let name = &target.name;
         let Some(stat) = self.stat(root, pid)? else {
             return Ok(());
         };

@@ -24,7 +24,7 @@ use crate::machine::{
     StartFailure, StartOutcome, Stop,
 };
 use crate::proc::{
-    ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, Sighting, signal,
+    ExitWatches, Identity, Left, LookError, ProcessId, ProcessTable, Readings, Sighting, signal,
 };
 use crate::start::{
     self, InSession, Lineage, Looks, StartProgram, UnitStop, can_restart, command_id,
@@ -196,19 +196,26 @@ impl Slot {
 }
 
 /// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
-/// it, and what the service knows of the machine; cycles are counted from the `epoch`, and the service
+/// it, and what the service knows of the machine; `readings` are of /proc, for all tasks; cycles are counted from the `epoch`, and the service
 /// publishes its settings in `runtime_dir`.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     events: mpsc::Receiver<Event>,
-    table: ProcessTable,
+    readings: Readings,
     slot: Arc<Slot>,
     hooks: Hooks,
     (epoch, runtime_dir): (Instant, PathBuf),
 ) {
-    Supervisor::new(settings, events, table, slot, hooks, (epoch, runtime_dir))
-        .run()
-        .await;
+    Supervisor::new(
+        settings,
+        events,
+        readings,
+        slot,
+        hooks,
+        (epoch, runtime_dir),
+    )
+    .run()
+    .await;
 }
 
 struct Supervisor {
@@ -216,6 +223,7 @@ struct Supervisor {
     events: mpsc::Receiver<Event>,
     process: Arc<ProcessSettings>,
     table: ProcessTable,
+    readings: Readings,
     machine: Machine,
     /// For the machine's next look.
     alarm: Alarm,
@@ -254,7 +262,7 @@ impl Supervisor {
     fn new(
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
         events: mpsc::Receiver<Event>,
-        table: ProcessTable,
+        readings: Readings,
         slot: Arc<Slot>,
         hooks: Hooks,
         (epoch, runtime_dir): (Instant, PathBuf),
@@ -270,7 +278,8 @@ impl Supervisor {
         Self {
             settings,
             events,
-            table,
+            table: ProcessTable::new("/proc"),
+            readings,
             machine,
             alarm: Alarm::new(),
             watches: ExitWatches::new(epoch),
@@ -311,7 +320,7 @@ impl Supervisor {
                     start::is_over(&self.process);
                     self.start_ended(outcome)
                 }
-                () = any_exit(&mut self.watches, interval, self.look_took) => self.look(),
+                () = any_exit(&mut self.watches, interval, self.look_took) => self.look().await,
                 verdict = self.checks.changed() => match self.judged(verdict) {
                     Some(event) => vec![self.obstacle(), event],
                     None => continue,
@@ -337,8 +346,8 @@ impl Supervisor {
                     None => continue,
                 },
                 Some(event) = self.events.recv() => vec![self.obstacle(), event],
-                () = std::future::ready(()), if self.unfinished.is_some() => self.look(),
-                () = self.alarm.at(self.machine.next_look()) => self.look(),
+                () = std::future::ready(()), if self.unfinished.is_some() => self.look().await,
+                () = self.alarm.at(self.machine.next_look()) => self.look().await,
             };
             if self.unfinished.is_some() {
                 self.go_on_looking();
@@ -357,7 +366,7 @@ impl Supervisor {
         }
     }
 
-    fn look(&mut self) -> Vec<Event> {
+    async fn look(&mut self) -> Vec<Event> {
         // Our own child, if it has just died, is reaped first: then it isn't met as a zombie, and
         // how it died is known.
         if let Some(outcome) = self
@@ -375,12 +384,27 @@ impl Supervisor {
         self.looks.gone = Moment::now();
         let begin = Instant::now();
         let target = self.screen.target(&self.process, self.machine.seat());
-        let sighting = match self.machine.look() {
-            Look::Whole => self.table.look_for(target, &self.machine.known()),
-            Look::Confirm => self.table.confirm(target, &self.machine.known()),
+        let known = self.machine.known();
+        let confirmed = match self.machine.look() {
+            Look::Whole => None,
+            Look::Confirm => self.table.confirm(target, &known).transpose(),
         };
-        let ended = Instant::now();
-        self.look_took = (ended, ended.duration_since(begin));
+        let mut took = begin.elapsed();
+        let sighting = if let Some(confirmed) = confirmed {
+            confirmed
+        } else {
+            match self.readings.with(&target.name).await {
+                Ok(reading) => {
+                    self.looks.gone = reading.since;
+                    let begin = Instant::now();
+                    let sighting = self.table.look_for(target, &known, &reading);
+                    took = begin.elapsed() + reading.took();
+                    sighting
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.look_took = (Instant::now(), took);
         let unfinished = self.unfinished.take();
         match sighting {
             Err(error) if error.is_unfinished() => {

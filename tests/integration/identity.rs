@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use mfe_watchdog::proc::{
-    CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
+    CmdlinePattern, Comm, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
     SignalError, Signalled, Target, signal,
 };
 use mfe_watchdog::sys::user::User;
@@ -232,7 +232,14 @@ fn a_program_that_is_stopped_is_told_from_one_that_is_debugged() {
     let mut state = || {
         let looked = table.look(&target).unwrap().alive;
         assert_eq!(looked.len(), 1);
-        let confirmed = table.confirm(&target, &[looked[0].id]).unwrap().alive;
+        let known = [looked[0].id];
+        let reading = table.read_names(&[Comm::of(target.name.comm())]).unwrap();
+        let mut confirmed = None;
+        while confirmed.is_none() {
+            table.look_for(&target, &known, &reading).unwrap();
+            confirmed = table.confirm(&target, &known).unwrap();
+        }
+        let confirmed = confirmed.unwrap().alive;
         assert_eq!(confirmed.len(), 1);
         confirmed[0].state
     };

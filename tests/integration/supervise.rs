@@ -177,10 +177,11 @@ fn several_of_the_name_are_all_its_pids_and_one_is_enough() {
 fn a_slow_start_is_started_once_and_delays_nobody() {
     let till = Till::new();
     let (slow, quick) = (till.program('S'), till.program('Q'));
-    let runs = till.path().join("slow.runs");
+    let [runs, gate] = ["slow.runs", "slow.gate"].map(|file| till.path().join(file));
     let slow_body = format!(
-        "echo >> '{}'; sleep 4; exec {}",
+        "echo >> '{}'; until test -e '{}'; do sleep 0.05; done; exec {}",
         runs.display(),
+        gate.display(),
         slow.command()
     );
     let slow_script = till.script("slow.sh", &slow_body);
@@ -197,6 +198,7 @@ fn a_slow_start_is_started_once_and_delays_nobody() {
         service.wait_for_restarts("quick", kills);
     }
     assert_eq!(service.status("slow")["state"], "starting", "still at it");
+    std::fs::write(gate, "").unwrap();
     let up = service.wait_for_state("slow", "up");
     assert_eq!(up["pids"][0], slow.pid());
     assert_eq!(std::fs::read(runs).unwrap(), b"\n", "run once");

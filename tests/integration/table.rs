@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use mfe_watchdog::proc::{
-    Alive, CmdlinePattern, Difference, ExePattern, Impostor, ProcessId, ProcessName, ProcessTable,
-    RunState, Sighting, Target,
+    Alive, CmdlinePattern, Comm, Difference, ExePattern, Impostor, LookError, ProcessId,
+    ProcessName, ProcessTable, RunState, Sighting, Target,
 };
 use mfe_watchdog::sys::exit_status::ExitStatus;
 use mfe_watchdog::sys::user::User;
@@ -691,7 +691,7 @@ fn a_crowd_is_counted() {
         pid: 1888,
         start_time: 4711,
     }];
-    let sighting = table.look_for(&monitor(), &known).unwrap();
+    let sighting = looked_for(&mut table, &monitor(), &known).unwrap();
     assert!(sighting.alive.iter().any(|alive| alive.id == known[0]));
     let sighting = table.look(&with_exe("/opt/x/*")).unwrap();
     assert_eq!(sighting.alive.len(), 1);
@@ -712,7 +712,7 @@ fn many_long_arguments_are_judged_once_and_in_slices() {
     let mut table = ProcessTable::new(tree.root());
     let mut slices = 0;
     let sighting = loop {
-        match table.look_for(&target, &[]) {
+        match looked_for(&mut table, &target, &[]) {
             Err(error) if error.is_unfinished() => slices += 1,
             looked => break looked.unwrap(),
         }
@@ -724,7 +724,7 @@ fn many_long_arguments_are_judged_once_and_in_slices() {
     for pid in 1000..1020 {
         tree.remove(&format!("{pid}/cmdline"));
     }
-    let again = table.look_for(&target, &[]).unwrap();
+    let again = looked_for(&mut table, &target, &[]).unwrap();
     assert_eq!(again.impostors, sighting.impostors);
     // One becomes another program: its arguments lie elsewhere.
     let stat = fs::read_to_string(tree.root().join("1000/stat")).unwrap();
@@ -733,7 +733,7 @@ fn many_long_arguments_are_judged_once_and_in_slices() {
         "1000/stat",
         stat.replace(" 1 2 3 4 5 6 7 ", " 1 2 3 44 5 6 7 "),
     );
-    let alive = table.look_for(&target, &[]).unwrap().alive;
+    let alive = looked_for(&mut table, &target, &[]).unwrap().alive;
     assert_eq!(alive.len(), 1);
 }
 
@@ -747,10 +747,12 @@ fn a_doubt_about_one_process_ends_within_seconds() {
     let target = with_cmdline("monitor[.]jar");
     let mut table = ProcessTable::new(tree.root());
     assert!(
-        table.look_for(&target, &[]).is_err(),
+        looked_for(&mut table, &target, &[]).is_err(),
         "it may become the program"
     );
-    let sighting = eventually("the doubt is over", || table.look_for(&target, &[]).ok());
+    let sighting = eventually("the doubt is over", || {
+        looked_for(&mut table, &target, &[]).ok()
+    });
     let differences: Vec<_> = sighting
         .impostors
         .iter()
@@ -758,7 +760,7 @@ fn a_doubt_about_one_process_ends_within_seconds() {
         .collect();
     assert_eq!(differences, [Difference::Unreadable; 2]);
     tree.write("20/cmdline", b"java\0-jar\0monitor.jar\0");
-    assert_eq!(table.look_for(&target, &[]).unwrap().alive.len(), 1);
+    assert_eq!(looked_for(&mut table, &target, &[]).unwrap().alive.len(), 1);
 }
 
 #[test]
@@ -926,7 +928,7 @@ fn who_can_work_and_who_cannot() {
     let looked = table.look(&monitor()).unwrap();
     assert_eq!(each(&looked), expected);
     let known: Vec<ProcessId> = looked.alive.iter().map(|alive| alive.id).collect();
-    let confirmed = table.confirm(&monitor(), &known).unwrap();
+    let confirmed = as_confirmed(&mut table, &monitor(), &known).unwrap();
     assert_eq!(each(&confirmed), expected, "also when it is confirmed");
 }
 
@@ -1226,7 +1228,7 @@ impl Confirmed {
     }
 
     fn confirm(&mut self) -> Result<Vec<i32>, String> {
-        let confirmed = self.table.confirm(&self.target, &self.known);
+        let confirmed = as_confirmed(&mut self.table, &self.target, &self.known);
         let sighting = confirmed.map_err(|error| error.to_string())?;
         Ok(sighting.alive.iter().map(|alive| alive.id.pid).collect())
     }
@@ -1304,7 +1306,7 @@ fn a_confirmation_meets_young_impostors() {
     confirmed.last_pid(1002);
     let confirm = |confirmed: &mut Confirmed| {
         let (target, known) = (&confirmed.target, &confirmed.known);
-        confirmed.table.confirm(target, known).unwrap()
+        as_confirmed(&mut confirmed.table, target, known).unwrap()
     };
     let sighting = confirm(&mut confirmed);
     assert_eq!(sighting.impostors.len(), 1);
@@ -1415,4 +1417,26 @@ fn the_same_failure_at_another_process_is_no_news() {
     service.wait_for_line("pid 1 is missing");
     assert_eq!(service.count("unknown", "comunicador"), 2);
     assert_eq!(service.count("starting", "comunicador"), 0);
+}
+
+/// A slice of a look as the service makes it.
+fn looked_for(
+    table: &mut ProcessTable,
+    target: &Target,
+    known: &[ProcessId],
+) -> Result<Sighting, LookError> {
+    let reading = table.read_names(&[Comm::of(target.name.comm())])?;
+    table.look_for(target, known, &reading)
+}
+
+/// A confirmation, and a look where it takes one.
+fn as_confirmed(
+    table: &mut ProcessTable,
+    target: &Target,
+    known: &[ProcessId],
+) -> Result<Sighting, LookError> {
+    match table.confirm(target, known)? {
+        Some(sighting) => Ok(sighting),
+        None => looked_for(table, target, known),
+    }
 }

@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use mfe_watchdog::proc::{
-    CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, Target, listening, running,
+    CmdlinePattern, Comm, ExePattern, ProcessId, ProcessName, ProcessTable, Target, listening,
+    running,
 };
 use mfe_watchdog::sys::user::User;
 
@@ -113,8 +114,11 @@ fn look(root: &Path, file: &[u8], content: &[u8]) {
         let only = sighting.alive.iter().all(|found| found.id.pid == PID);
         assert!(only, "{sighting:?}");
         let known: Vec<ProcessId> = sighting.alive.iter().map(|found| found.id).collect();
-        let again = table.confirm(&target, &known);
-        if let Ok(again) = again {
+        let again = table
+            .read_names(&[Comm::of(target.name.comm())])
+            .and_then(|reading| table.look_for(&target, &known, &reading));
+        let confirmed = table.confirm(&target, &known);
+        for again in [again.ok(), confirmed.ok().flatten()].into_iter().flatten() {
             assert_eq!(again.alive, sighting.alive, "nothing has changed");
         }
     }
