@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
@@ -103,6 +103,12 @@ impl Machine {
             rabbitmq: self.rabbitmq_dir.clone(),
         }
     }
+}
+
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program as its command line asks for.
