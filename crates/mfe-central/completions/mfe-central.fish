@@ -30,9 +30,9 @@ complete -c mfe-central -n "__fish_mfe_central_needs_command" -s V -l version -d
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "run" -d 'Run the service in the foreground'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "check" -d 'Validate the configuration: prints OK, or every problem with its line; exits 78 if it is bad'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "enroll" -d 'Make a till: prints the token that it joins with, which is shown only once; needs root'
-complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "renew" -d 'Give a till another token: the one that it had is closed at once. Without a till, the broker gets a new certificate; needs root'
+complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "renew" -d 'Give a till another token: the one that it had is closed at once. Without a till, the broker and the page get new certificates; needs root'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "revoke" -d 'Close the broker to a till at once; what it has sent stays; needs root'
-complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "setup" -d 'Make this machine an office: broker, certificates, database; says what it changes; needs root'
+complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "setup" -d 'Make this machine an office: broker, certificates, database, service, site; says what it changes; needs root'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "doctor" -d 'Find what is wrong with the office, and say what to do; exits 1 if anything is; needs root'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "schema" -d 'Bring the database\'s tables to their present form, and print how many steps that took'
 complete -c mfe-central -n "__fish_mfe_central_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -50,6 +50,8 @@ complete -c mfe-central -n "__fish_mfe_central_using_subcommand renew" -s h -l h
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand revoke" -l config -d 'The configuration; without the file all is as by default' -r -F
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand revoke" -s h -l help -d 'Print help'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l name -d 'The name or address by which tills reach this machine' -r -f -a "(__fish_print_hostnames)"
+complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l certificate -d 'The page\'s certificate, if it isn\'t to be of the office\'s own authority' -r -F
+complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l key -d 'Its key' -r -F
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l user -d 'Who the service runs as' -r -f -a "(__fish_complete_users)"
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l rabbitmq-dir -d 'Where RabbitMQ\'s configuration is' -r -f -a "(__fish_complete_directories)"
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand setup" -l config -d 'The configuration; without the file all is as by default' -r -F
@@ -64,9 +66,9 @@ complete -c mfe-central -n "__fish_mfe_central_using_subcommand schema" -s h -l 
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "run" -d 'Run the service in the foreground'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "check" -d 'Validate the configuration: prints OK, or every problem with its line; exits 78 if it is bad'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "enroll" -d 'Make a till: prints the token that it joins with, which is shown only once; needs root'
-complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "renew" -d 'Give a till another token: the one that it had is closed at once. Without a till, the broker gets a new certificate; needs root'
+complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "renew" -d 'Give a till another token: the one that it had is closed at once. Without a till, the broker and the page get new certificates; needs root'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "revoke" -d 'Close the broker to a till at once; what it has sent stays; needs root'
-complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "setup" -d 'Make this machine an office: broker, certificates, database; says what it changes; needs root'
+complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "setup" -d 'Make this machine an office: broker, certificates, database, service, site; says what it changes; needs root'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "doctor" -d 'Find what is wrong with the office, and say what to do; exits 1 if anything is; needs root'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "schema" -d 'Bring the database\'s tables to their present form, and print how many steps that took'
 complete -c mfe-central -n "__fish_mfe_central_using_subcommand help; and not __fish_seen_subcommand_from run check enroll renew revoke setup doctor schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
