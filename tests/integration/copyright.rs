@@ -211,6 +211,8 @@ fn linked() -> Vec<Crate> {
         "mfe-watchdog",
         "--package",
         "mfe-relay",
+        "--package",
+        "mfe-central",
         "--prefix",
         "none",
         "--format",

@@ -16,11 +16,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mfe_kit::package::Packages;
-use mfe_kit::trees::{SUITE_I386, SUITE_SCREEN, Trees};
+use mfe_kit::trees::{OFFICE, SUITE_I386, SUITE_SCREEN, Trees};
 use mfe_kit::{all_must_run, debian, host, janitor};
 
 use cases::{
-    CHAOS_CASES, HOST_CASES, HostCase, I386_CASES, SCREEN_CASES, TILL_CASES, TillCase, package,
+    CHAOS_CASES, HOST_CASES, HostCase, I386_CASES, OFFICE_CASES, SCREEN_CASES, TILL_CASES,
+    TillCase, package,
 };
 use table::Table;
 use till::Till;
@@ -40,6 +41,9 @@ const I386: &str = "i386";
 
 /// The column of tills with a real screen.
 const SCREEN: &str = "screen";
+
+/// The column of the office's machine.
+const OFFICE_COLUMN: &str = "office";
 
 /// The column of chaos, and the suite it runs on.
 const CHAOS: &str = "chaos";
@@ -122,6 +126,7 @@ impl Selection {
         let columns = suites.into_iter().chain([
             (I386, SUITE_I386, I386_CASES),
             (SCREEN, SUITE_SCREEN, SCREEN_CASES),
+            (OFFICE_COLUMN, OFFICE, OFFICE_CASES),
             (CHAOS, CHAOS_SUITE, CHAOS_CASES),
         ]);
         let mut machines = Vec::new();

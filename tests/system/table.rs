@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cases::{CHAOS_CASES, HOST_CASES, I386_CASES, SCREEN_CASES, TILL_CASES, TillCase};
-use crate::{CHAOS, HOST, I386, SCREEN, SUITES};
+use crate::cases::{
+    CHAOS_CASES, HOST_CASES, I386_CASES, OFFICE_CASES, SCREEN_CASES, TILL_CASES, TillCase,
+};
+use crate::{CHAOS, HOST, I386, OFFICE_COLUMN, SCREEN, SUITES};
 
 /// What is in a cell, by case and column.
 type Cells = BTreeMap<(&'static str, &'static str), String>;
@@ -37,6 +39,7 @@ impl Table {
         print_rows(&cells, &SUITES, names(TILL_CASES));
         print_rows(&cells, &[I386], names(I386_CASES));
         print_rows(&cells, &[SCREEN], names(SCREEN_CASES));
+        print_rows(&cells, &[OFFICE_COLUMN], names(OFFICE_CASES));
         print_rows(&cells, &[CHAOS], names(CHAOS_CASES));
         let host = HOST_CASES.iter().map(|case| case.name).collect();
         print_rows(&cells, &[HOST], host);

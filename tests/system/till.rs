@@ -128,12 +128,14 @@ impl Till {
         packages: &Packages,
     ) -> Result<Self> {
         let container = Container::boot(name, base, scene)?;
-        for (name, deb) in [
+        let central = packages.central.as_ref().map(|deb| ("central", deb));
+        let debs = [
             ("current", &packages.current),
             ("older", &packages.older),
             ("newer", &packages.newer),
             ("relay", &packages.relay),
-        ] {
+        ];
+        for (name, deb) in debs.into_iter().chain(central) {
             container.write(&deb_path(name), &fs::read(deb)?, 0o644)?;
         }
         container.write(STANDIN, &fs::read(mfe_kit::STANDIN)?, 0o755)?;

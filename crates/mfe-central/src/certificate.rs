@@ -139,6 +139,29 @@ pub(crate) fn verify_option(name: &str) -> &'static str {
     }
 }
 
+/// Whether who speaks TLS at an address has a certificate of the authority's and this name, as openssl sees it.
+///
+/// # Errors
+/// In openssl's words.
+pub(crate) fn handshake(authority: &Path, address: &str, name: &str) -> Result<(), String> {
+    let ca = authority.display().to_string();
+    let option = verify_option(name);
+    let words = [
+        "openssl",
+        "s_client",
+        "-connect",
+        address,
+        "-CAfile",
+        &ca,
+        "-verify_return_error",
+        option,
+        name,
+    ];
+    system::run(&words, None, None)
+        .map(drop)
+        .map_err(|error| format!("{error:#}"))
+}
+
 fn new_key() -> anyhow::Result<String> {
     let words = [
         "openssl",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use rust_i18n::t;
 
 use crate::amqp::Broker;
@@ -48,7 +48,7 @@ enum Command {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         csv: Option<PathBuf>,
     },
-    /// Give a till another token: the one that it had is closed at once. Without a till, the broker gets a new certificate; needs root
+    /// Give a till another token: the one that it had is closed at once. Without a till, the broker and the page get new certificates; needs root
     Renew {
         /// The till's name
         #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
@@ -62,11 +62,17 @@ enum Command {
         #[arg(value_name = "TILL", value_hint = ValueHint::Other)]
         till: String,
     },
-    /// Make this machine an office: broker, certificates, database; says what it changes; needs root
+    /// Make this machine an office: broker, certificates, database, service, site; says what it changes; needs root
     Setup {
         /// The name or address by which tills reach this machine
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
         name: Option<String>,
+        /// The page's certificate, if it isn't to be of the office's own authority
+        #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+        certificate: Option<PathBuf>,
+        /// Its key
+        #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
+        key: Option<PathBuf>,
         #[command(flatten)]
         machine: Machine,
     },
@@ -101,8 +107,15 @@ impl Machine {
             name: name.cloned(),
             user: self.user.clone(),
             rabbitmq: self.rabbitmq_dir.clone(),
+            page: None,
         }
     }
+}
+
+/// All that the command line understands, for what is made of it: shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program as its command line asks for.
@@ -126,8 +139,17 @@ pub fn main() -> ExitCode {
             Some(till) => enroll::renew(settings, till),
             None => setup::renew(settings, &machine.rabbitmq_dir),
         }),
-        Command::Setup { name, machine } => with(file, |settings| {
-            setup::setup(file, settings.clone(), &machine.options(name.as_ref()))
+        Command::Setup {
+            name,
+            certificate,
+            key,
+            machine,
+        } => with(file, |settings| {
+            let options = Options {
+                page: certificate.clone().zip(key.clone()),
+                ..machine.options(name.as_ref())
+            };
+            setup::setup(file, settings.clone(), &options)
         }),
         Command::Doctor { machine } => with(file, |settings| {
             doctor::doctor(file, settings, &machine.options(None))

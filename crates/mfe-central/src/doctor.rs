@@ -11,9 +11,12 @@ use rust_i18n::t;
 use crate::amqp::{Broker, DEAD, EVENTS};
 use crate::certificate;
 use crate::config::{Settings, host_of};
+use crate::ports;
 use crate::rabbitmq::{self, Definitions, Queue};
+use crate::scrape::{self, Scrape};
 use crate::service::event_loop;
-use crate::setup::{Files, Options, schema_as};
+use crate::setup::{Files, Options, UNIT, schema_as};
+use crate::site::{self, Site};
 use crate::system;
 
 /// How long the page may take to answer.
@@ -30,6 +33,18 @@ struct Facts {
     tls: Result<(), String>,
     database: Result<(), String>,
     page: Result<(), String>,
+    machine: Option<Machine>,
+}
+
+/// What is of the system, where all of it is meant.
+#[derive(Debug)]
+struct Machine {
+    is_enabled: bool,
+    is_active: bool,
+    /// The broker's ports for clusters that others reach.
+    open: Vec<u16>,
+    site: Site,
+    scrape: Scrape,
 }
 
 /// Something that is wrong, and what to do, fit for a person.
@@ -87,9 +102,25 @@ fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
         broker,
         login: login(settings),
         queues: queues.unwrap_or_default(),
-        tls: name.map_or(Ok(()), |name| handshake(settings, &name)),
+        tls: name.as_deref().map_or(Ok(()), |name| {
+            certificate::handshake(&settings.ca, "127.0.0.1:5671", name)
+        }),
         database: database.map(drop),
         page: page(settings.listen),
+        machine: options
+            .is_the_systems()
+            .then(|| machine(settings, name.as_deref())),
+    }
+}
+
+fn machine(settings: &Settings, name: Option<&str>) -> Machine {
+    let systemctl = |verb: &str| system::run(&["systemctl", verb, UNIT], None, None).is_ok();
+    Machine {
+        is_enabled: systemctl("is-enabled"),
+        is_active: systemctl("is-active"),
+        open: ports::open(),
+        site: name.map_or(Site::NoServer, |name| site::look(settings, name)),
+        scrape: scrape::look(),
     }
 }
 
@@ -100,26 +131,6 @@ fn login(settings: &Settings) -> Result<(), String> {
         password.map_err(|error| format!("{}: {error}", settings.password_file.display()))?;
     let runtime = event_loop().map_err(|error| error.to_string())?;
     runtime.block_on(Broker::of(settings, password).log_in())
-}
-
-/// Whether a till would find the broker that it trusts, as openssl sees it.
-fn handshake(settings: &Settings, name: &str) -> Result<(), String> {
-    let ca = settings.ca.display().to_string();
-    let option = certificate::verify_option(name);
-    let words = [
-        "openssl",
-        "s_client",
-        "-connect",
-        "127.0.0.1:5671",
-        "-CAfile",
-        &ca,
-        "-verify_return_error",
-        option,
-        name,
-    ];
-    system::run(&words, None, None)
-        .map(drop)
-        .map_err(|error| format!("{error:#}"))
 }
 
 /// Whether the service answers, and has all that it needs.
@@ -156,7 +167,11 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
             if let Err(error) = &facts.login {
                 problem(t!("doctor.login", error = error).into_owned(), &setup);
             }
-            if definitions.users.iter().any(|user| user.name == "guest") {
+            if definitions
+                .users
+                .iter()
+                .any(|user| user.name == rabbitmq::GUEST)
+            {
                 problem(
                     t!("doctor.guest").into_owned(),
                     "sudo rabbitmqctl delete_user guest",
@@ -180,11 +195,17 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
     if let Err(error) = &facts.database {
         problem(t!("doctor.database", error = error).into_owned(), &setup);
     }
-    if let Err(error) = &facts.page {
+    let is_inactive = facts.machine.as_ref().is_some_and(|one| !one.is_active);
+    if is_inactive {
+        problem(t!("doctor.inactive", unit = UNIT).into_owned(), &setup);
+    } else if let Err(error) = &facts.page {
         problem(
             t!("doctor.page", error = error).into_owned(),
             &t!("doctor.start"),
         );
+    }
+    if let Some(machine) = &facts.machine {
+        judge_machine(machine, facts.page.is_ok(), &mut problem);
     }
     let host = &settings.virtual_host;
     for queue in &facts.queues {
@@ -205,6 +226,41 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The same of the system; what comes of a service that doesn't serve isn't told once more.
+fn judge_machine(machine: &Machine, is_served: bool, problem: &mut dyn FnMut(String, &str)) {
+    let setup = t!("doctor.run_setup");
+    if !machine.is_enabled {
+        let remedy = format!("sudo systemctl enable {UNIT}");
+        problem(t!("doctor.not_enabled", unit = UNIT).into_owned(), &remedy);
+    }
+    if !machine.open.is_empty() {
+        let ports: Vec<String> = machine.open.iter().map(u16::to_string).collect();
+        problem(
+            t!("doctor.open", ports = ports.join(", ")).into_owned(),
+            &t!("doctor.close"),
+        );
+    }
+    match &machine.site {
+        Site::NoServer | Site::Good => {}
+        Site::Missing => problem(t!("doctor.no_site").into_owned(), &setup),
+        Site::NotEnabled => problem(t!("doctor.site_off").into_owned(), &setup),
+        Site::Certificate => problem(t!("doctor.site_certificate").into_owned(), &setup),
+        Site::Unreachable(error) => problem(
+            t!("doctor.site", error = error).into_owned(),
+            &t!("doctor.look_at_nginx"),
+        ),
+    }
+    match machine.scrape {
+        Scrape::Unknown | Scrape::Good => {}
+        Scrape::NoJob => problem(t!("doctor.no_job").into_owned(), &setup),
+        Scrape::Fails if !is_served => {}
+        Scrape::Fails => problem(
+            t!("doctor.scrape").into_owned(),
+            &t!("doctor.look_at_targets"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -229,21 +285,75 @@ mod tests {
             tls: Ok(()),
             database: Ok(()),
             page: Ok(()),
+            machine: Some(Machine {
+                is_enabled: true,
+                is_active: true,
+                open: Vec::new(),
+                site: Site::Good,
+                scrape: Scrape::Good,
+            }),
         }
+    }
+
+    fn of_machine(facts: &mut Facts, change: impl FnOnce(&mut Machine)) {
+        facts.machine.as_mut().map(change).unwrap();
     }
 
     #[test]
     fn each_fault_is_told_once_with_its_remedy() {
         let settings = config::parse("").unwrap();
         assert_eq!(judge(&settings, &good()), []);
-        let changes: [(Change, &str); 10] = [
+        let changes: [(Change, &str); 20] = [
+            (
+                |facts| of_machine(facts, |one| one.is_enabled = false),
+                "systemctl enable",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.is_active = false),
+                "setup",
+            ),
+            (
+                |facts| {
+                    of_machine(facts, |one| one.is_active = false);
+                    facts.page = Err("x".into());
+                },
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.open = vec![4369, 25672]),
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.site = Site::Missing),
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.site = Site::NotEnabled),
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.site = Site::Certificate),
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.site = Site::Unreachable("x".into())),
+                "nginx",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.scrape = Scrape::NoJob),
+                "setup",
+            ),
+            (
+                |facts| of_machine(facts, |one| one.scrape = Scrape::Fails),
+                "9090",
+            ),
             (|facts| facts.broker = Err("x".into()), "rabbitmq"),
             (|facts| facts.login = Err("x".into()), "setup"),
             (|facts| facts.has_server = false, "--name"),
             (|facts| facts.certificate_is_good = false, "setup"),
             (|facts| facts.tls = Err("x".into()), "rabbitmq"),
             (|facts| facts.database = Err("x".into()), "setup"),
-            (|facts| facts.page = Err("x".into()), "run"),
+            (|facts| facts.page = Err("x".into()), "journalctl"),
             (|facts| facts.queues[0].consumers = 0, "mfe-central"),
             (|facts| facts.queues[1].messages = 1, "mfe.dead"),
             (

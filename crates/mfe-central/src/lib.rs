@@ -18,6 +18,7 @@
 //! | `tills`, `token` | what makes a till at the broker, pure; what it joins with |
 //! | `setup`, `doctor` | makes a machine an office; what is wrong with one |
 //! | `certificate` | by which tills know the broker |
+//! | `site`, `scrape`, `ports` | the page's site at nginx; Prometheus; the broker's ports for clusters |
 //! | `system` | other programs, users and files of the machine |
 //! | `rabbitmq` | the broker as its administrator has it |
 //! | `health` | how central itself is |
@@ -45,10 +46,13 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod ports;
 mod rabbitmq;
 mod route;
+mod scrape;
 mod service;
 mod setup;
+mod site;
 mod store;
 mod system;
 mod tills;

@@ -23,6 +23,21 @@ pub(crate) struct Definitions {
     pub(crate) topic_permissions: Vec<TopicPermission>,
 }
 
+/// The administrator that a new broker has, whose password everybody knows.
+pub(crate) const GUEST: &str = "guest";
+
+impl Definitions {
+    /// Whether it is a new broker's, of which nobody has made anything yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let is_new = |user: &User| user.name == GUEST;
+        self.queues.is_empty()
+            && self.exchanges.is_empty()
+            && self.users.len() == 1
+            && self.users.iter().all(is_new)
+            && self.vhosts.iter().all(|host| host.name == "/")
+    }
+}
+
 /// What users, exchanges and queues are in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VirtualHost {
@@ -135,26 +150,51 @@ pub(crate) fn connected() -> anyhow::Result<Vec<String>> {
 pub(crate) struct Queue {
     pub(crate) name: String,
     pub(crate) messages: u64,
-    pub(crate) consumers: u64,
+    #[serde(skip)]
+    pub(crate) consumers: usize,
 }
 
-/// How the queues of a virtual host are.
+/// How the queues of a virtual host are. Who reads them is asked for by itself: what is told of a queue is of seconds
+/// ago.
 ///
 /// # Errors
 /// As of [`export`].
 pub(crate) fn queues(virtual_host: &str) -> anyhow::Result<Vec<Queue>> {
+    #[derive(Deserialize)]
+    struct Consumer {
+        queue_name: String,
+    }
     let host = format!("--vhost={virtual_host}");
-    let arguments = [
-        "list_queues",
-        &host,
-        "--formatter",
-        "json",
-        "name",
-        "messages",
-        "consumers",
-    ];
-    let json = run(&arguments, None)?;
-    serde_json::from_str(&json).context("rabbitmqctl list_queues")
+    let list = |what: &[&str]| {
+        let arguments = [&[what[0], &host, "--formatter", "json"], &what[1..]].concat();
+        run(&arguments, None)
+    };
+    let json = list(&["list_queues", "name", "messages"])?;
+    let mut queues: Vec<Queue> = serde_json::from_str(&json).context("rabbitmqctl list_queues")?;
+    let json = list(&["list_consumers", "queue_name"])?;
+    let consumers: Vec<Consumer> =
+        serde_json::from_str(&json).context("rabbitmqctl list_consumers")?;
+    for queue in &mut queues {
+        let of_queue = consumers.iter().filter(|one| one.queue_name == queue.name);
+        queue.consumers = of_queue.count();
+    }
+    Ok(queues)
+}
+
+/// The node's name, and how many nodes its cluster has.
+///
+/// # Errors
+/// As of [`export`].
+pub(crate) fn node() -> anyhow::Result<(String, usize)> {
+    #[derive(Deserialize)]
+    struct Cluster {
+        disk_nodes: Vec<String>,
+    }
+    let name = run(&["eval", "node()."], None)?;
+    let json = run(&["cluster_status", "--formatter", "json"], None)?;
+    let cluster: Cluster = serde_json::from_str(&json).context("rabbitmqctl cluster_status")?;
+    let name = name.trim().trim_matches('\'').to_owned();
+    Ok((name, cluster.disk_nodes.len()))
 }
 
 /// Lets the broker read its certificate again.
@@ -179,6 +219,19 @@ fn run(arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_broker_is_known() {
+        let read = |json: &str| serde_json::from_str::<Definitions>(json).unwrap();
+        let new =
+            r#"{"vhosts":[{"name":"/"}],"users":[{"name":"guest","tags":["administrator"]}]}"#;
+        assert!(read(new).is_untouched());
+        assert!(!read(&new.replace("guest", "boss")).is_untouched());
+        assert!(!read(&new.replace("\"/\"", "\"site\"")).is_untouched());
+        let queues = new.replacen('{', r#"{"queues":[{"name":"a","vhost":"/"}],"#, 1);
+        assert!(!read(&queues).is_untouched());
+        assert!(!Definitions::default().is_untouched());
+    }
 
     #[test]
     fn tags_are_read_as_every_version_has_them() {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,8 +13,11 @@ use rust_i18n::t;
 use crate::amqp::Broker;
 use crate::certificate;
 use crate::config::{self, Settings, host_of};
+use crate::ports;
 use crate::rabbitmq::{self, Definitions, Permission, User, VirtualHost};
+use crate::scrape;
 use crate::service::event_loop;
+use crate::site;
 use crate::system::{self, Account};
 use crate::token;
 
@@ -45,7 +49,19 @@ pub(crate) struct Options {
     pub(crate) user: String,
     /// Where the broker's configuration is.
     pub(crate) rabbitmq: PathBuf,
+    /// The page's certificate and its key, if they aren't to be of the office's own authority.
+    pub(crate) page: Option<(PathBuf, PathBuf)>,
 }
+
+impl Options {
+    /// Whether all of the system is meant, or a broker that somebody has beside it.
+    pub(crate) fn is_the_systems(&self) -> bool {
+        self.rabbitmq == Path::new(RABBITMQ) && Path::new("/run/systemd/system").exists()
+    }
+}
+
+/// The service's unit.
+pub(crate) const UNIT: &str = "mfe-central.service";
 
 /// Where things of the broker's are.
 pub(crate) struct Files {
@@ -91,8 +107,18 @@ pub(crate) fn setup(
     let name = host_of(&server);
     let broker = system::account("rabbitmq").context("rabbitmq")?;
     ensure_no_listeners(&options.rabbitmq)?;
-    // Nothing is begun where the broker couldn't take its part.
+    // Nothing is begun where the broker or nginx couldn't take its part.
     rabbitmq::export()?;
+    let is_the_systems = options.is_the_systems();
+    let cluster = if is_the_systems {
+        Some(ports::loopback()?)
+    } else {
+        None
+    };
+    let has_site_server = is_the_systems && site::is_possible();
+    if has_site_server {
+        site::try_configuration()?;
+    }
 
     let mut changes = Changes(0);
     if settings.server.is_none() {
@@ -101,11 +127,31 @@ pub(crate) fn setup(
         changes.file(file);
         settings.server = Some(server);
     }
+    let is_new = !settings.password_file.exists();
     let password = password(&settings, account, &mut changes)?;
     certificates(&settings, &name, &options.rabbitmq, broker, &mut changes)?;
-    listeners(&settings, &options.rabbitmq, &mut changes)?;
+    let loopback = cluster.as_ref().and_then(|cluster| cluster.as_ref().ok());
+    listeners(&settings, options, loopback.copied(), &mut changes)?;
     prepare(&settings, password, &mut changes)?;
     database(file, &settings, account, &mut changes)?;
+    let mut hints: Vec<String> = cluster.and_then(Result::err).into_iter().collect();
+    if is_the_systems {
+        service(is_new, &mut changes)?;
+        match site::anothers(&settings, &name) {
+            _ if !has_site_server => hints.push(t!("setup.no_site").into_owned()),
+            Some(site) => hints.push(t!("setup.another_site", file = site.display()).into_owned()),
+            None => {
+                let page = options.page.as_ref();
+                site::make(&settings, &name, page, &mut |text| changes.say(text))?;
+            }
+        }
+        if scrape::is_possible() {
+            scrape::make(settings.listen, &mut |text| changes.say(text))?;
+        }
+    }
+    for hint in hints {
+        tell(&hint);
+    }
     if changes.0 == 0 {
         tell(&t!("setup.nothing"));
     }
@@ -125,10 +171,14 @@ pub(crate) fn renew(settings: &Settings, rabbitmq: &Path) -> anyhow::Result<Exit
     let broker = system::account("rabbitmq").context("rabbitmq")?;
     issue(settings, &host_of(server), rabbitmq, broker)?;
     rabbitmq::forget_certificates()?;
-    tell(&t!(
-        "setup.file",
-        file = Files::of(rabbitmq).certificate.display()
-    ));
+    let made = |file: &Path| tell(&t!("setup.file", file = file.display()));
+    made(&Files::of(rabbitmq).certificate);
+    let page = site::Files::of(settings);
+    if page.certificate.exists() && page.is_of_site() {
+        site::issue(settings, &host_of(server))?;
+        site::reload()?;
+        made(&page.certificate);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -262,7 +312,12 @@ fn ensure_no_listeners(rabbitmq: &Path) -> anyhow::Result<()> {
         let text = fs::read_to_string(&file).unwrap_or_default();
         let is_setting = |line: &str| {
             let line = line.trim_start();
-            line.starts_with("listeners.") || line.starts_with("ssl_options.")
+            let settings = [
+                "listeners.",
+                "ssl_options.",
+                "distribution.listener.interface",
+            ];
+            settings.iter().any(|setting| line.starts_with(setting))
         };
         ensure!(
             !text.lines().any(is_setting),
@@ -277,10 +332,15 @@ fn ensure_no_listeners(rabbitmq: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tills come by TLS; without it the broker is reached on this machine only.
-fn listeners(settings: &Settings, rabbitmq: &Path, changes: &mut Changes) -> anyhow::Result<()> {
-    let files = Files::of(rabbitmq);
-    let text = format!(
+/// Tills come by TLS; without it, and for clusters, the broker is reached on this machine only.
+fn listeners(
+    settings: &Settings,
+    options: &Options,
+    loopback: Option<Ipv4Addr>,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let files = Files::of(&options.rabbitmq);
+    let mut text = format!(
         "# Of mfe-central setup.\nlisteners.tcp.central = {}\nlisteners.ssl.tills = 5671\n\
          ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
          ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n\
@@ -290,33 +350,53 @@ fn listeners(settings: &Settings, rabbitmq: &Path, changes: &mut Changes) -> any
         files.certificate.display(),
         files.key.display(),
     );
+    let mut epmd = None;
+    if let Some(address) = loopback {
+        text += &format!("distribution.listener.interface = {address}\n");
+        epmd = ports::bind_epmd(address)?;
+    }
     let before = fs::read_to_string(&files.config).ok();
-    if before.as_ref() == Some(&text) {
+    let is_config_new = before.as_ref() != Some(&text);
+    if is_config_new {
+        system::replace(&files.config, &text, 0o644, None)?;
+        changes.file(&files.config);
+    }
+    if let Some(file) = epmd {
+        changes.file(file);
+    }
+    if !options.is_the_systems() || (epmd.is_none() && !is_config_new) {
         return Ok(());
     }
-    system::replace(&files.config, &text, 0o644, None)?;
-    changes.file(&files.config);
-    let is_the_systems = rabbitmq == Path::new(RABBITMQ);
-    if !(is_the_systems && Path::new("/run/systemd/system").exists()) {
-        return Ok(());
-    }
-    let restart = || {
-        system::run(
-            &["systemctl", "restart", "rabbitmq-server.service"],
-            None,
-            None,
-        )
-    };
-    if let Err(error) = restart() {
+    if let Err(error) = ports::restart() {
         // A broker that ran goes on as it was.
         match before {
             Some(before) => system::replace(&files.config, &before, 0o644, None)?,
             None => fs::remove_file(&files.config)?,
         }
-        let _ = restart();
+        if epmd.is_some() {
+            ports::unbind_epmd();
+        }
+        let _ = ports::restart();
         return Err(error);
     }
     changes.say(&t!("setup.restarted"));
+    Ok(())
+}
+
+/// The service runs, and does so after the next boot. One that runs with a password of before starts again.
+fn service(is_new: bool, changes: &mut Changes) -> anyhow::Result<()> {
+    let systemctl = |words: &[&str]| system::run(&[&["systemctl"], words].concat(), None, None);
+    if systemctl(&["cat", UNIT]).is_err() {
+        return Ok(());
+    }
+    if systemctl(&["is-enabled", UNIT]).is_err() {
+        systemctl(&["enable", UNIT])?;
+        changes.say(&t!("setup.enabled", unit = UNIT));
+    }
+    if is_new || systemctl(&["is-active", UNIT]).is_err() {
+        systemctl(&["restart", UNIT])?;
+        changes.say(&t!("setup.started", unit = UNIT));
+    }
     Ok(())
 }
 
@@ -348,6 +428,10 @@ fn prepare(settings: &Settings, password: String, changes: &mut Changes) -> anyh
         rabbitmq::import(&wanted)?;
         changes.say(&t!("setup.user", user = user, host = host));
         try_it().map_err(anyhow::Error::msg)?;
+    }
+    if before.is_untouched() {
+        rabbitmq::delete_user(rabbitmq::GUEST)?;
+        changes.say(&t!("setup.guest", user = rabbitmq::GUEST));
     }
     let after = rabbitmq::export()?;
     for (kind, before, after) in [

@@ -24,6 +24,8 @@ pub struct Packages {
     pub newer: PathBuf,
     /// The relay's, of the same build.
     pub relay: PathBuf,
+    /// The office's, of the same build, where its architecture has one.
+    pub central: Option<PathBuf>,
     /// Its version.
     pub version: String,
     /// The folder with `current` and what else the build has made.
@@ -45,6 +47,10 @@ impl Packages {
             older: with_version(&current, &format!("{version}~older"), &packages)?,
             newer: with_version(&current, &format!("{version}+newer"), &packages)?,
             relay: deb_of_relay_beside(&current)?,
+            central: Some(only_one_in(
+                current.parent().context("no folder")?,
+                "mfe-central_",
+            )?),
             version: version.to_owned(),
             current,
             results,
@@ -60,6 +66,7 @@ impl Packages {
             older: with_version(&current, &format!("{version}~older"), &packages)?,
             newer: with_version(&current, &format!("{version}+newer"), &packages)?,
             relay: deb_of_relay_beside(&current)?,
+            central: None,
             version: version.clone(),
             current,
             results: self.results.clone(),
@@ -78,7 +85,7 @@ pub fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
 /// Builds a copy of the sources, and gives the .deb that is beside it then.
 pub fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let line = "umask ${BUILD_UMASK:-022}
-        exec dpkg-buildpackage -b -us -uc -Ppkg.mfe-watchdog.rustup";
+        exec dpkg-buildpackage -b -us -uc -Ppkg.mfe-watchdog.rustup$BUILD_PROFILES";
     let mut build = bounded(PATIENCE);
     build
         .args(["sh", "-c", line])

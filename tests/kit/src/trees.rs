@@ -43,6 +43,13 @@ const OTHER_ARCHITECTURES: [(&str, &str); 3] = [
 /// kernel runs too.
 pub const SUITE_I386: &str = "bookworm-i386";
 
+/// The office's machine: a suite's tree, with the engines that the office's package asks for and suggests, and a name
+/// that is an address, as Debian's installer has it.
+pub const OFFICE: &str = "bookworm-office";
+const OFFICE_SUITE: &str = "bookworm";
+const ENGINES: &str = "rabbitmq-server postgresql openssl nginx prometheus";
+const OFFICE_HOSTS: &str = "127.0.0.1 localhost\n127.0.1.1 office\n";
+
 /// Where they are.
 pub struct Trees {
     cache: PathBuf,
@@ -74,11 +81,15 @@ impl Trees {
     pub fn prepare(&self, suites: &[&'static str], with_toolchain: bool) -> Result<()> {
         self.remove_unfinished();
         let mut wanted = suites.to_vec();
-        if with_toolchain && !wanted.contains(&TOOLCHAIN_SUITE) {
-            wanted.push(TOOLCHAIN_SUITE);
-        }
-        // The one that a second tree is made from is popped first.
-        wanted.sort_by_key(|suite| *suite == TOOLCHAIN_SUITE);
+        let with_office = wanted.contains(&OFFICE);
+        wanted.retain(|suite| *suite != OFFICE);
+        let is_base = |suite: &str| {
+            with_toolchain && suite == TOOLCHAIN_SUITE || with_office && suite == OFFICE_SUITE
+        };
+        wanted.retain(|suite| !is_base(suite));
+        // Those that a second tree is made from are popped first.
+        let bases = [OFFICE_SUITE, TOOLCHAIN_SUITE].into_iter();
+        wanted.extend(bases.filter(|suite| is_base(suite)));
         let queue = Mutex::new(wanted);
         let next = || queue.lock().ok()?.pop();
         let work = || -> Result<()> {
@@ -86,6 +97,9 @@ impl Trees {
                 self.make_suite(suite)?;
                 if with_toolchain && suite == TOOLCHAIN_SUITE {
                     self.make_toolchain()?;
+                }
+                if with_office && suite == OFFICE_SUITE {
+                    self.make_office()?;
                 }
             }
             Ok(())
@@ -134,25 +148,25 @@ impl Trees {
             cross +=
                 &format!(" {compiler} libc6-dev:{architecture} libstd-rust-dev:{architecture}");
         }
-        let content = format!("{INCLUDE} {TOOLCHAIN}{cross}");
+        let packages = format!("{TOOLCHAIN}{cross}");
+        let content = format!("{INCLUDE} {packages}");
         self.make(&self.toolchain(), &content, |tree| {
-            let install = format!(
-                "set -e
-                cp -a \"$0/.\" \"$1\"
-                cp /etc/resolv.conf /etc/hosts \"$1/etc/\"
-                mount -t proc proc \"$1/proc\"
-                {foreign}
-                chroot \"$1\" apt-get -q -o Acquire::Retries=3 update
-                chroot \"$1\" apt-get -q -y -o Acquire::Retries=3 install --no-install-recommends {TOOLCHAIN}{cross}
-                chroot \"$1\" apt-get clean"
-            );
-            output(
-                bounded(PATIENCE)
-                    .args(["sh", "-c", &install])
-                    .args([&self.path(TOOLCHAIN_SUITE), tree])
-                    .env("DEBIAN_FRONTEND", "noninteractive"),
-            )?;
-            Ok(())
+            let base = self.path(TOOLCHAIN_SUITE);
+            install_on(&base, tree, &foreign, &packages)
+        })
+    }
+
+    fn make_office(&self) -> Result<()> {
+        let content = format!("{INCLUDE}{SCREEN} {ENGINES}");
+        self.make(&self.path(OFFICE), &content, |tree| {
+            // Nothing is started here, where it would run on the machine itself.
+            let no_start = "printf '#!/bin/sh\\nexit 101\\n' > \"$1/usr/sbin/policy-rc.d\"
+                chmod 755 \"$1/usr/sbin/policy-rc.d\"
+                mount -t tmpfs tmpfs \"$1/dev/shm\"";
+            install_on(&self.path(OFFICE_SUITE), tree, no_start, ENGINES)?;
+            fs::remove_file(tree.join("usr/sbin/policy-rc.d"))?;
+            fs::write(tree.join("etc/hostname"), "office\n")?;
+            Ok(fs::write(tree.join("etc/hosts"), OFFICE_HOSTS)?)
         })
     }
 
@@ -212,4 +226,26 @@ impl Trees {
             }
         }
     }
+}
+
+/// Makes a tree of another one and more packages, after a few lines of shell.
+fn install_on(base: &Path, tree: &Path, before: &str, packages: &str) -> Result<()> {
+    let install = format!(
+        "set -e
+        cp -a \"$0/.\" \"$1\"
+        cp /etc/resolv.conf /etc/hosts \"$1/etc/\"
+        mount -t proc proc \"$1/proc\"
+        {before}
+        chroot \"$1\" apt-get -q -o Acquire::Retries=3 update
+        chroot \"$1\" apt-get -q -y -o Acquire::Retries=3 install --no-install-recommends {packages}
+        chroot \"$1\" apt-get clean"
+    );
+    output(
+        bounded(PATIENCE)
+            .args(["sh", "-c", &install])
+            .args([base, tree])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("LC_ALL", "C.UTF-8"),
+    )?;
+    Ok(())
 }

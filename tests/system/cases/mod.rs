@@ -12,6 +12,7 @@ mod hostile;
 mod identity;
 mod installation;
 mod lineage;
+mod office;
 mod old_systems;
 mod operation;
 pub(crate) mod package;
@@ -186,6 +187,9 @@ pub(crate) const I386_CASES: &[TillCase] = till_cases![
 
 /// Run where there is a real X server.
 pub(crate) const SCREEN_CASES: &[TillCase] = till_cases![screen::window_is_back];
+
+/// Run where the office's engines are.
+pub(crate) const OFFICE_CASES: &[TillCase] = till_cases![office::office_is_set_up_and_purged];
 
 /// Run on a machine of its own, beside all others.
 pub(crate) const CHAOS_CASES: &[TillCase] = till_cases![chaos::chaos];

@@ -338,6 +338,8 @@ pub(super) fn reproducible(scene: &Scene, _: &Trees, packages: &Packages) -> Res
     let deb = build_in(&source, |build| {
         build
             .env("BUILD_UMASK", "027")
+            // The office's takes its time, and is not looked at here.
+            .env("BUILD_PROFILES", ",pkg.mfe-watchdog.nocentral")
             .env("TZ", "America/Fortaleza")
             .env("LC_ALL", "C.UTF-8")
             .env("DEB_BUILD_OPTIONS", "parallel=1");

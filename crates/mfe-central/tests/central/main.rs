@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
 mod command;
+mod completions;
 mod enroll;
 mod events;
 mod office;
