@@ -386,10 +386,10 @@ mod tests {
 
     fn delivery(key: &str, value: &Value) -> Delivery {
         Delivery {
-            received: None,
             routing_key: format!("loja0012-caixa03.{key}"),
             user_id: Some("loja0012-caixa03".into()),
             body: value.to_string().into_bytes(),
+            ..Delivery::default()
         }
     }
 
@@ -430,10 +430,10 @@ mod tests {
         let mut value = event_json();
         value["source"] = json!("till.9");
         let dotted = Delivery {
-            received: None,
             user_id: Some("till.9".into()),
             routing_key: "till.9.restarted".into(),
             body: value.to_string().into_bytes(),
+            ..Delivery::default()
         };
         assert_eq!(event(&dotted), Err(Refusal::Identity));
     }
