@@ -2,6 +2,7 @@
 //! loopback, in plain text.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
@@ -148,7 +149,10 @@ impl Broker {
             .await?;
         let (taken, messages) = mpsc::unbounded_channel();
         for queue in &queues.names {
-            let hand = Taker(taken.clone());
+            let hand = Taker {
+                queue: queue.as_str().into(),
+                taken: taken.clone(),
+            };
             let arguments = BasicConsumeArguments::new(queue, &format!("mfe-central {queue}"));
             channel.basic_consume(hand, arguments).await?;
         }
@@ -254,7 +258,10 @@ async fn declare(channel: &Channel) -> Result<(), Error> {
 }
 
 /// Takes what a queue delivers.
-struct Taker(mpsc::UnboundedSender<(u64, Delivery)>);
+struct Taker {
+    queue: Arc<str>,
+    taken: mpsc::UnboundedSender<(u64, Delivery)>,
+}
 
 #[async_trait]
 impl AsyncConsumer for Taker {
@@ -267,12 +274,14 @@ impl AsyncConsumer for Taker {
     ) {
         let delivery = Delivery {
             received: Some(SystemTime::now()),
+            queue: Arc::clone(&self.queue),
             routing_key: deliver.routing_key().clone(),
             user_id: properties.user_id().cloned(),
+            is_again: deliver.redelivered(),
             body: content,
         };
         // Whoever has gone gets it again.
-        let _ = self.0.send((deliver.delivery_tag(), delivery));
+        let _ = self.taken.send((deliver.delivery_tag(), delivery));
     }
 }
 

@@ -5,6 +5,8 @@
 //! | [`cli`] | the command line |
 //! | `service` | the service: its tasks |
 //! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
+//! | `worker` | the routes and callbacks of the configuration |
+//! | `program`, `verdict` | a handler that is a program of the user's; how it is spoken to, pure |
 //! | `amqp` | RabbitMQ |
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
@@ -45,6 +47,7 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod program;
 mod rabbitmq;
 mod route;
 mod service;
@@ -53,6 +56,8 @@ mod store;
 mod system;
 mod tills;
 mod token;
+mod verdict;
+mod worker;
 
 #[cfg(test)]
 mod tests {

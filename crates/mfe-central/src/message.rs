@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use mfe_common::office::is_till;
@@ -25,9 +26,12 @@ const LABELS_MAX: usize = 16;
 pub(crate) struct Delivery {
     /// When it came here, by the office's clock.
     pub(crate) received: Option<SystemTime>,
+    pub(crate) queue: Arc<str>,
     pub(crate) routing_key: String,
     /// Who sent it: the broker has made sure of that if it is there at all.
     pub(crate) user_id: Option<String>,
+    /// Whether it was delivered before, in vain.
+    pub(crate) is_again: bool,
     pub(crate) body: Vec<u8>,
 }
 

@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::http;
 use crate::office::{Events, Office, States};
 use crate::route;
+use crate::worker;
 use mfe_common::say::{Level, say};
 
 /// Events are stored in batches.
@@ -63,8 +64,11 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     ));
     let broker = Arc::new(broker);
     let mut tasks = JoinSet::new();
-    // They end with the tasks.
-    let (_going, stop) = watch::channel(false);
+    let (end, stop) = watch::channel(false);
+    let mut worker = tokio::spawn({
+        let (broker, settings, stop) = (Arc::clone(&broker), settings.clone(), stop.clone());
+        async move { worker::run(&settings, &broker, stop).await }
+    });
     tasks.spawn({
         let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());
         let (queues, events) = (Queues::own(amqp::EVENTS), Events(Arc::clone(&office)));
@@ -90,9 +94,15 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     let ended = tokio::select! {
         _ = terminated.recv() => None,
         _ = interrupted.recv() => None,
-        task = tasks.join_next() => Some(task),
+        task = tasks.join_next() => Some(format!("{task:?}")),
+        ended = &mut worker => Some(format!("{ended:?}")),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // Central's own routes end by it as well: what is in hand then is either stored, or comes again.
+    end.send_replace(true);
+    if ended.is_none() {
+        worker.await?;
+    }
     anyhow::ensure!(ended.is_none(), "a task has ended: {ended:?}");
     Ok(())
 }

@@ -7,5 +7,6 @@ mod command;
 mod enroll;
 mod events;
 mod office;
+mod route;
 mod setup;
 mod shown;
