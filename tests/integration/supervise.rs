@@ -510,6 +510,8 @@ fn a_start_that_nobody_remembers_is_waited_for_too() {
     till.configure_scripts(&[("comunicador", &program, &script)]);
     let service = run(&till);
     service.wait_for_state("comunicador", "up");
+    // What is born in the tick in which it came up is a part of that start.
+    service.wait_cycles(1);
     service.stop(Signal::SIGKILL);
     program.kill();
     std::fs::write(&gate, "").unwrap();

@@ -2,17 +2,20 @@
 //! loopback, in plain text.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::{
     BasicAckArguments, BasicConsumeArguments, BasicQosArguments, BasicRejectArguments, Channel,
-    ConsumerMessage, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+    ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::consumer::AsyncConsumer;
 use amqprs::error::Error;
 use amqprs::{
-    Ack, BasicProperties, Cancel, Close, CloseChannel, FieldTable, FieldValue, Nack, Return,
+    Ack, BasicProperties, Cancel, Close, CloseChannel, Deliver, FieldTable, FieldValue, Nack,
+    Return,
 };
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -20,9 +23,13 @@ use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::message::Delivery;
+use crate::route::{News, Source};
 
 /// How long connecting may take, all in all.
 const CONNECT_TIME: Duration = Duration::from_secs(20);
+
+/// How long taking leave may take.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 /// Seconds without a word after which both sides take the connection for dead.
 const HEARTBEAT: u16 = 30;
@@ -54,14 +61,6 @@ pub(crate) struct Broker {
     pub(crate) password: String,
 }
 
-/// What comes from the broker.
-#[derive(Debug)]
-pub(crate) enum News {
-    Delivery(u64, Delivery),
-    /// The connection is over, and why.
-    Closed(String),
-}
-
 impl Broker {
     /// The one of the configuration, as central's own user.
     pub(crate) fn of(settings: &Settings, password: String) -> Self {
@@ -73,12 +72,12 @@ impl Broker {
         }
     }
 
-    /// Takes messages of a queue from now on, so many ahead; makes what of the broker's it needs.
+    /// Takes messages of queues from now on, so many of each ahead; makes what of the broker's it needs.
     ///
     /// # Errors
     /// Why that can't be.
-    pub(crate) async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, String> {
-        self.in_time(self.open(queue, prefetch)).await
+    pub(crate) async fn consume(&self, queues: &Queues, prefetch: u16) -> Result<Consumer, String> {
+        self.in_time(self.open(queues, prefetch)).await
     }
 
     /// Logs in, and makes the exchanges and queues that aren't there.
@@ -126,18 +125,37 @@ impl Broker {
         Ok((connection, channel))
     }
 
-    async fn open(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
-        let (connection, channel) = self.connect(queue).await?;
+    async fn open(&self, queues: &Queues, prefetch: u16) -> Result<Consumer, Error> {
+        let (connection, mut channel) = self.connect(&queues.names.join(" ")).await?;
         let (said, news) = mpsc::unbounded_channel();
         let ears = Ears(said);
         connection.register_callback(ears.clone()).await?;
-        channel.register_callback(ears).await?;
         declare(&channel).await?;
+        for queue in queues.names.iter().filter(|queue| !is_ours(queue)) {
+            let known = QueueDeclareArguments::new(queue).passive(true).finish();
+            if channel.queue_declare(known).await.is_err() {
+                // The broker has closed the channel; the next one tells why if this wasn't it.
+                channel = connection.open_channel(None).await?;
+                declare_queue(&channel, queue, &kept()).await?;
+            }
+            for key in &queues.bind {
+                let binding = QueueBindArguments::new(queue, "mfe.events", key);
+                channel.queue_bind(binding).await?;
+            }
+        }
+        channel.register_callback(ears).await?;
         channel
             .basic_qos(BasicQosArguments::new(0, prefetch, false))
             .await?;
-        let arguments = BasicConsumeArguments::new(queue, "mfe-central");
-        let (_, messages) = channel.basic_consume_rx(arguments).await?;
+        let (taken, messages) = mpsc::unbounded_channel();
+        for queue in &queues.names {
+            let hand = Taker {
+                queue: queue.as_str().into(),
+                taken: taken.clone(),
+            };
+            let arguments = BasicConsumeArguments::new(queue, &format!("mfe-central {queue}"));
+            channel.basic_consume(hand, arguments).await?;
+        }
         Ok(Consumer {
             connection,
             channel,
@@ -145,6 +163,62 @@ impl Broker {
             news,
         })
     }
+}
+
+/// Queues of one route.
+#[derive(Debug, Clone)]
+pub(crate) struct Queues {
+    pub(crate) names: Vec<String>,
+    /// The routing keys, as a topic exchange has them, of the tills' events that go to each of them as well.
+    pub(crate) bind: Vec<String>,
+}
+
+impl Queues {
+    /// One of central's own.
+    pub(crate) fn own(name: &str) -> Self {
+        Self {
+            names: vec![name.to_owned()],
+            bind: Vec::new(),
+        }
+    }
+}
+
+/// Whether a queue is there by itself.
+fn is_ours(queue: &str) -> bool {
+    [EVENTS, STATES, DEAD].contains(&queue)
+}
+
+/// What makes a queue lose nothing and put aside what is delivered in vain. One that there is already may be otherwise.
+fn kept() -> [(&'static str, FieldValue); 4] {
+    [
+        ("x-queue-type", word("quorum")),
+        ("x-delivery-limit", FieldValue::I(TRIES)),
+        ("x-dead-letter-exchange", word(DEAD)),
+        // What is put aside stays in the queue until it has arrived there, which only such a queue does.
+        ("x-dead-letter-strategy", word("at-least-once")),
+    ]
+}
+
+fn word(text: &str) -> FieldValue {
+    FieldValue::S(text.try_into().unwrap_or_default())
+}
+
+async fn declare_queue(
+    channel: &Channel,
+    queue: &str,
+    settings: &[(&str, FieldValue)],
+) -> Result<(), Error> {
+    let mut table = FieldTable::new();
+    for (name, value) in settings {
+        if let Ok(name) = (*name).try_into() {
+            table.insert(name, value.clone());
+        }
+    }
+    let arguments = QueueDeclareArguments::new(queue)
+        .durable(true)
+        .arguments(table)
+        .finish();
+    channel.queue_declare(arguments).await.map(drop)
 }
 
 /// What tills send to, and where it goes. What is there already has to be the same.
@@ -159,16 +233,11 @@ async fn declare(channel: &Channel) -> Result<(), Error> {
             .finish();
         channel.exchange_declare(arguments).await?;
     }
-    let word = |text: &str| FieldValue::S(text.try_into().unwrap_or_default());
-    let events = [
-        ("x-queue-type", word("quorum")),
-        ("x-delivery-limit", FieldValue::I(TRIES)),
-        ("x-dead-letter-exchange", word(DEAD)),
-        // What is put aside stays in the queue until it has arrived there, which only such a queue does.
-        ("x-dead-letter-strategy", word("at-least-once")),
+    let full = [
         ("x-overflow", word("reject-publish")),
         ("x-max-length-bytes", FieldValue::l(EVENTS_MAX)),
     ];
+    let events = [&kept()[..], &full].concat();
     let states = [
         ("x-message-ttl", FieldValue::I(STATE_AGE)),
         ("x-max-length", FieldValue::I(STATES_MAX)),
@@ -180,17 +249,7 @@ async fn declare(channel: &Channel) -> Result<(), Error> {
         (STATES, "mfe.state", &states),
         (DEAD, DEAD, &dead),
     ] {
-        let mut table = FieldTable::new();
-        for (name, value) in settings {
-            if let Ok(name) = (*name).try_into() {
-                table.insert(name, value.clone());
-            }
-        }
-        let arguments = QueueDeclareArguments::new(queue)
-            .durable(true)
-            .arguments(table)
-            .finish();
-        channel.queue_declare(arguments).await?;
+        declare_queue(channel, queue, settings).await?;
         channel
             .queue_bind(QueueBindArguments::new(queue, exchange, "#"))
             .await?;
@@ -198,17 +257,46 @@ async fn declare(channel: &Channel) -> Result<(), Error> {
     Ok(())
 }
 
-/// A connection that takes messages of a queue. How many come ahead the broker bounds.
+/// Takes what a queue delivers.
+struct Taker {
+    queue: Arc<str>,
+    taken: mpsc::UnboundedSender<(u64, Delivery)>,
+}
+
+#[async_trait]
+impl AsyncConsumer for Taker {
+    async fn consume(
+        &mut self,
+        _: &Channel,
+        deliver: Deliver,
+        properties: BasicProperties,
+        content: Vec<u8>,
+    ) {
+        let delivery = Delivery {
+            received: Some(SystemTime::now()),
+            queue: Arc::clone(&self.queue),
+            routing_key: deliver.routing_key().clone(),
+            user_id: properties.user_id().cloned(),
+            is_again: deliver.redelivered(),
+            body: content,
+        };
+        // Whoever has gone gets it again.
+        let _ = self.taken.send((deliver.delivery_tag(), delivery));
+    }
+}
+
+/// A connection that takes messages of queues. How many come ahead the broker bounds.
 pub(crate) struct Consumer {
     connection: Connection,
     channel: Channel,
-    messages: mpsc::UnboundedReceiver<ConsumerMessage>,
+    messages: mpsc::UnboundedReceiver<(u64, Delivery)>,
     news: mpsc::UnboundedReceiver<String>,
 }
 
-impl Consumer {
-    /// What comes next. May be dropped while waiting, without missing anything.
-    pub(crate) async fn next(&mut self) -> News {
+impl Source for Consumer {
+    type Item = Delivery;
+
+    async fn next(&mut self) -> News<Delivery> {
         let over = || News::Closed("the connection broke".to_owned());
         // Who asks to be told later isn't told of what was before.
         if !self.connection.is_open() || !self.channel.is_open() {
@@ -217,49 +305,30 @@ impl Consumer {
         tokio::select! {
             biased;
             why = self.news.recv() => why.map_or_else(over, News::Closed),
-            message = self.messages.recv() => message.and_then(delivery).unwrap_or_else(over),
+            message = self.messages.recv() => match message {
+                Some((tag, delivery)) => News::Delivered(tag, delivery),
+                None => over(),
+            },
             _ = self.connection.listen_network_io_failure() => over(),
         }
     }
 
-    /// Acknowledges this one and all before it that aren't settled.
-    ///
-    /// # Errors
-    /// When the connection is over: then they come again.
-    pub(crate) async fn ack_up_to(&self, tag: u64) -> Result<(), String> {
-        let done = self
-            .channel
-            .basic_ack(BasicAckArguments::new(tag, true))
-            .await;
+    async fn ack(&mut self, tag: u64, and_before: bool) -> Result<(), String> {
+        let arguments = BasicAckArguments::new(tag, and_before);
+        let done = self.channel.basic_ack(arguments).await;
         done.map_err(|error| error.to_string())
     }
 
-    /// Refuses one, which then comes again, or is put aside.
-    ///
-    /// # Errors
-    /// As of [`Consumer::ack_up_to`].
-    pub(crate) async fn reject(&self, tag: u64, requeue: bool) -> Result<(), String> {
-        let done = self
-            .channel
-            .basic_reject(BasicRejectArguments::new(tag, requeue))
-            .await;
+    async fn reject(&mut self, tag: u64, again: bool) -> Result<(), String> {
+        let arguments = BasicRejectArguments::new(tag, again);
+        let done = self.channel.basic_reject(arguments).await;
         done.map_err(|error| error.to_string())
     }
-}
 
-fn delivery(message: ConsumerMessage) -> Option<News> {
-    let deliver = message.deliver?;
-    let user_id = message
-        .basic_properties
-        .as_ref()
-        .and_then(BasicProperties::user_id);
-    let delivery = Delivery {
-        received: Some(SystemTime::now()),
-        routing_key: deliver.routing_key().clone(),
-        user_id: user_id.cloned(),
-        body: message.content.unwrap_or_default(),
-    };
-    Some(News::Delivery(deliver.delivery_tag(), delivery))
+    async fn close(self) {
+        // What isn't settled comes again, however it ends.
+        let _ = timeout(LEAVE_TIME, self.connection.close()).await;
+    }
 }
 
 /// Hears why a connection ends.

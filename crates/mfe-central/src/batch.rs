@@ -1,11 +1,16 @@
 //! The rules of a route: what comes from a queue is gathered, handed over in batches, and settled by the verdict on
 //! each message. Pure: what happens and the time go in, actions come out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+/// After a batch of which something comes again, the next one waits: what can't be handled now can't be a moment
+/// later, and whoever hands it over in a circle keeps the machine busy for nothing.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// What is done with a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     /// It is done with.
     Ack,
@@ -18,7 +23,7 @@ pub(crate) enum Verdict {
 /// How a route gathers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// How many messages the broker sends ahead.
+    /// How many messages come ahead, at most.
     pub(crate) prefetch: u16,
     /// How many are handed over at once, at most.
     pub(crate) bulk_size: usize,
@@ -36,12 +41,14 @@ impl Pace {
 /// What happens to a route.
 #[derive(Debug)]
 pub(crate) enum Input<T> {
-    /// A message has come, with its delivery tag: they grow.
+    /// A message has come, with its delivery tag. Tags are 1, 2, 3 …, and may come in another order.
     Delivered(u64, T),
     /// The verdicts on the batch that was handed over, in its order. A message without one counts as requeued.
     Judged(Vec<Verdict>),
     /// Time has passed.
     Tick,
+    /// No more batches are wanted. What waits stays unsettled, and so comes again.
+    Stop,
 }
 
 /// What is to be done.
@@ -51,6 +58,8 @@ pub(crate) enum Action<T> {
     Hand(Vec<T>),
     /// Acknowledge this one and all before it that aren't settled.
     AckUpTo(u64),
+    /// Acknowledge this one: before it there are some that haven't come yet.
+    Ack(u64),
     /// Refuse this one.
     Reject(u64),
     /// Have this one come again.
@@ -63,6 +72,12 @@ pub(crate) struct Batcher<T> {
     pace: Pace,
     waiting: VecDeque<(u64, T, Instant)>,
     in_hand: Option<Vec<u64>>,
+    /// All up to this tag are settled, and those besides.
+    settled_to: u64,
+    settled: BTreeSet<u64>,
+    /// No batch is handed over before.
+    pause: Option<Instant>,
+    is_stopped: bool,
 }
 
 impl<T> Batcher<T> {
@@ -71,6 +86,10 @@ impl<T> Batcher<T> {
             pace,
             waiting: VecDeque::new(),
             in_hand: None,
+            settled_to: 0,
+            settled: BTreeSet::new(),
+            pause: None,
+            is_stopped: false,
         }
     }
 
@@ -81,8 +100,12 @@ impl<T> Batcher<T> {
                 self.waiting.push_back((tag, item, now));
                 Vec::new()
             }
-            Input::Judged(verdicts) => self.settle(&verdicts),
+            Input::Judged(verdicts) => self.settle(now, &verdicts),
             Input::Tick => Vec::new(),
+            Input::Stop => {
+                self.is_stopped = true;
+                Vec::new()
+            }
         };
         actions.extend(self.hand(now));
         actions
@@ -91,16 +114,25 @@ impl<T> Batcher<T> {
     /// When a tick is due; none while a batch is out.
     pub(crate) fn next_flush(&self) -> Option<Instant> {
         let (_, _, came) = self.waiting.front()?;
-        let is_free = self.in_hand.is_none();
-        is_free.then(|| *came + self.pace.flush_timeout)
+        if self.is_stopped || self.in_hand.is_some() {
+            return None;
+        }
+        let is_full = self.waiting.len() >= self.pace.most();
+        let patience = if is_full {
+            Duration::ZERO
+        } else {
+            self.pace.flush_timeout
+        };
+        Some((*came + patience).max(self.pause.unwrap_or(*came)))
+    }
+
+    /// Whether a batch is out.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_hand.is_some()
     }
 
     fn hand(&mut self, now: Instant) -> Option<Action<T>> {
-        let is_full = self.waiting.len() >= self.pace.most();
-        let is_due = self.next_flush().is_some_and(|due| due <= now);
-        if self.in_hand.is_some() || !(is_full || is_due) {
-            return None;
-        }
+        self.next_flush().filter(|due| *due <= now)?;
         let count = self.waiting.len().min(self.pace.most());
         let batch = self.waiting.drain(..count);
         let (tags, items) = batch.map(|(tag, item, _)| (tag, item)).unzip();
@@ -108,23 +140,35 @@ impl<T> Batcher<T> {
         Some(Action::Hand(items))
     }
 
-    /// Those that aren't acknowledged first: one acknowledgement then covers all others.
-    fn settle(&mut self, verdicts: &[Verdict]) -> Vec<Action<T>> {
+    /// Those that aren't acknowledged first: one acknowledgement then covers all others that have none before them
+    /// on the way.
+    fn settle(&mut self, now: Instant, verdicts: &[Verdict]) -> Vec<Action<T>> {
         let tags = self.in_hand.take().unwrap_or_default();
         let verdicts = verdicts
             .iter()
             .copied()
             .chain(std::iter::repeat(Verdict::Requeue));
         let mut actions = Vec::new();
-        let mut last = None;
+        let mut acks = Vec::new();
+        self.pause = None;
         for (tag, verdict) in tags.into_iter().zip(verdicts) {
+            self.settled.insert(tag);
             match verdict {
-                Verdict::Ack => last = Some(tag),
+                Verdict::Ack => acks.push(tag),
                 Verdict::Reject => actions.push(Action::Reject(tag)),
-                Verdict::Requeue => actions.push(Action::Requeue(tag)),
+                Verdict::Requeue => {
+                    self.pause = Some(now + PAUSE);
+                    actions.push(Action::Requeue(tag));
+                }
             }
         }
-        actions.extend(last.map(Action::AckUpTo));
+        while self.settled.remove(&(self.settled_to + 1)) {
+            self.settled_to += 1;
+        }
+        let (covered, single): (Vec<u64>, Vec<u64>) =
+            acks.into_iter().partition(|tag| *tag <= self.settled_to);
+        actions.extend(covered.into_iter().max().map(Action::AckUpTo));
+        actions.extend(single.into_iter().map(Action::Ack));
         actions
     }
 }
@@ -194,6 +238,105 @@ mod tests {
         assert_eq!(settled, expected);
     }
 
+    #[test]
+    fn what_is_on_the_way_is_not_acknowledged_with_what_has_come() {
+        let mut batcher = Batcher::new(pace(2));
+        let now = Instant::now();
+        for tag in [3, 1] {
+            batcher.handle(now, Input::Delivered(tag, ()));
+        }
+        let settled = batcher.handle(now, Input::Judged(vec![Verdict::Ack; 2]));
+        assert_eq!(settled, [Action::AckUpTo(1), Action::Ack(3)]);
+        for tag in [2, 4] {
+            batcher.handle(now, Input::Delivered(tag, ()));
+        }
+        let settled = batcher.handle(now, Input::Judged(vec![Verdict::Ack; 2]));
+        assert_eq!(settled, [Action::AckUpTo(4)]);
+    }
+
+    #[test]
+    fn what_comes_again_waits_a_moment() {
+        let mut batcher = Batcher::new(pace(1));
+        let now = Instant::now();
+        batcher.handle(now, Input::Delivered(1, 'a'));
+        batcher.handle(now, Input::Delivered(2, 'b'));
+        let settled = batcher.handle(now, Input::Judged(vec![Verdict::Requeue]));
+        assert_eq!(settled, [Action::Requeue(1)]);
+        assert_eq!(batcher.next_flush(), Some(now + PAUSE));
+        let handed = batcher.handle(now + PAUSE, Input::Tick);
+        assert_eq!(handed, [Action::Hand(vec!['b'])]);
+    }
+
+    #[test]
+    fn once_it_is_to_stop_what_is_out_is_settled_and_nothing_else() {
+        let mut batcher = Batcher::new(pace(1));
+        let now = Instant::now();
+        batcher.handle(now, Input::Delivered(1, 'a'));
+        batcher.handle(now, Input::Delivered(2, 'b'));
+        assert_eq!(batcher.handle(now, Input::Stop), []);
+        assert!(batcher.is_busy());
+        let settled = batcher.handle(now, Input::Judged(vec![Verdict::Ack]));
+        assert_eq!(settled, [Action::AckUpTo(1)]);
+        assert!(!batcher.is_busy() && batcher.next_flush().is_none());
+    }
+
+    /// A broker with several queues on one channel: it sends so many ahead, which may come in another order, and
+    /// keeps what isn't settled.
+    #[derive(Debug)]
+    struct Model {
+        prefetch: usize,
+        queue: VecDeque<u32>,
+        /// By its tag, each message that isn't settled; and the tags that haven't come yet.
+        sent: BTreeMap<u64, u32>,
+        on_the_way: Vec<u64>,
+        tags: u64,
+        done: BTreeMap<u32, Verdict>,
+    }
+
+    impl Model {
+        fn send(&mut self) {
+            while self.sent.len() < self.prefetch {
+                let Some(message) = self.queue.pop_front() else {
+                    break;
+                };
+                self.tags += 1;
+                self.sent.insert(self.tags, message);
+                self.on_the_way.push(self.tags);
+            }
+        }
+
+        /// Nothing is settled that isn't out, and with another verdict than its own.
+        fn settle(&mut self, tag: u64, verdict: Verdict, expected: &mut BTreeMap<u64, Verdict>) {
+            assert_eq!(expected.remove(&tag), Some(verdict), "{tag}");
+            let message = self.sent.remove(&tag).unwrap();
+            if verdict == Verdict::Requeue {
+                self.queue.push_back(message);
+            } else {
+                assert_eq!(self.done.insert(message, verdict), None, "{message}");
+            }
+        }
+
+        fn perform(
+            &mut self,
+            action: Action<u64>,
+            expected: &mut BTreeMap<u64, Verdict>,
+        ) -> Option<Vec<u64>> {
+            match action {
+                Action::Hand(batch) => return Some(batch),
+                Action::Reject(tag) => self.settle(tag, Verdict::Reject, expected),
+                Action::Requeue(tag) => self.settle(tag, Verdict::Requeue, expected),
+                Action::Ack(tag) => self.settle(tag, Verdict::Ack, expected),
+                Action::AckUpTo(last) => {
+                    let tags: Vec<u64> = self.sent.range(..=last).map(|(tag, _)| *tag).collect();
+                    for tag in tags {
+                        self.settle(tag, Verdict::Ack, expected);
+                    }
+                }
+            }
+            None
+        }
+    }
+
     fn verdict() -> impl Strategy<Value = Verdict> {
         prop_oneof![
             Just(Verdict::Ack),
@@ -204,39 +347,62 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Deliver,
+        Publish,
+        /// One of those on the way comes.
+        Deliver(usize),
         Judge(Vec<Verdict>),
         Wait(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => Just(Step::Deliver),
+            4 => Just(Step::Publish),
+            4 => any::<usize>().prop_map(Step::Deliver),
             1 => prop::collection::vec(verdict(), 0..8).prop_map(Step::Judge),
             1 => (0_u64..1500).prop_map(Step::Wait),
         ]
     }
 
     proptest! {
-        /// Whatever happens: one batch is out at a time, in order, and each message is handed over and settled
-        /// exactly once, none before it was judged.
+        /// Whatever happens: one batch is out at a time, and each message is handed over, settled exactly once by the
+        /// verdict on it, and none is lost; no more are out than the broker sends ahead, and that is enough to go on.
         #[test]
-        fn nothing_is_lost_nothing_is_settled_twice(steps in prop::collection::vec(step(), 0..200), size in 1_usize..6) {
-            let mut batcher = Batcher::new(pace(size));
+        fn nothing_is_lost_nothing_is_settled_twice(
+            steps in prop::collection::vec(step(), 0..200),
+            bulk_size in 1_usize..6,
+            prefetch in 1_u16..9,
+        ) {
+            let pace = Pace { prefetch, ..pace(bulk_size) };
+            let mut batcher = Batcher::new(pace);
+            let mut broker = Model {
+                prefetch: prefetch.into(),
+                queue: VecDeque::new(),
+                sent: BTreeMap::new(),
+                on_the_way: Vec::new(),
+                tags: 0,
+                done: BTreeMap::new(),
+            };
             let mut now = Instant::now();
-            let mut next = 1;
+            let mut messages = 0;
             let mut out: Vec<u64> = Vec::new();
-            let mut handed = 0;
-            // What each message got; a broker keeps what isn't settled.
-            let mut settled: BTreeMap<u64, Verdict> = BTreeMap::new();
-            let end = [Step::Wait(1000), Step::Judge(vec![Verdict::Ack; 6])];
-            let rest = std::iter::repeat_n(end, 210).flatten();
+            let end = [
+                Step::Deliver(0),
+                Step::Wait(1000),
+                Step::Judge(vec![Verdict::Ack; 6]),
+            ];
+            let rest = std::iter::repeat_n(end, 500).flatten();
             for step in steps.into_iter().chain(rest) {
                 let mut expected = BTreeMap::new();
                 let input = match step {
-                    Step::Deliver => {
-                        next += 1;
-                        Input::Delivered(next - 1, next - 1)
+                    Step::Publish => {
+                        messages += 1;
+                        broker.queue.push_back(messages);
+                        Input::Tick
+                    }
+                    Step::Deliver(_) if broker.on_the_way.is_empty() => Input::Tick,
+                    Step::Deliver(which) => {
+                        let tag = broker.on_the_way.remove(which % broker.on_the_way.len());
+                        Input::Delivered(tag, tag)
                     }
                     Step::Judge(verdicts) => {
                         let verdicts_of = verdicts.iter().copied().chain(std::iter::repeat(Verdict::Requeue));
@@ -249,36 +415,21 @@ mod tests {
                     }
                 };
                 for action in batcher.handle(now, input) {
-                    let mut settle = |tag, verdict| {
-                        prop_assert_eq!(expected.remove(&tag), Some(verdict), "{}", tag);
-                        prop_assert_eq!(settled.insert(tag, verdict), None);
-                        Ok(())
-                    };
-                    match action {
-                        Action::Reject(tag) => settle(tag, Verdict::Reject)?,
-                        Action::Requeue(tag) => settle(tag, Verdict::Requeue)?,
-                        Action::AckUpTo(last) => {
-                            let before: Vec<u64> = (1..=last).filter(|tag| !settled.contains_key(tag)).collect();
-                            for tag in before {
-                                prop_assert_eq!(expected.remove(&tag), Some(Verdict::Ack));
-                                settled.insert(tag, Verdict::Ack);
-                            }
-                        }
-                        Action::Hand(batch) => {
-                            prop_assert!(out.is_empty() && (1..=size).contains(&batch.len()));
-                            prop_assert_eq!(batch[0], handed + 1);
-                            handed += batch.len() as u64;
-                            out = batch;
-                        }
+                    if let Some(batch) = broker.perform(action, &mut expected) {
+                        prop_assert!(out.is_empty() && (1..=pace.most()).contains(&batch.len()));
+                        out = batch;
                     }
                 }
                 prop_assert!(expected.is_empty());
-                if let Some(due) = batcher.next_flush().filter(|_| out.is_empty()) {
+                prop_assert_eq!(batcher.is_busy(), !out.is_empty());
+                broker.send();
+                prop_assert!(broker.sent.len() <= usize::from(prefetch));
+                if let Some(due) = batcher.next_flush() {
                     prop_assert!(due > now && due <= now + SECOND);
                 }
             }
-            prop_assert_eq!(handed, next - 1);
-            prop_assert_eq!(settled.len() as u64, next - 1);
+            prop_assert_eq!(broker.done.len(), messages as usize);
+            prop_assert!(broker.sent.is_empty() && broker.queue.is_empty());
         }
     }
 }

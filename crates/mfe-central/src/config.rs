@@ -1,10 +1,12 @@
 //! The configuration, /etc/mfe-central/config.toml: read in one go with all that is wrong in it, each with its line.
 //! Every setting has a default, so that there needn't be a file.
 
+mod route;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use route::{On, Route, When};
+
 /// What tills' heartbeats may be, as mfe-relay has it.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
 
@@ -22,7 +26,7 @@ const RETENTIONS: RangeInclusive<Duration> =
     Duration::from_secs(86_400)..=Duration::from_secs(3660 * 86_400);
 
 /// The settings, in the order in which they are shown.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "broker",
     "virtual_host",
     "user",
@@ -34,6 +38,8 @@ const KEYS: [&str; 11] = [
     "tills",
     "server",
     "ca",
+    "route",
+    "on",
 ];
 
 /// The settings, all of them good.
@@ -57,6 +63,10 @@ pub(crate) struct Settings {
     pub(crate) server: Option<String>,
     /// The certificates that the broker's is signed by, in PEM.
     pub(crate) ca: PathBuf,
+    /// What programs of the user's do with messages.
+    pub(crate) routes: Vec<Route>,
+    /// What is run at the start and the end.
+    pub(crate) callbacks: Vec<On>,
 }
 
 impl Settings {
@@ -90,12 +100,14 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
 /// See above.
 pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader {
+    let mut problems = Problems::new(text, &errors);
+    let settings = Reader {
         table: table.get_ref(),
-        problems: Problems::new(text, &errors),
-    };
-    let settings = reader.settings();
-    reader.problems.end(settings)
+        problems: &mut problems,
+        place: 0..0,
+    }
+    .settings();
+    problems.end(settings)
 }
 
 /// Whether a text is where tills reach a broker; its virtual host is told by another setting.
@@ -109,17 +121,17 @@ pub(crate) fn host_of(server: &str) -> String {
     office::server(server).map_or_else(String::new, |server| server.host)
 }
 
-struct Reader<'a> {
-    table: &'a DeTable<'a>,
-    problems: Problems<'a>,
+/// Reads a table.
+struct Reader<'t, 'p> {
+    table: &'t DeTable<'t>,
+    problems: &'p mut Problems<'t>,
+    /// Where what is missing is told.
+    place: Range<usize>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn settings(&mut self) -> Option<Settings> {
-        self.problems.unknown(self.table, &KEYS, |name| {
-            let (key, known) = (format!("{name:?}"), KEYS.join(", "));
-            t!("config.unknown", key = key, known = known).into_owned()
-        });
+        self.unknown(&KEYS);
         // Another machine would be spoken to in plain text, and everybody would reach the page.
         let loopback = |text: &str| {
             let address: SocketAddr = text.parse().ok()?;
@@ -167,6 +179,7 @@ impl Reader<'_> {
             "config.server",
         );
         let ca = self.text("ca", "/etc/mfe-central/ca.pem", path, "config.path");
+        let (routes, callbacks) = (self.routes(), self.callbacks());
         Some(Settings {
             broker: broker?,
             virtual_host: virtual_host?,
@@ -179,6 +192,8 @@ impl Reader<'_> {
             tills,
             server: server?,
             ca: ca?,
+            routes,
+            callbacks,
         })
     }
 
@@ -196,10 +211,14 @@ impl Reader<'_> {
             None => understand(default),
         };
         if understood.is_none() {
-            let span = value.map_or(0..0, Spanned::span);
-            self.problems.at(span, format!("{key}: {}", t!(hint)));
+            self.problem(value, key, hint);
         }
         understood
+    }
+
+    fn problem(&mut self, value: Option<&Spanned<DeValue<'_>>>, key: &str, hint: &str) {
+        let span = value.map_or(self.place.clone(), Spanned::span);
+        self.problems.at(span, format!("{key}: {}", t!(hint)));
     }
 
     fn tills(&mut self) -> Vec<String> {
@@ -259,7 +278,8 @@ mod tests {
             tills = [\"b\", \"a\", \"a\"]\nserver = \"amqps://central.example:443\"\nca = \"/ca\"\n";
         let settings = parse(text).unwrap();
         assert_eq!(settings.tills, ["a", "b"]);
-        assert_eq!(text.lines().count(), KEYS.len());
+        // But for the tables.
+        assert_eq!(text.lines().count(), KEYS.len() - 2);
     }
 
     #[test]

@@ -208,6 +208,13 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
         judge_machine(machine, facts.page.is_ok(), &mut problem);
     }
     let host = &settings.virtual_host;
+    let of_routes = settings.routes.iter().flat_map(|route| &route.queues.names);
+    for name in of_routes.filter(|_| facts.broker.is_ok() && facts.page.is_ok()) {
+        if !facts.queues.iter().any(|queue| queue.name == *name) {
+            let what = t!("doctor.no_queue", queue = name);
+            problem(what.into_owned(), &t!("doctor.restart"));
+        }
+    }
     for queue in &facts.queues {
         if queue.name == EVENTS && queue.consumers == 0 && facts.page.is_ok() {
             let what = t!(
@@ -297,6 +304,18 @@ mod tests {
 
     fn of_machine(facts: &mut Facts, change: impl FnOnce(&mut Machine)) {
         facts.machine.as_mut().map(change).unwrap();
+    }
+
+    #[test]
+    fn a_queue_of_a_route_has_to_be_there() {
+        let text = "[[route]]\nfrom = \"rabbitmq\"\nqueues = [\"site.a\"]\nhandler = [\"/x\"]\n";
+        let settings = config::parse(text).unwrap();
+        let mut facts = good();
+        let problems = judge(&settings, &facts);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].what.contains("site.a"), "{problems:?}");
+        facts.queues[0].name = "site.a".into();
+        assert_eq!(judge(&settings, &facts), []);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::message::Refusal;
+use crate::route::Ear;
 use mfe_common::say::{Level, say};
 
 /// An engine that central can't do without.
@@ -104,5 +105,15 @@ impl Health {
     /// How many messages were refused for this reason.
     pub(crate) fn refused(&self, refusal: Refusal) -> u64 {
         self.refused[refusal as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Ear for Health {
+    fn here(&self) {
+        self.here(Engine::Broker);
+    }
+
+    fn away(&self, why: &str) {
+        self.away(Engine::Broker, why);
     }
 }

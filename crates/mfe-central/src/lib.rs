@@ -5,6 +5,8 @@
 //! | [`cli`] | the command line |
 //! | `service` | the service: its tasks |
 //! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
+//! | `worker` | the routes and callbacks of the configuration |
+//! | `program`, `verdict` | a handler that is a program of the user's; how it is spoken to, pure |
 //! | `amqp` | RabbitMQ |
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
@@ -47,6 +49,7 @@ mod metrics;
 mod office;
 mod page;
 mod ports;
+mod program;
 mod rabbitmq;
 mod route;
 mod scrape;
@@ -57,6 +60,8 @@ mod store;
 mod system;
 mod tills;
 mod token;
+mod verdict;
+mod worker;
 
 #[cfg(test)]
 mod tests {

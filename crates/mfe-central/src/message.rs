@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use mfe_common::office::is_till;
@@ -25,9 +26,12 @@ const LABELS_MAX: usize = 16;
 pub(crate) struct Delivery {
     /// When it came here, by the office's clock.
     pub(crate) received: Option<SystemTime>,
+    pub(crate) queue: Arc<str>,
     pub(crate) routing_key: String,
     /// Who sent it: the broker has made sure of that if it is there at all.
     pub(crate) user_id: Option<String>,
+    /// Whether it was delivered before, in vain.
+    pub(crate) is_again: bool,
     pub(crate) body: Vec<u8>,
 }
 
@@ -386,10 +390,10 @@ mod tests {
 
     fn delivery(key: &str, value: &Value) -> Delivery {
         Delivery {
-            received: None,
             routing_key: format!("loja0012-caixa03.{key}"),
             user_id: Some("loja0012-caixa03".into()),
             body: value.to_string().into_bytes(),
+            ..Delivery::default()
         }
     }
 
@@ -430,10 +434,10 @@ mod tests {
         let mut value = event_json();
         value["source"] = json!("till.9");
         let dotted = Delivery {
-            received: None,
             user_id: Some("till.9".into()),
             routing_key: "till.9.restarted".into(),
             body: value.to_string().into_bytes(),
+            ..Delivery::default()
         };
         assert_eq!(event(&dotted), Err(Refusal::Identity));
     }

@@ -211,7 +211,7 @@ impl Office {
 #[derive(Debug)]
 pub(crate) struct Events(pub(crate) Arc<Office>);
 
-impl Handler for Events {
+impl Handler<Delivery> for Events {
     async fn ready(&self) {
         self.0.written.wait().await;
     }
@@ -253,7 +253,7 @@ impl Handler for Events {
 #[derive(Debug)]
 pub(crate) struct States(pub(crate) Arc<Office>);
 
-impl Handler for States {
+impl Handler<Delivery> for States {
     async fn ready(&self) {}
 
     async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {

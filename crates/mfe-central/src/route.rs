@@ -1,89 +1,174 @@
-//! A route: messages of a queue go to a handler in batches, and are settled by its verdict on each. It connects again
-//! for as long as it takes; what wasn't settled then comes again.
+//! A route: messages of a source go to a handler in batches, and are settled by its verdict on each. From a broker it
+//! connects again for as long as it takes; what wasn't settled then comes again.
 
 use std::future::{Future, pending};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-use crate::amqp::{Broker, Consumer, News};
+use crate::amqp::{Broker, Queues};
 use crate::batch::{Action, Batcher, Input, Pace, Verdict};
-use crate::health::{Engine, Health};
 use crate::message::Delivery;
 
 /// The first wait before connecting again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// How long the batch that is out may take when the service ends: systemd kills what takes longer than 90 s
+/// (systemd-system.conf(5), `DefaultTimeoutStopSec`), and handlers and callbacks come after it.
+const LAST_BATCH: Duration = Duration::from_secs(30);
+
+/// What comes from a source.
+#[derive(Debug)]
+pub(crate) enum News<T> {
+    /// A message with its tag: they are 1, 2, 3 …
+    Delivered(u64, T),
+    /// The source has ended, and why.
+    Closed(String),
+}
+
+/// Where messages come from. What isn't settled comes again.
+pub(crate) trait Source: Send {
+    type Item: Send;
+
+    /// What comes next. May be dropped while waiting, without missing anything.
+    fn next(&mut self) -> impl Future<Output = News<Self::Item>> + Send;
+
+    /// Acknowledges a message, and with it all before it that aren't settled if so asked.
+    ///
+    /// # Errors
+    /// When the connection is over: then they come again.
+    fn ack(
+        &mut self,
+        tag: u64,
+        and_before: bool,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Refuses a message, which then comes again, or is put aside.
+    ///
+    /// # Errors
+    /// As of [`Source::ack`].
+    fn reject(&mut self, tag: u64, again: bool) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Takes leave, when all that was to be settled is.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
 /// What does something with messages.
-pub(crate) trait Handler: Sync {
+pub(crate) trait Handler<T>: Sync {
     /// Waits until it can handle something. Nothing is taken before, for the broker puts a message aside that it has
     /// delivered in vain too often.
     fn ready(&self) -> impl Future<Output = ()> + Send;
 
     /// The verdict on each message of a batch, in its order. It may take as long as it needs: if the connection is lost
     /// meanwhile, it is dropped, and the messages come again.
-    fn handle(&self, batch: Vec<Delivery>) -> impl Future<Output = Vec<Verdict>> + Send;
+    fn handle(&self, batch: Vec<T>) -> impl Future<Output = Vec<Verdict>> + Send;
 }
 
-/// Where messages come from, and how they are gathered.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Route {
-    pub(crate) queue: &'static str,
-    pub(crate) pace: Pace,
+/// Who is told whether the broker can be used.
+pub(crate) trait Ear: Sync {
+    fn here(&self);
+    fn away(&self, why: &str);
 }
 
-impl Route {
-    /// Goes on for ever.
-    pub(crate) async fn run(self, broker: &Broker, handler: &impl Handler, health: &Health) {
-        let mut wait = FIRST_WAIT;
-        loop {
-            handler.ready().await;
-            let why = match broker.consume(self.queue, self.pace.prefetch).await {
-                Ok(consumer) => {
-                    health.here(Engine::Broker);
-                    wait = FIRST_WAIT;
-                    self.serve(consumer, handler).await
-                }
-                Err(why) => why,
-            };
-            health.away(Engine::Broker, &why);
-            sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    /// Until the connection is over; tells why it is.
-    async fn serve(self, mut consumer: Consumer, handler: &impl Handler) -> String {
-        let mut batcher = Batcher::new(self.pace);
-        let mut work = None;
-        loop {
-            let flush = batcher.next_flush();
-            let input = tokio::select! {
-                verdicts = work_of(&mut work) => {
-                    work = None;
-                    Input::Judged(verdicts)
-                }
-                news = consumer.next() => match news {
-                    News::Delivery(tag, delivery) => Input::Delivered(tag, delivery),
-                    News::Closed(why) => return why,
-                },
-                () = until(flush) => Input::Tick,
-            };
-            for action in batcher.handle(Instant::now(), input) {
-                let settled = match action {
-                    Action::Hand(batch) => {
-                        work = Some(Box::pin(handler.handle(batch)));
-                        Ok(())
-                    }
-                    Action::AckUpTo(tag) => consumer.ack_up_to(tag).await,
-                    Action::Reject(tag) => consumer.reject(tag, false).await,
-                    Action::Requeue(tag) => consumer.reject(tag, true).await,
-                };
-                if let Err(why) = settled {
-                    return why;
+/// Takes messages of the broker's queues until it is told to stop: until the value is true, or nobody is left to
+/// change it.
+pub(crate) async fn run(
+    broker: &Broker,
+    queues: &Queues,
+    pace: Pace,
+    handler: &impl Handler<Delivery>,
+    ear: &impl Ear,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let opened = tokio::select! {
+            () = stopped(&mut stop) => return,
+            opened = async {
+                handler.ready().await;
+                broker.consume(queues, pace.prefetch).await
+            } => opened,
+        };
+        let why = match opened {
+            Ok(consumer) => {
+                ear.here();
+                wait = FIRST_WAIT;
+                match serve(consumer, pace, handler, &mut stop).await {
+                    Some(why) => why,
+                    None => return,
                 }
             }
+            Err(why) => why,
+        };
+        ear.away(&why);
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = sleep(wait) => {}
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Waits until it is told to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error: nobody is left who could say so.
+    let _ = stop.wait_for(|is_over| *is_over).await;
+}
+
+/// Until the source is over, and then tells why it is; or until it is told to stop: then the batch that is out is
+/// settled, if it doesn't take too long.
+pub(crate) async fn serve<S: Source>(
+    mut source: S,
+    pace: Pace,
+    handler: &impl Handler<S::Item>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<String> {
+    let mut batcher = Batcher::new(pace);
+    let mut work = None;
+    let mut stop = Some(stop);
+    let mut last = None;
+    loop {
+        let flush = batcher.next_flush();
+        let input = tokio::select! {
+            verdicts = work_of(&mut work) => {
+                work = None;
+                Input::Judged(verdicts)
+            }
+            () = stop_of(&mut stop) => {
+                stop = None;
+                last = Some(Instant::now() + LAST_BATCH);
+                Input::Stop
+            }
+            news = source.next(), if stop.is_some() => match news {
+                News::Delivered(tag, item) => Input::Delivered(tag, item),
+                News::Closed(why) => return Some(why),
+            },
+            () = until(flush) => Input::Tick,
+            () = until(last) => {
+                source.close().await;
+                return None;
+            }
+        };
+        for action in batcher.handle(Instant::now(), input) {
+            let settled = match action {
+                Action::Hand(batch) => {
+                    work = Some(Box::pin(handler.handle(batch)));
+                    Ok(())
+                }
+                Action::AckUpTo(tag) => source.ack(tag, true).await,
+                Action::Ack(tag) => source.ack(tag, false).await,
+                Action::Reject(tag) => source.reject(tag, false).await,
+                Action::Requeue(tag) => source.reject(tag, true).await,
+            };
+            if let Err(why) = settled {
+                return Some(why);
+            }
+        }
+        if stop.is_none() && !batcher.is_busy() {
+            source.close().await;
+            return None;
         }
     }
 }
@@ -91,6 +176,13 @@ impl Route {
 async fn work_of<F: Future + Unpin>(work: &mut Option<F>) -> F::Output {
     match work {
         Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+async fn stop_of(stop: &mut Option<&mut watch::Receiver<bool>>) {
+    match stop {
+        Some(stop) => stopped(stop).await,
         None => pending().await,
     }
 }

@@ -8,34 +8,29 @@ use anyhow::Context;
 use rust_i18n::t;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::amqp::{self, Broker};
+use crate::amqp::{self, Broker, Queues};
 use crate::batch::Pace;
 use crate::config::Settings;
 use crate::http;
 use crate::office::{Events, Office, States};
-use crate::route::Route;
+use crate::route;
+use crate::worker;
 use mfe_common::say::{Level, say};
 
 /// Events are stored in batches.
-const OF_EVENTS: Route = Route {
-    queue: amqp::EVENTS,
-    pace: Pace {
-        prefetch: 1000,
-        bulk_size: 500,
-        flush_timeout: Duration::from_secs(1),
-    },
+const OF_EVENTS: Pace = Pace {
+    prefetch: 1000,
+    bulk_size: 500,
+    flush_timeout: Duration::from_secs(1),
 };
 
 /// How a till is is shown at once.
-const OF_STATES: Route = Route {
-    queue: amqp::STATES,
-    pace: Pace {
-        prefetch: 1000,
-        bulk_size: 500,
-        flush_timeout: Duration::ZERO,
-    },
+const OF_STATES: Pace = Pace {
+    flush_timeout: Duration::ZERO,
+    ..OF_EVENTS
 };
 
 /// Runs until it is told to end.
@@ -69,14 +64,20 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     ));
     let broker = Arc::new(broker);
     let mut tasks = JoinSet::new();
-    let (of_events, of_states) = (Events(Arc::clone(&office)), States(Arc::clone(&office)));
-    tasks.spawn({
-        let (broker, health) = (Arc::clone(&broker), Arc::clone(&office.health));
-        async move { OF_EVENTS.run(&broker, &of_events, &health).await }
+    let (end, stop) = watch::channel(false);
+    let mut worker = tokio::spawn({
+        let (broker, settings, stop) = (Arc::clone(&broker), settings.clone(), stop.clone());
+        async move { worker::run(&settings, &broker, stop).await }
     });
     tasks.spawn({
-        let health = Arc::clone(&office.health);
-        async move { OF_STATES.run(&broker, &of_states, &health).await }
+        let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());
+        let (queues, events) = (Queues::own(amqp::EVENTS), Events(Arc::clone(&office)));
+        async move { route::run(&broker, &queues, OF_EVENTS, &events, &*office.health, stop).await }
+    });
+    tasks.spawn({
+        let office = Arc::clone(&office);
+        let (queues, states) = (Queues::own(amqp::STATES), States(Arc::clone(&office)));
+        async move { route::run(&broker, &queues, OF_STATES, &states, &*office.health, stop).await }
     });
     tasks.spawn({
         let office = Arc::clone(&office);
@@ -93,9 +94,15 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     let ended = tokio::select! {
         _ = terminated.recv() => None,
         _ = interrupted.recv() => None,
-        task = tasks.join_next() => Some(task),
+        task = tasks.join_next() => Some(format!("{task:?}")),
+        ended = &mut worker => Some(format!("{ended:?}")),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // Central's own routes end by it as well: what is in hand then is either stored, or comes again.
+    end.send_replace(true);
+    if ended.is_none() {
+        worker.await?;
+    }
     anyhow::ensure!(ended.is_none(), "a task has ended: {ended:?}");
     Ok(())
 }

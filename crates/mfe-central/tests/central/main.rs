@@ -8,5 +8,6 @@ mod completions;
 mod enroll;
 mod events;
 mod office;
+mod route;
 mod setup;
 mod shown;

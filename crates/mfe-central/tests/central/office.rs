@@ -242,6 +242,20 @@ impl Office {
         });
     }
 
+    /// Waits until somebody takes the messages of a queue.
+    pub fn eventually_taken(&self, queue: &str) {
+        let _inside = self.runtime.enter();
+        eventually(("it is taken from", queue), || {
+            let (connection, channel) = self.channel(ADMIN);
+            self.runtime.block_on(async {
+                let asked = QueueDeclareArguments::new(queue).passive(true).finish();
+                let declared = channel.queue_declare(asked).await.ok().flatten();
+                connection.close().await.unwrap();
+                declared.filter(|(_, _, takers)| *takers > 0).map(drop)
+            })
+        });
+    }
+
     /// How many messages a queue has that nobody has taken.
     pub fn waiting(&self, queue: &str) -> u32 {
         // The library takes leave by a task of its own, for which it needs the runtime.
@@ -498,6 +512,14 @@ impl Central {
     pub fn kill(mut self) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(mut self) {
+        let pid = self.child.0.id().to_string();
+        let done = output(Command::new("kill").args(["-TERM", &pid]));
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+        assert!(self.child.0.wait().unwrap().success());
     }
 
     fn connect(&self, request: &str) -> TcpStream {

@@ -1,0 +1,312 @@
+//! The tables `[[route]]` and `[[on]]`: what programs of the user's do with messages, and at the start and the end.
+
+use std::time::Duration;
+
+use rust_i18n::t;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::amqp::{EVENTS, Queues, STATES};
+use crate::batch::{Pace, Verdict};
+
+use super::Reader;
+
+/// More of them are a mistake.
+const TABLES_MAX: usize = 32;
+
+const ROUTE_KEYS: [&str; 10] = [
+    "from",
+    "queues",
+    "bind",
+    "handler",
+    "prefetch",
+    "bulk_size",
+    "flush_timeout",
+    "timeout",
+    "on_success",
+    "on_exception",
+];
+
+const ON_KEYS: [&str; 2] = ["event", "command"];
+
+/// Messages that go to a program.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) queues: Queues,
+    pub(crate) handler: Vec<String>,
+    pub(crate) pace: Pace,
+    /// How long a batch may take.
+    pub(crate) timeout: Duration,
+    pub(crate) on_success: Verdict,
+    pub(crate) on_exception: Verdict,
+}
+
+/// When a command is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before the routes take anything.
+    Startup,
+    /// When they have ended.
+    Shutdown,
+}
+
+/// A command that is run at the start or the end.
+#[derive(Debug, Clone)]
+pub(crate) struct On {
+    pub(crate) event: When,
+    pub(crate) command: Vec<String>,
+}
+
+impl<'t> Reader<'t, '_> {
+    /// The tables of a name, each understood by itself.
+    pub(super) fn tables<T>(
+        &mut self,
+        name: &str,
+        keys: &[&str],
+        understand: impl Fn(&mut Reader<'t, '_>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.table.get(name) else {
+            return Vec::new();
+        };
+        let tables = match value.get_ref() {
+            DeValue::Array(tables) if tables.len() <= TABLES_MAX => tables,
+            _ => {
+                self.problem(Some(value), name, "config.tables");
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for table in tables {
+            let DeValue::Table(inside) = table.get_ref() else {
+                self.problem(Some(table), name, "config.tables");
+                continue;
+            };
+            let mut reader = Reader {
+                table: inside,
+                problems: &mut *self.problems,
+                place: table.span(),
+            };
+            reader.unknown(keys);
+            found.extend(understand(&mut reader));
+        }
+        found
+    }
+
+    pub(super) fn routes(&mut self) -> Vec<Route> {
+        #[allow(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is one of a certain lifetime"
+        )]
+        self.tables("route", &ROUTE_KEYS, |reader| reader.route())
+    }
+
+    pub(super) fn callbacks(&mut self) -> Vec<On> {
+        self.tables("on", &ON_KEYS, |reader| {
+            let events = [("startup", When::Startup), ("shutdown", When::Shutdown)];
+            let event = reader.word_of("event", None, &events, "config.event");
+            let command = reader.command("command");
+            Some(On {
+                event: event?,
+                command: command?,
+            })
+        })
+    }
+
+    fn route(&mut self) -> Option<Route> {
+        let from = self.word_of("from", None, &[("rabbitmq", ())], "config.from");
+        let names = self.texts("queues", "config.queues", |name| {
+            // What one takes the other doesn't get.
+            let is_read_here = [EVENTS, STATES].contains(&name);
+            let fits = (1..=255).contains(&name.len()) && !name.contains(char::is_control);
+            fits && !is_read_here && !name.starts_with("amq.")
+        });
+        let bind = match self.table.get("bind") {
+            Some(_) => self.texts("bind", "config.bind", |key| {
+                (1..=255).contains(&key.len()) && !key.contains(char::is_control)
+            }),
+            None => Some(Vec::new()),
+        };
+        let handler = self.command("handler");
+        let prefetch = self.number("prefetch", 128, 1..=10_000, "config.count");
+        let bulk_size = self.number("bulk_size", 1, 1..=10_000, "config.count");
+        let time = |most: u64| {
+            move |text: &str| {
+                let time = humantime::parse_duration(text).ok()?;
+                (time <= Duration::from_secs(most)).then_some(time)
+            }
+        };
+        // The broker takes a message back that isn't settled within 30 minutes (rabbitmq.com, "consumer_timeout").
+        let flush_timeout = self.text("flush_timeout", "60s", time(600), "config.flush_timeout");
+        let timeout = self.text(
+            "timeout",
+            "5min",
+            |text| time(900)(text).filter(|time| *time >= Duration::from_secs(1)),
+            "config.timeout",
+        );
+        let verdicts = [
+            ("ack", Verdict::Ack),
+            ("reject", Verdict::Reject),
+            ("requeue", Verdict::Requeue),
+        ];
+        let on_success = self.word_of("on_success", Some("ack"), &verdicts, "config.verdict");
+        let on_exception =
+            self.word_of("on_exception", Some("requeue"), &verdicts, "config.verdict");
+        from?;
+        Some(Route {
+            queues: Queues {
+                names: names?,
+                bind: bind?,
+            },
+            handler: handler?,
+            pace: Pace {
+                prefetch: prefetch?,
+                bulk_size: bulk_size?.into(),
+                flush_timeout: flush_timeout?,
+            },
+            timeout: timeout?,
+            on_success: on_success?,
+            on_exception: on_exception?,
+        })
+    }
+
+    /// One of some words.
+    fn word_of<T: Copy>(
+        &mut self,
+        key: &str,
+        default: Option<&str>,
+        words: &[(&str, T)],
+        hint: &str,
+    ) -> Option<T> {
+        let understand = |text: &str| {
+            let mut words = words.iter();
+            words.find(|(word, _)| *word == text).map(|(_, what)| *what)
+        };
+        self.text(key, default.unwrap_or_default(), understand, hint)
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        default: u16,
+        range: std::ops::RangeInclusive<u16>,
+        hint: &str,
+    ) -> Option<u16> {
+        let Some(value) = self.table.get(key) else {
+            return Some(default);
+        };
+        let number = value.get_ref().as_integer();
+        let number =
+            number.and_then(|number| u16::from_str_radix(number.as_str(), number.radix()).ok());
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            self.problem(Some(value), key, hint);
+        }
+        number
+    }
+
+    /// A list of texts, at least one.
+    fn texts(&mut self, key: &str, hint: &str, fits: impl Fn(&str) -> bool) -> Option<Vec<String>> {
+        let value = self.table.get(key);
+        let items = match value.map(Spanned::get_ref) {
+            Some(DeValue::Array(items)) if !items.is_empty() => items,
+            _ => {
+                self.problem(value, key, hint);
+                return None;
+            }
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match item.get_ref().as_str().filter(|text| fits(text)) {
+                Some(text) => texts.push(text.to_owned()),
+                None => self.problem(Some(item), key, hint),
+            }
+        }
+        (texts.len() == items.len()).then_some(texts)
+    }
+
+    /// A program by its absolute path, with its arguments.
+    fn command(&mut self, key: &str) -> Option<Vec<String>> {
+        let words = self.texts(key, "config.command", |text| !text.contains('\0'))?;
+        if !words[0].starts_with('/') {
+            let value: Option<&Spanned<DeValue<'_>>> = self.table.get(key);
+            self.problem(value, key, "config.command");
+            return None;
+        }
+        Some(words)
+    }
+
+    /// Adds one for each key that isn't among those that are known, with the one that may have been meant.
+    pub(super) fn unknown(&mut self, known: &[&str]) {
+        let table: &DeTable<'_> = self.table;
+        self.problems.unknown(table, known, |name| {
+            let near = known
+                .iter()
+                .filter(|known| strsim::osa_distance(&name.to_lowercase(), known) <= 2)
+                .min_by_key(|known| strsim::osa_distance(name, known));
+            let key = format!("{name:?}");
+            match near {
+                Some(near) => t!("config.near", key = key, near = near).into_owned(),
+                None => t!("config.unknown", key = key, known = known.join(", ")).into_owned(),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn a_route_has_the_defaults_of_asyncworker() {
+        let text = "[[route]]\nfrom = \"rabbitmq\"\nqueues = [\"site.a\", \"site.b\"]\nhandler = [\"/bin/cat\", \"-\"]\n\
+            [[on]]\nevent = \"shutdown\"\ncommand = [\"/bin/true\"]\n";
+        let settings = parse(text).unwrap();
+        let route = &settings.routes[0];
+        assert_eq!(route.queues.names, ["site.a", "site.b"]);
+        assert_eq!(route.handler, ["/bin/cat", "-"]);
+        assert_eq!((route.pace.prefetch, route.pace.bulk_size), (128, 1));
+        assert_eq!(route.pace.flush_timeout, Duration::from_secs(60));
+        assert_eq!(route.timeout, Duration::from_secs(300));
+        let verdicts = (route.on_success, route.on_exception);
+        assert_eq!(verdicts, (Verdict::Ack, Verdict::Requeue));
+        assert_eq!(settings.callbacks[0].event, When::Shutdown);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_with_its_line_and_key() {
+        let good = "[[route]]\nfrom = \"rabbitmq\"\nqueues = [\"a\"]\nhandler = [\"/x\"]\n";
+        assert!(parse(good).is_ok());
+        for (line, key) in [
+            ("from = \"kafka\"", "from:"),
+            ("queues = []", "queues:"),
+            ("queues = \"a\"", "queues:"),
+            ("queues = [\"mfe.central\"]", "queues:"),
+            ("handler = [\"x\"]", "handler:"),
+            ("handler = []", "handler:"),
+            ("prefetch = 0", "prefetch:"),
+            ("bulk_size = \"1\"", "bulk_size:"),
+            ("bulk_size = -1", "bulk_size:"),
+            ("flush_timeout = \"1h\"", "flush_timeout:"),
+            ("timeout = \"0s\"", "timeout:"),
+            ("on_success = \"nack\"", "on_success:"),
+            ("on_exception = 1", "on_exception:"),
+            ("bind = [1]", "bind:"),
+            ("bulksize = 1", "did you mean bulk_size?"),
+            ("colour = 1", "known are: from,"),
+        ] {
+            let key_of = |line: &str| line.split(' ').next().unwrap().to_owned();
+            let others = good.lines().filter(|other| key_of(other) != key_of(line));
+            let text: Vec<&str> = others.chain([line]).collect();
+            let problems = parse(&text.join("\n")).unwrap_err();
+            assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+            assert_eq!(problems[0].line, Some(text.len()), "{line}");
+            assert!(problems[0].text.contains(key), "{problems:?}");
+        }
+        // What is missing is told where the table begins.
+        let problems = parse("\n[[route]]\n[[on]]\nevent = \"end\"\n").unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [Some(2), Some(2), Some(2), Some(3), Some(4)]);
+        assert!(parse("route = 1").is_err() && parse("on = [1]").is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! A handler that is a program of the user's: it runs as long as the service, and again if it ends. It leads a process
+//! group, which ends with it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::unix::pipe;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use crate::batch::Verdict;
+use crate::message::Delivery;
+use crate::route::Handler;
+use crate::verdict::{self, Ledger};
+use mfe_common::say::{Level, say};
+
+/// Before it is started again, at first and at most. Of what kills it at each try the broker is rid after 20.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// The same where it ends without having been given anything.
+const LONGEST_IDLE_WAIT: Duration = Duration::from_secs(60);
+
+/// Only one that still runs then is given messages: a script with a mistake in it is to waste none of their tries.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// How long it has to end once nothing more comes, and after SIGTERM.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
+
+/// A longer line is no verdict, in bytes.
+const LINE_MAX: usize = 64 << 10;
+
+/// The handler of one route.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) command: Vec<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) on_success: Verdict,
+    pub(crate) on_exception: Verdict,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    running: Option<Running>,
+    wait: Option<Duration>,
+    /// The number of the last message.
+    last: u64,
+}
+
+impl Program {
+    pub(crate) fn new(
+        command: Vec<String>,
+        timeout: Duration,
+        (on_success, on_exception): (Verdict, Verdict),
+    ) -> Self {
+        Self {
+            command,
+            timeout,
+            on_success,
+            on_exception,
+            slot: Mutex::default(),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        let name = self.command.first().map_or("", String::as_str);
+        say(Level::Warning, &format!("handler {name}: {text}"));
+    }
+
+    /// Waits until it runs.
+    async fn started<'a>(&self, slot: &'a mut Slot) -> &'a mut Running {
+        loop {
+            if let Some(mut running) = slot.running.take() {
+                if running.is_there() {
+                    return slot.running.insert(running);
+                }
+                self.warn("it has ended, and is started again");
+            }
+            if let Some(wait) = slot.wait {
+                sleep(wait).await;
+            }
+            slot.wait = Some(longer(slot.wait, LONGEST_IDLE_WAIT));
+            match Running::start(&self.command) {
+                Ok(running) => {
+                    let _ = timeout(SETTLING, running.ended()).await;
+                    slot.running = Some(running);
+                }
+                Err(error) => self.warn(&format!("it can't be run: {error}")),
+            }
+        }
+    }
+
+    /// Lets it end by itself, for nothing more comes; ends it if it doesn't.
+    pub(crate) async fn end(&self) {
+        if let Some(running) = self.slot.lock().await.running.take() {
+            running.end().await;
+        }
+    }
+}
+
+fn longer(wait: Option<Duration>, longest: Duration) -> Duration {
+    wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(longest))
+}
+
+impl Handler<Delivery> for Program {
+    async fn ready(&self) {
+        self.started(&mut *self.slot.lock().await).await;
+    }
+
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {
+        let mut slot = self.slot.lock().await;
+        self.started(&mut slot).await;
+        let first = slot.last + 1;
+        slot.last += batch.len() as u64;
+        let numbers = first..=slot.last;
+        let lines = batch.iter().zip(numbers);
+        let lines = lines.map(|(delivery, n)| verdict::line(n, delivery, n == slot.last));
+        let text: Vec<u8> = lines.flatten().collect();
+        let mut ledger = Ledger::new(first, batch.len());
+        // Dropped in the middle, it is out of step with us and killed.
+        let Some(mut running) = slot.running.take() else {
+            return Vec::new();
+        };
+        let mut complain = |line: &str| self.warn(line);
+        let work = running.work(&text, &mut ledger, &mut complain);
+        let why = match timeout(self.timeout, work).await {
+            Ok(Ok(())) => {
+                slot.running = Some(running);
+                slot.wait = None;
+                return ledger.verdicts(self.on_success, self.on_exception);
+            }
+            Ok(Err(why)) => why,
+            Err(_) => "it has taken too long",
+        };
+        self.warn(&format!("{why}; it is started again"));
+        slot.wait = Some(longer(slot.wait, LONGEST_WAIT).min(LONGEST_WAIT));
+        ledger.verdicts(self.on_success, self.on_exception)
+    }
+}
+
+/// Runs a command to its end; dropped before, its group is killed.
+///
+/// # Errors
+/// When it can't be run.
+pub(crate) async fn run(command: &[String]) -> io::Result<ExitStatus> {
+    let mut running = Running::start(command)?;
+    running.input = None;
+    // What it prints is for nobody, and mustn't fill the pipe.
+    let mut scratch = [0; 4096];
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            ended = running.pidfd.readable() => {
+                drop(ended?);
+                return running.process.wait();
+            }
+            read = running.output.read(&mut scratch), if is_open => is_open = matches!(read, Ok(1..)),
+        }
+    }
+}
+
+/// A descriptor that can be waited for.
+fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // What takes its place is unsafe, for it can't know that an `OwnedFd` stays open.
+    #[allow(deprecated, reason = "no safe call takes its place")]
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+/// A program that runs, or has ended and isn't reaped, so that nobody else has its process ID. Dropped, its group is
+/// killed.
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    group: Option<Pid>,
+    pidfd: AsyncFd<OwnedFd>,
+    input: Option<pipe::Sender>,
+    output: pipe::Receiver,
+    buffer: Vec<u8>,
+}
+
+impl Running {
+    fn start(command: &[String]) -> io::Result<Self> {
+        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (input, output) = (process.stdin.take(), process.stdout.take());
+        let running = || {
+            let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+            let (input, output) = (
+                input.ok_or(io::ErrorKind::BrokenPipe)?,
+                output.ok_or(io::ErrorKind::BrokenPipe)?,
+            );
+            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+            Ok((
+                pid,
+                readable(pidfd)?,
+                pipe::Sender::from_owned_fd(input.into())?,
+                pipe::Receiver::from_owned_fd(output.into())?,
+            ))
+        };
+        match running() {
+            Ok((group, pidfd, input, output)) => Ok(Self {
+                process,
+                group: Some(group),
+                pidfd,
+                input: Some(input),
+                output,
+                buffer: Vec::new(),
+            }),
+            Err(error) => {
+                process.kill()?;
+                process.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until it has ended (pidfd_open(2): then it is readable).
+    async fn ended(&self) {
+        // Without a descriptor that can be waited for, its end shows by that of its output.
+        if self.pidfd.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it still runs.
+    fn is_there(&mut self) -> bool {
+        use std::task::{Context, Poll, Waker};
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(self.pidfd.poll_read_ready(&mut context), Poll::Pending)
+    }
+
+    /// Hands over a batch, and hears the verdicts.
+    ///
+    /// # Errors
+    /// Why it can't be given another one.
+    async fn work(
+        &mut self,
+        mut rest: &[u8],
+        ledger: &mut Ledger,
+        complain: &mut impl FnMut(&str),
+    ) -> Result<(), &'static str> {
+        let Some(input) = &mut self.input else {
+            return Err("it takes nothing");
+        };
+        while !(ledger.is_done() && rest.is_empty()) {
+            let has_ended = tokio::select! {
+                biased;
+                read = self.output.read_buf(&mut self.buffer) => !matches!(read, Ok(1..)),
+                written = input.write(rest), if !rest.is_empty() => {
+                    // Of one that reads nothing more, the end is to come.
+                    rest = written.map_or(&[], |count| &rest[count..]);
+                    false
+                }
+                ended = self.pidfd.readable() => {
+                    drop(ended);
+                    // What it had said before is in the pipe.
+                    while matches!(self.output.try_read_buf(&mut self.buffer), Ok(1..)) && self.buffer.len() <= LINE_MAX {}
+                    true
+                }
+            };
+            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                if let Err(why) = ledger.hear(&line) {
+                    complain(&why);
+                }
+            }
+            if self.buffer.len() > LINE_MAX {
+                return Err("a line of it is too long");
+            }
+            if has_ended {
+                return Err("it has ended");
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(mut self) {
+        self.input = None;
+        if timeout(LEAVE_TIME, self.ended()).await.is_err() {
+            self.signal(Signal::TERM);
+            let _ = timeout(LEAVE_TIME, self.ended()).await;
+        }
+    }
+
+    /// To the whole group, whose number is nobody else's as long as its leader isn't reaped.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // There may be nobody left to hear it.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        // It has been killed: this takes a moment.
+        let _ = self.process.wait();
+    }
+}
