@@ -25,7 +25,7 @@ use mfe_kit::{Guard, Output, eventually, output};
 use serde_json::{Value, json};
 
 /// As many cases can be had of one broker.
-const HOSTS: usize = 20;
+const HOSTS: usize = 32;
 
 const ADMIN: &str = "mfe-central";
 const PASSWORD: &str = "a secret of the test's";
