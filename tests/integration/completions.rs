@@ -5,20 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::builder::PossibleValuesParser;
-use clap_complete::Shell;
 use mfe_watchdog::config::{DEFAULT_PATH, DEFAULT_TEXT, parse};
 
-use mfe_kit::{Need, Output, needs, output};
-
-/// Set, it has the files written again.
-const RENEW: &str = "RENEW_COMPLETIONS";
-
-/// Each shell, and its file, named as its folder of completions wants it.
-const FILES: [(Shell, &str); 3] = [
-    (Shell::Bash, "mfe-watchdog"),
-    (Shell::Zsh, "_mfe-watchdog"),
-    (Shell::Fish, "mfe-watchdog.fish"),
-];
+use mfe_kit::{Need, Output, completions, needs, output};
 
 /// The keys of the configuration as it is shipped, which hardly any till changes.
 const KEYS: [&str; 2] = ["comunicador", "monitor"];
@@ -42,29 +31,10 @@ fn command() -> clap::Command {
     mfe_watchdog::cli::command().mut_subcommands(|one| one.mut_args(with_keys))
 }
 
-fn generated(shell: Shell) -> String {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command(), "mfe-watchdog", &mut text);
-    let text = String::from_utf8(text).unwrap();
-    // Two spellings of one name, so that nothing is offered after a command:
-    // https://github.com/clap-rs/clap/issues/6421
-    text.replace("mfe__subcmd__watchdog", "mfe__watchdog")
-}
-
 #[test]
 fn completions_are_those_of_the_command_line() {
-    for (shell, name) in FILES {
-        let expected = generated(shell);
-        if std::env::var_os(RENEW).is_some() {
-            fs::write(path(name), &expected).unwrap();
-        }
-        let found = fs::read_to_string(path(name)).unwrap_or_default();
-        assert!(
-            found == expected,
-            "completions/{name} is out of date; renew it with \
-             `{RENEW}=1 cargo test --test integration completions`"
-        );
-    }
+    let member = env!("CARGO_MANIFEST_DIR");
+    completions::check(member, &mut command(), "--test integration completions");
 }
 
 #[test]
@@ -76,7 +46,6 @@ fn keys_are_those_that_are_shipped() {
 
 #[test]
 fn bash_offers_commands_options_and_keys() {
-    let (_, file) = FILES[0];
     for (words, expected) in [
         ("mfe-watchdog stat", "status"),
         ("mfe-watchdog status --j", "--json"),
@@ -97,7 +66,7 @@ fn bash_offers_commands_options_and_keys() {
         let offered = output(
             Command::new("bash")
                 .args(arguments)
-                .arg(path(file))
+                .arg(path("mfe-watchdog"))
                 .arg(words),
         );
         assert_eq!(offered.stderr, "", "{words}");
@@ -115,7 +84,6 @@ fn bash_offers_commands_options_and_keys() {
 #[test]
 fn fish_offers_commands_and_options() {
     needs!(Need::Package("fish"));
-    let (_, file) = FILES[2];
     for (words, expected) in [
         ("mfe-watchdog stat", "status"),
         ("mfe-watchdog status --j", "--json"),
@@ -123,7 +91,7 @@ fn fish_offers_commands_and_options() {
         let script = "source $argv[1]; complete -C $argv[2]";
         let mut fish = Command::new("fish");
         fish.args(["--no-config", "-c", script]);
-        let offered = output(fish.arg(path(file)).arg(words));
+        let offered = output(fish.arg(path("mfe-watchdog.fish")).arg(words));
         assert_eq!(offered.stderr, "", "{words}");
         // Each with what it is for, behind a tab.
         let lines = offered.stdout.lines();

@@ -16,6 +16,7 @@
 pub mod catalogue;
 pub mod chaos;
 mod command;
+pub mod completions;
 pub mod container;
 pub mod debian;
 pub mod engines;
