@@ -58,8 +58,6 @@ pub(super) struct Journal {
 struct State {
     /// What is yet to be sent, in order.
     unsent: VecDeque<Unsent>,
-    /// How long that is.
-    unsent_bytes: usize,
     /// How many messages were sent late and that isn't told yet.
     late: u64,
     /// How many were dropped and that isn't told yet.
@@ -214,7 +212,6 @@ impl Journal {
             }
             state.unsent.pop_front();
         }
-        state.count();
     }
 
     /// To the path each time: the socket there may be another one than before.
@@ -245,13 +242,12 @@ impl Journal {
         state.unsent.push_back(unsent);
         self.flush(state);
         // What comes last says what the state is: that goes before what was.
-        while state.unsent.len() > UNSENT_MAX || state.unsent_bytes > UNSENT_BYTES_MAX {
+        while state.unsent.len() > UNSENT_MAX || state.unsent_bytes() > UNSENT_BYTES_MAX {
             let Some(oldest) = state.unsent.pop_front() else {
                 break;
             };
             state.late = state.late.saturating_sub(oldest.is_late.into());
             state.missing += 1;
-            state.count();
         }
     }
 }
@@ -265,12 +261,13 @@ impl State {
         }
     }
 
-    fn count(&mut self) {
+    /// How long what is yet to be sent is.
+    fn unsent_bytes(&self) -> usize {
         let text = |unsent: &Unsent| unsent.held.as_ref().map_or(0, |held| held.text.len());
-        let bytes = self.unsent.iter();
-        self.unsent_bytes = bytes
+        let unsent = self.unsent.iter();
+        unsent
             .map(|unsent| unsent.message.len() + text(unsent))
-            .sum();
+            .sum()
     }
 }
 
@@ -449,9 +446,7 @@ mod tests {
         say(&to, "info", &[down(3)]);
         assert_eq!(journal.unsent(), 0);
         let copy = receiver.try_clone().unwrap();
-        let mut buffer = vec![0; 4096];
-        let length = copy.recv(&mut buffer).unwrap();
-        let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let first = received(&copy);
         let at = first.lines().find_map(|line| line.strip_prefix("MFE_AT="));
         let at: u128 = at.unwrap().parse().unwrap();
         assert!(before <= at && at <= after, "{first}");
@@ -472,13 +467,13 @@ mod tests {
         assert_eq!(journal.state().missing, 5);
         let long = Message::of_process("a", Kind::Down, None, "x".repeat(9000));
         say(&to, "info", &vec![long; UNSENT_MAX]);
-        assert!(journal.state().unsent_bytes <= UNSENT_BYTES_MAX);
+        assert!(journal.state().unsent_bytes() <= UNSENT_BYTES_MAX);
         assert_eq!(to.1.latest(), 2 * UNSENT_MAX as u64 + 5);
         let state = journal.state();
         let kept = state.unsent.iter().map(|unsent| unsent.message.len());
         let kept = kept.sum::<usize>();
         drop(state);
-        assert_eq!(journal.state().unsent_bytes, kept);
+        assert_eq!(journal.state().unsent_bytes(), kept);
     }
 
     #[test]
@@ -526,7 +521,7 @@ mod tests {
         to.0.release(Some(second), &[]);
         to.0.release(Some(first), &["a".to_owned(), "b".to_owned()]);
         assert_eq!(to.0.unsent(), 0);
-        assert_eq!(to.0.state().unsent_bytes, 0);
+        assert_eq!(to.0.state().unsent_bytes(), 0);
         let down = received(&receiver);
         let text = "number 1\n  > a\n  > b\n";
         assert!(down.contains(text), "{down}");
@@ -575,7 +570,7 @@ mod tests {
                 .iter()
                 .map(|unsent| unsent.message.len())
                 .sum::<usize>();
-        assert_eq!(to.0.state().unsent_bytes, kept);
+        assert_eq!(to.0.state().unsent_bytes(), kept);
     }
 
     #[test]
