@@ -196,8 +196,8 @@ impl Slot {
 }
 
 /// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
-/// it, and what the service knows of the machine; `readings` are of /proc, for all tasks; cycles are counted from the `epoch`, and the service
-/// publishes its settings in `runtime_dir`.
+/// it, and what the service knows of the machine; `readings` are of /proc, for all tasks; cycles are counted
+/// from the `epoch`, and the service publishes its settings in `runtime_dir`.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     events: mpsc::Receiver<Event>,

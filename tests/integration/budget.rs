@@ -16,9 +16,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use mfe_watchdog::proc::{Comm, ProcessId, ProcessName, ProcessTable, Target};
+use mfe_watchdog::proc::{ProcessId, ProcessName, ProcessTable, Target};
 
 use crate::program::BINARY;
+use crate::table::looked_for;
 use mfe_kit::{Need, Program, Service, Systemd, Till, clean, eventually, is_root, needs};
 
 type Budget = &'static [(&'static str, usize, &'static str)];
@@ -191,10 +192,9 @@ fn allocations() {
         counts.min().unwrap()
     };
     let look = fewest(&mut || drop(table.look(&target).unwrap()));
-    let reading = table.read_names(&[Comm::of(target.name.comm())]).unwrap();
     // It isn't known at first who is young.
     while table.confirm(&target, &known).unwrap().is_none() {
-        table.look_for(&target, &known, &reading).unwrap();
+        looked_for(&mut table, &target, &known).unwrap();
     }
     let confirm = fewest(&mut || drop(table.confirm(&target, &known).unwrap().unwrap()));
     println!("allocations: {look} in a look, {confirm} in a confirmation");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use mfe_watchdog::proc::{
-    CmdlinePattern, Comm, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
+    CmdlinePattern, ExePattern, ProcessId, ProcessName, ProcessTable, RunState, Sighting,
     SignalError, Signalled, Target, signal,
 };
 use mfe_watchdog::sys::user::User;
@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::program;
+use crate::table::as_confirmed;
 use mfe_kit::{Need, Till, clean, eventually, install_program, is_root, needs, section};
 
 fn named(name: &str) -> Target {
@@ -232,14 +233,8 @@ fn a_program_that_is_stopped_is_told_from_one_that_is_debugged() {
     let mut state = || {
         let looked = table.look(&target).unwrap().alive;
         assert_eq!(looked.len(), 1);
-        let known = [looked[0].id];
-        let reading = table.read_names(&[Comm::of(target.name.comm())]).unwrap();
-        let mut confirmed = None;
-        while confirmed.is_none() {
-            table.look_for(&target, &known, &reading).unwrap();
-            confirmed = table.confirm(&target, &known).unwrap();
-        }
-        let confirmed = confirmed.unwrap().alive;
+        let confirmed = as_confirmed(&mut table, &target, &[looked[0].id]).unwrap();
+        let confirmed = confirmed.alive;
         assert_eq!(confirmed.len(), 1);
         confirmed[0].state
     };

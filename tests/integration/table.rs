@@ -1420,7 +1420,7 @@ fn the_same_failure_at_another_process_is_no_news() {
 }
 
 /// A slice of a look as the service makes it.
-fn looked_for(
+pub(crate) fn looked_for(
     table: &mut ProcessTable,
     target: &Target,
     known: &[ProcessId],
@@ -1430,7 +1430,7 @@ fn looked_for(
 }
 
 /// A confirmation, and a look where it takes one.
-fn as_confirmed(
+pub(crate) fn as_confirmed(
     table: &mut ProcessTable,
     target: &Target,
     known: &[ProcessId],
