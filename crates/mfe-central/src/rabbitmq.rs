@@ -130,7 +130,7 @@ pub(crate) fn close_connections(name: &str) -> anyhow::Result<()> {
     run(&["close_all_user_connections", "--", name, why], None).map(drop)
 }
 
-/// Who is connected.
+/// Who is connected. A connection that is over is listed for up to 30 s, until its other end has closed the socket.
 ///
 /// # Errors
 /// As of [`export`].
@@ -138,10 +138,13 @@ pub(crate) fn connected() -> anyhow::Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Connection {
         user: String,
+        state: String,
     }
-    let json = run(&["list_connections", "--formatter", "json", "user"], None)?;
-    let connections: Vec<Connection> =
+    let what = ["list_connections", "--formatter", "json", "user", "state"];
+    let json = run(&what, None)?;
+    let mut connections: Vec<Connection> =
         serde_json::from_str(&json).context("rabbitmqctl list_connections")?;
+    connections.retain(|one| !["closing", "closed"].contains(&one.state.as_str()));
     Ok(connections.into_iter().map(|one| one.user).collect())
 }
 
