@@ -38,7 +38,7 @@ use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
-use crate::supervisor::{Published, Remembered, Slot, supervise};
+use crate::supervisor::{Published, Remembered, Slot, failure_wording, supervise};
 use crate::sys::host::since_boot;
 use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
@@ -268,7 +268,7 @@ impl Supervised {
             // It isn't the program, so it is for a person to end.
             status.wording.first().cloned()
         } else {
-            let why = can_restart(&settings).err()?.phrase();
+            let why = failure_wording(&can_restart(&settings).err()?);
             Some(if is_stop {
                 phrase!("it couldn't be started again: %{why}", why = why)
             } else {

@@ -2,6 +2,7 @@
 //! journal tell.
 
 use std::path::Path;
+use std::time::Instant;
 
 use glob::Pattern;
 use rust_i18n::t;
@@ -153,7 +154,7 @@ fn second_copies(
             ids.filter(|id| told.duplicates.contains(&id.pid)).collect()
         }
         None => {
-            let copies = machine::second_copies(alive).into_iter();
+            let copies = machine::second_copies(Instant::now(), alive).into_iter();
             copies.map(|copy| copy.id).collect()
         }
     }

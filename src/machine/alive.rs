@@ -7,13 +7,11 @@ use super::{Absence, Action, Machine, Pause, Phase, Trouble, Wish};
 use super::{
     DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE,
 };
-use crate::machine::change::{Cause, Change, Intention, Recovery, StartFailure, Stop};
+use crate::machine::change::{Cause, Change, Finding, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
 use crate::machine::termination::{Next, Termination};
 use crate::proc::{Alive, Identity, ProcessId, RunState};
-use crate::text::duration::duration;
-use crate::text::phrase::{Phrase, phrase};
 
 impl Machine {
     pub(super) fn found_alive(
@@ -215,8 +213,7 @@ impl Machine {
         if first.is_some_and(|copy| copy.state == RunState::Dumping)
             && !self.troubles.contains_key(DUMPING)
         {
-            let finding = phrase!("it has crashed and its core dump is being written");
-            self.unwell(now, DUMPING.to_owned(), finding, false, actions);
+            self.unwell(now, DUMPING.to_owned(), Finding::Dumping, false, actions);
         }
         if first.is_none_or(|copy| copy.state != RunState::Stopped) {
             self.stopped_since = None;
@@ -228,10 +225,7 @@ impl Machine {
         if now < hung_at {
             self.next_look = self.next_look.min(hung_at);
         } else if !self.troubles.contains_key(STOPPED) {
-            let finding = phrase!(
-                "was stopped by a signal and has not continued for %{time}",
-                time = duration(self.policy.stopped_timeout)
-            );
+            let finding = Finding::Stopped(self.policy.stopped_timeout);
             self.unwell(now, STOPPED.to_owned(), finding, true, actions);
         }
     }
@@ -295,7 +289,7 @@ impl Machine {
         &mut self,
         now: Instant,
         check: String,
-        finding: Phrase,
+        finding: Finding,
         is_reason_to_restart: bool,
         actions: &mut Vec<Action>,
     ) {
@@ -367,33 +361,18 @@ impl Machine {
         let is_ours = self.ours == Some(first)
             || self.copies.is_kin(first)
             || self.copies.is_family(first) && !is_foreign;
-        let finding = match &self.program {
-            _ if is_ours => None,
-            Some(program) if program.is(&who) => None,
-            Some(program) => Some(phrase!(
-                "it runs as user %{user} from %{path} (pid %{pid}), and before as user %{before} from \
-                 %{where}; if that isn't the program, end it, and set exe and user",
-                user = who.user.as_str(),
-                path = who.path.as_str(),
-                pid = who.pid.to_string(),
-                before = program.user.as_str(),
-                where = program.path.as_str()
-            )),
-            None if is_foreign => Some(phrase!(
-                "it runs as user %{user} from %{path} (pid %{pid}), which anybody could have started; \
-                 if that isn't the program, end it, and set exe and user",
-                user = who.user.as_str(),
-                path = who.path.as_str(),
-                pid = who.pid.to_string()
-            )),
-            None => None,
+        let before = self.program.clone();
+        let is_stranger = match &before {
+            _ if is_ours => false,
+            Some(program) => !program.is(&who),
+            None => is_foreign,
         };
-        match finding {
-            Some(finding) => self.unwell(now, STRANGER.to_owned(), finding, false, actions),
-            None => {
-                self.well(STRANGER.to_owned(), actions);
-                self.program = Some(Program::from(who));
-            }
+        if is_stranger {
+            let finding = Finding::Stranger { who, before };
+            self.unwell(now, STRANGER.to_owned(), finding, false, actions);
+        } else {
+            self.well(STRANGER.to_owned(), actions);
+            self.program = Some(Program::from(who));
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::Program;
 use super::seat::Wait;
-use crate::proc::Impostor;
+use crate::proc::{Identity, Impostor};
 use crate::sys::exit_status::ExitStatus;
-use crate::text::duration::duration;
-use crate::text::phrase::{Phrase, phrase};
+use crate::text::phrase::Phrase;
 
 /// How a start program came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,56 +66,22 @@ pub enum Fate {
     Unknown,
 }
 
-impl StartFailure {
-    /// What a person is told of it.
-    #[must_use]
-    pub fn phrase(&self) -> Phrase {
-        match self {
-            Self::NotInstalled(program) => {
-                phrase!("%{program} is not installed", program = program.as_str())
-            }
-            Self::BeingReplaced(program) => {
-                phrase!(
-                    "%{program} is just being replaced",
-                    program = program.as_str()
-                )
-            }
-            Self::NobodyLoggedIn => phrase!("nobody is logged in at the screen"),
-            Self::NotReady => phrase!("the session at the screen isn't ready for it"),
-            Self::NotRun(why) | Self::Unit(why) => why.clone(),
-            Self::Failed(status) => phrase!(
-                "the start script failed with %{status}",
-                status = status.phrase()
-            ),
-            Self::TimedOut {
-                after,
-                start_program,
-            } => phrase!(
-                "no process of that name appeared within %{time}; %{fate}",
-                time = duration(*after),
-                fate = start_program.phrase()
-            ),
-        }
-    }
-}
-
-impl Fate {
-    fn phrase(self) -> Phrase {
-        match self {
-            Self::Running => phrase!("the start script is still running"),
-            Self::Ended(status) => phrase!(
-                "the start script ended with %{status}",
-                status = status.phrase()
-            ),
-            Self::Unknown => phrase!("it was started before the service"),
-        }
-    }
-}
-
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.phrase().fmt(f)
-    }
+/// What is wrong with a living process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// What a check has found, in the words of whoever has made it.
+    Check(Phrase),
+    /// It has crashed, and its core dump is being written.
+    Dumping,
+    /// A signal has stopped it, and it hasn't continued for so long.
+    Stopped(Duration),
+    /// It may be another program than is meant.
+    Stranger {
+        /// Whose it is and what it runs.
+        who: Identity,
+        /// What was the program before, if that is known.
+        before: Option<Program>,
+    },
 }
 
 /// Why a process was found gone.
@@ -274,8 +240,8 @@ pub enum Change {
         pid: Option<i32>,
         /// The name of the check that says so.
         check: String,
-        /// What the check has found.
-        finding: Phrase,
+        /// What it has found.
+        finding: Finding,
         /// Whether it is restarted for that.
         will_restart: bool,
     },

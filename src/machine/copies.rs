@@ -95,10 +95,11 @@ pub(crate) struct Duplicate {
     pub(crate) first: ProcessId,
 }
 
-/// The second copies among `alive`, as far as one look tells them without the memory of earlier ones.
+/// The second copies among those who are `alive` at a look made `now`, as far as one look tells them without the
+/// memory of earlier ones.
 #[must_use]
-pub(crate) fn second_copies(alive: &[Alive]) -> Vec<Duplicate> {
-    Copies::default().lives(Instant::now(), alive, Duration::ZERO)
+pub(crate) fn second_copies(now: Instant, alive: &[Alive]) -> Vec<Duplicate> {
+    Copies::default().lives(now, alive, Duration::ZERO)
 }
 
 impl Copies {

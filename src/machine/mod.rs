@@ -37,7 +37,9 @@ use termination::Termination;
 pub use backoff::Backoff;
 pub(crate) use copies::second_copies;
 
-pub use change::{Cause, Change, Fate, Intention, Recovery, StartFailure, StartOutcome, Stop};
+pub use change::{
+    Cause, Change, Fate, Finding, Intention, Recovery, StartFailure, StartOutcome, Stop,
+};
 pub use command::CommandId;
 pub use policy::{Duplicates, Policy};
 pub use screen::{NOT_YET, Stray};
@@ -306,8 +308,10 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     uids: (Option<u32>, Option<u32>),
-    user: String,
-    path: String,
+    /// Its user, as a person is told.
+    pub user: String,
+    /// Its file.
+    pub path: String,
 }
 
 impl Program {
@@ -435,7 +439,7 @@ pub struct Absence {
 /// Something that is wrong with a living process.
 #[derive(Debug, Clone)]
 struct Trouble {
-    finding: Phrase,
+    finding: Finding,
     is_reason_to_restart: bool,
 }
 
@@ -859,7 +863,7 @@ impl Machine {
     }
 
     /// What is wrong with the living process: the name of a check and what it has found.
-    pub fn troubles(&self) -> impl Iterator<Item = (&str, &Phrase)> {
+    pub fn troubles(&self) -> impl Iterator<Item = (&str, &Finding)> {
         let troubles = self.troubles.iter();
         troubles.map(|(check, trouble)| (check.as_str(), &trouble.finding))
     }
@@ -975,6 +979,7 @@ impl Machine {
             } => {
                 // A process that is gone or going is past having its health judged.
                 if self.phase == Phase::Up {
+                    let finding = Finding::Check(finding);
                     self.unwell(now, check, finding, is_reason_to_restart, &mut actions);
                 }
             }

@@ -166,12 +166,19 @@ mod tests {
         assert_eq!(failure, StartFailure::NotInstalled(program.to_owned()));
     }
 
+    fn why_not(program: &Program) -> String {
+        match check(&program.path()) {
+            Err(StartFailure::NotRun(why)) => why.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn what_cannot_be_run_is_told() {
         let program = Program::new("#!/bin/sh\n");
         assert_eq!(check(&program.path()), Ok(()));
         fs::set_permissions(program.path(), PermissionsExt::from_mode(0o644)).unwrap();
-        let failure = check(&program.path()).unwrap_err().to_string();
+        let failure = why_not(&program);
         assert!(failure.ends_with("it isn't executable"), "{failure}");
     }
 
@@ -191,7 +198,7 @@ mod tests {
             ("#!/nonexistent/python -u\n", "exist: /nonexistent/python"),
             ("#!/bin/sh\r\n", "exist: /bin/sh\\r"),
         ] {
-            let failure = check(&Program::new(text).path()).unwrap_err().to_string();
+            let failure = why_not(&Program::new(text));
             assert!(failure.ends_with(expected), "{failure}");
         }
     }

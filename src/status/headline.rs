@@ -118,6 +118,7 @@ mod tests {
     use super::super::{ConfigFallback, WaitingFor};
     use super::*;
     use crate::machine::{Fate, StartFailure};
+    use crate::supervisor::failure_wording;
     use crate::sys::exit_status::ExitStatus;
 
     /// The beginning of the line, where the processes have these states for so many minutes.
@@ -149,18 +150,13 @@ mod tests {
         let up = ("Comunicador", State::Up, 99, None);
         assert_eq!(of(&[up, ("Monitor", State::Up, 9, None)]), "ALL UP");
         assert_eq!(of(&[]), "ALL UP");
-        let failed = &StartFailure::Failed(ExitStatus::Code(1))
-            .phrase()
-            .to_string();
-        let crashed = &StartFailure::Failed(ExitStatus::Signal(11))
-            .phrase()
-            .to_string();
-        let not_seen = &StartFailure::TimedOut {
+        let wording = |failure| failure_wording(&failure).to_string();
+        let failed = &wording(StartFailure::Failed(ExitStatus::Code(1)));
+        let crashed = &wording(StartFailure::Failed(ExitStatus::Signal(11)));
+        let not_seen = &wording(StartFailure::TimedOut {
             after: Duration::from_secs(20),
             start_program: Fate::Running,
-        }
-        .phrase()
-        .to_string();
+        });
         for (state, minutes, detail, expected) in [
             (
                 State::Down,

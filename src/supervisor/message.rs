@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::wording::{misfit_wording, outside_wording, waiting_wording};
+use super::wording::{
+    failure_wording, finding_wording, misfit_wording, outside_wording, waiting_wording,
+};
 use crate::config::{ProcessSettings, SessionMode};
 use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
@@ -106,11 +108,12 @@ pub(super) fn message(
             }
         }
         Change::StartFailed(failure) => {
+            let why = failure_wording(failure);
             let text = format!(
-                "{name} can't be started, no sale is possible: {failure}; \
+                "{name} can't be started, no sale is possible: {why}; \
                  trying again"
             );
-            new(Kind::StartFailed, start_program, text).with_detail(failure.phrase())
+            new(Kind::StartFailed, start_program, text).with_detail(why)
         }
         Change::Unknown(why) => {
             let text = format!(
@@ -130,11 +133,12 @@ pub(super) fn message(
             } else {
                 phrase!("it is left running")
             };
+            let finding = finding_wording(finding);
             let text = format!("{name} is unhealthy ({check}): {finding}; {then}");
             let what = phrase!(
                 "%{check}: %{finding}",
                 check = check.as_str(),
-                finding = finding.clone()
+                finding = finding
             );
             Message {
                 detail: sentences([what, then]),
@@ -259,13 +263,12 @@ pub(super) fn message(
             new(Kind::MainEnded, Some(*first), text)
         }
         Change::RestartRefused(failure) => {
+            let why = failure_wording(failure);
             let text = format!(
-                "{name} isn't restarted, because nothing could be started in its place: {failure}"
+                "{name} isn't restarted, because nothing could be started in its place: {why}"
             );
-            new(Kind::StartFailed, None, text).with_detail(phrase!(
-                "it is left running: %{why}",
-                why = failure.phrase()
-            ))
+            new(Kind::StartFailed, None, text)
+                .with_detail(phrase!("it is left running: %{why}", why = why))
         }
         Change::Duplicate { pid, first } => {
             let text = format!(

@@ -7,4 +7,4 @@ mod task;
 mod wording;
 
 pub use task::{Published, Remembered, Slot, supervise};
-pub(crate) use wording::misfit_wording;
+pub(crate) use wording::{failure_wording, misfit_wording};

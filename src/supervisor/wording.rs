@@ -1,9 +1,10 @@
 //! Words for the state of a process, as the status publishes them; those for what happens are in
 //! [`super::message`].
 
-use crate::machine::{Machine, Phase, Seat, StartFailure, Wait};
+use crate::machine::{Fate, Finding, Machine, Phase, Seat, StartFailure, Wait};
 use crate::proc::{Difference, Impostor};
 use crate::status::{State, WaitingFor};
+use crate::text::duration::duration;
 use crate::text::escape::list;
 use crate::text::phrase::{Phrase, phrase, pids};
 
@@ -110,7 +111,7 @@ pub(super) fn wording(machine: &Machine) -> Vec<Phrase> {
             Some(StartFailure::BeingReplaced(_)) if machine.phase() == Phase::Starting => {
                 return Vec::new();
             }
-            Some(failure) => failure.phrase(),
+            Some(failure) => failure_wording(failure),
         },
     };
     vec![sentence]
@@ -121,7 +122,7 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
         phrase!(
             "%{check}: %{finding}",
             check = check,
-            finding = finding.clone()
+            finding = finding_wording(finding)
         )
     });
     let mut wording: Vec<Phrase> = troubles.collect();
@@ -138,6 +139,74 @@ fn up_wording(machine: &Machine) -> Vec<Phrase> {
         wording.push(phrase!("it is being restarted"));
     }
     wording
+}
+
+/// What is wrong with a living process.
+pub(super) fn finding_wording(finding: &Finding) -> Phrase {
+    match finding {
+        Finding::Check(found) => found.clone(),
+        Finding::Dumping => phrase!("it has crashed and its core dump is being written"),
+        Finding::Stopped(time) => phrase!(
+            "was stopped by a signal and has not continued for %{time}",
+            time = duration(*time)
+        ),
+        Finding::Stranger {
+            who,
+            before: Some(before),
+        } => phrase!(
+            "it runs as user %{user} from %{path} (pid %{pid}), and before as user %{before} from \
+             %{where}; if that isn't the program, end it, and set exe and user",
+            user = who.user.as_str(),
+            path = who.path.as_str(),
+            pid = who.pid.to_string(),
+            before = before.user.as_str(),
+            where = before.path.as_str()
+        ),
+        Finding::Stranger { who, before: None } => phrase!(
+            "it runs as user %{user} from %{path} (pid %{pid}), which anybody could have started; \
+             if that isn't the program, end it, and set exe and user",
+            user = who.user.as_str(),
+            path = who.path.as_str(),
+            pid = who.pid.to_string()
+        ),
+    }
+}
+
+/// Why a start has failed.
+pub(crate) fn failure_wording(failure: &StartFailure) -> Phrase {
+    match failure {
+        StartFailure::NotInstalled(program) => {
+            phrase!("%{program} is not installed", program = program.as_str())
+        }
+        StartFailure::BeingReplaced(program) => {
+            phrase!(
+                "%{program} is just being replaced",
+                program = program.as_str()
+            )
+        }
+        StartFailure::NobodyLoggedIn => phrase!("nobody is logged in at the screen"),
+        StartFailure::NotReady => phrase!("the session at the screen isn't ready for it"),
+        StartFailure::NotRun(why) | StartFailure::Unit(why) => why.clone(),
+        StartFailure::Failed(status) => phrase!(
+            "the start script failed with %{status}",
+            status = status.phrase()
+        ),
+        StartFailure::TimedOut {
+            after,
+            start_program,
+        } => phrase!(
+            "no process of that name appeared within %{time}; %{fate}",
+            time = duration(*after),
+            fate = match start_program {
+                Fate::Running => phrase!("the start script is still running"),
+                Fate::Ended(status) => phrase!(
+                    "the start script ended with %{status}",
+                    status = status.phrase()
+                ),
+                Fate::Unknown => phrase!("it was started before the service"),
+            }
+        ),
+    }
 }
 
 /// What runs instead of the program of whoever is at the screen.

@@ -491,7 +491,8 @@ async fn what_has_come_of_it_meanwhile_is_seen() {
         systemd.accept().await.tells(fares).await;
         let said = match outcome_of(job).await {
             StartOutcome::Exited { status, .. } => status.to_string(),
-            StartOutcome::NotRun(failure) => failure.to_string(),
+            StartOutcome::NotRun(StartFailure::Unit(why)) => why.to_string(),
+            StartOutcome::NotRun(failure) => panic!("{failure:?}"),
             StartOutcome::LostSight => "lost".to_owned(),
         };
         assert!(said.ends_with(expected), "{said}");
