@@ -7,10 +7,10 @@ use super::alive::killed;
 use super::screen::NOT_YET;
 use super::termination::Termination;
 use super::{
-    Absence, Action, Attempt, CommandId, FailedCommand, Machine, Memory, OomKill, Origin, Phase,
-    Started, Wish,
+    Absence, Action, CommandId, FailedCommand, Machine, Memory, OomKill, Origin, Phase, Started,
+    Wish,
 };
-use super::{BACKGROUND_MAX, FIRST_POLL, LAST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
+use super::{BACKGROUND_MAX, FIRST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
 use crate::proc::{Impostor, Left, LeftOver, ProcessId, Sighting};
 use crate::sys::exit_status::ExitStatus;
@@ -57,13 +57,10 @@ impl Machine {
 
     /// Whether a start is in flight that has more time: something else was in the way meanwhile.
     fn is_still_awaited(&self, now: Instant) -> bool {
-        let is_in_flight = self.started.is_some_and(|started| started.is_in_flight);
-        let has_failed = self
-            .attempt
-            .ended
-            .is_some_and(|status| !status.is_success());
-        let may_come = !has_failed || self.attempt.may_have_gone_elsewhere;
-        is_in_flight && may_come && now < self.attempt.deadline
+        self.started.is_some_and(|started| {
+            let may_come = !started.has_failed() || started.may_have_gone_elsewhere;
+            started.is_in_flight && may_come && now < started.deadline
+        })
     }
 
     /// Nothing of the name lives any more, or, at the first look, at all.
@@ -115,9 +112,15 @@ impl Machine {
         if let Some(until) = in_flight {
             news.push(Change::Starting);
             actions.extend(news.into_iter().map(Action::Tell));
-            self.await_start(now, until, origin.unwrap_or_default());
-            self.attempt.may_have_gone_elsewhere =
-                memory.is_some_and(|memory| memory.may_have_gone_elsewhere);
+            let started = Started::inherited(now, until, origin.unwrap_or_default());
+            self.await_start(
+                now,
+                Started {
+                    may_have_gone_elsewhere: memory
+                        .is_some_and(|memory| memory.may_have_gone_elsewhere),
+                    ..started
+                },
+            );
         } else {
             self.want_start(now, news, actions);
         }
@@ -151,16 +154,18 @@ impl Machine {
     fn start_awaited(&mut self, now: Instant, sighting: &Sighting, actions: &mut Vec<Action>) {
         // Before it decides, it is looked at.
         let is_left = self.is_left().unwrap_or(true);
-        let is_over = now >= self.attempt.deadline;
-        match self.attempt.ended {
+        let Some(started) = self.started else {
+            return;
+        };
+        let is_over = now >= started.deadline;
+        match started.ended {
             Some(ExitStatus::Code(code))
                 if code == i32::from(NOT_YET) && self.screen.uid().is_some() && !is_left =>
             {
                 self.start_failed(now, StartFailure::NotReady, actions);
             }
             Some(status) if !status.is_success() && !is_left => {
-                let is_late = self.attempt.is_late;
-                if self.attempt.may_have_gone_elsewhere && !is_over && !is_late {
+                if started.may_have_gone_elsewhere && !is_over && !started.is_late {
                     self.look_at_start_again(now);
                     return;
                 }
@@ -172,7 +177,7 @@ impl Machine {
                     self.waits_for_misfits(now, misfits, actions);
                 }
             }
-            _ if self.attempt.is_late && !is_left => {
+            _ if started.is_late && !is_left => {
                 self.nothing_is_left();
                 self.want_start(now, Vec::new(), actions);
             }
@@ -181,9 +186,9 @@ impl Machine {
                 let misfits = self.misfits(now, sighting);
                 if !misfits.is_empty() {
                     self.waits_for_misfits(now, misfits, actions);
-                } else if self.attempt.is_late && self.is_hands_off() {
+                } else if started.is_late && self.is_hands_off() {
                     self.want_start(now, Vec::new(), actions);
-                } else if self.attempt.is_late {
+                } else if started.is_late {
                     self.clear(now, actions);
                 } else {
                     let start_program = match ended {
@@ -215,15 +220,17 @@ impl Machine {
     }
 
     fn look_at_start_again(&mut self, now: Instant) {
-        self.next_look = (now + self.attempt.poll).min(self.attempt.deadline);
-        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
+        if let Some(started) = &mut self.started {
+            self.next_look = (now + started.poll).min(started.deadline);
+            started.next_poll();
+        }
     }
 
     /// Those that have come with our start and are nearly the program. As long as one lives, another
     /// start would only bring another one. Somebody else's stand in nobody's way.
     fn misfits(&self, now: Instant, sighting: &Sighting) -> Vec<Impostor> {
         let mut misfits = self.nearly(sighting);
-        if misfits.is_empty() && self.attempt.is_late {
+        if misfits.is_empty() && self.started.is_some_and(|started| started.is_late) {
             // What a script runs repeatedly is the script's.
             let long = self.policy.start_timeout / 2;
             let lasts = |left: &&LeftOver| {
@@ -294,8 +301,11 @@ impl Machine {
         let time = start_timeout.saturating_mul(factor);
         let time = time.min(BACKGROUND_MAX).max(start_timeout);
         self.phase = Phase::Starting;
-        self.attempt.is_late = true;
-        self.attempt.deadline = (started.begin + time).max(now);
+        self.started = Some(Started {
+            is_late: true,
+            deadline: (started.begin + time).max(now),
+            ..started
+        });
         self.look_at_start_again(now);
     }
 
@@ -314,7 +324,6 @@ impl Machine {
             Some(clearing) => self.goes_on(clearing, now, left, actions),
             None => {
                 self.phase = Phase::Clearing;
-                self.attempt.poll = FIRST_POLL;
                 self.next_look = now + FIRST_POLL;
                 actions.push(Action::Signal(Stop::Terminate, left.clone()));
                 Termination::by_signal(left, now, self.policy.stop_timeout)
@@ -376,7 +385,8 @@ impl Machine {
             self.wait_for_background(now, started);
             return;
         }
-        self.await_start(now, now + self.policy.start_timeout, Origin::default());
+        let deadline = now + self.policy.start_timeout;
+        self.await_start(now, Started::inherited(now, deadline, Origin::default()));
         actions.push(Action::Start);
         actions.extend(news);
         if self.start_failure.is_none() {
@@ -385,19 +395,11 @@ impl Machine {
     }
 
     /// From now on a start is in flight.
-    fn await_start(&mut self, now: Instant, deadline: Instant, origin: Origin) {
+    fn await_start(&mut self, now: Instant, started: Started) {
         self.phase = Phase::Starting;
         self.clearing = None;
-        self.started = Some(Started::inherited(now, origin));
-        self.attempt = Attempt {
-            begin: now,
-            deadline,
-            poll: FIRST_POLL * 2,
-            ended: None,
-            is_late: false,
-            may_have_gone_elsewhere: false,
-        };
-        self.next_look = now + FIRST_POLL;
+        self.started = Some(started);
+        self.look_at_start_again(now);
     }
 
     pub(super) fn start_ended(
@@ -419,12 +421,13 @@ impl Machine {
             }
             StartOutcome::Exited { pid, status } => {
                 self.last_exit = pid.map(|pid| (pid, status));
-                if self.phase == Phase::Starting {
-                    self.attempt.ended = Some(status);
-                    if self.attempt.may_have_gone_elsewhere && !status.is_success() {
+                let is_awaited = self.phase == Phase::Starting;
+                if let Some(started) = self.started.as_mut().filter(|_| is_awaited) {
+                    started.ended = Some(status);
+                    if started.may_have_gone_elsewhere && started.has_failed() {
                         // It may have gone into a session of its own, as with su(1).
-                        let twice = self.attempt.begin + 2 * self.policy.start_timeout;
-                        self.attempt.deadline = self.attempt.deadline.max(twice);
+                        let twice = started.begin + 2 * self.policy.start_timeout;
+                        started.deadline = started.deadline.max(twice);
                     }
                 }
                 let was_program = pid.is_some_and(|pid| self.alive.iter().any(|id| id.pid == pid));
@@ -441,7 +444,9 @@ impl Machine {
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
         self.phase = Phase::Down;
         self.wish = Wish::LeftAlone;
-        self.attempt.deadline = self.attempt.deadline.min(now);
+        if let Some(started) = &mut self.started {
+            started.deadline = started.deadline.min(now);
+        }
         if self.failed_starts == 0 {
             self.failed_command = FailedCommand::NotSeen;
         }

@@ -4,9 +4,7 @@
 use std::time::Instant;
 
 use super::{Absence, Action, Machine, Pause, Phase, Trouble, Wish};
-use super::{
-    DUMPING, FIRST_POLL, LAST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE,
-};
+use super::{DUMPING, FIRST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE};
 use crate::machine::change::{Cause, Change, Finding, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
 use crate::machine::policy::Duplicates;
@@ -453,7 +451,6 @@ impl Machine {
         });
         self.signal_failure = None;
         self.surplus.clear();
-        self.attempt.poll = FIRST_POLL;
         self.next_look = now + FIRST_POLL;
     }
 
@@ -491,8 +488,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) -> Termination {
         ending.include(&living);
-        self.attempt.poll = (self.attempt.poll * 2).min(LAST_POLL);
-        let poll = now + self.attempt.poll;
+        let poll = now + ending.next_poll();
         self.next_look = match ending.next(now, living, self.policy.stop_timeout) {
             Next::Wait(until) => poll.min(until),
             Next::Signal(stop, ids, until) => {

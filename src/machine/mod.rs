@@ -331,20 +331,6 @@ impl From<Identity> for Program {
     }
 }
 
-/// A start in flight.
-#[derive(Debug, Clone, Copy)]
-struct Attempt {
-    begin: Instant,
-    deadline: Instant,
-    poll: Duration,
-    /// How its start program ended.
-    ended: Option<ExitStatus>,
-    /// Whether only what it has left in the background is waited for.
-    is_late: bool,
-    /// Whether something may belong to it that nothing can link to it.
-    may_have_gone_elsewhere: bool,
-}
-
 /// A start program that is a child of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
@@ -396,16 +382,41 @@ struct Started {
     origin: Origin,
     /// Until its program has been seen, or nothing of it is left.
     is_in_flight: bool,
+    /// Until when it is waited for.
+    deadline: Instant,
+    /// The pause before the next look for it.
+    poll: Duration,
+    /// How its start program ended.
+    ended: Option<ExitStatus>,
+    /// Whether only what it has left in the background is waited for.
+    is_late: bool,
+    /// Whether something may belong to it that nothing can link to it.
+    may_have_gone_elsewhere: bool,
 }
 
 impl Started {
     /// A start in flight of which no more is known.
-    fn inherited(begin: Instant, origin: Origin) -> Self {
+    fn inherited(begin: Instant, deadline: Instant, origin: Origin) -> Self {
         Self {
             begin,
             origin,
             is_in_flight: true,
+            deadline,
+            poll: FIRST_POLL,
+            ended: None,
+            is_late: false,
+            may_have_gone_elsewhere: false,
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.ended.is_some_and(|status| !status.is_success())
+    }
+
+    /// The pause before the next look, which is longer than the last one.
+    fn next_poll(&mut self) -> Duration {
+        self.poll = (self.poll * 2).min(LAST_POLL);
+        self.poll
     }
 }
 
@@ -492,8 +503,6 @@ pub struct Machine {
     /// Why the last signal couldn't be sent.
     signal_failure: Option<String>,
     absence: Option<Absence>,
-    /// Meaningful in `Starting`.
-    attempt: Attempt,
     started: Option<Started>,
     /// What is left of it, as the look has found that is just told.
     left: Option<Left>,
@@ -576,14 +585,6 @@ impl Machine {
             surplus: Vec::new(),
             signal_failure: None,
             absence: None,
-            attempt: Attempt {
-                begin: now,
-                deadline: now,
-                poll: FIRST_POLL,
-                ended: None,
-                is_late: false,
-                may_have_gone_elsewhere: false,
-            },
             started: None,
             left: None,
             programs: Vec::new(),
@@ -655,20 +656,20 @@ impl Machine {
             };
         }
         let is = |phase| self.phase == phase;
+        let awaited = self.awaited();
         Memory {
             restarts: self.restarts,
             backoff: self.backoff.clone(),
             // What somebody else has started meanwhile has its wait before it still, until it is stable.
             not_before: (self.not_before > self.epoch).then_some(self.not_before),
-            starting_until: is(Phase::Starting).then_some(self.attempt.deadline),
+            starting_until: awaited.map(|started| started.deadline),
             starting: self
                 .started
                 .filter(|started| started.is_in_flight)
                 .map_or_else(Origin::default, |started| started.origin),
             // What is waited for late is left of it, and nowhere else.
-            may_have_gone_elsewhere: is(Phase::Starting)
-                && self.attempt.may_have_gone_elsewhere
-                && !self.attempt.is_late,
+            may_have_gone_elsewhere: awaited
+                .is_some_and(|started| started.may_have_gone_elsewhere && !started.is_late),
             renamed: self.renamed.clone(),
             misfits: self.misfits.iter().map(|misfit| misfit.id).collect(),
             late_starts: self.late_starts,
@@ -800,15 +801,15 @@ impl Machine {
     /// start program may still do its work, and has the time.
     #[must_use]
     pub fn decides_by_what_is_left(&self, now: Instant) -> bool {
-        let has_failed = self
-            .attempt
-            .ended
-            .is_some_and(|status| !status.is_success());
-        let is_awaited = self.phase == Phase::Starting
-            && !self.attempt.is_late
-            && !has_failed
-            && now < self.attempt.deadline;
-        !is_awaited
+        !self.awaited().is_some_and(|started| {
+            !started.is_late && !started.has_failed() && now < started.deadline
+        })
+    }
+
+    /// The start that is waited for.
+    fn awaited(&self) -> Option<&Started> {
+        let started = self.started.as_ref();
+        started.filter(|_| self.phase == Phase::Starting)
     }
 
     /// Whether there is more than one copy of the program.
@@ -847,8 +848,8 @@ impl Machine {
     /// Whether only what a start has left in the background is waited for, and until when.
     #[must_use]
     pub fn background_until(&self) -> Option<Instant> {
-        let is_late = self.phase == Phase::Starting && self.attempt.is_late;
-        is_late.then_some(self.attempt.deadline)
+        let late = self.awaited().filter(|started| started.is_late);
+        late.map(|started| started.deadline)
     }
 
     /// The one of them that is no child of another and has lived longest.
@@ -944,7 +945,11 @@ impl Machine {
                 }
                 self.look_failure = Some(why);
             }
-            Event::MayHaveGoneElsewhere => self.attempt.may_have_gone_elsewhere = true,
+            Event::MayHaveGoneElsewhere => {
+                if let Some(started) = &mut self.started {
+                    started.may_have_gone_elsewhere = true;
+                }
+            }
             Event::Obstacle(obstacle) => self.obstacle = obstacle,
             Event::AtScreen(seat) => self.at_screen(now, seat, &mut actions),
             Event::Strays(strays) => self.strays_are(now, &strays),
@@ -1017,7 +1022,9 @@ impl Machine {
         }
         self.not_before = self.not_before.min(now + self.backoff.delay(&policy));
         let starts = (before.start_timeout, policy.start_timeout);
-        self.attempt.deadline = under_new_rules(self.attempt.deadline, now, starts);
+        if let Some(started) = &mut self.started {
+            started.deadline = under_new_rules(started.deadline, now, starts);
+        }
         if let Some(memory) = &mut self.memory {
             memory.failed_starts = 0;
             if let Some(until) = &mut memory.starting_until {
@@ -1103,7 +1110,7 @@ impl Machine {
             let origin = origin.unwrap_or_default();
             // Also where the program lives: others may come of the same start.
             if origin.since.is_some() || self.left.as_ref().is_some_and(may_be_left) {
-                self.started = Some(Started::inherited(now, origin));
+                self.started = Some(Started::inherited(now, now, origin));
             }
         }
         self.note_programs(now);

@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::alive::killed;
-use super::{
-    Absence, Action, Attempt, Backoff, Copies, FailedCommand, Machine, Memory, Phase, Wish,
-};
+use super::{Absence, Action, Backoff, Copies, FailedCommand, Machine, Memory, Phase, Wish};
 use crate::machine::change::{Cause, Change, StartFailure, Stop};
 use crate::machine::seat::{Seat, Wait};
 use crate::proc::{Difference, Impostor, ProcessId, Sighting};
@@ -191,14 +189,6 @@ impl Machine {
         // What an earlier start has left is another session's, and none of this one's business.
         self.started = None;
         self.left = None;
-        self.attempt = Attempt {
-            begin: now,
-            deadline: now,
-            poll: self.attempt.poll,
-            ended: None,
-            is_late: false,
-            may_have_gone_elsewhere: false,
-        };
         self.late_starts = 0;
         self.failed_starts = 0;
         self.failed_command = FailedCommand::NotSeen;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::change::Stop;
-use super::under_new_rules;
+use super::{FIRST_POLL, LAST_POLL, under_new_rules};
 use crate::proc::ProcessId;
 
 /// What was last tried.
@@ -39,6 +39,8 @@ pub(super) struct Termination {
     ids: Vec<ProcessId>,
     step: Step,
     deadline: Instant,
+    /// The pause before the next look at it.
+    poll: Duration,
 }
 
 impl Termination {
@@ -49,6 +51,7 @@ impl Termination {
             ids,
             step: Step::Unit,
             deadline: now + stop_timeout,
+            poll: FIRST_POLL,
         }
     }
 
@@ -59,7 +62,14 @@ impl Termination {
             ids,
             step: Step::Terminate,
             deadline: now + stop_timeout,
+            poll: FIRST_POLL,
         }
+    }
+
+    /// The pause before the next look, which is longer than the last one.
+    pub(super) fn next_poll(&mut self) -> Duration {
+        self.poll = (self.poll * 2).min(LAST_POLL);
+        self.poll
     }
 
     /// Those that are to end.

@@ -652,8 +652,8 @@ impl World {
                 let is_it = |process: &Process| {
                     Some(process.id.pid) == program && process.kind == Kind::Script
                 };
-                if self.machine.phase() == Phase::Starting && self.processes.iter().any(is_it) {
-                    let began = self.machine.attempt.begin;
+                let began = self.machine.awaited().map(|started| started.begin);
+                if let Some(began) = began.filter(|_| self.processes.iter().any(is_it)) {
                     let twice = began + 2 * self.policy.start_timeout;
                     self.rules.elsewhere_until = Some(twice);
                     self.rules.elsewhere_at_most = Some(began + 80 * SECOND);
