@@ -7,8 +7,8 @@ use super::alive::killed;
 use super::screen::NOT_YET;
 use super::termination::Termination;
 use super::{
-    Absence, Action, CommandId, FailedCommand, Machine, Memory, OomKill, Origin, Phase, Started,
-    Wish,
+    Absence, Action, CommandId, FailedCommand, Machine, Memory, OomKill, Origin, Phase, Stand,
+    Started, Wish,
 };
 use super::{BACKGROUND_MAX, FIRST_POLL, QUICK_TRIES, REPLACED_WITHIN, RETRY_MAX};
 use crate::machine::change::{Cause, Change, Fate, Intention, StartFailure, StartOutcome, Stop};
@@ -25,31 +25,40 @@ impl Machine {
         if self.screen_decides(now, sighting, actions) {
             return;
         }
-        if self.phase == Phase::Misfit && self.is_still_awaited(now) {
-            self.phase = Phase::Starting;
+        if self.phase() == Phase::Misfit && self.is_still_awaited(now) {
+            self.stand = Stand::Starting;
         }
-        match self.phase {
-            Phase::New | Phase::Up | Phase::Replacing | Phase::Misfit | Phase::Waiting => {
+        match &self.stand {
+            Stand::New
+            | Stand::Up { .. }
+            | Stand::Replacing(_)
+            | Stand::Misfit
+            | Stand::Waiting => {
                 self.found_gone(now, sighting, actions);
             }
-            Phase::Starting => self.start_awaited(now, sighting, actions),
-            Phase::Stopping if self.start_program_runs && !self.is_hands_off() => {
-                if now >= self.kill_at {
+            Stand::Starting => self.start_awaited(now, sighting, actions),
+            Stand::Stopping { kill_at } if self.start_program_runs && !self.is_hands_off() => {
+                let mut kill_at = *kill_at;
+                if now >= kill_at {
                     actions.push(Action::StopStartProgram(Stop::Kill));
-                    self.kill_at = now + self.policy.stop_timeout;
+                    kill_at = now + self.policy.stop_timeout;
+                    self.stand = Stand::Stopping { kill_at };
                 }
-                self.next_look = self.kill_at.min(self.next_cycle(now));
+                self.next_look = kill_at.min(self.next_cycle(now));
             }
-            Phase::Clearing if !self.is_hands_off() => {
+            Stand::Clearing(_) if !self.is_hands_off() => {
                 let nearly = self.nearly(sighting);
                 if nearly.is_empty() {
                     self.clear(now, actions);
                 } else {
-                    self.clearing = None;
                     self.waits_for_misfits(now, nearly, actions);
                 }
             }
-            Phase::Stopping | Phase::Clearing | Phase::Backoff | Phase::Down | Phase::Held => {
+            Stand::Stopping { .. }
+            | Stand::Clearing(_)
+            | Stand::Backoff
+            | Stand::Down
+            | Stand::Held => {
                 self.want_start(now, Vec::new(), actions);
             }
         }
@@ -83,7 +92,7 @@ impl Machine {
         let cause = absence.cause;
         let pid = known.first().map(|id| id.pid);
         let was_up = !known.is_empty();
-        let endings = self.ending.take().map(|ending| killed(&ending, cause));
+        let endings = self.ending().map(|ending| killed(ending, cause));
         let surplus = std::mem::take(&mut self.surplus);
         let surplus = surplus
             .iter()
@@ -129,7 +138,7 @@ impl Machine {
     /// Until when a start is waited for that an earlier run of the service has made, remembered or not:
     /// as long as something of it may live.
     fn start_left_by_earlier_run(&self, now: Instant, memory: Option<&Memory>) -> Option<Instant> {
-        let is_first_look = self.phase == Phase::New;
+        let is_first_look = self.phase() == Phase::New;
         if !is_first_look || self.is_hands_off() {
             return None;
         }
@@ -286,7 +295,6 @@ impl Machine {
 
     /// The start in flight is over: nothing of it lives.
     pub(super) fn nothing_is_left(&mut self) {
-        self.clearing = None;
         if let Some(started) = &mut self.started {
             started.is_in_flight = false;
         }
@@ -300,7 +308,7 @@ impl Machine {
         let start_timeout = self.policy.start_timeout;
         let time = start_timeout.saturating_mul(factor);
         let time = time.min(BACKGROUND_MAX).max(start_timeout);
-        self.phase = Phase::Starting;
+        self.stand = Stand::Starting;
         self.started = Some(Started {
             is_late: true,
             deadline: (started.begin + time).max(now),
@@ -313,17 +321,16 @@ impl Machine {
     fn clear(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let left: Vec<ProcessId> = self.left_over().map(|left| left.id).collect();
         if left.is_empty() {
-            if let Some(clearing) = &self.clearing {
+            if let Stand::Clearing(clearing) = &self.stand {
                 actions.push(Action::Tell(killed(clearing, Cause::Late)));
             }
             self.nothing_is_left();
             self.want_start(now, Vec::new(), actions);
             return;
         }
-        self.clearing = Some(match self.clearing.take() {
-            Some(clearing) => self.goes_on(clearing, now, left, actions),
-            None => {
-                self.phase = Phase::Clearing;
+        self.stand = Stand::Clearing(match &self.stand {
+            Stand::Clearing(clearing) => self.goes_on(clearing.clone(), now, left, actions),
+            _ => {
                 self.next_look = now + FIRST_POLL;
                 actions.push(Action::Signal(Stop::Terminate, left.clone()));
                 Termination::by_signal(left, now, self.policy.stop_timeout)
@@ -337,8 +344,7 @@ impl Machine {
         let news = news.into_iter().map(Action::Tell);
         if self.is_hands_off() {
             actions.extend(news);
-            self.phase = Phase::Down;
-            self.clearing = None;
+            self.stand = Stand::Down;
             self.wish = Wish::LeftAlone;
             self.next_look = self.next_cycle(now);
             if !self.policy.dry_run {
@@ -353,27 +359,27 @@ impl Machine {
         self.is_dry_run_told = false;
         if now < self.not_before {
             actions.extend(news);
-            self.phase = Phase::Backoff;
+            self.stand = Stand::Backoff;
             self.next_look = self.not_before.min(self.next_cycle(now));
             return;
         }
         if self.hold.as_ref().is_some_and(|hold| now < hold.until) {
             actions.extend(news);
-            self.phase = Phase::Held;
+            self.stand = Stand::Held;
             let until = self.hold.as_ref().map_or(now, |hold| hold.until);
             self.next_look = until.min(self.next_cycle(now));
             return;
         }
         if now < self.retry_at && self.failed_starts > 0 {
             actions.extend(news);
-            self.phase = Phase::Down;
+            self.stand = Stand::Down;
             self.next_look = self.retry_at.min(self.next_cycle(now));
             return;
         }
         if self.start_program_runs {
-            self.phase = Phase::Stopping;
-            self.kill_at = now + self.policy.stop_timeout;
-            self.next_look = self.kill_at.min(self.next_cycle(now));
+            let kill_at = now + self.policy.stop_timeout;
+            self.stand = Stand::Stopping { kill_at };
+            self.next_look = kill_at.min(self.next_cycle(now));
             actions.push(Action::StopStartProgram(Stop::Terminate));
             actions.extend(news);
             return;
@@ -396,8 +402,7 @@ impl Machine {
 
     /// From now on a start is in flight.
     fn await_start(&mut self, now: Instant, started: Started) {
-        self.phase = Phase::Starting;
-        self.clearing = None;
+        self.stand = Stand::Starting;
         self.started = Some(started);
         self.look_at_start_again(now);
     }
@@ -415,13 +420,13 @@ impl Machine {
                 if !matches!(failure, StartFailure::Unit(_)) {
                     self.nothing_is_left();
                 }
-                if self.phase == Phase::Starting {
+                if self.phase() == Phase::Starting {
                     self.start_failed(now, failure, actions);
                 }
             }
             StartOutcome::Exited { pid, status } => {
                 self.last_exit = pid.map(|pid| (pid, status));
-                let is_awaited = self.phase == Phase::Starting;
+                let is_awaited = self.phase() == Phase::Starting;
                 if let Some(started) = self.started.as_mut().filter(|_| is_awaited) {
                     started.ended = Some(status);
                     if started.may_have_gone_elsewhere && started.has_failed() {
@@ -432,7 +437,7 @@ impl Machine {
                 }
                 let was_program = pid.is_some_and(|pid| self.alive.iter().any(|id| id.pid == pid));
                 // It may have brought the process up just before.
-                if matches!(self.phase, Phase::Starting | Phase::Stopping) || was_program {
+                if matches!(self.phase(), Phase::Starting | Phase::Stopping) || was_program {
                     self.look_at_all(now);
                 }
             }
@@ -442,7 +447,7 @@ impl Machine {
     }
 
     fn start_failed(&mut self, now: Instant, failure: StartFailure, actions: &mut Vec<Action>) {
-        self.phase = Phase::Down;
+        self.stand = Stand::Down;
         self.wish = Wish::LeftAlone;
         if let Some(started) = &mut self.started {
             started.deadline = started.deadline.min(now);

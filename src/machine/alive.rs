@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Absence, Action, Machine, Pause, Phase, Trouble, Wish};
+use super::{Absence, Action, Machine, Pause, Phase, Stand, Trouble, Wish};
 use super::{DUMPING, FIRST_POLL, Program, STOPPED, STRANGER, UNCERTAIN, WHOLE_LOOK_LATE};
 use crate::machine::change::{Cause, Change, Finding, Intention, Recovery, StartFailure, Stop};
 use crate::machine::copies::with_descendants;
@@ -19,13 +19,13 @@ impl Machine {
         was_unknown: bool,
         actions: &mut Vec<Action>,
     ) {
-        if self.phase == Phase::Replacing && self.ending_goes_on(now, alive, actions) {
+        if self.phase() == Phase::Replacing && self.ending_goes_on(now, alive, actions) {
             return;
         }
         let ids: Vec<ProcessId> = alive.iter().map(|copy| copy.id).collect();
         let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));
         let is_same = known(&self.alive);
-        let change = if self.phase == Phase::Waiting {
+        let change = if self.phase() == Phase::Waiting {
             self.is_at_screen(ids.iter().map(|id| id.pid).collect())
         } else {
             self.report_alive(now, &ids, is_same, was_unknown)
@@ -41,15 +41,16 @@ impl Machine {
                 _ => None,
             };
         }
-        if self.phase != Phase::Up || !is_same {
+        let (since, at) = match self.stand {
+            Stand::Up { since, at } => (Some(since).filter(|_| is_same), at),
+            _ => (None, self.looked_at),
+        };
+        let since = since.unwrap_or_else(|| {
             let remembered = self.memory.as_ref().filter(|memory| known(&memory.alive));
-            self.up_since = remembered.and_then(|memory| memory.up_since).unwrap_or(now);
             self.stopped_since = None;
-        }
-        if self.phase != Phase::Up {
-            self.up_at = self.looked_at;
-        }
-        self.phase = Phase::Up;
+            remembered.and_then(|memory| memory.up_since).unwrap_or(now)
+        });
+        self.stand = Stand::Up { since, at };
         self.alive = ids;
         self.absence = None;
         self.start_failure = None;
@@ -71,7 +72,7 @@ impl Machine {
                     Action::Tell(Change::CrashLoop { restarts, within })
                 }));
         }
-        self.stays_alive(now, alive, actions);
+        self.stays_alive((since, now), alive, actions);
         if self.is_being_stopped() {
             self.replace(now, Cause::Stopped, actions);
         }
@@ -90,7 +91,7 @@ impl Machine {
             pids: ids.iter().map(|id| id.pid).collect(),
             more: self.more_alive,
         };
-        let ours_may_have = self.phase == Phase::Starting
+        let ours_may_have = self.phase() == Phase::Starting
             || !matches!(
                 self.start_failure,
                 None | Some(
@@ -99,7 +100,7 @@ impl Machine {
                         | StartFailure::NotRun(_)
                 )
             );
-        match self.phase {
+        match self.phase() {
             Phase::New | Phase::Held | Phase::Misfit | Phase::Waiting => Some(adopted()),
             Phase::Up | Phase::Replacing if !is_same => Some(adopted()),
             Phase::Up | Phase::Replacing => was_unknown.then_some(Change::Up { pid }),
@@ -122,12 +123,17 @@ impl Machine {
     }
 
     /// Everything that is watched while a process lives, and when to look again.
-    fn stays_alive(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) {
+    fn stays_alive(
+        &mut self,
+        (since, now): (Instant, Instant),
+        alive: &[Alive],
+        actions: &mut Vec<Action>,
+    ) {
         let mut next_look = self.next_cycle(now);
         if next_look > self.whole_look_at + WHOLE_LOOK_LATE {
             next_look = self.whole_look_at;
         }
-        let stable_at = self.up_since + self.policy.stable_after;
+        let stable_at = since + self.policy.stable_after;
         if now >= stable_at {
             self.late_starts = 0;
         }
@@ -193,7 +199,7 @@ impl Machine {
 
     /// Restarts a process that is unhealthy and was not restarted so far, because of a pause or a dry run.
     fn was_left_alone(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Up || self.is_hands_off() || self.obstacle.is_some() {
+        if self.phase() != Phase::Up || self.is_hands_off() || self.obstacle.is_some() {
             return;
         }
         let mut troubles = self.troubles.iter();
@@ -352,7 +358,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let first = self.copies.first();
-        let Some(first) = first.filter(|first| self.phase == Phase::Up && first.pid == who.pid)
+        let Some(first) = first.filter(|first| self.phase() == Phase::Up && first.pid == who.pid)
         else {
             return;
         };
@@ -381,7 +387,7 @@ impl Machine {
 
     /// Restarts a process that lives, and starts one at once that would have waited.
     pub(super) fn restart_asked(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        match self.phase {
+        match self.phase() {
             Phase::Up if self.is_hands_off() => {
                 if self.policy.dry_run {
                     actions.push(Action::Tell(Change::DryRun(Intention::Restart)));
@@ -402,10 +408,10 @@ impl Machine {
             return;
         }
         self.pause_until(now, pause, actions);
-        if self.phase != Phase::Misfit {
+        if self.phase() != Phase::Misfit {
             self.wish = Wish::Gone;
         }
-        if let (Phase::Replacing, Some(absence)) = (self.phase, &mut self.absence) {
+        if let (Phase::Replacing, Some(absence)) = (self.phase(), &mut self.absence) {
             absence.cause = Cause::Stopped;
         }
         self.look_at_all(now);
@@ -413,7 +419,7 @@ impl Machine {
 
     /// Starts a process at once that would have waited.
     pub(super) fn start_at_once(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        match self.phase {
+        match self.phase() {
             Phase::Backoff | Phase::Down | Phase::Held => {
                 self.not_before = now;
                 self.retry_at = now;
@@ -436,14 +442,13 @@ impl Machine {
     fn replace(&mut self, now: Instant, cause: Cause, actions: &mut Vec<Action>) {
         let ids = self.may_all_be_ended();
         let timeout = self.policy.stop_timeout;
-        self.ending = Some(if self.policy.is_unit {
+        self.stand = Stand::Replacing(if self.policy.is_unit {
             actions.push(Action::StopUnit);
             Termination::by_unit(ids, now, timeout)
         } else {
             actions.push(Action::Signal(Stop::Terminate, ids.clone()));
             Termination::by_signal(ids, now, timeout)
         });
-        self.phase = Phase::Replacing;
         self.absence = Some(Absence {
             since: now,
             noticed: now,
@@ -456,7 +461,7 @@ impl Machine {
 
     /// Some of the name still live while the process is made to end. Says whether that goes on.
     fn ending_goes_on(&mut self, now: Instant, alive: &[Alive], actions: &mut Vec<Action>) -> bool {
-        let Some(ending) = self.ending.take() else {
+        let Some(ending) = self.ending().cloned() else {
             return false;
         };
         let living = living(ending.ids(), alive);
@@ -474,7 +479,7 @@ impl Machine {
         }
         self.alive.clone_from(&living);
         self.merge_seen(alive);
-        self.ending = Some(self.goes_on(ending, now, living, actions));
+        self.stand = Stand::Replacing(self.goes_on(ending, now, living, actions));
         true
     }
 

@@ -454,13 +454,38 @@ struct Trouble {
     is_reason_to_restart: bool,
 }
 
+/// Where a process stands, with what matters there and nowhere else.
+#[derive(Debug, Clone)]
+enum Stand {
+    New,
+    Up {
+        since: Instant,
+        /// When the look was over that saw it come up, in clock ticks since the boot.
+        at: u64,
+    },
+    /// The end of the living process.
+    Replacing(Termination),
+    Starting,
+    Stopping {
+        /// When to lose patience.
+        kill_at: Instant,
+    },
+    /// The end of what a start has left.
+    Clearing(Termination),
+    Held,
+    Misfit,
+    Waiting,
+    Backoff,
+    Down,
+}
+
 /// The supervision of one process.
 #[derive(Debug, Clone)]
 pub struct Machine {
     policy: Policy,
     /// All cycles are counted from here, so that tasks on the same interval wake up together.
     epoch: Instant,
-    phase: Phase,
+    stand: Stand,
     /// The last look's failure, if it failed.
     look_failure: Option<Phrase>,
     /// The processes that were alive at the last successful look.
@@ -485,10 +510,7 @@ pub struct Machine {
     /// Those that are nearly the program and came with our start, or were taken for it: while one lives,
     /// nothing is started beside it, also when the program that it was beside has died.
     misfits: Vec<Impostor>,
-    /// Meaningful in `Up`.
-    up_since: Instant,
-    /// When the look was over that saw it come up, and the present one, in clock ticks since the boot.
-    up_at: u64,
+    /// When the present look was over, in clock ticks since the boot.
     looked_at: u64,
     /// Whether the kernel has killed for want of memory, as of the last look.
     oom_kill: Option<OomKill>,
@@ -496,8 +518,6 @@ pub struct Machine {
     stopped_since: Option<Instant>,
     /// What is wrong with the living process, by the name of the check that says so.
     troubles: BTreeMap<String, Trouble>,
-    /// The end of the living process: there in `Replacing`, and nowhere else.
-    ending: Option<Termination>,
     /// The ends of second copies.
     surplus: Vec<Termination>,
     /// Why the last signal couldn't be sent.
@@ -509,8 +529,6 @@ pub struct Machine {
     /// The programs among it, no shells and no interpreters, with what each runs, and since when it has been
     /// seen to.
     programs: Vec<(ProcessId, Option<PathBuf>, Instant)>,
-    /// The end of what it has left: there in `Clearing`, and nowhere else.
-    clearing: Option<Termination>,
     late_starts: u32,
     hold: Option<Hold>,
     /// Who is at the screen, and what that means for a program that belongs there.
@@ -532,8 +550,6 @@ pub struct Machine {
     not_before: Instant,
     /// Whether our own start program runs.
     start_program_runs: bool,
-    /// Meaningful in `Stopping`: when to lose patience.
-    kill_at: Instant,
     /// How our last start program ended; it may have become the process itself.
     last_exit: Option<(i32, ExitStatus)>,
     /// Why the last start failed, until the process is up.
@@ -562,7 +578,7 @@ impl Machine {
         Self {
             policy,
             epoch,
-            phase: Phase::New,
+            stand: Stand::New,
             look_failure: None,
             alive: Vec::new(),
             seen_alive: None,
@@ -575,20 +591,16 @@ impl Machine {
             renamed: Vec::new(),
             is_other_target: false,
             misfits: Vec::new(),
-            up_since: now,
-            up_at: 0,
             looked_at: 0,
             oom_kill: None,
             stopped_since: None,
             troubles: BTreeMap::new(),
-            ending: None,
             surplus: Vec::new(),
             signal_failure: None,
             absence: None,
             started: None,
             left: None,
             programs: Vec::new(),
-            clearing: None,
             late_starts: 0,
             hold: None,
             screen: Screen::new(now),
@@ -602,7 +614,6 @@ impl Machine {
             backoff: Backoff::default(),
             not_before: epoch,
             start_program_runs: false,
-            kill_at: now,
             last_exit: None,
             start_failure: None,
             is_dry_run_told: false,
@@ -655,7 +666,6 @@ impl Machine {
                 ..memory.clone()
             };
         }
-        let is = |phase| self.phase == phase;
         let awaited = self.awaited();
         Memory {
             restarts: self.restarts,
@@ -680,8 +690,11 @@ impl Machine {
                 _ => None,
             },
             alive: self.living(),
-            up_since: is(Phase::Up).then_some(self.up_since),
-            up_at: is(Phase::Up).then_some(self.up_at),
+            up_since: self.up_since(),
+            up_at: match self.stand {
+                Stand::Up { at, .. } => Some(at),
+                _ => None,
+            },
             // It goes on: when it ended is for whoever reads this to say.
             seen_alive: None,
             absence: self.absence,
@@ -700,7 +713,7 @@ impl Machine {
     /// How thorough that look has to be.
     #[must_use]
     pub fn look(&self) -> Look {
-        let settled = self.phase == Phase::Up && self.look_failure.is_none();
+        let settled = self.phase() == Phase::Up && self.look_failure.is_none();
         if settled && self.next_look < self.whole_look_at {
             Look::Confirm
         } else {
@@ -711,7 +724,19 @@ impl Machine {
     /// Where the process stood at the last successful look.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.phase
+        match self.stand {
+            Stand::New => Phase::New,
+            Stand::Up { .. } => Phase::Up,
+            Stand::Replacing(_) => Phase::Replacing,
+            Stand::Starting => Phase::Starting,
+            Stand::Stopping { .. } => Phase::Stopping,
+            Stand::Clearing(_) => Phase::Clearing,
+            Stand::Held => Phase::Held,
+            Stand::Misfit => Phase::Misfit,
+            Stand::Waiting => Phase::Waiting,
+            Stand::Backoff => Phase::Backoff,
+            Stand::Down => Phase::Down,
+        }
     }
 
     /// Why the last look failed; `None` when it succeeded.
@@ -766,7 +791,7 @@ impl Machine {
     /// Those that are alive, and those that live beside one that is being ended.
     fn living(&self) -> Vec<ProcessId> {
         let mut living = self.alive.clone();
-        if self.phase == Phase::Replacing {
+        if self.phase() == Phase::Replacing {
             let seen = self.seen.iter().map(|copy| copy.id);
             living.extend(seen.filter(|id| !self.alive.contains(id)));
         }
@@ -784,7 +809,7 @@ impl Machine {
                 .map(|started| started.origin)
                 .unwrap_or_default(),
         };
-        let is_asked = self.phase == Phase::New || is_in_flight || self.copies.has_surplus();
+        let is_asked = self.phase() == Phase::New || is_in_flight || self.copies.has_surplus();
         is_asked.then_some(origin)
     }
 
@@ -806,10 +831,26 @@ impl Machine {
         })
     }
 
+    /// Since when it has been up, if it is.
+    fn up_since(&self) -> Option<Instant> {
+        match self.stand {
+            Stand::Up { since, .. } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// The end of the living process, under way.
+    fn ending(&self) -> Option<&Termination> {
+        match &self.stand {
+            Stand::Replacing(ending) => Some(ending),
+            _ => None,
+        }
+    }
+
     /// The start that is waited for.
     fn awaited(&self) -> Option<&Started> {
         let started = self.started.as_ref();
-        started.filter(|_| self.phase == Phase::Starting)
+        started.filter(|_| self.phase() == Phase::Starting)
     }
 
     /// Whether there is more than one copy of the program.
@@ -821,27 +862,27 @@ impl Machine {
     /// Whether the start command's file is to be told with the next look.
     #[must_use]
     pub fn asks_for_command(&self) -> bool {
-        self.phase == Phase::Down && self.failed_starts > 0
+        self.phase() == Phase::Down && self.failed_starts > 0
     }
 
     /// Whether the process may be made to end after the next look: then it is to be told first whether
     /// anything could be started in its place.
     #[must_use]
     pub fn may_be_replaced(&self) -> bool {
-        self.phase == Phase::Up && (self.stopped_since.is_some() || !self.troubles.is_empty())
+        self.phase() == Phase::Up && (self.stopped_since.is_some() || !self.troubles.is_empty())
     }
 
     /// What runs and is nearly the program, and what makes it another one.
     #[must_use]
     pub fn misfit(&self) -> Option<&Impostor> {
         let misfits = self.misfits.first();
-        misfits.filter(|_| self.phase == Phase::Misfit)
+        misfits.filter(|_| self.phase() == Phase::Misfit)
     }
 
     /// Who else is starting the program, while that is waited for.
     #[must_use]
     pub fn held_by(&self) -> Option<&[String]> {
-        let hold = self.hold.as_ref().filter(|_| self.phase == Phase::Held);
+        let hold = self.hold.as_ref().filter(|_| self.phase() == Phase::Held);
         hold.map(|hold| hold.by.as_slice())
     }
 
@@ -872,15 +913,15 @@ impl Machine {
     /// Whether the process that is to be replaced can't be killed.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        self.ending.as_ref().is_some_and(Termination::is_stuck)
+        self.ending().is_some_and(Termination::is_stuck)
     }
 
     /// Since when the process has been up, or gone: neither an attempt to start it nor another run of the
     /// service begins that anew.
     #[must_use]
     pub fn since(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Up => Some(self.up_since),
+        match self.phase() {
+            Phase::Up => self.up_since(),
             _ => self.absence.map(|absence| absence.since),
         }
     }
@@ -888,7 +929,7 @@ impl Machine {
     /// When the next start comes, if it has to wait.
     #[must_use]
     pub fn next_start(&self) -> Option<Instant> {
-        match self.phase {
+        match self.phase() {
             Phase::Backoff => Some(self.not_before),
             Phase::Down if self.failed_starts >= QUICK_TRIES => Some(self.retry_at),
             _ => None,
@@ -916,13 +957,14 @@ impl Machine {
     /// From when on the process's health is to be checked; `None` unless it is up.
     #[must_use]
     pub fn checks_begin(&self) -> Option<Instant> {
-        (self.phase == Phase::Up).then(|| self.up_since + self.policy.start_timeout)
+        self.up_since()
+            .map(|since| since + self.policy.start_timeout)
     }
 
     /// Whether the process is absent, and only `dry_run` keeps it from being started.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
-        self.phase == Phase::Down && self.is_dry_run_told
+        self.phase() == Phase::Down && self.is_dry_run_told
     }
 
     /// How often the process was brought back after it had been up.
@@ -958,7 +1000,7 @@ impl Machine {
             }
             Event::OthersStarting { by, until } => self.hold = Some(Hold { by, until }),
             Event::OthersDone => {
-                if self.hold.take().is_some() && self.phase == Phase::Held {
+                if self.hold.take().is_some() && self.phase() == Phase::Held {
                     self.look_at_all(now);
                 }
             }
@@ -971,7 +1013,7 @@ impl Machine {
             }
             Event::StartEnded(outcome) => self.start_ended(now, outcome, &mut actions),
             Event::UnitStopEnded => {
-                if let Some(ending) = &mut self.ending {
+                if let Stand::Replacing(ending) = &mut self.stand {
                     ending.unit_stopped(now);
                     self.look_at_all(now);
                 }
@@ -983,7 +1025,7 @@ impl Machine {
                 is_reason_to_restart,
             } => {
                 // A process that is gone or going is past having its health judged.
-                if self.phase == Phase::Up {
+                if self.phase() == Phase::Up {
                     let finding = Finding::Check(finding);
                     self.unwell(now, check, finding, is_reason_to_restart, &mut actions);
                 }
@@ -1032,9 +1074,15 @@ impl Machine {
             }
         }
         let stops = (before.stop_timeout, policy.stop_timeout);
-        self.kill_at = under_new_rules(self.kill_at, now, stops);
-        let endings = self.ending.iter_mut().chain(&mut self.clearing);
-        for ending in endings.chain(&mut self.surplus) {
+        let ending = match &mut self.stand {
+            Stand::Replacing(ending) | Stand::Clearing(ending) => Some(ending),
+            Stand::Stopping { kill_at } => {
+                *kill_at = under_new_rules(*kill_at, now, stops);
+                None
+            }
+            _ => None,
+        };
+        for ending in ending.into_iter().chain(&mut self.surplus) {
             ending.reconfigured(now, stops);
         }
         self.look_at_all(now);
@@ -1104,7 +1152,7 @@ impl Machine {
             self.copies
                 .impostors(now, &sighting.impostors, more, is_whole)
         };
-        if self.phase == Phase::New {
+        if self.phase() == Phase::New {
             let may_be_left = |left: &Left| !left.can_tell || !left.processes.is_empty();
             let origin = self.memory.as_ref().map(|memory| memory.starting);
             let origin = origin.unwrap_or_default();
@@ -1160,7 +1208,7 @@ impl Machine {
         sighting: &Sighting,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let is_known = self.phase == Phase::Misfit && !self.misfits.is_empty();
+        let is_known = self.phase() == Phase::Misfit && !self.misfits.is_empty();
         if self.misfits.is_empty() {
             // What only rules refuse which are stricter than they were an earlier version has taken for the
             // program, and it may well be that.
@@ -1172,16 +1220,15 @@ impl Machine {
             return false;
         }
         if !is_known {
-            if let Some(ending) = self.ending.take() {
+            if let Some(ending) = self.ending() {
                 let cause = self
                     .absence
                     .map_or(Cause::Unhealthy, |absence| absence.cause);
-                actions.push(Action::Tell(alive::killed(&ending, cause)));
+                actions.push(Action::Tell(alive::killed(ending, cause)));
             }
-            if self.phase == Phase::Up {
+            if self.phase() == Phase::Up {
                 self.may_settle(now, sighting);
             }
-            self.clearing = None;
             self.surplus.clear();
             self.becomes_misfit(actions);
         }
@@ -1241,7 +1288,7 @@ impl Machine {
         self.wish = Wish::LeftAlone;
         let who = self.misfits.first().cloned();
         actions.extend(who.map(|who| Action::Tell(Change::Misfit(who))));
-        self.phase = Phase::Misfit;
+        self.stand = Stand::Misfit;
         self.alive = self.misfits.iter().map(|misfit| misfit.id).collect();
         self.seen.clear();
         self.start_failure = None;

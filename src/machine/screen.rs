@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::alive::killed;
-use super::{Absence, Action, Backoff, Copies, FailedCommand, Machine, Memory, Phase, Wish};
+use super::{Absence, Action, Backoff, Copies, FailedCommand, Machine, Memory, Phase, Stand, Wish};
 use crate::machine::change::{Cause, Change, StartFailure, Stop};
 use crate::machine::seat::{Seat, Wait};
 use crate::proc::{Difference, Impostor, ProcessId, Sighting};
@@ -142,7 +142,7 @@ impl Machine {
     /// What is waited for, if it is somebody or something at the screen.
     #[must_use]
     pub fn waits_for(&self) -> Option<Wait> {
-        self.screen.wait.filter(|_| self.phase == Phase::Waiting)
+        self.screen.wait.filter(|_| self.phase() == Phase::Waiting)
     }
 
     /// Whether a look is to find out who else lives in the session, if the program doesn't: what becomes of
@@ -150,7 +150,7 @@ impl Machine {
     #[must_use]
     pub fn asks_for_company(&self) -> bool {
         let is_settling = self.screen.settling.is_some();
-        self.screen.uid().is_some() && (self.phase == Phase::Up || is_settling)
+        self.screen.uid().is_some() && (self.phase() == Phase::Up || is_settling)
     }
 
     /// Somebody else is at the screen, or nobody: what was before is forgotten.
@@ -161,7 +161,7 @@ impl Machine {
         }
         self.look_at_all(now);
         self.screen.since = now;
-        if self.phase == Phase::New {
+        if self.phase() == Phase::New {
             let uid = self.screen.uid();
             if let Some(memory) = self.memory.take() {
                 let is_same = memory.session_uid == uid || self.screen.seat == Seat::NotNeeded;
@@ -173,7 +173,7 @@ impl Machine {
             }
             return;
         }
-        let was_up = self.phase == Phase::Up;
+        let was_up = self.phase() == Phase::Up;
         self.wish = Wish::LeftAlone;
         self.nothing_is_wrong(actions);
         self.alive.clear();
@@ -181,11 +181,9 @@ impl Machine {
         self.copies = Copies::default();
         self.renamed.clear();
         self.misfits.clear();
-        self.ending = None;
         self.surplus.clear();
         self.stopped_since = None;
         self.absence = None;
-        self.clearing = None;
         // What an earlier start has left is another session's, and none of this one's business.
         self.started = None;
         self.left = None;
@@ -199,10 +197,10 @@ impl Machine {
         self.program = None;
         self.backoff = Backoff::default();
         self.not_before = self.epoch;
-        self.phase = if self.screen.seat == Seat::NotNeeded {
-            Phase::New
+        self.stand = if self.screen.seat == Seat::NotNeeded {
+            Stand::New
         } else {
-            Phase::Waiting
+            Stand::Waiting
         };
         self.screen = Screen {
             was_up,
@@ -224,7 +222,7 @@ impl Machine {
     }
 
     fn wait(&mut self, why: Wait, actions: &mut Vec<Action>) {
-        self.phase = Phase::Waiting;
+        self.stand = Stand::Waiting;
         self.alive.clear();
         self.screen.wait = Some(why);
         if why.is_told() && self.screen.told != Some(why) {
@@ -260,7 +258,7 @@ impl Machine {
         let Seat::Taken(sitting) = &self.screen.seat else {
             return false;
         };
-        if self.phase == Phase::Starting {
+        if self.phase() == Phase::Starting {
             return false;
         }
         let begins = if sitting.is_autostarted {
@@ -280,23 +278,23 @@ impl Machine {
             .collect();
         // Also where a start is only waiting for what is being ended before it.
         if !roots.is_empty() {
-            if let Some(ending) = self.ending.take() {
+            if let Some(ending) = self.ending() {
                 let cause = self.cause(&self.alive, sighting);
-                actions.push(Action::Tell(killed(&ending, cause)));
+                actions.push(Action::Tell(killed(ending, cause)));
             }
-            if self.phase == Phase::Up {
+            if self.phase() == Phase::Up {
                 self.settles(now, sighting);
             }
             self.roots_is_in_the_way(now, roots, actions);
             return true;
         }
         if matches!(
-            self.phase,
+            self.phase(),
             Phase::Stopping | Phase::Clearing | Phase::Replacing
         ) {
             return false;
         }
-        match self.phase {
+        match self.phase() {
             Phase::Up => {
                 self.next_look = self.settles(now, sighting);
                 self.wait(Wait::Settling, actions);
@@ -310,7 +308,7 @@ impl Machine {
                     self.next_look = self.retry_at.min(self.next_cycle(now));
                     return true;
                 }
-                self.phase = Phase::Down;
+                self.stand = Stand::Down;
                 false
             }
             Phase::New | Phase::Misfit | Phase::Waiting => {
@@ -381,7 +379,8 @@ impl Machine {
             }
             settling => {
                 self.alive = settling.map(|settling| settling.known).unwrap_or_default();
-                self.phase = Phase::Up;
+                let at = self.looked_at;
+                self.stand = Stand::Up { since: now, at };
                 false
             }
         }
