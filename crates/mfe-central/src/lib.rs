@@ -7,7 +7,7 @@
 //! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
 //! | `worker` | the routes and callbacks of the configuration |
 //! | `program`, `verdict` | a handler that is a program of the user's; how it is spoken to, pure |
-//! | `amqp` | RabbitMQ |
+//! | `amqp`, `every` | where messages come from: RabbitMQ, time |
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
 //! | `fleet` | how each till is, pure |
@@ -40,6 +40,7 @@ mod config;
 mod database;
 mod doctor;
 mod enroll;
+mod every;
 mod feed;
 mod fleet;
 mod health;

@@ -15,9 +15,8 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::batch::Verdict;
-use crate::message::Delivery;
 use crate::route::Handler;
-use crate::verdict::{self, Ledger};
+use crate::verdict::{self, Ledger, Message};
 use mfe_common::say::{Level, say};
 
 /// Before it is started again, at first and at most. Of what kills it at each try the broker is rid after 20.
@@ -108,19 +107,19 @@ fn longer(wait: Option<Duration>, longest: Duration) -> Duration {
     wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(longest))
 }
 
-impl Handler<Delivery> for Program {
+impl<M: Message> Handler<M> for Program {
     async fn ready(&self) {
         self.started(&mut *self.slot.lock().await).await;
     }
 
-    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {
+    async fn handle(&self, batch: Vec<M>) -> Vec<Verdict> {
         let mut slot = self.slot.lock().await;
         self.started(&mut slot).await;
         let first = slot.last + 1;
         slot.last += batch.len() as u64;
         let numbers = first..=slot.last;
         let lines = batch.iter().zip(numbers);
-        let lines = lines.map(|(delivery, n)| verdict::line(n, delivery, n == slot.last));
+        let lines = lines.map(|(message, n)| verdict::line(n, message, n == slot.last));
         let text: Vec<u8> = lines.flatten().collect();
         let mut ledger = Ledger::new(first, batch.len());
         // Dropped in the middle, it is out of step with us and killed.

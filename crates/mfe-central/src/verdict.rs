@@ -4,32 +4,55 @@ use std::io::Write;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::batch::Verdict;
 use crate::message::Delivery;
 
+/// What a handler is given.
+pub(crate) trait Message: Send {
+    /// What is told of it beside its number and its body.
+    fn about(&self) -> Map<String, Value>;
+
+    /// What it says, if such messages say anything.
+    fn body(&self) -> Option<&[u8]>;
+}
+
+impl Message for Delivery {
+    fn about(&self) -> Map<String, Value> {
+        Map::from_iter([
+            ("queue".to_owned(), Value::from(&*self.queue)),
+            ("key".to_owned(), Value::from(&*self.routing_key)),
+            ("user".to_owned(), Value::from(self.user_id.as_deref())),
+            ("again".to_owned(), Value::from(self.is_again)),
+        ])
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        Some(&self.body)
+    }
+}
+
 /// The line of a message; `n` is told of no other one. A body that is JSON stays as it is, for a number in it may have
 /// more digits than any of ours.
-pub(crate) fn line(n: u64, delivery: &Delivery, is_last: bool) -> Vec<u8> {
-    let body = &delivery.body;
-    let mut line = json!({
-        "n": n,
-        "last": is_last,
-        "queue": &*delivery.queue,
-        "key": delivery.routing_key,
-        "user": delivery.user_id,
-        "again": delivery.is_again,
-    });
-    let text = std::str::from_utf8(body).ok();
+pub(crate) fn line(n: u64, message: &impl Message, is_last: bool) -> Vec<u8> {
+    let mut line = message.about();
+    line.insert("n".to_owned(), Value::from(n));
+    line.insert("last".to_owned(), Value::from(is_last));
+    let body = message.body();
+    let text = body.and_then(|body| std::str::from_utf8(body).ok());
     let raw = text.filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
-    if raw.is_none() {
-        match text {
-            Some(text) => line["text"] = Value::from(text),
-            None => line["base64"] = Value::from(data_encoding::BASE64.encode(body)),
+    match (body, text) {
+        (Some(_), Some(text)) if raw.is_none() => {
+            line.insert("text".to_owned(), Value::from(text));
         }
+        (Some(body), None) => {
+            let body = data_encoding::BASE64.encode(body);
+            line.insert("base64".to_owned(), Value::from(body));
+        }
+        _ => {}
     }
-    let mut line = line.to_string().into_bytes();
+    let mut line = Value::from(line).to_string().into_bytes();
     if let Some(raw) = raw {
         line.pop();
         // In JSON a line end stands between words only.

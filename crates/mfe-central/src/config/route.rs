@@ -1,5 +1,6 @@
 //! The tables `[[route]]` and `[[on]]`: what programs of the user's do with messages, and at the start and the end.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rust_i18n::t;
@@ -14,31 +15,64 @@ use super::Reader;
 /// More of them are a mistake.
 const TABLES_MAX: usize = 32;
 
-const ROUTE_KEYS: [&str; 10] = [
-    "from",
-    "queues",
-    "bind",
-    "handler",
-    "prefetch",
-    "bulk_size",
-    "flush_timeout",
-    "timeout",
-    "on_success",
-    "on_exception",
-];
+/// What comes more seldom is a calendar's business: the service runs no longer than that without a pause.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// What each route has.
+const ROUTE_KEYS: [&str; 5] = ["from", "handler", "timeout", "on_success", "on_exception"];
+
+/// What those have whose messages are gathered.
+const PACE_KEYS: [&str; 3] = ["prefetch", "bulk_size", "flush_timeout"];
 
 const ON_KEYS: [&str; 2] = ["event", "command"];
 
 /// Messages that go to a program.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
-    pub(crate) queues: Queues,
+    pub(crate) from: Origin,
     pub(crate) handler: Vec<String>,
     pub(crate) pace: Pace,
     /// How long a batch may take.
     pub(crate) timeout: Duration,
     pub(crate) on_success: Verdict,
     pub(crate) on_exception: Verdict,
+}
+
+impl Route {
+    /// The broker's queues, if its messages come from there.
+    pub(crate) fn queues(&self) -> Option<&Queues> {
+        match &self.from {
+            Origin::RabbitMq(queues) => Some(queues),
+            Origin::Every(_) => None,
+        }
+    }
+}
+
+/// Where messages come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    RabbitMq(Queues),
+    /// One each interval.
+    Every(Duration),
+}
+
+/// The kinds of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    RabbitMq,
+    Every,
+}
+
+impl Kind {
+    const ALL: [(&str, Self); 2] = [("rabbitmq", Self::RabbitMq), ("every", Self::Every)];
+
+    /// The settings of its own.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::RabbitMq => &["queues", "bind"],
+            Self::Every => &["interval"],
+        }
+    }
 }
 
 /// When a command is run.
@@ -57,12 +91,19 @@ pub(crate) struct On {
     pub(crate) command: Vec<String>,
 }
 
+/// A time in words, within a range.
+pub(super) fn time(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Option<Duration> {
+    move |text| {
+        let time = humantime::parse_duration(text).ok()?;
+        range.contains(&time).then_some(time)
+    }
+}
+
 impl<'t> Reader<'t, '_> {
     /// The tables of a name, each understood by itself.
     pub(super) fn tables<T>(
         &mut self,
         name: &str,
-        keys: &[&str],
         understand: impl Fn(&mut Reader<'t, '_>) -> Option<T>,
     ) -> Vec<T> {
         let Some(value) = self.table.get(name) else {
@@ -86,7 +127,6 @@ impl<'t> Reader<'t, '_> {
                 problems: &mut *self.problems,
                 place: table.span(),
             };
-            reader.unknown(keys);
             found.extend(understand(&mut reader));
         }
         found
@@ -97,11 +137,12 @@ impl<'t> Reader<'t, '_> {
             clippy::redundant_closure_for_method_calls,
             reason = "the method is one of a certain lifetime"
         )]
-        self.tables("route", &ROUTE_KEYS, |reader| reader.route())
+        self.tables("route", |reader| reader.route())
     }
 
     pub(super) fn callbacks(&mut self) -> Vec<On> {
-        self.tables("on", &ON_KEYS, |reader| {
+        self.tables("on", |reader| {
+            reader.unknown(&ON_KEYS);
             let events = [("startup", When::Startup), ("shutdown", When::Shutdown)];
             let event = reader.word_of("event", None, &events, "config.event");
             let command = reader.command("command");
@@ -113,7 +154,51 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn route(&mut self) -> Option<Route> {
-        let from = self.word_of("from", None, &[("rabbitmq", ())], "config.from");
+        // Without it, it isn't known which settings there are.
+        let kind = self.word_of("from", None, &Kind::ALL, "config.from")?;
+        let of_pace = match kind {
+            Kind::RabbitMq => &PACE_KEYS[..],
+            Kind::Every => &[],
+        };
+        self.unknown(&[&ROUTE_KEYS, kind.keys(), of_pace].concat());
+        let from = match kind {
+            Kind::RabbitMq => self.queues().map(Origin::RabbitMq),
+            Kind::Every => {
+                let range = Duration::from_secs(1)..=LONGEST_INTERVAL;
+                let interval = self.text("interval", "", time(range), "config.interval");
+                interval.map(Origin::Every)
+            }
+        };
+        let handler = self.command("handler");
+        let pace = match kind {
+            Kind::RabbitMq => self.pace(),
+            Kind::Every => Some(Pace {
+                prefetch: 1,
+                bulk_size: 1,
+                flush_timeout: Duration::ZERO,
+            }),
+        };
+        let range = Duration::from_secs(1)..=Duration::from_secs(900);
+        let timeout = self.text("timeout", "5min", time(range), "config.timeout");
+        let verdicts = [
+            ("ack", Verdict::Ack),
+            ("reject", Verdict::Reject),
+            ("requeue", Verdict::Requeue),
+        ];
+        let on_success = self.word_of("on_success", Some("ack"), &verdicts, "config.verdict");
+        let on_exception =
+            self.word_of("on_exception", Some("requeue"), &verdicts, "config.verdict");
+        Some(Route {
+            from: from?,
+            handler: handler?,
+            pace: pace?,
+            timeout: timeout?,
+            on_success: on_success?,
+            on_exception: on_exception?,
+        })
+    }
+
+    fn queues(&mut self) -> Option<Queues> {
         let names = self.texts("queues", "config.queues", |name| {
             // What one takes the other doesn't get.
             let is_read_here = [EVENTS, STATES].contains(&name);
@@ -126,46 +211,22 @@ impl<'t> Reader<'t, '_> {
             }),
             None => Some(Vec::new()),
         };
-        let handler = self.command("handler");
+        Some(Queues {
+            names: names?,
+            bind: bind?,
+        })
+    }
+
+    fn pace(&mut self) -> Option<Pace> {
         let prefetch = self.number("prefetch", 128, 1..=10_000, "config.count");
         let bulk_size = self.number("bulk_size", 1, 1..=10_000, "config.count");
-        let time = |most: u64| {
-            move |text: &str| {
-                let time = humantime::parse_duration(text).ok()?;
-                (time <= Duration::from_secs(most)).then_some(time)
-            }
-        };
         // The broker takes a message back that isn't settled within 30 minutes (rabbitmq.com, "consumer_timeout").
-        let flush_timeout = self.text("flush_timeout", "60s", time(600), "config.flush_timeout");
-        let timeout = self.text(
-            "timeout",
-            "5min",
-            |text| time(900)(text).filter(|time| *time >= Duration::from_secs(1)),
-            "config.timeout",
-        );
-        let verdicts = [
-            ("ack", Verdict::Ack),
-            ("reject", Verdict::Reject),
-            ("requeue", Verdict::Requeue),
-        ];
-        let on_success = self.word_of("on_success", Some("ack"), &verdicts, "config.verdict");
-        let on_exception =
-            self.word_of("on_exception", Some("requeue"), &verdicts, "config.verdict");
-        from?;
-        Some(Route {
-            queues: Queues {
-                names: names?,
-                bind: bind?,
-            },
-            handler: handler?,
-            pace: Pace {
-                prefetch: prefetch?,
-                bulk_size: bulk_size?.into(),
-                flush_timeout: flush_timeout?,
-            },
-            timeout: timeout?,
-            on_success: on_success?,
-            on_exception: on_exception?,
+        let range = Duration::ZERO..=Duration::from_secs(600);
+        let flush_timeout = self.text("flush_timeout", "60s", time(range), "config.flush_timeout");
+        Some(Pace {
+            prefetch: prefetch?,
+            bulk_size: bulk_size?.into(),
+            flush_timeout: flush_timeout?,
         })
     }
 
@@ -188,7 +249,7 @@ impl<'t> Reader<'t, '_> {
         &mut self,
         key: &str,
         default: u16,
-        range: std::ops::RangeInclusive<u16>,
+        range: RangeInclusive<u16>,
         hint: &str,
     ) -> Option<u16> {
         let Some(value) = self.table.get(key) else {
@@ -263,7 +324,7 @@ mod tests {
             [[on]]\nevent = \"shutdown\"\ncommand = [\"/bin/true\"]\n";
         let settings = parse(text).unwrap();
         let route = &settings.routes[0];
-        assert_eq!(route.queues.names, ["site.a", "site.b"]);
+        assert_eq!(route.queues().unwrap().names, ["site.a", "site.b"]);
         assert_eq!(route.handler, ["/bin/cat", "-"]);
         assert_eq!((route.pace.prefetch, route.pace.bulk_size), (128, 1));
         assert_eq!(route.pace.flush_timeout, Duration::from_secs(60));
@@ -275,9 +336,9 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_with_its_line_and_key() {
-        let good = "[[route]]\nfrom = \"rabbitmq\"\nqueues = [\"a\"]\nhandler = [\"/x\"]\n";
-        assert!(parse(good).is_ok());
-        for (line, key) in [
+        let of_queues = "[[route]]\nfrom = \"rabbitmq\"\nqueues = [\"a\"]\nhandler = [\"/x\"]\n";
+        let of_time = "[[route]]\nfrom = \"every\"\ninterval = \"1day\"\nhandler = [\"/x\"]\n";
+        let of_queues_bad = [
             ("from = \"kafka\"", "from:"),
             ("queues = []", "queues:"),
             ("queues = \"a\"", "queues:"),
@@ -293,8 +354,19 @@ mod tests {
             ("on_exception = 1", "on_exception:"),
             ("bind = [1]", "bind:"),
             ("bulksize = 1", "did you mean bulk_size?"),
-            ("colour = 1", "known are: from,"),
-        ] {
+            ("interval = \"1s\"", "known are: from,"),
+        ];
+        let of_time_bad = [
+            ("interval = \"0s\"", "interval:"),
+            ("interval = \"31days\"", "interval:"),
+            ("interval = 5", "interval:"),
+            ("queues = [\"a\"]", "known are: from,"),
+            ("bulk_size = 5", "known are: from,"),
+        ];
+        let all = of_queues_bad.map(|case| (of_queues, case)).into_iter();
+        let all = all.chain(of_time_bad.map(|case| (of_time, case)));
+        for (good, (line, key)) in all {
+            assert!(parse(good).is_ok(), "{good}");
             let key_of = |line: &str| line.split(' ').next().unwrap().to_owned();
             let others = good.lines().filter(|other| key_of(other) != key_of(line));
             let text: Vec<&str> = others.chain([line]).collect();
@@ -306,7 +378,7 @@ mod tests {
         // What is missing is told where the table begins.
         let problems = parse("\n[[route]]\n[[on]]\nevent = \"end\"\n").unwrap_err();
         let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
-        assert_eq!(lines, [Some(2), Some(2), Some(2), Some(3), Some(4)]);
+        assert_eq!(lines, [Some(2), Some(3), Some(4)]);
         assert!(parse("route = 1").is_err() && parse("on = [1]").is_err());
     }
 }
