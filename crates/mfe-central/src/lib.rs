@@ -7,7 +7,7 @@
 //! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
 //! | `worker` | the routes and callbacks of the configuration |
 //! | `program`, `verdict` | a handler that is a program of the user's; how it is spoken to, pure |
-//! | `amqp`, `every` | where messages come from: RabbitMQ, time |
+//! | `amqp`, `every`, `hook` | where messages come from: RabbitMQ, time, HTTP |
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
 //! | `fleet` | how each till is, pure |
@@ -44,6 +44,7 @@ mod every;
 mod feed;
 mod fleet;
 mod health;
+mod hook;
 mod http;
 mod message;
 mod metrics;

@@ -129,17 +129,23 @@ impl<M: Message> Handler<M> for Program {
         let mut complain = |line: &str| self.warn(line);
         let work = running.work(&text, &mut ledger, &mut complain);
         let why = match timeout(self.timeout, work).await {
-            Ok(Ok(())) => {
-                slot.running = Some(running);
-                slot.wait = None;
-                return ledger.verdicts(self.on_success, self.on_exception);
-            }
-            Ok(Err(why)) => why,
-            Err(_) => "it has taken too long",
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_) => Some("it has taken too long"),
         };
-        self.warn(&format!("{why}; it is started again"));
-        slot.wait = Some(longer(slot.wait, LONGEST_WAIT).min(LONGEST_WAIT));
-        ledger.verdicts(self.on_success, self.on_exception)
+        if let Some(why) = why {
+            self.warn(&format!("{why}; it is started again"));
+            slot.wait = Some(longer(slot.wait, LONGEST_WAIT).min(LONGEST_WAIT));
+        } else {
+            slot.running = Some(running);
+            slot.wait = None;
+        }
+        let verdicts = ledger.verdicts(self.on_success, self.on_exception);
+        let mut replies = ledger.replies();
+        for (index, (message, verdict)) in batch.into_iter().zip(&verdicts).enumerate() {
+            message.settled(*verdict, replies.remove(&index));
+        }
+        verdicts
     }
 }
 

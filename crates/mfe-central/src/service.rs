@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::amqp::{self, Broker, Queues};
 use crate::batch::Pace;
 use crate::config::Settings;
+use crate::hook::Hooks;
 use crate::http;
 use crate::office::{Events, Office, States};
 use crate::route;
@@ -63,11 +64,13 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         &settings.database,
     ));
     let broker = Arc::new(broker);
+    let hooks = Arc::new(Hooks::new(&settings.routes));
     let mut tasks = JoinSet::new();
     let (end, stop) = watch::channel(false);
     let mut worker = tokio::spawn({
         let (broker, settings, stop) = (Arc::clone(&broker), settings.clone(), stop.clone());
-        async move { worker::run(&settings, &broker, stop).await }
+        let hooks = Arc::clone(&hooks);
+        async move { worker::run(&settings, &broker, hooks, stop).await }
     });
     tasks.spawn({
         let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());
@@ -87,7 +90,7 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         let (office, retention) = (Arc::clone(&office), settings.retention);
         async move { office.keep_house(retention).await }
     });
-    tasks.spawn(http::serve(listener, office));
+    tasks.spawn(http::serve(listener, office, hooks));
     say(Level::Info, &format!("listening on http://{address}/"));
     // Who isn't systemd isn't told.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

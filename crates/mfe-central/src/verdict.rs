@@ -1,7 +1,9 @@
 //! How a route and its handler speak, pure: a line of JSON for each message, and a line for each verdict on one.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -16,6 +18,20 @@ pub(crate) trait Message: Send {
 
     /// What it says, if such messages say anything.
     fn body(&self) -> Option<&[u8]>;
+
+    /// Hears the verdict on it, and what the handler has said besides.
+    fn settled(self, _: Verdict, _: Option<Reply>)
+    where
+        Self: Sized,
+    {
+    }
+}
+
+/// What whoever waits for it is answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) body: Option<Value>,
 }
 
 impl Message for Delivery {
@@ -79,6 +95,8 @@ enum Answer {
 struct Said {
     n: u64,
     r#do: Option<Verdict>,
+    status: Option<u16>,
+    body: Option<Value>,
 }
 
 /// What the messages of a batch got so far.
@@ -86,6 +104,8 @@ struct Said {
 pub(crate) struct Ledger {
     first: u64,
     answers: Vec<Answer>,
+    /// What was said besides, by the message's place in the batch.
+    replies: BTreeMap<usize, Reply>,
     has_failed: bool,
     is_over: bool,
 }
@@ -96,6 +116,7 @@ impl Ledger {
         Self {
             first,
             answers: vec![Answer::None; count],
+            replies: BTreeMap::new(),
             has_failed: false,
             is_over: false,
         }
@@ -123,13 +144,25 @@ impl Ledger {
             format!("{line:?} is no verdict: {error}")
         })?;
         let index = said.n.checked_sub(self.first);
-        let answer = index
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| self.answers.get_mut(index))
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let (index, answer) = index
+            .and_then(|index| Some((index, self.answers.get_mut(index)?)))
             .ok_or_else(|| format!("no message {} is in this batch", said.n))?;
         if *answer != Answer::None {
             *answer = Answer::Two;
+            self.replies.remove(&index);
             return Err(format!("message {} has two verdicts", said.n));
+        }
+        let status = said.status.map(|status| {
+            // Others are no answers, but words before one.
+            let known = StatusCode::from_u16(status).ok();
+            let known = known.filter(|_| (200..=599).contains(&status));
+            known.ok_or_else(|| format!("message {} has status {status}, which isn't one", said.n))
+        });
+        let status = status.transpose()?;
+        if status.is_some() || said.body.is_some() {
+            let body = said.body;
+            self.replies.insert(index, Reply { status, body });
         }
         *answer = said.r#do.map_or(Answer::Done, Answer::Given);
         Ok(())
@@ -138,6 +171,11 @@ impl Ledger {
     /// Whether nothing more is to be said.
     pub(crate) fn is_done(&self) -> bool {
         self.is_over || !self.answers.contains(&Answer::None)
+    }
+
+    /// What was said of each besides its verdict, by its place in the batch.
+    pub(crate) fn replies(&mut self) -> BTreeMap<usize, Reply> {
+        std::mem::take(&mut self.replies)
     }
 
     /// The verdict on each; the batch has failed if it wasn't done.
@@ -211,6 +249,9 @@ mod tests {
             r#"{"n":10,"do":"ack"}"#,
             r#"{"n":-1,"do":"ack"}"#,
             r#"{"n":8,"do":"maybe"}"#,
+            r#"{"n":8,"do":"ack","status":99}"#,
+            r#"{"n":8,"do":"ack","status":101}"#,
+            r#"{"n":8,"do":"ack","status":"x"}"#,
             r#"{"do":"ack"}"#,
         ] {
             let told = judged(&[r#"{"n":7,"do":"reject"}"#, wrong, ""]);

@@ -1,7 +1,7 @@
 //! The routes of the configuration, from the service's start to its end, and the commands that are run before and
 //! after them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use crate::amqp::Broker;
 use crate::batch::Pace;
 use crate::config::{On, Origin, Route, Settings, When};
 use crate::every::Every;
+use crate::hook::Hooks;
 use crate::program::{self, Program};
 use crate::route::{self, Ear, Handler, Source, stopped};
 use mfe_common::say::{Level, say};
@@ -23,7 +24,12 @@ const COMMAND_TIME: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the routes until it is told to stop, then the commands of the end.
-pub(crate) async fn run(settings: &Settings, broker: &Broker, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    settings: &Settings,
+    broker: &Broker,
+    hooks: Arc<Hooks>,
+    mut stop: watch::Receiver<bool>,
+) {
     let is_begun = tokio::select! {
         () = stopped(&mut stop) => false,
         () = begin(&settings.callbacks) => true,
@@ -31,7 +37,12 @@ pub(crate) async fn run(settings: &Settings, broker: &Broker, mut stop: watch::R
     if is_begun {
         let mut routes = JoinSet::new();
         for route in settings.routes.clone() {
-            routes.spawn(serve(route, broker.clone(), stop.clone()));
+            routes.spawn(serve(
+                route,
+                broker.clone(),
+                Arc::clone(&hooks),
+                stop.clone(),
+            ));
         }
         routes.join_all().await;
         // Without routes there is nothing to wait for.
@@ -85,7 +96,7 @@ async fn command(words: &[String]) -> Result<(), String> {
         .ok_or_else(|| status.to_string())
 }
 
-async fn serve(route: Route, broker: Broker, stop: watch::Receiver<bool>) {
+async fn serve(route: Route, broker: Broker, hooks: Arc<Hooks>, stop: watch::Receiver<bool>) {
     let verdicts = (route.on_success, route.on_exception);
     let handler = Program::new(route.handler, route.timeout, verdicts);
     match &route.from {
@@ -98,6 +109,11 @@ async fn serve(route: Route, broker: Broker, stop: watch::Receiver<bool>) {
         }
         Origin::Every(interval) => {
             local(Every::new(*interval), route.pace, &handler, stop).await;
+        }
+        Origin::Http(at) => {
+            if let Some(requests) = hooks.requests(&at.path) {
+                local(requests, route.pace, &handler, stop).await;
+            }
         }
     }
     handler.end().await;
@@ -150,6 +166,8 @@ impl Ear for Told {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
     use std::thread::{self, JoinHandle};
@@ -159,6 +177,8 @@ mod tests {
 
     use super::*;
     use crate::config::parse;
+    use crate::http;
+    use crate::office::Office;
     use crate::service::event_loop;
 
     /// A folder with a handler in Python, which has its path as an argument.
@@ -212,15 +232,23 @@ mod tests {
             );
             let settings = parse(&text).unwrap();
             let (stop, stopped) = watch::channel(false);
-            let thread = thread::spawn(move || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let serve = async move {
                 let broker = Broker::of(&settings, String::new());
-                event_loop()
-                    .unwrap()
-                    .block_on(run(&settings, &broker, stopped));
-            });
+                listener.set_nonblocking(true).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let office = Office::new(settings.heartbeat, &[], &settings.database);
+                let hooks = Arc::new(Hooks::new(&settings.routes));
+                let http = http::serve(listener, Arc::new(office), Arc::clone(&hooks));
+                let http = tokio::spawn(http);
+                run(&settings, &broker, hooks, stopped).await;
+                http.abort();
+            };
             Worker {
                 stop,
-                thread: Some(thread),
+                address,
+                thread: Some(thread::spawn(|| event_loop().unwrap().block_on(serve))),
             }
         }
     }
@@ -228,7 +256,31 @@ mod tests {
     /// The routes, until this is dropped.
     struct Worker {
         stop: watch::Sender<bool>,
+        address: SocketAddr,
         thread: Option<JoinHandle<()>>,
+    }
+
+    impl Worker {
+        /// Sends a request, and gives the answer's status and all of it.
+        fn ask(&self, head: &str, body: &[u8]) -> (u16, String) {
+            let mut stream = TcpStream::connect(self.address).unwrap();
+            stream.set_read_timeout(Some(mfe_kit::DEADLINE)).unwrap();
+            let head = format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // Who refuses a body doesn't read it to its end.
+            let _ = stream.write_all(body);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            let answer = String::from_utf8(answer).unwrap();
+            let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+            (status, answer)
+        }
+
+        /// Posts a body to the route.
+        fn post(&self, body: &[u8]) -> (u16, String) {
+            let head = format!("POST /hooks/a HTTP/1.1\r\nContent-Length: {}", body.len());
+            self.ask(&head, body)
+        }
     }
 
     impl Drop for Worker {
@@ -272,5 +324,95 @@ mod tests {
         let noted = place.eventually(3);
         let again: Vec<bool> = noted.iter().map(|one| one["again"] == true).collect();
         assert_eq!(again[..3], [false, true, false], "{noted:?}");
+    }
+
+    const HOOK: &str = "from = \"http\"\npath = \"/hooks/a\"\n";
+
+    #[test]
+    fn a_request_is_answered_as_the_handler_says() {
+        let handler = NOTED.to_owned()
+            + "b = m.get('body') or {}\n    print(json.dumps({'n': m['n'], **b}), flush=True)\n";
+        let place = Place::new(&handler);
+        let worker = place.run(&format!("{HOOK}methods = [\"POST\", \"GET\"]"), "");
+        for (said, status, answer) in [
+            ("{}", 200, ""),
+            (r#"{"do":"ack"}"#, 200, ""),
+            (r#"{"do":"reject"}"#, 400, ""),
+            (r#"{"do":"requeue"}"#, 503, ""),
+            (r#"{"do":"ack","status":201,"body":"made"}"#, 201, "made"),
+            (r#"{"do":"reject","body":{"a":[1]}}"#, 400, r#"{"a":[1]}"#),
+        ] {
+            let (found, text) = worker.post(said.as_bytes());
+            assert_eq!(found, status, "{said}: {text}");
+            assert_eq!(text.split_once("\r\n\r\n").unwrap().1, answer, "{said}");
+        }
+        let count = place.noted().len();
+        let headers = "X-A: 1\r\nx-a: 2\r\nCookie: c\r\nAuthorization: d";
+        let got = worker.ask(&format!("GET /hooks/a?b=%20 HTTP/1.1\r\n{headers}"), b"");
+        assert_eq!(got.0, 200, "{}", got.1);
+        let noted = &place.noted()[count];
+        for (member, expected) in [
+            ("method", "GET"),
+            ("path", "/hooks/a"),
+            ("query", "b=%20"),
+            ("text", ""),
+        ] {
+            assert_eq!(noted[member], expected, "{noted}");
+        }
+        let expected = serde_json::json!({"host": "x", "connection": "close", "x-a": "1, 2"});
+        assert_eq!(noted["headers"], expected);
+    }
+
+    #[test]
+    fn what_is_no_good_does_not_reach_the_handler() {
+        let place = Place::new(&(NOTED.to_owned() + "print(flush=True)\n"));
+        let worker = place.run(HOOK, "");
+        let (status, text) = worker.ask("GET /hooks/a HTTP/1.1", b"");
+        assert_eq!(status, 405);
+        assert!(
+            text.to_lowercase().contains("\r\nallow: post\r\n"),
+            "{text}"
+        );
+        assert_eq!(worker.ask("GET /hooks/b HTTP/1.1", b"").0, 404);
+        let foreign = "POST /hooks/a HTTP/1.1\r\nOrigin: http://y\r\nContent-Length: 0";
+        assert_eq!(worker.ask(foreign, b"").0, 403);
+        let most = vec![b'a'; 1 << 20];
+        let chunked = "POST /hooks/a HTTP/1.1\r\nTransfer-Encoding: chunked";
+        let chunks = |body: &[u8]| {
+            let begin = format!("{:x}\r\n", body.len()).into_bytes();
+            [&begin, body, b"\r\n0\r\n\r\n"].concat()
+        };
+        let more = [&most[..], b"a"].concat();
+        assert_eq!(worker.ask(chunked, &chunks(&more)).0, 413);
+        let declared = format!("POST /hooks/a HTTP/1.1\r\nContent-Length: {}", more.len());
+        assert_eq!(worker.ask(&declared, b"").0, 413);
+        assert!(place.noted().is_empty());
+        // The largest are good.
+        assert_eq!(worker.post(&most).0, 200);
+        assert_eq!(worker.ask(chunked, &chunks(&most)).0, 200);
+    }
+
+    #[test]
+    fn no_request_waits_for_ever_nor_do_many() {
+        let handler = NOTED.to_owned()
+            + "if m['text'] == 'die': os.abort()\n    time.sleep(60 if m['text'] == 'slow' else 0)\n    \
+               print(flush=True)\n";
+        let place = Place::new(&handler);
+        let worker = place.run(&format!("{HOOK}prefetch = 1\ntimeout = \"2s\""), "");
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| worker.post(b"slow").0);
+            place.eventually(1);
+            assert_eq!(worker.post(b"one too many").0, 503);
+            let slow = slow.join().unwrap();
+            assert!([503, 504].contains(&slow), "{slow}");
+        });
+        // The place is free again when the handler is rid of it.
+        eventually("another one", || {
+            (worker.post(b"good").0 == 200).then_some(())
+        });
+        assert_eq!(worker.post(b"die").0, 503);
+        eventually("another handler", || {
+            (worker.post(b"good").0 == 200).then_some(())
+        });
     }
 }

@@ -1,14 +1,17 @@
 //! The tables `[[route]]` and `[[on]]`: what programs of the user's do with messages, and at the start and the end.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hyper::Method;
 use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::amqp::{EVENTS, Queues, STATES};
 use crate::batch::{Pace, Verdict};
+use crate::http::is_own;
 
 use super::Reader;
 
@@ -43,7 +46,7 @@ impl Route {
     pub(crate) fn queues(&self) -> Option<&Queues> {
         match &self.from {
             Origin::RabbitMq(queues) => Some(queues),
-            Origin::Every(_) => None,
+            Origin::Every(_) | Origin::Http(_) => None,
         }
     }
 }
@@ -54,6 +57,14 @@ pub(crate) enum Origin {
     RabbitMq(Queues),
     /// One each interval.
     Every(Duration),
+    Http(At),
+}
+
+/// Where requests come to.
+#[derive(Debug, Clone)]
+pub(crate) struct At {
+    pub(crate) path: String,
+    pub(crate) methods: Vec<Method>,
 }
 
 /// The kinds of it.
@@ -61,16 +72,22 @@ pub(crate) enum Origin {
 enum Kind {
     RabbitMq,
     Every,
+    Http,
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 2] = [("rabbitmq", Self::RabbitMq), ("every", Self::Every)];
+    const ALL: [(&str, Self); 3] = [
+        ("rabbitmq", Self::RabbitMq),
+        ("every", Self::Every),
+        ("http", Self::Http),
+    ];
 
     /// The settings of its own.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::RabbitMq => &["queues", "bind"],
             Self::Every => &["interval"],
+            Self::Http => &["path", "methods"],
         }
     }
 }
@@ -104,7 +121,7 @@ impl<'t> Reader<'t, '_> {
     pub(super) fn tables<T>(
         &mut self,
         name: &str,
-        understand: impl Fn(&mut Reader<'t, '_>) -> Option<T>,
+        mut understand: impl FnMut(&mut Reader<'t, '_>) -> Option<T>,
     ) -> Vec<T> {
         let Some(value) = self.table.get(name) else {
             return Vec::new();
@@ -133,11 +150,8 @@ impl<'t> Reader<'t, '_> {
     }
 
     pub(super) fn routes(&mut self) -> Vec<Route> {
-        #[allow(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method is one of a certain lifetime"
-        )]
-        self.tables("route", |reader| reader.route())
+        let mut paths = BTreeSet::new();
+        self.tables("route", |reader| reader.route(&mut paths))
     }
 
     pub(super) fn callbacks(&mut self) -> Vec<On> {
@@ -153,11 +167,12 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn route(&mut self) -> Option<Route> {
+    /// One whose path, if it has one, is none of those of the routes before it.
+    fn route(&mut self, paths: &mut BTreeSet<String>) -> Option<Route> {
         // Without it, it isn't known which settings there are.
         let kind = self.word_of("from", None, &Kind::ALL, "config.from")?;
         let of_pace = match kind {
-            Kind::RabbitMq => &PACE_KEYS[..],
+            Kind::RabbitMq | Kind::Http => &PACE_KEYS[..],
             Kind::Every => &[],
         };
         self.unknown(&[&ROUTE_KEYS, kind.keys(), of_pace].concat());
@@ -168,10 +183,11 @@ impl<'t> Reader<'t, '_> {
                 let interval = self.text("interval", "", time(range), "config.interval");
                 interval.map(Origin::Every)
             }
+            Kind::Http => self.at(paths).map(Origin::Http),
         };
         let handler = self.command("handler");
         let pace = match kind {
-            Kind::RabbitMq => self.pace(),
+            Kind::RabbitMq | Kind::Http => self.pace(),
             Kind::Every => Some(Pace {
                 prefetch: 1,
                 bulk_size: 1,
@@ -214,6 +230,42 @@ impl<'t> Reader<'t, '_> {
         Some(Queues {
             names: names?,
             bind: bind?,
+        })
+    }
+
+    fn at(&mut self, paths: &mut BTreeSet<String>) -> Option<At> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let path = self.text(
+            "path",
+            "",
+            |path| {
+                let fits = path.starts_with('/') && path.len() <= 200 && path.chars().all(is_plain);
+                let is_free = !is_own(path) && !paths.contains(path);
+                (fits && is_free).then(|| path.to_owned())
+            },
+            "config.hook",
+        );
+        paths.extend(path.clone());
+        let known = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ];
+        let methods = match self.table.get("methods") {
+            Some(_) => self.texts("methods", "config.methods", |name| {
+                known.iter().any(|method| method.as_str() == name)
+            }),
+            None => Some(vec!["POST".to_owned()]),
+        };
+        let methods = methods?;
+        let methods = known
+            .into_iter()
+            .filter(|method| methods.iter().any(|name| name == method.as_str()));
+        Some(At {
+            path: path?,
+            methods: methods.collect(),
         })
     }
 
@@ -363,8 +415,21 @@ mod tests {
             ("queues = [\"a\"]", "known are: from,"),
             ("bulk_size = 5", "known are: from,"),
         ];
+        let of_path = "[[route]]\nfrom = \"http\"\npath = \"/hooks/a\"\nhandler = [\"/x\"]\n";
+        let of_path_bad = [
+            ("path = \"hooks\"", "path:"),
+            ("path = \"/\"", "path:"),
+            ("path = \"//\"", "path:"),
+            ("path = \"/metrics\"", "path:"),
+            ("path = \"/api/v1/tills/a\"", "path:"),
+            ("path = \"/a?b\"", "path:"),
+            ("methods = [\"get\"]", "methods:"),
+            ("methods = \"GET\"", "methods:"),
+            ("interval = \"1s\"", "known are: from,"),
+        ];
         let all = of_queues_bad.map(|case| (of_queues, case)).into_iter();
         let all = all.chain(of_time_bad.map(|case| (of_time, case)));
+        let all = all.chain(of_path_bad.map(|case| (of_path, case)));
         for (good, (line, key)) in all {
             assert!(parse(good).is_ok(), "{good}");
             let key_of = |line: &str| line.split(' ').next().unwrap().to_owned();
@@ -375,6 +440,10 @@ mod tests {
             assert_eq!(problems[0].line, Some(text.len()), "{line}");
             assert!(problems[0].text.contains(key), "{problems:?}");
         }
+        // Two can't have the same one.
+        let problems = parse(&of_path.repeat(2)).unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [Some(7)]);
         // What is missing is told where the table begins.
         let problems = parse("\n[[route]]\n[[on]]\nevent = \"end\"\n").unwrap_err();
         let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
