@@ -17,10 +17,7 @@ use tokio::time::timeout;
 use crate::batch::Verdict;
 use crate::config::{Origin, Route};
 use crate::route::{News, Source};
-use crate::verdict::{Message, Reply};
-
-/// No larger body is taken, in bytes. A proxy in front has the same limit (nginx, `client_max_body_size`).
-const BODY_MAX: usize = 1 << 20;
+use crate::verdict::{MESSAGE_MAX, Message, Reply};
 
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -161,10 +158,10 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The whole of a body, or what is wrong with it.
+/// The whole of a body, or what is wrong with it. A proxy in front has the same limit (nginx, `client_max_body_size`).
 async fn read(mut body: Incoming) -> Result<Vec<u8>, StatusCode> {
     let mut bytes = Vec::new();
-    let is_too_big = |size: usize| size > BODY_MAX;
+    let is_too_big = |size: usize| size > MESSAGE_MAX;
     if usize::try_from(body.size_hint().lower()).map_or(true, is_too_big) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }

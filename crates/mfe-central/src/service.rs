@@ -75,12 +75,18 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     tasks.spawn({
         let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());
         let (queues, events) = (Queues::own(amqp::EVENTS), Events(Arc::clone(&office)));
-        async move { route::run(&broker, &queues, OF_EVENTS, &events, &*office.health, stop).await }
+        async move {
+            let taking = broker.taking(&queues, OF_EVENTS.prefetch);
+            route::run(taking, OF_EVENTS, &events, &*office.health, stop).await;
+        }
     });
     tasks.spawn({
         let office = Arc::clone(&office);
         let (queues, states) = (Queues::own(amqp::STATES), States(Arc::clone(&office)));
-        async move { route::run(&broker, &queues, OF_STATES, &states, &*office.health, stop).await }
+        async move {
+            let taking = broker.taking(&queues, OF_STATES.prefetch);
+            route::run(taking, OF_STATES, &states, &*office.health, stop).await;
+        }
     });
     tasks.spawn({
         let office = Arc::clone(&office);

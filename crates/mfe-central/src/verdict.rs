@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use crate::batch::Verdict;
 use crate::message::Delivery;
 
+/// No larger message is handed over, in bytes.
+pub(crate) const MESSAGE_MAX: usize = 1 << 20;
+
 /// What a handler is given.
 pub(crate) trait Message: Send {
     /// What is told of it beside its number and its body.

@@ -15,6 +15,7 @@ use crate::every::Every;
 use crate::hook::Hooks;
 use crate::program::{self, Program};
 use crate::route::{self, Ear, Handler, Source, stopped};
+use crate::sse::Follow;
 use mfe_common::say::{Level, say};
 
 /// How long a command may take, and all of those of the end.
@@ -101,14 +102,19 @@ async fn serve(route: Route, broker: Broker, hooks: Arc<Hooks>, stop: watch::Rec
     let handler = Program::new(route.handler, route.timeout, verdicts);
     match &route.from {
         Origin::RabbitMq(queues) => {
-            let told = Told {
-                queues: queues.names.join(", "),
-                is_away: Mutex::new(false),
-            };
-            route::run(&broker, queues, route.pace, &handler, &told, stop).await;
+            let told = Told::new(&queues.names.join(", "));
+            let taking = broker.taking(queues, route.pace.prefetch);
+            route::run(taking, route.pace, &handler, &told, stop).await;
         }
         Origin::Every(interval) => {
             local(Every::new(*interval), route.pace, &handler, stop).await;
+        }
+        Origin::Sse(url) => {
+            // What may be secret in it isn't for the journal.
+            let host = url.split('/').nth(2).unwrap_or_default();
+            let told = Told::new(host.rsplit('@').next().unwrap_or_default());
+            let follow = Follow::new(url, route.pace.prefetch.into());
+            route::run(follow, route.pace, &handler, &told, stop).await;
         }
         Origin::Http(at) => {
             if let Some(requests) = hooks.requests(&at.path) {
@@ -135,13 +141,20 @@ async fn local<S: Source>(
     }
 }
 
-/// Says once that queues can't be read, and that they can again.
+/// Says once that a source can't be read, and that it can again.
 struct Told {
-    queues: String,
+    source: String,
     is_away: Mutex<bool>,
 }
 
 impl Told {
+    fn new(source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            is_away: Mutex::new(false),
+        }
+    }
+
     fn change(&self, is_away: bool) -> bool {
         let mut before = self.is_away.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *before, is_away) != is_away
@@ -151,13 +164,13 @@ impl Told {
 impl Ear for Told {
     fn here(&self) {
         if self.change(false) {
-            say(Level::Info, &format!("{} can be read again", self.queues));
+            say(Level::Info, &format!("{} can be read again", self.source));
         }
     }
 
     fn away(&self, why: &str) {
         if self.change(true) {
-            let text = format!("{} can't be read, messages wait there: {why}", self.queues);
+            let text = format!("{} can't be read, messages wait there: {why}", self.source);
             say(Level::Warning, &text);
         }
     }
@@ -167,12 +180,12 @@ impl Ear for Told {
 mod tests {
     use std::fs;
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
     use std::thread::{self, JoinHandle};
 
-    use mfe_kit::eventually;
+    use mfe_kit::{Need, eventually, needs};
     use serde_json::Value;
 
     use super::*;
@@ -414,5 +427,60 @@ mod tests {
         eventually("another handler", || {
             (worker.post(b"good").0 == 200).then_some(())
         });
+    }
+
+    /// Takes the next request, gives its head, and begins a stream with these events.
+    fn stream(server: &TcpListener, ids: &[u64]) -> (String, TcpStream) {
+        let (mut stream, _) = eventually("a request", || server.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(mfe_kit::DEADLINE)).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let mut answer =
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n:\n\n"
+                .to_owned();
+        for id in ids {
+            answer += &format!("id: {id}\nevent: a\ndata: {{\"a\":{id}}}\n\n");
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        (String::from_utf8(head).unwrap().to_lowercase(), stream)
+    }
+
+    #[test]
+    fn a_stream_goes_on_after_what_was_acknowledged_without_a_gap() {
+        needs!(Need::Package("curl"));
+        let handler = "tried = set()\n".to_owned()
+            + NOTED
+            + "late = m['id'] == '2' and '2' not in tried\n    tried.add(m['id'])\n    \
+               print(json.dumps({'n': m['n'], 'do': 'requeue' if late else 'ack'}), flush=True)\n";
+        let place = Place::new(&handler);
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let address = server.local_addr().unwrap();
+        let route = format!(
+            "from = \"sse\"\nurl = \"http://u:p@{address}/a?b=[c]\"\nbulk_size = 3\nflush_timeout = \"500ms\""
+        );
+        let _worker = place.run(&route, "");
+        let (head, _first) = stream(&server, &[1, 2, 3]);
+        assert!(head.starts_with("get /a?b=[c] "), "{head}");
+        assert!(head.contains("\r\nauthorization: basic "), "{head}");
+        assert!(head.contains("\r\naccept: text/event-stream\r\n"), "{head}");
+        assert!(!head.contains("last-event-id"), "{head}");
+        let (head, second) = stream(&server, &[2, 3]);
+        assert!(head.contains("\r\nlast-event-id: 1\r\n"), "{head}");
+        let noted = place.eventually(5);
+        let ids: Vec<&Value> = noted.iter().map(|one| &one["body"]["a"]).collect();
+        assert_eq!(ids, [1, 2, 3, 2, 3], "{noted:?}");
+        assert_eq!(
+            (&noted[0]["id"], &noted[0]["event"]),
+            (&"1".into(), &"a".into())
+        );
+        drop(second);
+        let (head, _third) = stream(&server, &[]);
+        assert!(head.contains("\r\nlast-event-id: 3\r\n"), "{head}");
     }
 }

@@ -46,7 +46,7 @@ impl Route {
     pub(crate) fn queues(&self) -> Option<&Queues> {
         match &self.from {
             Origin::RabbitMq(queues) => Some(queues),
-            Origin::Every(_) | Origin::Http(_) => None,
+            Origin::Every(_) | Origin::Http(_) | Origin::Sse(_) => None,
         }
     }
 }
@@ -58,6 +58,8 @@ pub(crate) enum Origin {
     /// One each interval.
     Every(Duration),
     Http(At),
+    /// The URL of a stream.
+    Sse(String),
 }
 
 /// Where requests come to.
@@ -73,13 +75,15 @@ enum Kind {
     RabbitMq,
     Every,
     Http,
+    Sse,
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 3] = [
+    const ALL: [(&str, Self); 4] = [
         ("rabbitmq", Self::RabbitMq),
         ("every", Self::Every),
         ("http", Self::Http),
+        ("sse", Self::Sse),
     ];
 
     /// The settings of its own.
@@ -88,6 +92,7 @@ impl Kind {
             Self::RabbitMq => &["queues", "bind"],
             Self::Every => &["interval"],
             Self::Http => &["path", "methods"],
+            Self::Sse => &["url"],
         }
     }
 }
@@ -106,6 +111,17 @@ pub(crate) enum When {
 pub(crate) struct On {
     pub(crate) event: When,
     pub(crate) command: Vec<String>,
+}
+
+/// Where a stream is.
+fn url(text: &str) -> Option<String> {
+    let schemes = ["http://", "https://"];
+    let rest = schemes
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))?;
+    let is_plain = rest.chars().all(|c| c.is_ascii_graphic());
+    let has_host = rest.starts_with(|c: char| !"/?#".contains(c));
+    (is_plain && has_host && text.len() <= 2000).then(|| text.to_owned())
 }
 
 /// A time in words, within a range.
@@ -172,7 +188,7 @@ impl<'t> Reader<'t, '_> {
         // Without it, it isn't known which settings there are.
         let kind = self.word_of("from", None, &Kind::ALL, "config.from")?;
         let of_pace = match kind {
-            Kind::RabbitMq | Kind::Http => &PACE_KEYS[..],
+            Kind::RabbitMq | Kind::Http | Kind::Sse => &PACE_KEYS[..],
             Kind::Every => &[],
         };
         self.unknown(&[&ROUTE_KEYS, kind.keys(), of_pace].concat());
@@ -184,10 +200,11 @@ impl<'t> Reader<'t, '_> {
                 interval.map(Origin::Every)
             }
             Kind::Http => self.at(paths).map(Origin::Http),
+            Kind::Sse => self.text("url", "", url, "config.url").map(Origin::Sse),
         };
         let handler = self.command("handler");
         let pace = match kind {
-            Kind::RabbitMq | Kind::Http => self.pace(),
+            Kind::RabbitMq | Kind::Http | Kind::Sse => self.pace(),
             Kind::Every => Some(Pace {
                 prefetch: 1,
                 bulk_size: 1,
@@ -427,9 +444,20 @@ mod tests {
             ("methods = \"GET\"", "methods:"),
             ("interval = \"1s\"", "known are: from,"),
         ];
+        let of_stream =
+            "[[route]]\nfrom = \"sse\"\nurl = \"https://u:p@a/b?c\"\nhandler = [\"/x\"]\n";
+        let of_stream_bad = [
+            ("url = \"ftp://a\"", "url:"),
+            ("url = \"http://\"", "url:"),
+            ("url = \"https:///b\"", "url:"),
+            ("url = \"https://a b\"", "url:"),
+            ("url = \"https://a\\nb\"", "url:"),
+            ("path = \"/a\"", "known are: from,"),
+        ];
         let all = of_queues_bad.map(|case| (of_queues, case)).into_iter();
         let all = all.chain(of_time_bad.map(|case| (of_time, case)));
         let all = all.chain(of_path_bad.map(|case| (of_path, case)));
+        let all = all.chain(of_stream_bad.map(|case| (of_stream, case)));
         for (good, (line, key)) in all {
             assert!(parse(good).is_ok(), "{good}");
             let key_of = |line: &str| line.split(' ').next().unwrap().to_owned();
