@@ -3,14 +3,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
@@ -72,13 +72,15 @@ impl Program {
         say(Level::Warning, &format!("handler {name}: {text}"));
     }
 
-    /// Waits until it runs.
-    async fn started<'a>(&self, slot: &'a mut Slot) -> &'a mut Running {
+    /// Waits until it runs. May be dropped while waiting.
+    async fn started(&self, slot: &mut Slot) {
         loop {
-            if let Some(mut running) = slot.running.take() {
-                if running.is_there() {
-                    return slot.running.insert(running);
+            if let Some(running) = &slot.running {
+                let rest = SETTLING.saturating_sub(running.begun.elapsed());
+                if timeout(rest, running.ended()).await.is_err() {
+                    return;
                 }
+                slot.running = None;
                 self.warn("it has ended, and is started again");
             }
             if let Some(wait) = slot.wait {
@@ -86,10 +88,7 @@ impl Program {
             }
             slot.wait = Some(longer(slot.wait, LONGEST_IDLE_WAIT));
             match Running::start(&self.command) {
-                Ok(running) => {
-                    let _ = timeout(SETTLING, running.ended()).await;
-                    slot.running = Some(running);
-                }
+                Ok(running) => slot.running = Some(running),
                 Err(error) => self.warn(&format!("it can't be run: {error}")),
             }
         }
@@ -110,6 +109,16 @@ fn longer(wait: Option<Duration>, longest: Duration) -> Duration {
 impl<M: Message> Handler<M> for Program {
     async fn ready(&self) {
         self.started(&mut *self.slot.lock().await).await;
+    }
+
+    async fn keep(&self) {
+        let mut slot = self.slot.lock().await;
+        loop {
+            self.started(&mut slot).await;
+            if let Some(running) = &slot.running {
+                running.ended().await;
+            }
+        }
     }
 
     async fn handle(&self, batch: Vec<M>) -> Vec<Verdict> {
@@ -163,7 +172,9 @@ pub(crate) async fn run(command: &[String]) -> io::Result<ExitStatus> {
         tokio::select! {
             ended = running.pidfd.readable() => {
                 drop(ended?);
-                return running.process.wait();
+                // What it has left behind goes with it, as long as the number is its own.
+                running.signal(Signal::KILL);
+                return running.process.wait().await;
             }
             read = running.output.read(&mut scratch), if is_open => is_open = matches!(read, Ok(1..)),
         }
@@ -178,11 +189,12 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// A program that runs, or has ended and isn't reaped, so that nobody else has its process ID. Dropped, its group is
-/// killed.
+/// killed; it is reaped whenever it has ended, without anybody waiting for that (tokio::process, "Caveats").
 #[derive(Debug)]
 struct Running {
     process: Child,
-    group: Option<Pid>,
+    begun: Instant,
+    group: Pid,
     pidfd: AsyncFd<OwnedFd>,
     input: Option<pipe::Sender>,
     output: pipe::Receiver,
@@ -197,38 +209,23 @@ impl Running {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // If it fails from here on.
+            .kill_on_drop(true)
             .spawn()?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        let running = || {
-            let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
-            let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
-            let (input, output) = (
-                input.ok_or(io::ErrorKind::BrokenPipe)?,
-                output.ok_or(io::ErrorKind::BrokenPipe)?,
-            );
-            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-            Ok((
-                pid,
-                readable(pidfd)?,
-                pipe::Sender::from_owned_fd(input.into())?,
-                pipe::Receiver::from_owned_fd(output.into())?,
-            ))
-        };
-        match running() {
-            Ok((group, pidfd, input, output)) => Ok(Self {
-                process,
-                group: Some(group),
-                pidfd,
-                input: Some(input),
-                output,
-                buffer: Vec::new(),
-            }),
-            Err(error) => {
-                process.kill()?;
-                process.wait()?;
-                Err(error)
-            }
-        }
+        let pid = process.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        let input = process.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self {
+            begun: Instant::now(),
+            group: pid,
+            pidfd: readable(pidfd_open(pid, PidfdFlags::empty())?)?,
+            input: Some(pipe::Sender::from_owned_fd(input.into_owned_fd()?)?),
+            output: pipe::Receiver::from_owned_fd(output.into_owned_fd()?)?,
+            buffer: Vec::new(),
+            process,
+        })
     }
 
     /// Waits until it has ended (pidfd_open(2): then it is readable).
@@ -237,13 +234,6 @@ impl Running {
         if self.pidfd.readable().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-
-    /// Whether it still runs.
-    fn is_there(&mut self) -> bool {
-        use std::task::{Context, Poll, Waker};
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(self.pidfd.poll_read_ready(&mut context), Poll::Pending)
     }
 
     /// Hands over a batch, and hears the verdicts.
@@ -301,17 +291,16 @@ impl Running {
 
     /// To the whole group, whose number is nobody else's as long as its leader isn't reaped.
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // There may be nobody left to hear it.
-            let _ = kill_process_group(group, signal);
-        }
+        // There may be nobody left to hear it.
+        let _ = kill_process_group(self.group, signal);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        // It has been killed: this takes a moment.
-        let _ = self.process.wait();
+        // One that was waited for has no number any more.
+        if self.process.id().is_some() {
+            self.signal(Signal::KILL);
+        }
     }
 }

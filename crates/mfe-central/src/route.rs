@@ -70,6 +70,11 @@ pub(crate) trait Handler<T>: Sync {
     /// delivered in vain too often.
     fn ready(&self) -> impl Future<Output = ()> + Send;
 
+    /// Keeps it able to, while there is nothing to be handled. May be dropped while waiting.
+    fn keep(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
     /// The verdict on each message of a batch, in its order. It may take as long as it needs: if the connection is lost
     /// meanwhile, it is dropped, and the messages come again.
     fn handle(&self, batch: Vec<T>) -> impl Future<Output = Vec<Verdict>> + Send;
@@ -153,6 +158,7 @@ pub(crate) async fn serve<S: Source>(
                 News::Closed(why) => return Some(why),
             },
             () = until(flush) => Input::Tick,
+            () = handler.keep(), if !batcher.is_busy() && stop.is_some() => Input::Tick,
             () = until(last) => {
                 source.close().await;
                 return None;

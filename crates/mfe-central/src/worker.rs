@@ -182,7 +182,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::thread::{self, JoinHandle};
 
     use mfe_kit::{Need, eventually, needs};
@@ -482,5 +482,89 @@ mod tests {
         drop(second);
         let (head, _third) = stream(&server, &[]);
         assert!(head.contains("\r\nlast-event-id: 3\r\n"), "{head}");
+    }
+
+    #[test]
+    fn a_handler_that_dies_while_idle_is_there_again_before_the_next_message() {
+        let handler = "open('pids', 'a').write(f'{os.getpid()}\\n')\n".to_owned()
+            + NOTED
+            + "print(flush=True)\n";
+        let place = Place::new(&handler);
+        let worker = place.run(HOOK, "");
+        let pids = |count: usize| {
+            eventually(("so many handlers", count), || {
+                let text = fs::read_to_string(place.path("pids")).ok()?;
+                let pids: Vec<i32> = text.lines().filter_map(|pid| pid.parse().ok()).collect();
+                (pids.len() >= count).then_some(pids)
+            })
+        };
+        assert_eq!(worker.post(b"1").0, 200);
+        kill(pids(1)[0]);
+        let pids = pids(2);
+        assert_eq!(worker.post(b"2").0, 200);
+        assert_eq!(place.noted().len(), 2);
+        // None of those that have ended stays behind.
+        let first = format!("/proc/{}", pids[0]);
+        eventually("it is reaped", || {
+            (!Path::new(&first).exists()).then_some(())
+        });
+    }
+
+    fn kill(pid: i32) {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn a_handler_that_is_killed_in_the_middle_of_a_batch_keeps_what_it_has_said() {
+        let handler = NOTED.to_owned()
+            + "said = json.dumps({'n': m['n'], 'do': 'reject'})\n    \
+               if m['text'] == 'good': print(said, flush=True)\n    if m['last']:\n        \
+               open('pid', 'w').write(f'{os.getpid()}\\n')\n        time.sleep(60)\n";
+        let place = Place::new(&handler);
+        let worker = place.run(&format!("{HOOK}bulk_size = 2"), "");
+        let (good, other) = thread::scope(|scope| {
+            let good = scope.spawn(|| worker.post(b"good").0);
+            let other = scope.spawn(|| worker.post(b"other").0);
+            let pid = eventually("its process ID", || {
+                let text = fs::read_to_string(place.path("pid")).ok()?;
+                text.strip_suffix('\n')?.parse().ok()
+            });
+            kill(pid);
+            (good.join().unwrap(), other.join().unwrap())
+        });
+        assert_eq!((good, other), (400, 503));
+    }
+
+    #[test]
+    fn a_handler_that_takes_too_long_is_ended_and_its_message_comes_again() {
+        let handler =
+            NOTED.to_owned() + "time.sleep(0 if m['again'] else 60)\n    print(flush=True)\n";
+        let place = Place::new(&handler);
+        let _worker = place.run("from = \"every\"\ninterval = \"3s\"\ntimeout = \"1s\"", "");
+        let noted = place.eventually(2);
+        assert_eq!(
+            (&noted[0]["again"], &noted[1]["again"]),
+            (&false.into(), &true.into())
+        );
+    }
+
+    #[test]
+    fn no_route_begins_before_the_command_of_the_start_has_succeeded() {
+        let place = Place::new(&(NOTED.to_owned() + "print(flush=True)\n"));
+        let (first, began) = (place.path("first"), place.path("began"));
+        // It fails the first time, and takes note of each.
+        let script = format!(
+            "test -e {0} && cp {1} {2}; r=$?; test -e {1} || : >{1}; : >{0}; exit $r",
+            first.display(),
+            place.path("log").display(),
+            began.display()
+        );
+        let callback =
+            format!("[[on]]\nevent = \"startup\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n");
+        let _worker = place.run("from = \"every\"\ninterval = \"1s\"", &callback);
+        place.eventually(1);
+        // Between the two tries nothing was handled.
+        assert_eq!(fs::read_to_string(began).unwrap(), "");
     }
 }
