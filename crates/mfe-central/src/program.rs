@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -15,8 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::batch::Verdict;
+use crate::health::Counts;
 use crate::route::Handler;
-use crate::verdict::{self, Ledger, Message};
+use crate::verdict::{self, Ledger, MESSAGE_MAX, Message};
 use mfe_common::say::{Level, say};
 
 /// Before it is started again, at first and at most. Of what kills it at each try the broker is rid after 20.
@@ -41,6 +44,7 @@ pub(crate) struct Program {
     pub(crate) timeout: Duration,
     pub(crate) on_success: Verdict,
     pub(crate) on_exception: Verdict,
+    counts: Arc<Counts>,
     slot: Mutex<Slot>,
 }
 
@@ -57,12 +61,14 @@ impl Program {
         command: Vec<String>,
         timeout: Duration,
         (on_success, on_exception): (Verdict, Verdict),
+        counts: Arc<Counts>,
     ) -> Self {
         Self {
             command,
             timeout,
             on_success,
             on_exception,
+            counts,
             slot: Mutex::default(),
         }
     }
@@ -88,7 +94,10 @@ impl Program {
             }
             slot.wait = Some(longer(slot.wait, LONGEST_IDLE_WAIT));
             match Running::start(&self.command) {
-                Ok(running) => slot.running = Some(running),
+                Ok(running) => {
+                    self.counts.starts.fetch_add(1, Ordering::Relaxed);
+                    slot.running = Some(running);
+                }
                 Err(error) => self.warn(&format!("it can't be run: {error}")),
             }
         }
@@ -122,6 +131,31 @@ impl<M: Message> Handler<M> for Program {
     }
 
     async fn handle(&self, batch: Vec<M>) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Requeue; batch.len()];
+        let (mut fit, mut places) = (Vec::new(), Vec::new());
+        for (place, message) in batch.into_iter().enumerate() {
+            if message.body().is_some_and(|body| body.len() > MESSAGE_MAX) {
+                self.warn("a message of more than 1 MiB is refused");
+                verdicts[place] = Verdict::Reject;
+                self.counts.count(Verdict::Reject);
+            } else {
+                fit.push(message);
+                places.push(place);
+            }
+        }
+        if !fit.is_empty() {
+            let judged = self.judge(fit).await;
+            for (place, verdict) in places.into_iter().zip(judged) {
+                verdicts[place] = verdict;
+            }
+        }
+        verdicts
+    }
+}
+
+impl Program {
+    /// The program's verdict on each.
+    async fn judge<M: Message>(&self, batch: Vec<M>) -> Vec<Verdict> {
         let mut slot = self.slot.lock().await;
         self.started(&mut slot).await;
         let first = slot.last + 1;
@@ -152,6 +186,7 @@ impl<M: Message> Handler<M> for Program {
         let verdicts = ledger.verdicts(self.on_success, self.on_exception);
         let mut replies = ledger.replies();
         for (index, (message, verdict)) in batch.into_iter().zip(&verdicts).enumerate() {
+            self.counts.count(*verdict);
             message.settled(*verdict, replies.remove(&index));
         }
         verdicts
@@ -302,5 +337,37 @@ impl Drop for Running {
         if self.process.id().is_some() {
             self.signal(Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Delivery;
+    use crate::service::event_loop;
+
+    #[test]
+    fn a_message_that_is_too_big_is_refused_and_the_others_are_handled() {
+        // Of the message that it gets it says nothing, which is good.
+        let script = "while read -r line; do echo; done".to_owned();
+        let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+        let counts = Arc::new(Counts::new("rabbitmq", "sh"));
+        let verdicts = (Verdict::Ack, Verdict::Requeue);
+        let patience = mfe_kit::DEADLINE;
+        let program = Program::new(command, patience, verdicts, Arc::clone(&counts));
+        let message = |size: usize| Delivery {
+            body: vec![b'a'; size],
+            ..Delivery::default()
+        };
+        let all = |sizes: &[usize]| sizes.iter().copied().map(message).collect::<Vec<_>>();
+        let (big, largest) = (MESSAGE_MAX + 1, MESSAGE_MAX);
+        let (some, none) = event_loop().unwrap().block_on(async {
+            let some = program.handle(all(&[big, largest, big])).await;
+            (some, program.handle(all(&[big])).await)
+        });
+        assert_eq!(some, [Verdict::Reject, Verdict::Ack, Verdict::Reject]);
+        assert_eq!(none, [Verdict::Reject]);
+        let counted = Verdict::ALL.map(|verdict| counts.verdicts(verdict));
+        assert_eq!(counted, [1, 3, 0]);
     }
 }

@@ -62,6 +62,7 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         settings.heartbeat,
         &settings.tills,
         &settings.database,
+        &settings.routes,
     ));
     let broker = Arc::new(broker);
     let hooks = Arc::new(Hooks::new(&settings.routes));
@@ -69,8 +70,8 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
     let (end, stop) = watch::channel(false);
     let mut worker = tokio::spawn({
         let (broker, settings, stop) = (Arc::clone(&broker), settings.clone(), stop.clone());
-        let hooks = Arc::clone(&hooks);
-        async move { worker::run(&settings, &broker, hooks, stop).await }
+        let (hooks, health) = (Arc::clone(&hooks), Arc::clone(&office.health));
+        async move { worker::run(&settings, &broker, hooks, &health, stop).await }
     });
     tasks.spawn({
         let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());

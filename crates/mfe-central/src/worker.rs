@@ -12,6 +12,7 @@ use crate::amqp::Broker;
 use crate::batch::Pace;
 use crate::config::{On, Origin, Route, Settings, When};
 use crate::every::Every;
+use crate::health::{Counts, Health};
 use crate::hook::Hooks;
 use crate::program::{self, Program};
 use crate::route::{self, Ear, Handler, Source, stopped};
@@ -29,6 +30,7 @@ pub(crate) async fn run(
     settings: &Settings,
     broker: &Broker,
     hooks: Arc<Hooks>,
+    health: &Health,
     mut stop: watch::Receiver<bool>,
 ) {
     let is_begun = tokio::select! {
@@ -37,9 +39,10 @@ pub(crate) async fn run(
     };
     if is_begun {
         let mut routes = JoinSet::new();
-        for route in settings.routes.clone() {
+        for (route, counts) in settings.routes.iter().zip(&health.routes) {
             routes.spawn(serve(
-                route,
+                route.clone(),
+                Arc::clone(counts),
                 broker.clone(),
                 Arc::clone(&hooks),
                 stop.clone(),
@@ -97,9 +100,15 @@ async fn command(words: &[String]) -> Result<(), String> {
         .ok_or_else(|| status.to_string())
 }
 
-async fn serve(route: Route, broker: Broker, hooks: Arc<Hooks>, stop: watch::Receiver<bool>) {
+async fn serve(
+    route: Route,
+    counts: Arc<Counts>,
+    broker: Broker,
+    hooks: Arc<Hooks>,
+    stop: watch::Receiver<bool>,
+) {
     let verdicts = (route.on_success, route.on_exception);
-    let handler = Program::new(route.handler, route.timeout, verdicts);
+    let handler = Program::new(route.handler, route.timeout, verdicts, counts);
     match &route.from {
         Origin::RabbitMq(queues) => {
             let told = Told::new(&queues.names.join(", "));
@@ -251,11 +260,13 @@ mod tests {
                 let broker = Broker::of(&settings, String::new());
                 listener.set_nonblocking(true).unwrap();
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let office = Office::new(settings.heartbeat, &[], &settings.database);
+                let (heartbeat, routes) = (settings.heartbeat, &settings.routes);
+                let office = Office::new(heartbeat, &[], &settings.database, routes);
+                let office = Arc::new(office);
                 let hooks = Arc::new(Hooks::new(&settings.routes));
-                let http = http::serve(listener, Arc::new(office), Arc::clone(&hooks));
+                let http = http::serve(listener, Arc::clone(&office), Arc::clone(&hooks));
                 let http = tokio::spawn(http);
-                run(&settings, &broker, hooks, stopped).await;
+                run(&settings, &broker, hooks, &office.health, stopped).await;
                 http.abort();
             };
             Worker {
@@ -400,9 +411,20 @@ mod tests {
         let declared = format!("POST /hooks/a HTTP/1.1\r\nContent-Length: {}", more.len());
         assert_eq!(worker.ask(&declared, b"").0, 413);
         assert!(place.noted().is_empty());
+        let metrics = || worker.ask("GET /metrics HTTP/1.1", b"").1;
+        let counted = format!(
+            "{{route=\"1\",from=\"http\",handler=\"{}\"",
+            place.path("handler").display()
+        );
+        let none = format!("mfe_central_route_messages_total{counted},verdict=\"ack\"}} 0\n");
+        assert!(metrics().contains(&none), "{}", metrics());
         // The largest are good.
         assert_eq!(worker.post(&most).0, 200);
         assert_eq!(worker.ask(chunked, &chunks(&most)).0, 200);
+        let both = format!("mfe_central_route_messages_total{counted},verdict=\"ack\"}} 2\n");
+        let starts = format!("mfe_central_route_handler_starts_total{counted}}} 1\n");
+        let text = metrics();
+        assert!(text.contains(&both) && text.contains(&starts), "{text}");
     }
 
     #[test]

@@ -78,6 +78,21 @@ enum Kind {
     Sse,
 }
 
+impl Origin {
+    /// As people write it.
+    pub(crate) fn name(&self) -> &'static str {
+        let kind = match self {
+            Self::RabbitMq(_) => Kind::RabbitMq,
+            Self::Every(_) => Kind::Every,
+            Self::Http(_) => Kind::Http,
+            Self::Sse(_) => Kind::Sse,
+        };
+        let mut all = Kind::ALL.iter();
+        all.find(|(_, one)| *one == kind)
+            .map_or("", |(name, _)| name)
+    }
+}
+
 impl Kind {
     const ALL: [(&str, Self); 4] = [
         ("rabbitmq", Self::RabbitMq),
@@ -213,11 +228,7 @@ impl<'t> Reader<'t, '_> {
         };
         let range = Duration::from_secs(1)..=Duration::from_secs(900);
         let timeout = self.text("timeout", "5min", time(range), "config.timeout");
-        let verdicts = [
-            ("ack", Verdict::Ack),
-            ("reject", Verdict::Reject),
-            ("requeue", Verdict::Requeue),
-        ];
+        let verdicts = Verdict::ALL.map(|verdict| (verdict.name(), verdict));
         let on_success = self.word_of("on_success", Some("ack"), &verdicts, "config.verdict");
         let on_exception =
             self.word_of("on_exception", Some("requeue"), &verdicts, "config.verdict");
