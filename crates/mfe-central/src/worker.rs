@@ -188,7 +188,7 @@ impl Ear for Told {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
@@ -248,10 +248,21 @@ mod tests {
 
         /// Runs a route to this handler, with other tables after it.
         fn run(&self, route: &str, more: &str) -> Worker {
-            let folder = self.folder.path().display();
-            let text = format!(
-                "[[route]]\nhandler = [\"{folder}/handler\", \"{folder}\"]\n{route}\n{more}"
-            );
+            let folder = self.folder.path();
+            Self::run_with(&[&self.path("handler"), folder], route, more)
+        }
+
+        /// Runs a route to one of the examples, with a file of these settings.
+        fn run_example(&self, name: &str, settings: &Value, route: &str) -> Worker {
+            let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/routes");
+            let file = self.path("settings");
+            fs::write(&file, settings.to_string()).unwrap();
+            Self::run_with(&[&example.join(name), &file], route, "")
+        }
+
+        fn run_with(handler: &[&Path], route: &str, more: &str) -> Worker {
+            let text =
+                format!("tills = [\"till-1\"]\n[[route]]\nhandler = {handler:?}\n{route}\n{more}");
             let settings = parse(&text).unwrap();
             let (stop, stopped) = watch::channel(false);
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -260,8 +271,8 @@ mod tests {
                 let broker = Broker::of(&settings, String::new());
                 listener.set_nonblocking(true).unwrap();
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let (heartbeat, routes) = (settings.heartbeat, &settings.routes);
-                let office = Office::new(heartbeat, &[], &settings.database, routes);
+                let (tills, routes) = (&settings.tills, &settings.routes);
+                let office = Office::new(settings.heartbeat, tills, &settings.database, routes);
                 let office = Arc::new(office);
                 let hooks = Arc::new(Hooks::new(&settings.routes));
                 let http = http::serve(listener, Arc::clone(&office), Arc::clone(&hooks));
@@ -588,5 +599,130 @@ mod tests {
         place.eventually(1);
         // Between the two tries nothing was handled.
         assert_eq!(fs::read_to_string(began).unwrap(), "");
+    }
+
+    /// Takes the next request, answers it with this status, and gives its body.
+    fn answer(server: &TcpListener, status: &str) -> Value {
+        let (stream, _) = eventually("a request", || server.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(mfe_kit::DEADLINE)).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let line = line.trim().to_lowercase();
+            if let Some(given) = line.strip_prefix("content-length: ") {
+                length = given.parse().unwrap();
+            } else if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        reader.into_inner().write_all(answer.as_bytes()).unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// A stand-in for a server of others.
+    fn server() -> (TcpListener, SocketAddr) {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let address = server.local_addr().unwrap();
+        (server, address)
+    }
+
+    #[test]
+    fn the_example_tells_a_gateway() {
+        let place = Place::new("");
+        let (gateway, address) = server();
+        let settings = serde_json::json!({"url": format!("http://{address}/bot1:a/sendMessage"), "headers": {},
+            "message": {"chat_id": "-1", "text": "{text}", "more": {"body": "<{text}>"}}});
+        let worker = place.run_example("tell.py", &settings, HOOK);
+        let event = br#"{"source":"till-1","data":{"message":"Monitor is down"}}"#;
+        let told = serde_json::json!({"chat_id": "-1", "text": "till-1: Monitor is down",
+            "more": {"body": "<till-1: Monitor is down>"}});
+        thread::scope(|scope| {
+            // What can't be now is tried again, and what never can be isn't.
+            for (statuses, expected) in [
+                (&["200 OK"][..], 200),
+                (&["503 Service Unavailable", "200 OK"], 200),
+                (&["403 Forbidden"], 400),
+            ] {
+                let post = scope.spawn(|| worker.post(event).0);
+                for status in statuses {
+                    assert_eq!(answer(&gateway, status), told);
+                }
+                assert_eq!(post.join().unwrap(), expected, "{statuses:?}");
+            }
+        });
+        assert_eq!(worker.post(b"{}").0, 400);
+    }
+
+    /// Takes the next mail.
+    fn mail(server: &TcpListener) -> String {
+        let (stream, _) = eventually("a mail", || server.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(mfe_kit::DEADLINE)).unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let say = |text: &str| {
+            (&stream)
+                .write_all(format!("{text}\r\n").as_bytes())
+                .unwrap();
+        };
+        say("220 x");
+        let (mut mail, mut is_mail) = (String::new(), false);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            match line.trim_end() {
+                "." => {
+                    is_mail = false;
+                    say("250 taken");
+                }
+                _ if is_mail => mail += &line,
+                "data" | "DATA" => {
+                    is_mail = true;
+                    say("354 go on");
+                }
+                "quit" | "QUIT" => {
+                    say("221 bye");
+                    return mail;
+                }
+                "" => panic!("it has hung up: {mail}"),
+                _ => say("250 good"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_mails_a_report_once_a_day() {
+        let place = Place::new("");
+        let (server, address) = server();
+        let settings = |page: &str| {
+            serde_json::json!({"page": page, "server": "127.0.0.1", "port": address.port(), "tls": false,
+                "from": "office@example", "to": ["boss@example"], "hour": 0, "state": place.path("state")})
+        };
+        // The page's address is known when it is there.
+        let route = "from = \"every\"\ninterval = \"1s\"";
+        let worker = place.run_example("report.py", &settings("http://127.0.0.1:1"), route);
+        let page = format!("http://{}", worker.address);
+        fs::write(place.path("new"), settings(&page).to_string()).unwrap();
+        fs::rename(place.path("new"), place.path("settings")).unwrap();
+        let mail = mail(&server);
+        assert!(mail.contains("To: boss@example\r\n"), "{mail}");
+        assert!(
+            mail.contains("Subject: 1 tills, 1 of them not up\r\n"),
+            "{mail}"
+        );
+        assert!(mail.contains("till-1: never_seen\r\n"), "{mail}");
+        eventually("it has looked twice", || {
+            let text = worker.ask("GET /metrics HTTP/1.1", b"").1;
+            let line = text.lines().find(|line| line.contains("verdict=\"ack\""))?;
+            let count: u32 = line.rsplit(' ').next()?.parse().ok()?;
+            (count >= 2).then_some(())
+        });
+        assert!(server.accept().is_err(), "a second mail");
     }
 }
