@@ -355,7 +355,7 @@ mod tests {
         let handler = NOTED.to_owned()
             + "print(json.dumps({'n': m['n'], 'do': 'ack' if m['again'] else 'requeue'}), flush=True)\n";
         let place = Place::new(&handler);
-        let _worker = place.run("from = \"every\"\ninterval = \"4s\"", "");
+        let _worker = place.run("from = \"every\"\ninterval = \"2s\"", "");
         let noted = place.eventually(3);
         let again: Vec<bool> = noted.iter().map(|one| one["again"] == true).collect();
         assert_eq!(again[..3], [false, true, false], "{noted:?}");
