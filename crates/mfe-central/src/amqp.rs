@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::message::Delivery;
-use crate::route::{News, Source};
+use crate::route::{News, Opener, Source};
 
 /// How long connecting may take, all in all.
 const CONNECT_TIME: Duration = Duration::from_secs(20);
@@ -72,12 +72,13 @@ impl Broker {
         }
     }
 
-    /// Takes messages of queues from now on, so many of each ahead; makes what of the broker's it needs.
-    ///
-    /// # Errors
-    /// Why that can't be.
-    pub(crate) async fn consume(&self, queues: &Queues, prefetch: u16) -> Result<Consumer, String> {
-        self.in_time(self.open(queues, prefetch)).await
+    /// What takes messages of queues, so many of each ahead; it makes what of the broker's it needs.
+    pub(crate) fn taking<'a>(&'a self, queues: &'a Queues, prefetch: u16) -> Taking<'a> {
+        Taking {
+            broker: self,
+            queues,
+            prefetch,
+        }
     }
 
     /// Logs in, and makes the exchanges and queues that aren't there.
@@ -162,6 +163,23 @@ impl Broker {
             messages,
             news,
         })
+    }
+}
+
+/// Connects to take messages of queues.
+#[derive(Debug)]
+pub(crate) struct Taking<'a> {
+    broker: &'a Broker,
+    queues: &'a Queues,
+    prefetch: u16,
+}
+
+impl Opener for Taking<'_> {
+    type Source = Consumer;
+
+    async fn open(&mut self) -> Result<Consumer, String> {
+        let opened = self.broker.open(self.queues, self.prefetch);
+        self.broker.in_time(opened).await
     }
 }
 

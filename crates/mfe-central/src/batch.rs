@@ -20,6 +20,19 @@ pub(crate) enum Verdict {
     Requeue,
 }
 
+impl Verdict {
+    pub(crate) const ALL: [Self; 3] = [Self::Ack, Self::Reject, Self::Requeue];
+
+    /// As people write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Reject => "reject",
+            Self::Requeue => "requeue",
+        }
+    }
+}
+
 /// How a route gathers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {

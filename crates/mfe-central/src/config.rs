@@ -16,7 +16,8 @@ use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use route::{On, Route, When};
+use route::time;
+pub(crate) use route::{On, Origin, Route, When};
 
 /// What tills' heartbeats may be, as mfe-relay has it.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
@@ -143,12 +144,6 @@ impl Reader<'_, '_> {
             fits.then(|| text.to_owned())
         };
         let path = |text: &str| text.starts_with('/').then(|| PathBuf::from(text));
-        let time = |range: RangeInclusive<Duration>| {
-            move |text: &str| {
-                let time = humantime::parse_duration(text).ok()?;
-                range.contains(&time).then_some(time)
-            }
-        };
         let broker = self.text("broker", "127.0.0.1:5672", loopback, "config.loopback");
         let virtual_host = self.text("virtual_host", "mfe", word, "config.word");
         let user = self.text("user", "mfe-central", word, "config.word");

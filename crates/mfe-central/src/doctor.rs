@@ -10,7 +10,7 @@ use rust_i18n::t;
 
 use crate::amqp::{Broker, DEAD, EVENTS};
 use crate::certificate;
-use crate::config::{Settings, host_of};
+use crate::config::{Route, Settings, host_of};
 use crate::ports;
 use crate::rabbitmq::{self, Definitions, Queue};
 use crate::scrape::{self, Scrape};
@@ -208,7 +208,8 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
         judge_machine(machine, facts.page.is_ok(), &mut problem);
     }
     let host = &settings.virtual_host;
-    let of_routes = settings.routes.iter().flat_map(|route| &route.queues.names);
+    let of_routes = settings.routes.iter().filter_map(Route::queues);
+    let of_routes = of_routes.flat_map(|queues| &queues.names);
     for name in of_routes.filter(|_| facts.broker.is_ok() && facts.page.is_ok()) {
         if !facts.queues.iter().any(|queue| queue.name == *name) {
             let what = t!("doctor.no_queue", queue = name);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::batch::Verdict;
 use crate::message::Refusal;
 use crate::route::Ear;
 use mfe_common::say::{Level, say};
@@ -16,12 +17,46 @@ pub(crate) enum Engine {
     Database,
 }
 
+/// What was counted of a route.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// The kind of its source, and its handler.
+    pub(crate) from: &'static str,
+    pub(crate) handler: String,
+    verdicts: [AtomicU64; Verdict::ALL.len()],
+    /// How often its handler was started.
+    pub(crate) starts: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn new(from: &'static str, handler: &str) -> Self {
+        Self {
+            from,
+            handler: handler.to_owned(),
+            verdicts: Default::default(),
+            starts: AtomicU64::new(0),
+        }
+    }
+
+    /// A message got a verdict.
+    pub(crate) fn count(&self, verdict: Verdict) {
+        self.verdicts[verdict as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many messages got this one.
+    pub(crate) fn verdicts(&self, verdict: Verdict) -> u64 {
+        self.verdicts[verdict as usize].load(Ordering::Relaxed)
+    }
+}
+
 /// What is known of the engines; at first that they aren't there.
 #[derive(Debug)]
 pub(crate) struct Health {
     /// Since when each is away, and whether that was said; those that are there aren't in it.
     away: Mutex<BTreeMap<Engine, (SystemTime, bool)>>,
     refused: [AtomicU64; Refusal::ALL.len()],
+    /// Of the routes of the configuration, in its order.
+    pub(crate) routes: Vec<Arc<Counts>>,
     /// Events that were stored, none twice.
     pub(crate) events: AtomicU64,
     /// Events that had been stored before.
@@ -41,6 +76,7 @@ impl Health {
                     .into(),
             ),
             refused: Default::default(),
+            routes: Vec::new(),
             events: AtomicU64::new(0),
             redundant: AtomicU64::new(0),
             states: AtomicU64::new(0),

@@ -1,5 +1,5 @@
 //! Answers browsers and other systems, by HTTP/1.1 on loopback. TLS and who may look is the business of the proxy in
-//! front of it. Nothing can be changed by it: it only reads.
+//! front of it. Nothing of the tills can be changed by it: it only reads, and hands requests to the user's routes.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::{sleep, timeout};
@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use crate::feed::{self, Message};
 use crate::fleet::Row;
 use crate::health::Engine;
+use crate::hook::{Answer, Hooks};
 use crate::metrics::metrics;
 use crate::office::Office;
 use crate::page::{Query, language, page};
@@ -99,7 +100,7 @@ impl hyper::body::Body for Body {
 }
 
 /// Takes connections, for ever.
-pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>) {
+pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, hooks: Arc<Hooks>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -110,18 +111,23 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>) {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let office = Arc::clone(&office);
+        let (office, hooks) = (Arc::clone(&office), Arc::clone(&hooks));
         tokio::spawn(async move {
-            converse(stream, office).await;
+            converse(stream, office, hooks).await;
             drop(place);
         });
     }
 }
 
-async fn converse(stream: TcpStream, office: Arc<Office>) {
-    let answer = service_fn(move |request| {
-        let office = Arc::clone(&office);
-        async move { Ok::<_, Infallible>(answer(&request, &office).await) }
+async fn converse(stream: TcpStream, office: Arc<Office>, hooks: Arc<Hooks>) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let (office, hooks) = (Arc::clone(&office), Arc::clone(&hooks));
+        async move {
+            Ok::<_, Infallible>(match hooks.get(request.uri().path()) {
+                Some(hook) => handled(hook.ask(request).await),
+                None => answer(&request, &office).await,
+            })
+        }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server
@@ -189,6 +195,29 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
             ),
         },
     }
+}
+
+/// Whether a path is the page's, or of a program that looks at central.
+pub(crate) fn is_own(path: &str) -> bool {
+    let names = [
+        "", "page.css", "page.js", "events", "metrics", "healthz", "api",
+    ];
+    let name = path.trim_start_matches('/').split('/').next();
+    name.is_some_and(|name| names.contains(&name))
+}
+
+/// What a request to a route is answered.
+fn handled(answer: Answer) -> Response<Body> {
+    let mut response = match answer.body {
+        None => whole(answer.status, TEXT, String::new()),
+        Some(Value::String(text)) => whole(answer.status, TEXT, text),
+        Some(json) => whole(answer.status, JSON, json.to_string()),
+    };
+    let allow = answer.allow.and_then(|allow| allow.parse().ok());
+    if let Some(allow) = allow {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
 }
 
 fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {

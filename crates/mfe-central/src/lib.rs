@@ -7,7 +7,7 @@
 //! | `route`, `batch` | messages go to a handler in batches, and are settled by its verdicts; the rules of it, pure |
 //! | `worker` | the routes and callbacks of the configuration |
 //! | `program`, `verdict` | a handler that is a program of the user's; how it is spoken to, pure |
-//! | `amqp` | RabbitMQ |
+//! | `amqp`, `every`, `hook`, `sse` | where messages come from: RabbitMQ, time, HTTP, streams |
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
 //! | `fleet` | how each till is, pure |
@@ -40,9 +40,11 @@ mod config;
 mod database;
 mod doctor;
 mod enroll;
+mod every;
 mod feed;
 mod fleet;
 mod health;
+mod hook;
 mod http;
 mod message;
 mod metrics;
@@ -56,6 +58,7 @@ mod scrape;
 mod service;
 mod setup;
 mod site;
+mod sse;
 mod store;
 mod system;
 mod tills;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use crate::batch::Verdict;
 use crate::fleet::{Program, Row, Standing};
 use crate::health::{Engine, Health};
 use crate::message::Refusal;
@@ -104,8 +105,31 @@ fn of_central(health: &Health) -> String {
     for refusal in Refusal::ALL {
         refused.sample(&[("reason", &refusal.to_string())], health.refused(refusal));
     }
+    let mut messages = Metric::counter(
+        "mfe_central_route_messages_total",
+        "Messages that a route handed over, by their verdict.",
+    );
+    let mut starts = Metric::counter(
+        "mfe_central_route_handler_starts_total",
+        "How often a route's handler was started.",
+    );
+    for (index, route) in health.routes.iter().enumerate() {
+        let number = (index + 1).to_string();
+        let labels = [
+            ("route", &*number),
+            ("from", route.from),
+            ("handler", &route.handler),
+        ];
+        for verdict in Verdict::ALL {
+            let labels = [&labels[..], &[("verdict", verdict.name())]].concat();
+            messages.sample(&labels, route.verdicts(verdict));
+        }
+        starts.sample(&labels, count(&route.starts));
+    }
     [
         build.text,
+        messages.text,
+        starts.text,
         Metric::gauge(
             "mfe_central_broker_up",
             "Whether messages are taken from the broker.",
@@ -263,6 +287,7 @@ mod tests {
     use crate::clock::Moment;
     use crate::fleet::Fleet;
     use crate::fleet::tests::state;
+    use crate::health::Counts;
 
     fn fleet() -> (Fleet, Moment) {
         let mut fleet = Fleet::new(Duration::from_secs(60));
@@ -286,7 +311,10 @@ mod tests {
     }
 
     fn text() -> String {
-        let health = Health::new(SystemTime::now());
+        let mut health = Health::new(SystemTime::now());
+        let route = Counts::new("sse", "/usr/bin/a\"b");
+        route.count(Verdict::Requeue);
+        health.routes.push(Arc::new(route));
         health.refuse(Refusal::Identity, "x");
         metrics(&fleet().0.rows(), &health)
     }
@@ -303,6 +331,8 @@ mod tests {
             r#"mfe_process_state{till="down",store="12",process="p0",name="P0",state="down"} 1"#,
             r#"mfe_till_last_heard_timestamp_seconds{till="silent",store="12"} 1000001.000"#,
             r#"mfe_central_refused_messages_total{reason="identity"} 1"#,
+            r#"mfe_central_route_messages_total{route="1",from="sse",handler="/usr/bin/a\"b",verdict="requeue"} 1"#,
+            r#"mfe_central_route_handler_starts_total{route="1",from="sse",handler="/usr/bin/a\"b"} 0"#,
             "mfe_central_database_up 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");

@@ -9,10 +9,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::batch::Verdict;
 use crate::clock;
+use crate::config::Route;
 use crate::database::Database;
 use crate::feed::Feed;
 use crate::fleet::{Fleet, Row};
-use crate::health::{Engine, Health};
+use crate::health::{Counts, Engine, Health};
 use crate::message::{self, Delivery, Refusal, State};
 use crate::route::Handler;
 use crate::store::{Failure, Placed};
@@ -48,8 +49,15 @@ impl Office {
         heartbeat: Duration,
         tills: &[String],
         database: &tokio_postgres::Config,
+        routes: &[Route],
     ) -> Self {
-        let health = Arc::new(Health::new(SystemTime::now()));
+        let mut health = Health::new(SystemTime::now());
+        let counts = routes.iter().map(|route| {
+            let handler = route.handler.first().map_or("", String::as_str);
+            Arc::new(Counts::new(route.from.name(), handler))
+        });
+        health.routes = counts.collect();
+        let health = Arc::new(health);
         let mut fleet = Fleet::new(heartbeat);
         for till in tills {
             fleet.expect(till);

@@ -3,21 +3,23 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::batch::Verdict;
-use crate::message::Delivery;
+use crate::health::Counts;
 use crate::route::Handler;
-use crate::verdict::{self, Ledger};
+use crate::verdict::{self, Ledger, MESSAGE_MAX, Message};
 use mfe_common::say::{Level, say};
 
 /// Before it is started again, at first and at most. Of what kills it at each try the broker is rid after 20.
@@ -42,6 +44,7 @@ pub(crate) struct Program {
     pub(crate) timeout: Duration,
     pub(crate) on_success: Verdict,
     pub(crate) on_exception: Verdict,
+    counts: Arc<Counts>,
     slot: Mutex<Slot>,
 }
 
@@ -58,12 +61,14 @@ impl Program {
         command: Vec<String>,
         timeout: Duration,
         (on_success, on_exception): (Verdict, Verdict),
+        counts: Arc<Counts>,
     ) -> Self {
         Self {
             command,
             timeout,
             on_success,
             on_exception,
+            counts,
             slot: Mutex::default(),
         }
     }
@@ -73,13 +78,15 @@ impl Program {
         say(Level::Warning, &format!("handler {name}: {text}"));
     }
 
-    /// Waits until it runs.
-    async fn started<'a>(&self, slot: &'a mut Slot) -> &'a mut Running {
+    /// Waits until it runs. May be dropped while waiting.
+    async fn started(&self, slot: &mut Slot) {
         loop {
-            if let Some(mut running) = slot.running.take() {
-                if running.is_there() {
-                    return slot.running.insert(running);
+            if let Some(running) = &slot.running {
+                let rest = SETTLING.saturating_sub(running.begun.elapsed());
+                if timeout(rest, running.ended()).await.is_err() {
+                    return;
                 }
+                slot.running = None;
                 self.warn("it has ended, and is started again");
             }
             if let Some(wait) = slot.wait {
@@ -88,7 +95,7 @@ impl Program {
             slot.wait = Some(longer(slot.wait, LONGEST_IDLE_WAIT));
             match Running::start(&self.command) {
                 Ok(running) => {
-                    let _ = timeout(SETTLING, running.ended()).await;
+                    self.counts.starts.fetch_add(1, Ordering::Relaxed);
                     slot.running = Some(running);
                 }
                 Err(error) => self.warn(&format!("it can't be run: {error}")),
@@ -108,19 +115,54 @@ fn longer(wait: Option<Duration>, longest: Duration) -> Duration {
     wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(longest))
 }
 
-impl Handler<Delivery> for Program {
+impl<M: Message> Handler<M> for Program {
     async fn ready(&self) {
         self.started(&mut *self.slot.lock().await).await;
     }
 
-    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Verdict> {
+    async fn keep(&self) {
+        let mut slot = self.slot.lock().await;
+        loop {
+            self.started(&mut slot).await;
+            if let Some(running) = &slot.running {
+                running.ended().await;
+            }
+        }
+    }
+
+    async fn handle(&self, batch: Vec<M>) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Requeue; batch.len()];
+        let (mut fit, mut places) = (Vec::new(), Vec::new());
+        for (place, message) in batch.into_iter().enumerate() {
+            if message.body().is_some_and(|body| body.len() > MESSAGE_MAX) {
+                self.warn("a message of more than 1 MiB is refused");
+                verdicts[place] = Verdict::Reject;
+                self.counts.count(Verdict::Reject);
+            } else {
+                fit.push(message);
+                places.push(place);
+            }
+        }
+        if !fit.is_empty() {
+            let judged = self.judge(fit).await;
+            for (place, verdict) in places.into_iter().zip(judged) {
+                verdicts[place] = verdict;
+            }
+        }
+        verdicts
+    }
+}
+
+impl Program {
+    /// The program's verdict on each.
+    async fn judge<M: Message>(&self, batch: Vec<M>) -> Vec<Verdict> {
         let mut slot = self.slot.lock().await;
         self.started(&mut slot).await;
         let first = slot.last + 1;
         slot.last += batch.len() as u64;
         let numbers = first..=slot.last;
         let lines = batch.iter().zip(numbers);
-        let lines = lines.map(|(delivery, n)| verdict::line(n, delivery, n == slot.last));
+        let lines = lines.map(|(message, n)| verdict::line(n, message, n == slot.last));
         let text: Vec<u8> = lines.flatten().collect();
         let mut ledger = Ledger::new(first, batch.len());
         // Dropped in the middle, it is out of step with us and killed.
@@ -130,17 +172,24 @@ impl Handler<Delivery> for Program {
         let mut complain = |line: &str| self.warn(line);
         let work = running.work(&text, &mut ledger, &mut complain);
         let why = match timeout(self.timeout, work).await {
-            Ok(Ok(())) => {
-                slot.running = Some(running);
-                slot.wait = None;
-                return ledger.verdicts(self.on_success, self.on_exception);
-            }
-            Ok(Err(why)) => why,
-            Err(_) => "it has taken too long",
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_) => Some("it has taken too long"),
         };
-        self.warn(&format!("{why}; it is started again"));
-        slot.wait = Some(longer(slot.wait, LONGEST_WAIT).min(LONGEST_WAIT));
-        ledger.verdicts(self.on_success, self.on_exception)
+        if let Some(why) = why {
+            self.warn(&format!("{why}; it is started again"));
+            slot.wait = Some(longer(slot.wait, LONGEST_WAIT).min(LONGEST_WAIT));
+        } else {
+            slot.running = Some(running);
+            slot.wait = None;
+        }
+        let verdicts = ledger.verdicts(self.on_success, self.on_exception);
+        let mut replies = ledger.replies();
+        for (index, (message, verdict)) in batch.into_iter().zip(&verdicts).enumerate() {
+            self.counts.count(*verdict);
+            message.settled(*verdict, replies.remove(&index));
+        }
+        verdicts
     }
 }
 
@@ -158,7 +207,9 @@ pub(crate) async fn run(command: &[String]) -> io::Result<ExitStatus> {
         tokio::select! {
             ended = running.pidfd.readable() => {
                 drop(ended?);
-                return running.process.wait();
+                // What it has left behind goes with it, as long as the number is its own.
+                running.signal(Signal::KILL);
+                return running.process.wait().await;
             }
             read = running.output.read(&mut scratch), if is_open => is_open = matches!(read, Ok(1..)),
         }
@@ -173,11 +224,12 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// A program that runs, or has ended and isn't reaped, so that nobody else has its process ID. Dropped, its group is
-/// killed.
+/// killed; it is reaped whenever it has ended, without anybody waiting for that (tokio::process, "Caveats").
 #[derive(Debug)]
 struct Running {
     process: Child,
-    group: Option<Pid>,
+    begun: Instant,
+    group: Pid,
     pidfd: AsyncFd<OwnedFd>,
     input: Option<pipe::Sender>,
     output: pipe::Receiver,
@@ -192,38 +244,23 @@ impl Running {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // If it fails from here on.
+            .kill_on_drop(true)
             .spawn()?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        let running = || {
-            let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
-            let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
-            let (input, output) = (
-                input.ok_or(io::ErrorKind::BrokenPipe)?,
-                output.ok_or(io::ErrorKind::BrokenPipe)?,
-            );
-            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-            Ok((
-                pid,
-                readable(pidfd)?,
-                pipe::Sender::from_owned_fd(input.into())?,
-                pipe::Receiver::from_owned_fd(output.into())?,
-            ))
-        };
-        match running() {
-            Ok((group, pidfd, input, output)) => Ok(Self {
-                process,
-                group: Some(group),
-                pidfd,
-                input: Some(input),
-                output,
-                buffer: Vec::new(),
-            }),
-            Err(error) => {
-                process.kill()?;
-                process.wait()?;
-                Err(error)
-            }
-        }
+        let pid = process.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        let input = process.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self {
+            begun: Instant::now(),
+            group: pid,
+            pidfd: readable(pidfd_open(pid, PidfdFlags::empty())?)?,
+            input: Some(pipe::Sender::from_owned_fd(input.into_owned_fd()?)?),
+            output: pipe::Receiver::from_owned_fd(output.into_owned_fd()?)?,
+            buffer: Vec::new(),
+            process,
+        })
     }
 
     /// Waits until it has ended (pidfd_open(2): then it is readable).
@@ -232,13 +269,6 @@ impl Running {
         if self.pidfd.readable().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-
-    /// Whether it still runs.
-    fn is_there(&mut self) -> bool {
-        use std::task::{Context, Poll, Waker};
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(self.pidfd.poll_read_ready(&mut context), Poll::Pending)
     }
 
     /// Hands over a batch, and hears the verdicts.
@@ -296,17 +326,48 @@ impl Running {
 
     /// To the whole group, whose number is nobody else's as long as its leader isn't reaped.
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // There may be nobody left to hear it.
-            let _ = kill_process_group(group, signal);
-        }
+        // There may be nobody left to hear it.
+        let _ = kill_process_group(self.group, signal);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        // It has been killed: this takes a moment.
-        let _ = self.process.wait();
+        // One that was waited for has no number any more.
+        if self.process.id().is_some() {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Delivery;
+    use crate::service::event_loop;
+
+    #[test]
+    fn a_message_that_is_too_big_is_refused_and_the_others_are_handled() {
+        // Of the message that it gets it says nothing, which is good.
+        let script = "while read -r line; do echo; done".to_owned();
+        let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+        let counts = Arc::new(Counts::new("rabbitmq", "sh"));
+        let verdicts = (Verdict::Ack, Verdict::Requeue);
+        let patience = mfe_kit::DEADLINE;
+        let program = Program::new(command, patience, verdicts, Arc::clone(&counts));
+        let message = |size: usize| Delivery {
+            body: vec![b'a'; size],
+            ..Delivery::default()
+        };
+        let all = |sizes: &[usize]| sizes.iter().copied().map(message).collect::<Vec<_>>();
+        let (big, largest) = (MESSAGE_MAX + 1, MESSAGE_MAX);
+        let (some, none) = event_loop().unwrap().block_on(async {
+            let some = program.handle(all(&[big, largest, big])).await;
+            (some, program.handle(all(&[big])).await)
+        });
+        assert_eq!(some, [Verdict::Reject, Verdict::Ack, Verdict::Reject]);
+        assert_eq!(none, [Verdict::Reject]);
+        let counted = Verdict::ALL.map(|verdict| counts.verdicts(verdict));
+        assert_eq!(counted, [1, 3, 0]);
     }
 }

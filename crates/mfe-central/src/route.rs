@@ -1,5 +1,5 @@
-//! A route: messages of a source go to a handler in batches, and are settled by its verdict on each. From a broker it
-//! connects again for as long as it takes; what wasn't settled then comes again.
+//! A route: messages of a source go to a handler in batches, and are settled by its verdict on each. To one that can be
+//! away it connects again for as long as it takes; what wasn't settled then comes again.
 
 use std::future::{Future, pending};
 use std::time::{Duration, Instant};
@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-use crate::amqp::{Broker, Queues};
 use crate::batch::{Action, Batcher, Input, Pace, Verdict};
-use crate::message::Delivery;
 
 /// The first wait before connecting again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -55,47 +53,61 @@ pub(crate) trait Source: Send {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// What leads to a source.
+pub(crate) trait Opener: Send {
+    type Source: Source;
+
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// Why that can't be.
+    fn open(&mut self) -> impl Future<Output = Result<Self::Source, String>> + Send;
+}
+
 /// What does something with messages.
 pub(crate) trait Handler<T>: Sync {
     /// Waits until it can handle something. Nothing is taken before, for the broker puts a message aside that it has
     /// delivered in vain too often.
     fn ready(&self) -> impl Future<Output = ()> + Send;
 
+    /// Keeps it able to, while there is nothing to be handled. May be dropped while waiting.
+    fn keep(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
     /// The verdict on each message of a batch, in its order. It may take as long as it needs: if the connection is lost
     /// meanwhile, it is dropped, and the messages come again.
     fn handle(&self, batch: Vec<T>) -> impl Future<Output = Vec<Verdict>> + Send;
 }
 
-/// Who is told whether the broker can be used.
+/// Who is told whether a source can be used.
 pub(crate) trait Ear: Sync {
     fn here(&self);
     fn away(&self, why: &str);
 }
 
-/// Takes messages of the broker's queues until it is told to stop: until the value is true, or nobody is left to
-/// change it.
-pub(crate) async fn run(
-    broker: &Broker,
-    queues: &Queues,
+/// Takes messages of a source until it is told to stop: until the value is true, or nobody is left to change it.
+pub(crate) async fn run<O: Opener>(
+    mut opener: O,
     pace: Pace,
-    handler: &impl Handler<Delivery>,
+    handler: &impl Handler<<O::Source as Source>::Item>,
     ear: &impl Ear,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut wait = FIRST_WAIT;
     loop {
-        let opened = tokio::select! {
+        let found = tokio::select! {
             () = stopped(&mut stop) => return,
-            opened = async {
+            found = async {
                 handler.ready().await;
-                broker.consume(queues, pace.prefetch).await
-            } => opened,
+                opener.open().await
+            } => found,
         };
-        let why = match opened {
-            Ok(consumer) => {
+        let why = match found {
+            Ok(source) => {
                 ear.here();
                 wait = FIRST_WAIT;
-                match serve(consumer, pace, handler, &mut stop).await {
+                match serve(source, pace, handler, &mut stop).await {
                     Some(why) => why,
                     None => return,
                 }
@@ -146,6 +158,7 @@ pub(crate) async fn serve<S: Source>(
                 News::Closed(why) => return Some(why),
             },
             () = until(flush) => Input::Tick,
+            () = handler.keep(), if !batcher.is_busy() && stop.is_some() => Input::Tick,
             () = until(last) => {
                 source.close().await;
                 return None;

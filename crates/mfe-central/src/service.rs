@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::amqp::{self, Broker, Queues};
 use crate::batch::Pace;
 use crate::config::Settings;
+use crate::hook::Hooks;
 use crate::http;
 use crate::office::{Events, Office, States};
 use crate::route;
@@ -61,23 +62,32 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         settings.heartbeat,
         &settings.tills,
         &settings.database,
+        &settings.routes,
     ));
     let broker = Arc::new(broker);
+    let hooks = Arc::new(Hooks::new(&settings.routes));
     let mut tasks = JoinSet::new();
     let (end, stop) = watch::channel(false);
     let mut worker = tokio::spawn({
         let (broker, settings, stop) = (Arc::clone(&broker), settings.clone(), stop.clone());
-        async move { worker::run(&settings, &broker, stop).await }
+        let (hooks, health) = (Arc::clone(&hooks), Arc::clone(&office.health));
+        async move { worker::run(&settings, &broker, hooks, &health, stop).await }
     });
     tasks.spawn({
         let (broker, office, stop) = (Arc::clone(&broker), Arc::clone(&office), stop.clone());
         let (queues, events) = (Queues::own(amqp::EVENTS), Events(Arc::clone(&office)));
-        async move { route::run(&broker, &queues, OF_EVENTS, &events, &*office.health, stop).await }
+        async move {
+            let taking = broker.taking(&queues, OF_EVENTS.prefetch);
+            route::run(taking, OF_EVENTS, &events, &*office.health, stop).await;
+        }
     });
     tasks.spawn({
         let office = Arc::clone(&office);
         let (queues, states) = (Queues::own(amqp::STATES), States(Arc::clone(&office)));
-        async move { route::run(&broker, &queues, OF_STATES, &states, &*office.health, stop).await }
+        async move {
+            let taking = broker.taking(&queues, OF_STATES.prefetch);
+            route::run(taking, OF_STATES, &states, &*office.health, stop).await;
+        }
     });
     tasks.spawn({
         let office = Arc::clone(&office);
@@ -87,7 +97,7 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         let (office, retention) = (Arc::clone(&office), settings.retention);
         async move { office.keep_house(retention).await }
     });
-    tasks.spawn(http::serve(listener, office));
+    tasks.spawn(http::serve(listener, office, hooks));
     say(Level::Info, &format!("listening on http://{address}/"));
     // Who isn't systemd isn't told.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

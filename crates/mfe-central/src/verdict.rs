@@ -1,35 +1,77 @@
 //! How a route and its handler speak, pure: a line of JSON for each message, and a line for each verdict on one.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::batch::Verdict;
 use crate::message::Delivery;
 
+/// No larger message is handed over, in bytes.
+pub(crate) const MESSAGE_MAX: usize = 1 << 20;
+
+/// What a handler is given.
+pub(crate) trait Message: Send {
+    /// What is told of it beside its number and its body.
+    fn about(&self) -> Map<String, Value>;
+
+    /// What it says, if such messages say anything.
+    fn body(&self) -> Option<&[u8]>;
+
+    /// Hears the verdict on it, and what the handler has said besides.
+    fn settled(self, _: Verdict, _: Option<Reply>)
+    where
+        Self: Sized,
+    {
+    }
+}
+
+/// What whoever waits for it is answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) body: Option<Value>,
+}
+
+impl Message for Delivery {
+    fn about(&self) -> Map<String, Value> {
+        Map::from_iter([
+            ("queue".to_owned(), Value::from(&*self.queue)),
+            ("key".to_owned(), Value::from(&*self.routing_key)),
+            ("user".to_owned(), Value::from(self.user_id.as_deref())),
+            ("again".to_owned(), Value::from(self.is_again)),
+        ])
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        Some(&self.body)
+    }
+}
+
 /// The line of a message; `n` is told of no other one. A body that is JSON stays as it is, for a number in it may have
 /// more digits than any of ours.
-pub(crate) fn line(n: u64, delivery: &Delivery, is_last: bool) -> Vec<u8> {
-    let body = &delivery.body;
-    let mut line = json!({
-        "n": n,
-        "last": is_last,
-        "queue": &*delivery.queue,
-        "key": delivery.routing_key,
-        "user": delivery.user_id,
-        "again": delivery.is_again,
-    });
-    let text = std::str::from_utf8(body).ok();
+pub(crate) fn line(n: u64, message: &impl Message, is_last: bool) -> Vec<u8> {
+    let mut line = message.about();
+    line.insert("n".to_owned(), Value::from(n));
+    line.insert("last".to_owned(), Value::from(is_last));
+    let body = message.body();
+    let text = body.and_then(|body| std::str::from_utf8(body).ok());
     let raw = text.filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
-    if raw.is_none() {
-        match text {
-            Some(text) => line["text"] = Value::from(text),
-            None => line["base64"] = Value::from(data_encoding::BASE64.encode(body)),
+    match (body, text) {
+        (Some(_), Some(text)) if raw.is_none() => {
+            line.insert("text".to_owned(), Value::from(text));
         }
+        (Some(body), None) => {
+            let body = data_encoding::BASE64.encode(body);
+            line.insert("base64".to_owned(), Value::from(body));
+        }
+        _ => {}
     }
-    let mut line = line.to_string().into_bytes();
+    let mut line = Value::from(line).to_string().into_bytes();
     if let Some(raw) = raw {
         line.pop();
         // In JSON a line end stands between words only.
@@ -56,6 +98,8 @@ enum Answer {
 struct Said {
     n: u64,
     r#do: Option<Verdict>,
+    status: Option<u16>,
+    body: Option<Value>,
 }
 
 /// What the messages of a batch got so far.
@@ -63,6 +107,8 @@ struct Said {
 pub(crate) struct Ledger {
     first: u64,
     answers: Vec<Answer>,
+    /// What was said besides, by the message's place in the batch.
+    replies: BTreeMap<usize, Reply>,
     has_failed: bool,
     is_over: bool,
 }
@@ -73,6 +119,7 @@ impl Ledger {
         Self {
             first,
             answers: vec![Answer::None; count],
+            replies: BTreeMap::new(),
             has_failed: false,
             is_over: false,
         }
@@ -100,13 +147,25 @@ impl Ledger {
             format!("{line:?} is no verdict: {error}")
         })?;
         let index = said.n.checked_sub(self.first);
-        let answer = index
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| self.answers.get_mut(index))
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let (index, answer) = index
+            .and_then(|index| Some((index, self.answers.get_mut(index)?)))
             .ok_or_else(|| format!("no message {} is in this batch", said.n))?;
         if *answer != Answer::None {
             *answer = Answer::Two;
+            self.replies.remove(&index);
             return Err(format!("message {} has two verdicts", said.n));
+        }
+        let status = said.status.map(|status| {
+            // Others are no answers, but words before one.
+            let known = StatusCode::from_u16(status).ok();
+            let known = known.filter(|_| (200..=599).contains(&status));
+            known.ok_or_else(|| format!("message {} has status {status}, which isn't one", said.n))
+        });
+        let status = status.transpose()?;
+        if status.is_some() || said.body.is_some() {
+            let body = said.body;
+            self.replies.insert(index, Reply { status, body });
         }
         *answer = said.r#do.map_or(Answer::Done, Answer::Given);
         Ok(())
@@ -115,6 +174,11 @@ impl Ledger {
     /// Whether nothing more is to be said.
     pub(crate) fn is_done(&self) -> bool {
         self.is_over || !self.answers.contains(&Answer::None)
+    }
+
+    /// What was said of each besides its verdict, by its place in the batch.
+    pub(crate) fn replies(&mut self) -> BTreeMap<usize, Reply> {
+        std::mem::take(&mut self.replies)
     }
 
     /// The verdict on each; the batch has failed if it wasn't done.
@@ -188,6 +252,9 @@ mod tests {
             r#"{"n":10,"do":"ack"}"#,
             r#"{"n":-1,"do":"ack"}"#,
             r#"{"n":8,"do":"maybe"}"#,
+            r#"{"n":8,"do":"ack","status":99}"#,
+            r#"{"n":8,"do":"ack","status":101}"#,
+            r#"{"n":8,"do":"ack","status":"x"}"#,
             r#"{"do":"ack"}"#,
         ] {
             let told = judged(&[r#"{"n":7,"do":"reject"}"#, wrong, ""]);
