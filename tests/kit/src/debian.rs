@@ -38,7 +38,7 @@ const BUILD: &str = r#"set -e
         set -e
         rustc --version
         cd /build/mfe-watchdog
-        dpkg-buildpackage -b -us -uc '"$OPTIONS"' >/build/log 2>&1 || { tail -n 40 /build/log; exit 1; }
+        dpkg-buildpackage -b -us -uc --post-clean '"$OPTIONS"' >/build/log 2>&1 || { tail -n 40 /build/log; exit 1; }
         echo "== lintian"
         lintian --pedantic ../*.changes 2>&1 || true
     '"#;

@@ -85,7 +85,7 @@ pub fn copy(source: &Path, to: &Path) -> Result<PathBuf> {
 /// Builds a copy of the sources, and gives the .deb that is beside it then.
 pub fn build_in(source: &Path, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let line = "umask ${BUILD_UMASK:-022}
-        exec dpkg-buildpackage -b -us -uc -Ppkg.mfe-watchdog.rustup$BUILD_PROFILES";
+        exec dpkg-buildpackage -b -us -uc --post-clean -Ppkg.mfe-watchdog.rustup$BUILD_PROFILES";
     let mut build = bounded(PATIENCE);
     build
         .args(["sh", "-c", line])
