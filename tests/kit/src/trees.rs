@@ -43,11 +43,11 @@ const OTHER_ARCHITECTURES: [(&str, &str); 3] = [
 /// kernel runs too.
 pub const SUITE_I386: &str = "bookworm-i386";
 
-/// The office's machine: a suite's tree, with the engines that the office's package asks for and suggests, and a name
-/// that is an address, as Debian's installer has it.
+/// The office's machine: a suite's tree, with what the office's package asks for, recommends and suggests, and a
+/// name that is an address, as Debian's installer has it.
 pub const OFFICE: &str = "bookworm-office";
 const OFFICE_SUITE: &str = "bookworm";
-const ENGINES: &str = "rabbitmq-server postgresql openssl nginx prometheus";
+const ENGINES: &str = "rabbitmq-server postgresql openssl nginx prometheus curl";
 const OFFICE_HOSTS: &str = "127.0.0.1 localhost\n127.0.1.1 office\n";
 
 /// Where they are.
