@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::section::{Located, Problems, Section, must_be};
-use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_duration, as_text};
+use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_text};
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::machine::{STOPPED, STRANGER};
 use crate::text::duration::setting;
@@ -384,9 +384,9 @@ pub(super) struct CheckSection<'a> {
     kind: &'static str,
     #[serde(flatten)]
     settings: KindSection<'a>,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     every: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     timeout: Duration,
     failures: u32,
     action: CheckAction,
@@ -401,7 +401,7 @@ enum KindSection<'a> {
     },
     File {
         path: &'a str,
-        #[serde(serialize_with = "as_duration")]
+        #[serde(with = "humantime_serde")]
         max_age: Duration,
     },
     Memory {
@@ -411,11 +411,11 @@ enum KindSection<'a> {
     Cpu {
         #[serde(serialize_with = "as_text")]
         max: Percent,
-        #[serde(serialize_with = "as_duration")]
+        #[serde(with = "humantime_serde")]
         over: Duration,
     },
     Age {
-        #[serde(serialize_with = "as_duration")]
+        #[serde(with = "humantime_serde")]
         max: Duration,
         #[serde(skip_serializing_if = "Option::is_none")]
         between: Option<String>,

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::section::{Located, Problems, Section, quoted};
-use super::values::as_duration;
 use super::{FROM_MIN, command, duration};
 use crate::events::Kind;
 use crate::text::escape::list;
@@ -33,7 +32,7 @@ pub struct HookSettings {
 pub(super) struct HookSection<'a> {
     on: Vec<&'static str>,
     command: &'a [String],
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     timeout: Duration,
 }
 

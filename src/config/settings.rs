@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::check::{self, CheckSection, CheckSettings};
 use super::hook::{self, HookSection, HookSettings};
 use super::section::quoted;
-use super::values::as_duration;
 use crate::machine::{Duplicates, Policy};
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
@@ -299,26 +298,26 @@ struct ProcessSection<'a> {
 /// A policy as the file has it.
 #[derive(PartialEq, Serialize)]
 struct PolicySection {
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     interval: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     start_timeout: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     stop_timeout: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     stopped_timeout: Duration,
     restart_burst: u32,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     restart_delay: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     restart_delay_max: Duration,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     stable_after: Duration,
     crash_loop_restarts: u32,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     crash_loop_window: Duration,
     duplicates: Duplicates,
-    #[serde(serialize_with = "as_duration")]
+    #[serde(with = "humantime_serde")]
     autostart_timeout: Duration,
     dry_run: bool,
 }

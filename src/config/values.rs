@@ -3,11 +3,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use serde::Serializer;
 
-use crate::text::duration::setting;
 
 /// The most a share of one core can be: a hundred cores, in percent.
 const MAX_PERCENT: u32 = 10_000;
@@ -164,13 +162,6 @@ fn minute_of_day(text: &str) -> Option<u16> {
         (number < end).then_some(number)
     };
     Some(number(hour, 1..=2, 24)? * 60 + number(minute, 2..=2, 60)?)
-}
-
-pub(super) fn as_duration<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&setting(*duration))
 }
 
 pub(super) fn as_text<S: Serializer>(
