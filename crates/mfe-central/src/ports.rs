@@ -1,10 +1,12 @@
 //! The broker's ports for clusters, epmd's and that of Erlang's distribution: Debian opens them to everybody, and an
 //! office needs them on its own machine only.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use procfs::net::TcpState;
 use rust_i18n::t;
 
 use crate::rabbitmq;
@@ -85,37 +87,18 @@ pub(crate) fn restart() -> anyhow::Result<()> {
 
 /// Those of the ports that others than this machine reach.
 pub(crate) fn open() -> Vec<u16> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    let listening = tables.iter().flatten().flat_map(|table| listening(table));
-    let mut open: Vec<u16> = listening
-        .filter(|(address, port)| PORTS.contains(port) && !address.to_canonical().is_loopback())
-        .map(|(_, port)| port)
-        .collect();
-    open.sort_unstable();
-    open.dedup();
-    open
+    // Without IPv6 there is no table of it.
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+    let sockets = tables.into_iter().flatten().flatten();
+    let listening = sockets.filter(|socket| socket.state == TcpState::Listen);
+    reached(listening.map(|socket| socket.local_address))
 }
 
-/// Where it is listened, by proc_net(5): the address is of 32-bit words in the machine's byte order.
-fn listening(table: &str) -> Vec<(IpAddr, u16)> {
-    let lines = table.lines().filter_map(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        let (address, port) = words.next()?.split_once(':')?;
-        // TCP_LISTEN
-        (words.nth(1)? == "0A").then_some(())?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let words = (0..address.len() / 8).map(|n| address.get(n * 8..n * 8 + 8));
-        let words: Option<Vec<[u8; 4]>> = words
-            .map(|word| Some(u32::from_str_radix(word?, 16).ok()?.to_ne_bytes()))
-            .collect();
-        let bytes = words?.concat();
-        let address = match bytes.len() {
-            4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
-            _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
-        };
-        Some((address, port))
-    });
-    lines.collect()
+/// Those of the ports at which somebody listens at an address that isn't the machine's own.
+fn reached(listening: impl Iterator<Item = SocketAddr>) -> Vec<u16> {
+    let open = listening.filter(|address| !address.ip().to_canonical().is_loopback());
+    let open: BTreeSet<u16> = open.map(|address| address.port()).collect();
+    open.into_iter().filter(|port| PORTS.contains(port)).collect()
 }
 
 #[cfg(test)]
@@ -123,17 +106,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_open_is_seen() {
-        if cfg!(target_endian = "big") {
-            return;
-        }
-        let table = "  sl  local_address rem_address   st\n\
-            0: 0100007F:1111 00000000:0000 0A 0\n   1: 00000000:6448 00000000:0000 0A 0\n\
-            2: 00000000:0016 00000000:0000 01 0\n\
-            3: 00000000000000000000000001000000:1111 00000000000000000000000000000000:0000 0A 0\n\
-            4: x:1 y 0A\n5: 0:1 y 0A\n";
-        let expected = [("127.0.0.1", 4369), ("0.0.0.0", 25672), ("::1", 4369)];
-        let expected = expected.map(|(address, port)| (address.parse().unwrap(), port));
-        assert_eq!(listening(table), expected);
+    fn what_others_reach_is_told() {
+        let listening = [
+            "127.0.0.1:4369",
+            "[::1]:4369",
+            "[::ffff:127.0.1.1]:4369",
+            "0.0.0.0:25672",
+            "[::]:25672",
+            "0.0.0.0:22",
+        ];
+        let listening = listening.map(|address| address.parse().unwrap());
+        assert_eq!(reached(listening.into_iter()), [25672]);
+    }
+
+    #[test]
+    fn who_listens_is_found() {
+        let listener = std::net::TcpListener::bind("[::]:0").unwrap();
+        let sockets = procfs::net::tcp6().unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_it = |socket: &procfs::net::TcpNetEntry| socket.local_address == address;
+        let found = sockets.into_iter().find(is_it).unwrap();
+        assert_eq!(found.state, TcpState::Listen);
     }
 }
