@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -181,7 +182,7 @@ impl Stage {
                 let processes = status.map(|status| status.processes).unwrap_or_default();
                 let found = processes.into_iter().find(|process| process.name == name);
                 if let Some(process) = found.filter(|process| process.restarts == restarts) {
-                    return Ok(process);
+                    return Ok(Arc::unwrap_or_clone(process));
                 }
                 sleep(POLL).await;
             }

@@ -2,6 +2,7 @@
 //! service and say what came of it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -168,7 +169,8 @@ pub(super) fn stop(
 /// A program as it was published.
 fn published(status: Option<Status>, key: &str) -> Option<ProcessStatus> {
     let mut processes = status.into_iter().flat_map(|status| status.processes);
-    processes.find(|process| process.key == key)
+    let process = processes.find(|process| process.key == key)?;
+    Some(Arc::unwrap_or_clone(process))
 }
 
 /// Its processes then.

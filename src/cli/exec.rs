@@ -211,7 +211,7 @@ fn known(key: &str, runtime_dir: &Path, service: Option<i32>) -> Known {
     if let Some(process) = process.next() {
         known.is_up = matches!(process.state, State::Up | State::Unhealthy);
         known.starting_by = service.filter(|_| process.state == State::Starting);
-        known.pids = process.pids;
+        known.pids.clone_from(&process.pids);
     }
     known
 }

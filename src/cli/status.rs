@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
@@ -191,7 +192,7 @@ fn shown(
         status
             .processes
             .iter_mut()
-            .for_each(|process| process.session = None);
+            .for_each(|process| Arc::make_mut(process).session = None);
     }
     let status = &status;
     let now = SystemTime::now();
@@ -247,10 +248,10 @@ fn over(text: &str) -> String {
 fn banner(status: &Status, in_dry_run: &[String], now: SystemTime, zone: &TimeZone) -> String {
     let mut lines = Vec::new();
     let paused = status.processes.iter();
-    let paused: Vec<&ProcessStatus> = paused.filter(|one| one.paused_until.is_some()).collect();
+    let paused: Vec<_> = paused.filter(|one| one.paused_until.is_some()).collect();
     if let [first, others @ ..] = paused.as_slice() {
         let names = list(paused.iter().map(|one| printable(&one.name)));
-        let is_same = |other: &&ProcessStatus| other.paused_until == first.paused_until;
+        let is_same = |other: &&Arc<ProcessStatus>| other.paused_until == first.paused_until;
         let until = first.paused_until.filter(|_| others.iter().all(is_same));
         let until = until.map(|until| in_words(until.into(), now, zone));
         lines.push(match until {
@@ -507,7 +508,7 @@ mod tests {
             updated_us: None,
             latest_message: None,
             config_fallback: None,
-            processes,
+            processes: processes.into_iter().map(Arc::new).collect(),
         };
         let now = at("2026-03-02T12:00:01Z").into();
         table(

@@ -23,7 +23,7 @@ use anyhow::Context;
 use rust_i18n::t;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
@@ -38,7 +38,9 @@ use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
-use crate::supervisor::{Published, Remembered, Slot, failure_wording, supervise};
+use crate::supervisor::{
+    Channels, Remembered, Standing, Update, Updates, failure_wording, supervise,
+};
 use crate::sys::host::since_boot;
 use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
@@ -75,7 +77,10 @@ impl Options {
 const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// How many things may be asked of a process before its task has heard of the first.
-const COMMANDS: usize = 8;
+const EVENTS: usize = 8;
+
+/// How many updates may wait for the service's turn; each takes some hundred bytes.
+const UPDATES: usize = 1024;
 
 /// What doesn't work when nothing can be written to the state directory.
 const REMEMBERING: Phrase = phrase!("remembering");
@@ -85,8 +90,8 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the service reacts to.
 enum Event {
-    /// A task has finished a cycle or published a change.
-    Published,
+    /// A task tells where its process stands.
+    Updated(Update),
     /// Half of `WatchdogSec` has passed without a ping.
     PingDue,
     /// A person asks for something.
@@ -147,7 +152,6 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
     others::go_first(&settings, service.tasks());
     let mut is_judged = false;
     loop {
-        let changed = service.changed.clone();
         let event = tokio::select! {
             biased;
             _ = terminate.recv() => Event::Stop,
@@ -155,26 +159,20 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
             _ = hangup.recv() => Event::Reload,
             incoming = asked(&mut service.listener) => Event::Asked(incoming),
             () = service.runtime_dir.disturbed() => Event::Disturbed,
-            () = changed.notified() => Event::Published,
+            Some(update) = service.updates.recv() => Event::Updated(update),
             () = ping_due(&mut service.alarm, &service.liveness) => Event::PingDue,
         };
         match event {
-            Event::Published => {
+            Event::Updated(update) => {
+                service.take(update);
                 // Tasks on the same interval finish in the same moment: one publication for all.
                 tokio::task::yield_now().await;
-                tokio::select! {
-                    biased;
-                    () = changed.notified() => {}
-                    () = std::future::ready(()) => {}
-                }
-                service.publish()?;
-                // Others may have put any number of files beside a command: no program waits for them.
-                if !service.ready_pending && !std::mem::replace(&mut is_judged, true) {
-                    service.say_unsafe_commands(&settings);
-                }
+                service.take_updates();
             }
             Event::PingDue => service.notify(Vec::new()),
             Event::Asked(Incoming { request, answer }) => {
+                // It is about how things stand now.
+                service.take_updates();
                 // Whoever asked may have gone away; it is done all the same.
                 let _ = answer.send(service.answer(&request));
             }
@@ -182,8 +180,16 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
             Event::Reload => service.reload()?,
             Event::Stop => break,
         }
+        if service.has_news {
+            service.publish()?;
+            // Others may have put any number of files beside a command: no program waits for them.
+            if !service.ready_pending && !std::mem::replace(&mut is_judged, true) {
+                service.say_unsafe_commands(&settings);
+            }
+        }
     }
-    service.remember(&service.published(), true);
+    service.take_updates();
+    service.remember(true);
     service.send(&[NotifyState::Stopping]);
     // From here on nothing is started any more, not even for a death noticed in this very moment.
     for supervised in service.processes.drain(..) {
@@ -242,9 +248,14 @@ fn names(settings: &Settings) -> String {
 
 /// One supervised process, as the service sees it. Dropping it ends its task.
 struct Supervised {
+    /// The number of its task.
+    number: u64,
     settings: watch::Sender<Arc<ProcessSettings>>,
-    commands: mpsc::Sender<machine::Event>,
-    slot: Arc<Slot>,
+    events: mpsc::Sender<machine::Event>,
+    /// Where it stands, as its task has told last.
+    standing: Standing,
+    /// When the task's next look is due; `None` before its first one.
+    next_look: Option<Instant>,
     task: AbortHandle,
 }
 
@@ -252,8 +263,8 @@ impl Supervised {
     /// Why it can't be started now, nor ended with a start in mind; `is_stop` says that it is to be stopped.
     fn obstacle(&self, is_stop: bool) -> Option<Phrase> {
         let settings = self.settings.borrow();
-        let status = self.slot.get().status;
-        let nobody = nobody_to_start_it_for(&status);
+        let status = &self.standing.status;
+        let nobody = nobody_to_start_it_for(status);
         if nobody.is_some() {
             nobody
         } else if settings.policy.dry_run && is_stop {
@@ -282,17 +293,17 @@ impl Supervised {
         let settings = self.settings.borrow();
         let policy = settings.policy;
         let key = settings.key.clone();
-        let published = self.slot.get();
+        let standing = &self.standing;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match request {
             Request::Stop { .. } => {
                 // systemd's stop of the unit has its time first.
                 let steps = if policy.is_unit { 2 } else { 1 };
                 // What is just being started, in a pause or not, is ended once it is there.
-                let start = match published.status.state {
+                let start = match standing.status.state {
                     State::Waiting => policy.start_timeout.max(policy.autostart_timeout),
                     State::Starting => policy.start_timeout,
-                    _ if published.memory.starting_until.is_some() => policy.start_timeout,
+                    _ if standing.memory.starting_until.is_some() => policy.start_timeout,
                     _ => Duration::ZERO,
                 };
                 let within = policy.stop_timeout * steps + start + STOP_MARGIN;
@@ -301,7 +312,7 @@ impl Supervised {
                     within_ms: milliseconds(within),
                 }
             }
-            Request::Start { .. } if published.is_up() => Answer::Running { key },
+            Request::Start { .. } if standing.is_up() => Answer::Running { key },
             Request::Start { .. } => Answer::Starting {
                 key,
                 within_ms: milliseconds(policy.stop_timeout + policy.start_timeout),
@@ -317,9 +328,7 @@ impl Supervised {
 /// A publication.
 struct Last {
     status: Status,
-    /// How often each task's part had changed by then.
-    changes: Vec<u64>,
-    /// Whether there is nothing in it that time alone changes.
+    /// Whether nothing has changed since, and there is nothing in it that time alone changes.
     is_settled: bool,
 }
 
@@ -328,7 +337,12 @@ struct Service {
     started: Instant,
     started_at: SystemTime,
     processes: Vec<Supervised>,
-    changed: Arc<Notify>,
+    /// What all tasks tell, and the way there for the next one, which has the number that comes next.
+    updates: mpsc::Receiver<Update>,
+    updates_sender: mpsc::Sender<Update>,
+    tasks_begun: u64,
+    /// Whether a cycle is finished, or anything has changed that people see.
+    has_news: bool,
     /// Of /proc, for all tasks.
     readings: Readings,
     liveness: Liveness,
@@ -369,11 +383,15 @@ impl Service {
         let runtime_dir = RuntimeDir::claim(&options.directories);
         let runtime_dir = runtime_dir.map_err(|error| not_claimed(&options.directories, &error))?;
         let Directories { runtime, state } = &options.directories;
+        let (updates_sender, updates) = mpsc::channel(UPDATES);
         let mut service = Self {
             started,
             started_at: SystemTime::now(),
             processes: Vec::new(),
-            changed: Arc::new(Notify::new()),
+            updates,
+            updates_sender,
+            tasks_begun: 0,
+            has_news: false,
             readings: Readings::of(ProcessTable::new("/proc")),
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
             alarm: Alarm::new(),
@@ -610,6 +628,7 @@ impl Service {
         }
         let epoch = self.started;
         let mut before = std::mem::take(&mut self.processes);
+        self.unsettle();
         for process in settings.processes {
             let same = before.iter().position(|supervised| {
                 let settings = supervised.settings.borrow();
@@ -626,19 +645,29 @@ impl Service {
                 };
                 let index = remembered.iter().position(same);
                 let remembered = index.map(|index| remembered.swap_remove(index));
-                let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
-                let (settings, receiver) = watch::channel(process);
-                let readings = self.readings.clone();
-                let hooks = self.hooks.clone();
-                let (commands, asked) = mpsc::channel(COMMANDS);
+                let standing = Standing::unknown(&process, remembered);
+                self.tasks_begun += 1;
+                let number = self.tasks_begun;
+                let (settings, settings_in_task) = watch::channel(process);
+                let (events, events_in_task) = mpsc::channel(EVENTS);
+                let channels = Channels {
+                    settings: settings_in_task,
+                    events: events_in_task,
+                    updates: Updates {
+                        task: number,
+                        sender: self.updates_sender.clone(),
+                    },
+                };
+                let (readings, hooks) = (self.readings.clone(), self.hooks.clone());
                 let place = (epoch, self.options.directories.runtime.clone());
-                let task = supervise(receiver, asked, readings, slot.clone(), hooks, place);
-                let task = tokio::spawn(task).abort_handle();
+                let task = supervise(channels, standing.clone(), readings, hooks, place);
                 Supervised {
+                    number,
                     settings,
-                    commands,
-                    slot,
-                    task,
+                    events,
+                    standing,
+                    next_look: None,
+                    task: tokio::spawn(task).abort_handle(),
                 }
             });
         }
@@ -649,7 +678,7 @@ impl Service {
         let processes = self.processes.iter();
         let task = |supervised: &Supervised| {
             let start_timeout = supervised.settings.borrow().policy.start_timeout;
-            (supervised.commands.clone(), start_timeout)
+            (supervised.events.clone(), start_timeout)
         };
         processes.map(task).collect()
     }
@@ -714,7 +743,7 @@ impl Service {
         }
         let is_all = words.is_empty();
         let is_meant = |supervised: &&Supervised| is_all || keys.contains(&key_of(supervised));
-        let is_paused = |supervised: &&Supervised| supervised.slot.get().memory.pause.is_some();
+        let is_paused = |supervised: &&Supervised| supervised.standing.memory.pause.is_some();
         let meant = self.processes.iter().filter(is_meant);
         let meant: Vec<&Supervised> = match request {
             Request::Resume { .. } => meant.filter(is_paused).collect(),
@@ -726,7 +755,7 @@ impl Service {
                 let key = key_of(supervised);
                 return Answer::Paused { key };
             }
-            (Request::Start { .. }, Some(supervised)) if supervised.slot.get().is_up() => {}
+            (Request::Start { .. }, Some(supervised)) if supervised.standing.is_up() => {}
             (
                 Request::Restart { .. } | Request::Stop { .. } | Request::Start { .. },
                 Some(supervised),
@@ -741,7 +770,7 @@ impl Service {
         // Either all of them are told, or none.
         let mut ways = Vec::new();
         for supervised in &meant {
-            match supervised.commands.try_reserve() {
+            match supervised.events.try_reserve() {
                 Ok(way) => ways.push(way),
                 Err(_) => {
                     let key = key_of(supervised);
@@ -795,6 +824,7 @@ impl Service {
 
     /// Publishes where things stand: first to the file, then to systemd.
     fn publish(&mut self) -> anyhow::Result<()> {
+        self.has_news = false;
         if !self.runtime_dir.is_ours() {
             // It publishes, too.
             return self.restore_runtime_dir();
@@ -804,7 +834,6 @@ impl Service {
             self.notify(Vec::new());
             return Ok(());
         }
-        let published = self.published();
         let status = Status {
             version: 1,
             pid: std::process::id(),
@@ -817,23 +846,21 @@ impl Service {
                 seq,
             }),
             config_fallback: self.fallback.clone(),
-            processes: published
+            processes: self
+                .processes
                 .iter()
-                .map(|published| published.status.clone())
+                .map(|process| process.standing.status.clone())
                 .collect(),
         };
         // First what a crash must not lose: whatever the status says is remembered.
-        self.remember(&published, false);
+        self.remember(false);
         self.check_history();
         let line = status.line(SystemTime::now());
-        self.write(status, &published);
+        self.write(status);
 
         let mut news = Vec::new();
-        if self.ready_pending
-            && published
-                .iter()
-                .all(|published| published.next_look.is_some())
-        {
+        let have_looked = |process: &Supervised| process.next_look.is_some();
+        if self.ready_pending && self.processes.iter().all(have_looked) {
             self.ready_pending = false;
             news.push(NotifyState::Ready);
         }
@@ -854,19 +881,15 @@ impl Service {
         let Some(last) = self.last.as_ref().filter(|last| last.is_settled) else {
             return false;
         };
-        let mut changes = last.changes.iter();
-        let mut processes = self.processes.iter();
         let latest = logging::latest().map(|(_, seq)| seq);
         !self.ready_pending
             && self.degraded.is_empty()
             && self.runtime_dir.is_watched()
             && latest == last.status.latest_message.as_ref().map(|latest| latest.seq)
-            && self.processes.len() == last.changes.len()
-            && processes.all(|process| changes.next() == Some(&process.slot.glance().0))
     }
 
     /// Writes the status, unless it is there already but for its time.
-    fn write(&mut self, mut status: Status, published: &[Published]) {
+    fn write(&mut self, mut status: Status) {
         let directory = self.options.directories.runtime.clone();
         let last = self.last.take().map(|last| last.status);
         let last = last.filter(|last| {
@@ -889,18 +912,18 @@ impl Service {
                 return;
             }
         }
-        let is_passing = |one: &Published| one.memory.pause.is_some();
+        let is_passing = |process: &Supervised| process.standing.memory.pause.is_some();
         self.last = Some(Last {
-            changes: published.iter().map(|one| one.changes).collect(),
-            is_settled: status.is_all_well() && !published.iter().any(is_passing),
+            is_settled: status.is_all_well() && !self.processes.iter().any(is_passing),
             status: last.unwrap_or(status),
         });
     }
 
     /// Writes what the next run of the service has to know, if that has changed. What can't be written is
     /// kept in memory and tried again.
-    fn remember(&mut self, published: &[Published], is_end: bool) {
-        let written = self.keeper.remember(published, is_end);
+    fn remember(&mut self, is_end: bool) {
+        let standings = self.processes.iter().map(|process| &process.standing);
+        let written = self.keeper.remember(&standings.collect::<Vec<_>>(), is_end);
         self.check_kept(written);
     }
 
@@ -936,20 +959,41 @@ impl Service {
         });
     }
 
-    fn published(&self) -> Vec<Published> {
-        self.processes
-            .iter()
-            .map(|supervised| supervised.slot.get())
-            .collect()
+    /// Keeps what a task tells; one that has ended meanwhile tells nothing any more.
+    fn take(&mut self, update: Update) {
+        let mut processes = self.processes.iter_mut();
+        if let Some(process) = processes.find(|process| process.number == update.task) {
+            process.next_look = Some(update.next_look);
+            self.has_news |= update.is_news;
+            if let Some(standing) = update.standing {
+                process.standing = *standing;
+                self.unsettle();
+            }
+        }
+    }
+
+    /// What was published last isn't so any more.
+    fn unsettle(&mut self) {
+        if let Some(last) = &mut self.last {
+            last.is_settled = false;
+        }
+    }
+
+    /// Keeps what tasks have told by now.
+    fn take_updates(&mut self) {
+        // No more can be there than fit the channel: the tasks have their turn after this one.
+        for _ in 0..UPDATES {
+            match self.updates.try_recv() {
+                Ok(update) => self.take(update),
+                Err(_) => break,
+            }
+        }
     }
 
     /// Sends `news` to systemd, and the watchdog's ping with it if every task is in time.
     fn notify(&mut self, mut news: Vec<NotifyState<'_>>) {
         let now = Instant::now();
-        let is_late = |process: &&Supervised| {
-            let (_, next_look) = process.slot.glance();
-            self.liveness.is_late(now, next_look)
-        };
+        let is_late = |process: &&Supervised| self.liveness.is_late(now, process.next_look);
         let late: Vec<String> = self
             .processes
             .iter()

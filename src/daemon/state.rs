@@ -24,7 +24,7 @@ use crate::machine::{
 use crate::proc::ProcessId;
 use crate::status::LastRestart;
 use crate::status::service::Record;
-use crate::supervisor::{Published, Remembered};
+use crate::supervisor::{Remembered, Standing};
 use crate::sys::host::{boot_id, machine_id, monotonic};
 use crate::sys::small_file::{self, Durability, Rights};
 use crate::text::phrase::{Phrase, phrase};
@@ -477,20 +477,20 @@ impl Keeper {
     /// what was alive was watched until then.
     pub(super) fn remember(
         &mut self,
-        published: &[Published],
+        standings: &[&Standing],
         is_end: bool,
     ) -> Option<io::Result<()>> {
         let kept = self.keep();
-        let remembered = self.write_if_changed(published, is_end);
+        let remembered = self.write_if_changed(standings, is_end);
         both(kept, remembered)
     }
 
     fn write_if_changed(
         &mut self,
-        published: &[Published],
+        standings: &[&Standing],
         is_end: bool,
     ) -> Option<io::Result<()>> {
-        let pauses: BTreeMap<String, Instant> = published
+        let pauses: BTreeMap<String, Instant> = standings
             .iter()
             .filter_map(|one| {
                 let pause = one.memory.pause.as_ref()?;
@@ -499,9 +499,9 @@ impl Keeper {
             .collect();
         let is_new = |time: Instant| time.elapsed() < PAUSE_STEP;
         let is_old = !pauses.is_empty() && (is_end || !self.written_at.is_some_and(is_new));
-        let mut memories = published.iter().map(|one| &one.memory);
+        let mut memories = standings.iter().map(|one| &one.memory);
         let is_same = self.written_at.is_some()
-            && self.written.len() == published.len()
+            && self.written.len() == standings.len()
             && self
                 .written
                 .iter()
@@ -509,7 +509,7 @@ impl Keeper {
         if is_same && !is_old && !is_end {
             return None;
         }
-        let remembered = published.iter().map(|one| Remembered {
+        let remembered = standings.iter().map(|one| Remembered {
             key: one.status.key.clone(),
             name: one.status.name.clone(),
             rules: one.rules.clone(),
@@ -522,7 +522,7 @@ impl Keeper {
         let is_durable = !pauses.is_empty() || !self.pauses.is_empty();
         let written = write(&self.directory, &remembered, is_durable);
         if written.is_ok() {
-            self.written = published.iter().map(|one| one.memory.clone()).collect();
+            self.written = standings.iter().map(|one| one.memory.clone()).collect();
             self.written_at = Some(Instant::now());
             self.pauses = pauses;
             if self.earlier != self.directory {

@@ -99,7 +99,11 @@ fn rules(process: &ProcessSettings, who: &Identity, service: Option<&Status>) ->
     let is_up = |told: &ProcessStatus| told.key == process.key && told.state == State::Up;
     let is_plain = |text: &str| !text.contains(['"', '\\', '…', '[', ']']);
     let is_told = is_plain(&who.path) && who.path.starts_with('/') && is_plain(&who.user);
-    if process.target.names_one() || who.uid != who.real_uid || !is_told || !told.any(is_up) {
+    if process.target.names_one()
+        || who.uid != who.real_uid
+        || !is_told
+        || !told.any(|told| is_up(told))
+    {
         return None;
     }
     let path = Pattern::escape(&who.path);

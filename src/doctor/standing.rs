@@ -37,7 +37,7 @@ pub(super) fn examine(
     let Some(status) = published(view) else {
         return;
     };
-    found.is_all_up = status.processes.iter().all(ProcessStatus::is_well);
+    found.is_all_up = status.processes.iter().all(|process| process.is_well());
     let zone = local_zone();
     for process in &status.processes {
         let settings = config.iter().flat_map(|config| &config.settings.processes);

@@ -76,8 +76,9 @@ fn of_process(worst: &ProcessStatus, status: &Status, now: SystemTime) -> String
     let state = trouble(worst);
     // What is as bad is told with it.
     let is_same =
-        |process: &&ProcessStatus| badness(process) == badness(worst) && trouble(process) == state;
-    let others = status.processes.iter().filter(is_same).count() - 1;
+        |process: &ProcessStatus| badness(process) == badness(worst) && trouble(process) == state;
+    let processes = status.processes.iter();
+    let others = processes.filter(|process| is_same(process)).count() - 1;
     let mut line = printable(&worst.name).to_uppercase();
     if others > 0 {
         line += &format!(" +{others}");

@@ -10,6 +10,7 @@ pub mod service;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_fallback: Option<ConfigFallback>,
     /// Each process, in the order of the configuration.
-    pub processes: Vec<ProcessStatus>,
+    pub processes: Vec<Arc<ProcessStatus>>,
 }
 
 /// The number of an event.
@@ -350,7 +351,7 @@ mod tests {
             updated_us: None,
             latest_message: None,
             config_fallback: None,
-            processes,
+            processes: processes.into_iter().map(Arc::new).collect(),
         }
     }
 

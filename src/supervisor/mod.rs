@@ -4,7 +4,9 @@ mod message;
 mod output;
 mod screen;
 mod task;
+mod update;
 mod wording;
 
-pub use task::{Published, Remembered, Slot, supervise};
+pub use task::{Channels, supervise};
+pub use update::{Remembered, Standing, Update, Updates};
 pub(crate) use wording::{failure_wording, misfit_wording};

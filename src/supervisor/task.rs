@@ -1,18 +1,19 @@
-//! Supervises one process: looks when the machine wants to, does what the machine decides, and
-//! publishes where things stand. It decides nothing itself.
+//! Supervises one process: looks when the machine wants to, does what the machine decides, and tells the
+//! service where things stand ([`super::update`]). It decides nothing itself.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Signal, geteuid};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::message::{message, named};
 use super::output::Output;
 use super::screen::AtScreen;
+use super::update::{Standing, Updates};
 use super::wording::{in_english, state, waiting_for, wording};
 use crate::config::{CheckAction, ProcessSettings, Start};
 use crate::events::{Kind, Message};
@@ -61,166 +62,35 @@ const PIDS_MAX: usize = 10;
 /// No more recent restarts are published.
 const RECENT_MAX: usize = 100;
 
-/// What a task has last published.
-#[derive(Debug, Clone)]
-pub struct Published {
-    /// Where the process stands.
-    pub status: ProcessStatus,
-    /// When the task's next look is due; `None` before its first one.
-    pub next_look: Option<Instant>,
-    /// What makes the process, as [`crate::proc::Target::rules`] puts it; what an earlier run knew until the first look.
-    pub rules: String,
-    /// What the next run of the service has to know.
-    pub memory: Arc<Memory>,
-    /// When the process was brought back in the last 24 hours, the latest hundred.
-    pub recent_restarts: Vec<Timestamp>,
-    /// How often any of this has changed but for the next look.
-    pub changes: u64,
-}
-
-impl Published {
-    /// Whether the program is up, paused or not, and isn't being ended.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.memory.up_since.is_some() && !self.status.pids.is_empty()
-    }
-}
-
-/// What is known of a process beyond the service's end; [`crate::daemon`] keeps it in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// Its key in the configuration.
-    pub key: String,
-    /// Its name in /proc.
-    pub name: String,
-    /// What made the process, as [`crate::proc::Target::rules`] puts it; empty if that isn't known.
-    pub rules: String,
-    /// What its machine has to know.
-    pub memory: Memory,
-    /// The last time it was brought back.
-    pub last_restart: Option<LastRestart>,
-    /// When it was brought back in the last 24 hours, the latest hundred.
-    pub recent_restarts: Vec<Timestamp>,
-}
-
-/// The one thing a task shares with the service.
+/// How a task and the service talk.
 #[derive(Debug)]
-pub struct Slot {
-    published: Mutex<Published>,
-    changed: Arc<Notify>,
+pub struct Channels {
+    /// What is to be watched, and how: the last counts. The task ends with its sender.
+    pub settings: watch::Receiver<Arc<ProcessSettings>>,
+    /// What a person wants of the process, and what the service knows of the machine.
+    pub events: mpsc::Receiver<Event>,
+    /// Where the process stands.
+    pub updates: Updates,
 }
 
-impl Slot {
-    /// A slot for a process that hasn't been looked at, with what an earlier run of the service has
-    /// left to know; `changed` is told of every change and of every finished cycle.
-    #[must_use]
-    pub fn new(
-        process: &ProcessSettings,
-        remembered: Option<Remembered>,
-        changed: Arc<Notify>,
-    ) -> Self {
-        let (rules, memory, last_restart, recent_restarts) = remembered
-            .map(|remembered| {
-                let Remembered {
-                    rules,
-                    memory,
-                    last_restart,
-                    recent_restarts,
-                    ..
-                } = remembered;
-                (rules, memory, last_restart, recent_restarts)
-            })
-            .unwrap_or_default();
-        let not_looked_at = phrase!("not looked at yet");
-        let status = ProcessStatus {
-            key: process.key.clone(),
-            name: process.name().as_str().to_owned(),
-            state: State::Unknown,
-            pids: Vec::new(),
-            more_pids: 0,
-            duplicates: Vec::new(),
-            since: SystemTime::now().into(),
-            restarts: memory.restarts,
-            waiting_for: None,
-            session: None,
-            next_start: None,
-            paused_until: None,
-            last_restart,
-            detail: Some(not_looked_at.to_string()),
-            wording: vec![not_looked_at],
-        };
-        let published = Mutex::new(Published {
-            status,
-            next_look: None,
-            rules,
-            memory: Arc::new(memory),
-            recent_restarts,
-            changes: 0,
-        });
-        Self { published, changed }
-    }
-
-    /// How often what was published has changed, and when the task's next look is due.
-    #[must_use]
-    pub fn glance(&self) -> (u64, Option<Instant>) {
-        let published = self.lock();
-        (published.changes, published.next_look)
-    }
-
-    /// What was last published.
-    #[must_use]
-    pub fn get(&self) -> Published {
-        self.lock().clone()
-    }
-
-    fn set(&self, published: Published, is_news: bool) {
-        *self.lock() = published;
-        if is_news {
-            self.changed.notify_one();
-        }
-    }
-
-    /// The same where only the next look has changed.
-    fn set_next_look(&self, next_look: Instant, is_news: bool) {
-        self.lock().next_look = Some(next_look);
-        if is_news {
-            self.changed.notify_one();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Published> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
-/// it, and what the service knows of the machine; `readings` are of /proc, for all tasks; cycles are counted
+/// Keeps one process running, from where it stands; `readings` are of /proc, for all tasks; cycles are counted
 /// from the `epoch`, and the service publishes its settings in `runtime_dir`.
 pub async fn supervise(
-    settings: watch::Receiver<Arc<ProcessSettings>>,
-    events: mpsc::Receiver<Event>,
+    channels: Channels,
+    standing: Standing,
     readings: Readings,
-    slot: Arc<Slot>,
     hooks: Hooks,
     (epoch, runtime_dir): (Instant, PathBuf),
 ) {
-    Supervisor::new(
-        settings,
-        events,
-        readings,
-        slot,
-        hooks,
-        (epoch, runtime_dir),
-    )
-    .run()
-    .await;
+    Supervisor::new(channels, standing, readings, hooks, (epoch, runtime_dir))
+        .run()
+        .await;
 }
 
 struct Supervisor {
     settings: watch::Receiver<Arc<ProcessSettings>>,
     events: mpsc::Receiver<Event>,
+    updates: Updates,
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     readings: Readings,
@@ -253,31 +123,37 @@ struct Supervisor {
     /// The first one, when it was last asked whose it is, and the answer.
     identified: Option<(ProcessId, Option<Identity>)>,
     output: Output,
-    published: Published,
-    slot: Arc<Slot>,
+    /// As the service was told last.
+    standing: Standing,
+    /// Whether the service knows of the first look.
+    has_reported: bool,
     hooks: Hooks,
 }
 
 impl Supervisor {
     fn new(
-        mut settings: watch::Receiver<Arc<ProcessSettings>>,
-        events: mpsc::Receiver<Event>,
+        channels: Channels,
+        standing: Standing,
         readings: Readings,
-        slot: Arc<Slot>,
         hooks: Hooks,
         (epoch, runtime_dir): (Instant, PathBuf),
     ) -> Self {
+        let Channels {
+            mut settings,
+            events,
+            updates,
+        } = channels;
         let process = settings.borrow_and_update().clone();
         let checks = Checks::new(&process.key);
-        let published = slot.get();
-        let memory = Memory::clone(&published.memory);
-        let rules = &published.rules;
+        let memory = Memory::clone(&standing.memory);
+        let rules = &standing.rules;
         let is_other_target = !rules.is_empty() && *rules != process.target.rules();
         let machine = Machine::new(process.policy, epoch, Instant::now())
             .remembering(memory, is_other_target);
         Self {
             settings,
             events,
+            updates,
             table: ProcessTable::new("/proc"),
             readings,
             machine,
@@ -304,8 +180,8 @@ impl Supervisor {
             oom_kills: None,
             identified: None,
             output: Output::default(),
-            published,
-            slot,
+            standing,
+            has_reported: false,
             hooks,
         }
     }
@@ -349,11 +225,16 @@ impl Supervisor {
                 () = std::future::ready(()), if self.unfinished.is_some() => self.look().await,
                 () = self.alarm.at(self.machine.next_look()) => self.look().await,
             };
+            // Somebody may run so many processes of the name that a look takes several turns: that is no
+            // reason for systemd to think that the service hangs, or isn't ready.
             if self.unfinished.is_some() {
-                self.go_on_looking();
+                let is_news = !std::mem::replace(&mut self.has_reported, true);
+                self.updates.send(Instant::now(), None, is_news).await;
             }
             if !events.is_empty() {
-                self.handle(events);
+                let (standing, is_news) = self.handle(events);
+                let next_look = self.machine.next_look();
+                self.updates.send(next_look, standing, is_news).await;
             }
             let (ended, took) = self.look_took;
             if took >= LONG_LOOK && ended.elapsed() < took {
@@ -499,14 +380,6 @@ impl Supervisor {
         Instant::now() > self.machine.next_look() + OVERDUE
     }
 
-    /// Somebody runs so many processes of the name that a look takes several turns: that is no reason for
-    /// systemd to think that the service hangs, or isn't ready.
-    fn go_on_looking(&mut self) {
-        let is_first = self.published.next_look.is_none();
-        self.published.next_look = Some(Instant::now());
-        self.slot.set(self.published.clone(), is_first);
-    }
-
     /// What is left of the start in flight, if that matters: ours, or one that an earlier run of the
     /// service may have made.
     fn left(&mut self) -> Option<Left> {
@@ -539,7 +412,9 @@ impl Supervisor {
             .collect()
     }
 
-    fn handle(&mut self, events: Vec<Event>) {
+    /// Does what the machine decides on these, and gives what the service is to know of it: where the process
+    /// stands, if that has changed, and whether that is news.
+    fn handle(&mut self, events: Vec<Event>) -> (Option<Box<Standing>>, bool) {
         let is_look = |event: &Event| matches!(event, Event::Looked(..) | Event::LookFailed(_));
         let has_looked = events.iter().any(is_look);
         let mut events = VecDeque::from(events);
@@ -581,7 +456,7 @@ impl Supervisor {
         if let Some(first) = first.filter(|_| self.machine.phase() == Phase::Up) {
             self.output.is_up(first, &self.process);
         }
-        self.publish(&changes, has_looked);
+        self.stand(&changes, has_looked)
     }
 
     /// Those whom a message names.
@@ -774,7 +649,8 @@ impl Supervisor {
         events
     }
 
-    fn publish(&mut self, changes: &[Change], has_looked: bool) {
+    /// Where the process stands now, if that is elsewhere, and whether that is news.
+    fn stand(&mut self, changes: &[Change], has_looked: bool) -> (Option<Box<Standing>>, bool) {
         let now = SystemTime::now();
         let wording = wording(&self.machine);
         let alive = self.machine.alive();
@@ -793,7 +669,7 @@ impl Supervisor {
                 .at(self.machine.pause().map(|pause| pause.until), now),
             detail: in_english(&wording),
             wording,
-            ..self.published.status.clone()
+            ..ProcessStatus::clone(&self.standing.status)
         };
         let since = match status.state {
             State::Up | State::Down | State::Starting | State::Backoff => self.machine.since(),
@@ -801,13 +677,13 @@ impl Supervisor {
         };
         match self.since.at(since, now) {
             Some(since) => status.since = since,
-            None if status.state != self.published.status.state => status.since = now.into(),
+            None if status.state != self.standing.status.state => status.since = now.into(),
             None => {}
         }
         for change in changes {
             if let Change::Restarted { cause, outage, .. } = change {
-                self.published.recent_restarts = recent(&self.published.recent_restarts, now);
-                self.published.recent_restarts.push(now.into());
+                self.standing.recent_restarts = recent(&self.standing.recent_restarts, now);
+                self.standing.recent_restarts.push(now.into());
                 status.last_restart = Some(LastRestart {
                     at: now.into(),
                     cause: cause.as_str().into(),
@@ -823,28 +699,22 @@ impl Supervisor {
             _ => false,
         };
         let is_cycle = has_looked && !is_awaiting;
-        let is_other_status = status != self.published.status;
-        let is_news = is_cycle || is_other_status;
+        let is_other_status = status != *self.standing.status;
         let memory = self.machine.memory();
-        let is_other_memory = memory != *self.published.memory;
+        let is_other_memory = memory != *self.standing.memory;
         let rules = self.process.target.rules();
-        let is_other = is_other_status
-            || is_other_memory
-            || rules != self.published.rules
-            || self.published.next_look.is_none();
-        let next_look = self.machine.next_look();
-        self.published.next_look = Some(next_look);
-        if !is_other {
-            self.slot.set_next_look(next_look, is_news);
-            return;
+        let is_first = !std::mem::replace(&mut self.has_reported, true);
+        let is_other =
+            is_first || is_other_status || is_other_memory || rules != self.standing.rules;
+        if is_other_status {
+            self.standing.status = Arc::new(status);
         }
         if is_other_memory {
-            self.published.memory = Arc::new(memory);
+            self.standing.memory = Arc::new(memory);
         }
-        self.published.rules = rules;
-        self.published.status = status;
-        self.published.changes += 1;
-        self.slot.set(self.published.clone(), is_news);
+        self.standing.rules = rules;
+        let standing = is_other.then(|| Box::new(self.standing.clone()));
+        (standing, is_cycle || is_other_status)
     }
 }
 
