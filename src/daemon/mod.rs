@@ -33,15 +33,16 @@ use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Readings};
-use crate::start::{can_restart, old_watcher};
+use crate::start::{can_restart, is_in_unit, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
-use crate::supervisor::{Published, Remembered, Slot, failure_wording, supervise};
+use crate::supervisor::{Common, Published, Remembered, Slot, failure_wording, supervise};
 use crate::sys::host::since_boot;
 use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
+use crate::systemd::standby::Standby;
 use crate::text::duration::setting;
 use crate::text::escape::{list, printable};
 use crate::text::phrase::{Phrase, phrase, sentences};
@@ -168,12 +169,16 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
                     () = std::future::ready(()) => {}
                 }
                 service.publish()?;
+                service.keep_standby();
                 // Others may have put any number of files beside a command: no program waits for them.
                 if !service.ready_pending && !std::mem::replace(&mut is_judged, true) {
                     service.say_unsafe_commands(&settings);
                 }
             }
-            Event::PingDue => service.notify(Vec::new()),
+            Event::PingDue => {
+                service.notify(Vec::new());
+                service.keep_standby();
+            }
             Event::Asked(Incoming { request, answer }) => {
                 // Whoever asked may have gone away; it is done all the same.
                 let _ = answer.send(service.answer(&request));
@@ -331,6 +336,10 @@ struct Service {
     changed: Arc<Notify>,
     /// Of /proc, for all tasks.
     readings: Readings,
+    /// To systemd, for all tasks.
+    standby: Standby,
+    /// Whether systemd is asked to start anything; `None` as long as that wasn't found out.
+    has_units: Option<bool>,
     liveness: Liveness,
     /// For the next ping.
     alarm: Alarm,
@@ -375,6 +384,8 @@ impl Service {
             processes: Vec::new(),
             changed: Arc::new(Notify::new()),
             readings: Readings::of(ProcessTable::new("/proc")),
+            standby: Standby::default(),
+            has_units: None,
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
             alarm: Alarm::new(),
             is_anothers_watchdog: watchdog_is_for_another(),
@@ -608,7 +619,7 @@ impl Service {
         if let Some(kept) = kept.filter(|_| self.options.config.is_none()) {
             self.keeper.keep_config(kept);
         }
-        let epoch = self.started;
+        self.has_units = None;
         let mut before = std::mem::take(&mut self.processes);
         for process in settings.processes {
             let same = before.iter().position(|supervised| {
@@ -628,11 +639,15 @@ impl Service {
                 let remembered = index.map(|index| remembered.swap_remove(index));
                 let slot = Arc::new(Slot::new(&process, remembered, self.changed.clone()));
                 let (settings, receiver) = watch::channel(process);
-                let readings = self.readings.clone();
-                let hooks = self.hooks.clone();
                 let (commands, asked) = mpsc::channel(COMMANDS);
-                let place = (epoch, self.options.directories.runtime.clone());
-                let task = supervise(receiver, asked, readings, slot.clone(), hooks, place);
+                let common = Common {
+                    readings: self.readings.clone(),
+                    standby: self.standby.clone(),
+                    hooks: self.hooks.clone(),
+                    epoch: self.started,
+                    runtime_dir: self.options.directories.runtime.clone(),
+                };
+                let task = supervise(receiver, asked, slot.clone(), common);
                 let task = tokio::spawn(task).abort_handle();
                 Supervised {
                     settings,
@@ -846,6 +861,23 @@ impl Service {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Has a connection to systemd open for the next start, if systemd is to make it. A start of the service
+    /// doesn't wait for that.
+    fn keep_standby(&mut self) {
+        if self.ready_pending {
+            return;
+        }
+        let mut processes = self.processes.iter();
+        let has_units = self.has_units.get_or_insert_with(|| {
+            processes.any(|supervised| is_in_unit(&supervised.settings.borrow()))
+        });
+        if *has_units {
+            self.standby.keep();
+        } else {
+            self.standby.close();
+        }
     }
 
     /// Whether nothing has changed since the last publication, and nothing in it changes by itself or is to

@@ -6,5 +6,5 @@ mod screen;
 mod task;
 mod wording;
 
-pub use task::{Published, Remembered, Slot, supervise};
+pub use task::{Common, Published, Remembered, Slot, supervise};
 pub(crate) use wording::{failure_wording, misfit_wording};

@@ -34,6 +34,7 @@ use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
 use crate::systemd::control_group::MOUNTED;
 use crate::systemd::memory::OomKills;
+use crate::systemd::standby::Standby;
 use crate::text::phrase::{Phrase, phrase};
 use crate::text::timestamp::Timestamp;
 
@@ -195,27 +196,30 @@ impl Slot {
     }
 }
 
+/// What all tasks have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Of /proc.
+    pub readings: Readings,
+    /// The way to systemd.
+    pub standby: Standby,
+    /// Whom changes are told.
+    pub hooks: Hooks,
+    /// From when cycles are counted.
+    pub epoch: Instant,
+    /// Where the service publishes its settings.
+    pub runtime_dir: PathBuf,
+}
+
 /// Keeps one process running until the sender of `settings` is gone; `events` are what a person wants of
-/// it, and what the service knows of the machine; `readings` are of /proc, for all tasks; cycles are counted
-/// from the `epoch`, and the service publishes its settings in `runtime_dir`.
+/// it, and what the service knows of the machine.
 pub async fn supervise(
     settings: watch::Receiver<Arc<ProcessSettings>>,
     events: mpsc::Receiver<Event>,
-    readings: Readings,
     slot: Arc<Slot>,
-    hooks: Hooks,
-    (epoch, runtime_dir): (Instant, PathBuf),
+    common: Common,
 ) {
-    Supervisor::new(
-        settings,
-        events,
-        readings,
-        slot,
-        hooks,
-        (epoch, runtime_dir),
-    )
-    .run()
-    .await;
+    Supervisor::new(settings, events, slot, common).run().await;
 }
 
 struct Supervisor {
@@ -224,6 +228,7 @@ struct Supervisor {
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     readings: Readings,
+    standby: Standby,
     machine: Machine,
     /// For the machine's next look.
     alarm: Alarm,
@@ -262,11 +267,16 @@ impl Supervisor {
     fn new(
         mut settings: watch::Receiver<Arc<ProcessSettings>>,
         events: mpsc::Receiver<Event>,
-        readings: Readings,
         slot: Arc<Slot>,
-        hooks: Hooks,
-        (epoch, runtime_dir): (Instant, PathBuf),
+        common: Common,
     ) -> Self {
+        let Common {
+            readings,
+            standby,
+            hooks,
+            epoch,
+            runtime_dir,
+        } = common;
         let process = settings.borrow_and_update().clone();
         let checks = Checks::new(&process.key);
         let published = slot.get();
@@ -280,6 +290,7 @@ impl Supervisor {
             events,
             table: ProcessTable::new("/proc"),
             readings,
+            standby,
             machine,
             alarm: Alarm::new(),
             watches: ExitWatches::new(epoch),
@@ -709,7 +720,7 @@ impl Supervisor {
             }),
             _ => None,
         };
-        match StartProgram::run(&self.process, self.looks, place.as_ref()) {
+        match StartProgram::run(&self.process, self.looks, place.as_ref(), &self.standby) {
             Ok(program) => {
                 self.looks.alive = None;
                 let is_child = matches!(program, StartProgram::Direct(_));
