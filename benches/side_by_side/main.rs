@@ -28,7 +28,7 @@ use cost::{Cost, Used};
 use figures::{Samples, show, verdict};
 use mfe_kit::package::Packages;
 use mfe_kit::{host, janitor};
-use outages::{Outages, not_measured};
+use outages::{Outages, Rival, not_measured};
 use stage::Crowd;
 use watchers::{Peers, QUICK, Running, SLOW, Watcher};
 
@@ -275,7 +275,11 @@ impl Bench {
             samples,
         });
         let outages: Vec<Outages> = outages.collect();
-        if let Some(ratio) = outages::print(&outages, &OURS.name(), Some(&Watcher::Runit.name())) {
+        let rival = Rival {
+            name: Watcher::Runit.name(),
+            looks: 1,
+        };
+        if let Some(ratio) = outages::print(&outages, &OURS.name(), Some(&rival)) {
             let most = if processes < MANY { 0.9 } else { 1.4 };
             let goal = format!("at most {most} times runit's");
             verdict(&goal, ratio <= most);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::figures::{Samples, ratio, show};
+use crate::scan;
 
 /// The outages under one watcher.
 pub(crate) struct Outages {
@@ -48,14 +49,22 @@ impl Outages {
     }
 }
 
+/// Whom we are compared with.
+pub(crate) struct Rival {
+    pub(crate) name: String,
+    /// How many looks at all processes we make before a start, of which the rival makes none.
+    pub(crate) looks: u32,
+}
+
 /// Prints a table of watchers that were measured together, `ours` among them, and returns our ratio
-/// to the `rival`, if there is one.
-pub(crate) fn print(all: &[Outages], ours: &str, rival: Option<&str>) -> Option<f64> {
+/// to the `rival`, if there is one, below which is the floor: the rival's own outage and nothing of the looks
+/// but their system calls.
+pub(crate) fn print(all: &[Outages], ours: &str, rival: Option<&Rival>) -> Option<f64> {
     let processes = all.first()?.processes;
     println!("\noutage from kill -9 to the program's own first instruction, {processes} processes");
     println!(
-        "{:42} {:>9} {:>9} {:>6} {:>12}",
-        "", "median", "p99", "kills", "ours/theirs"
+        "{:42} {:>9} {:>9} {:>6} {:>12} {:>12}",
+        "", "median", "p99", "kills", "ours/theirs", "floor/theirs"
     );
     let own = all.iter().find(|outages| outages.name == ours);
     let own = own.and_then(|outages| outages.samples.median());
@@ -64,17 +73,22 @@ pub(crate) fn print(all: &[Outages], ours: &str, rival: Option<&str>) -> Option<
         let (Some(median), Some(p99)) = (outages.samples.median(), outages.samples.p99()) else {
             continue;
         };
-        let ratio = own.map(|own| ratio(own, median));
+        let to_ours = own.map(|own| ratio(own, median));
+        let rival = rival.filter(|rival| rival.name == outages.name);
+        let floor =
+            rival.and_then(|rival| Some(median + scan::floor(processes).ok()? * rival.looks));
+        let in_digits = |ratio: Option<f64>| ratio.map(|ratio| format!("{ratio:.3}"));
         println!(
-            "{:42} {:>9} {:>9} {:>6} {:>12}",
+            "{:42} {:>9} {:>9} {:>6} {:>12} {:>12}",
             outages.name,
             show(median),
             show(p99),
             outages.samples.count(),
-            ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default()
+            in_digits(to_ours).unwrap_or_default(),
+            in_digits(floor.map(|floor| ratio(floor, median))).unwrap_or_default()
         );
-        if Some(outages.name.as_str()) == rival {
-            to_rival = ratio;
+        if rival.is_some() {
+            to_rival = to_ours;
         }
     }
     to_rival

@@ -12,6 +12,9 @@ use rustix::io::read;
 
 use crate::figures::{Samples, ratio, show, verdict};
 
+/// So many looks say what one takes.
+const FLOOR_LOOKS: usize = 50;
+
 const NOBODY: &str = "nobody is this";
 
 /// Looks inside one Python process, so that the interpreter's start doesn't count.
@@ -69,6 +72,14 @@ pub(crate) fn compare(looks: usize, processes: usize) -> anyhow::Result<()> {
     }
     verdict("faster than those measured", fastest);
     Ok(())
+}
+
+/// What openat, read and close of the names of so many processes take, by those that are here.
+pub(crate) fn floor(processes: usize) -> anyhow::Result<Duration> {
+    let here = u32::try_from(procfs::process::all_processes()?.count())?;
+    let samples = time(FLOOR_LOOKS, read_names)?;
+    let look = samples.median().context("samples")?;
+    Ok(look / here * u32::try_from(processes)?)
 }
 
 /// The floor: opens the directory's entries, reads each process's name, and does nothing with it.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::AGE;
 use crate::figures::{Samples, verdict};
-use crate::outages::{self, Outages};
+use crate::outages::{self, Outages, Rival};
 use crate::stage::Program;
+use crate::{AGE, FEW, MANY};
 use mfe_kit::container::Container;
 use mfe_kit::janitor::Scene;
 use mfe_kit::trees::Trees;
+use mfe_kit::wait_for;
 
 /// The suite of the container.
 const SUITE: &str = "bookworm";
@@ -84,7 +85,7 @@ impl Keeper {
     }
 }
 
-/// One kill of each keeper's program in turn.
+/// The outages beside few and beside many processes.
 pub(crate) fn outages(rounds: usize, scene: &Scene, deb: &Path) -> anyhow::Result<Vec<Outages>> {
     let trees = Trees::new()?;
     trees.prepare(&[SUITE], false)?;
@@ -97,29 +98,61 @@ pub(crate) fn outages(rounds: usize, scene: &Scene, deb: &Path) -> anyhow::Resul
         let mut program = Program::new(&container.root(), Path::new("/opt/bench"), &name)?;
         keeper.begin(&container, &program)?;
         program.started(PATIENCE)?;
-        all.push((keeper, program, Samples::default()));
+        all.push((keeper, program));
     }
+    let mut outages = Vec::new();
+    for total in [FEW, MANY] {
+        let processes = fill(&container, total)?;
+        let of_all = kill_in_turn(&mut all, rounds, processes)?;
+        let [ours, systemd, ..] = KEEPERS;
+        let rival = Rival {
+            name: systemd.name(),
+            looks: 2,
+        };
+        if let Some(ratio) = outages::print(&of_all, &ours.name(), Some(&rival)) {
+            verdict("at most 1.35 times systemd's own", ratio <= 1.35);
+        }
+        outages.extend(of_all);
+    }
+    container.power_off()?;
+    Ok(outages)
+}
+
+/// One kill of each keeper's program in turn, and so on.
+fn kill_in_turn(
+    all: &mut [(Keeper, Program)],
+    rounds: usize,
+    processes: usize,
+) -> anyhow::Result<Vec<Outages>> {
+    let mut samples: Vec<Samples> = all.iter().map(|_| Samples::default()).collect();
     for _ in 0..rounds {
-        for (_, program, samples) in &mut all {
+        for ((_, program), samples) in all.iter_mut().zip(&mut samples) {
             program.wait_for_age(AGE);
             program.check_alone()?;
             samples.push(program.outage(PATIENCE)?);
         }
     }
-    let processes = container.ok(&["sh", "-c", "ls -d /proc/[0-9]* | wc -l"])?;
-    let processes: usize = processes.trim().parse().context("a number of processes")?;
-    let outages: Vec<Outages> = all
-        .into_iter()
-        .map(|(keeper, _, samples)| Outages {
+    let outages = all
+        .iter()
+        .zip(samples)
+        .map(|((keeper, _), samples)| Outages {
             name: keeper.name(),
             processes,
             samples,
-        })
-        .collect();
-    container.power_off()?;
-    let [ours, systemd, ..] = KEEPERS;
-    if let Some(ratio) = outages::print(&outages, &ours.name(), Some(&systemd.name())) {
-        verdict("at most 1.35 times systemd's own", ratio <= 1.35);
-    }
-    Ok(outages)
+        });
+    Ok(outages.collect())
+}
+
+/// Adds processes until there are `total`; returns how many there are.
+fn fill(container: &Container, total: usize) -> anyhow::Result<usize> {
+    let count = || -> anyhow::Result<usize> {
+        let there = container.ok(&["sh", "-c", "ls -d /proc/[0-9]* | wc -l"])?;
+        there.trim().parse().context("a number of processes")
+    };
+    let missing = total.saturating_sub(count()?);
+    let script = format!("for i in $(seq {missing}); do sleep 7200 & done; wait");
+    container.ok(&["systemd-run", "--quiet", "sh", "-c", &script])?;
+    let is_full = || Ok((count()? >= total).then_some(()));
+    wait_for("the container is full", PATIENCE, is_full)?;
+    count()
 }

@@ -40,8 +40,8 @@ pub(super) fn exec(
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
     let runtime_dir = &directories.runtime;
-    let service = Service::find(directories).pid();
-    let is_running = service.is_some();
+    let service = Service::find(directories);
+    let is_running = service.pid().is_some();
     let (settings, source) = settings(config, runtime_dir, is_running)?;
     let mut processes = settings.processes.iter();
     let Some(process) = processes.find(|process| process.key == key) else {
@@ -199,18 +199,22 @@ pub(super) fn settings(
 }
 
 /// What the service has said of the process. What can't be read says nothing.
-fn known(key: &str, runtime_dir: &Path, service: Option<i32>) -> Known {
-    let status = Status::read(runtime_dir).ok().flatten();
+fn known(key: &str, runtime_dir: &Path, service: Service) -> Known {
+    let pid = service.pid();
+    let status = match service {
+        Service::Published(status) => Some(status),
+        _ => Status::read(runtime_dir).ok().flatten(),
+    };
     let processes = status.into_iter().flat_map(|status| status.processes);
     let mut process = processes.filter(|process| process.key == key);
     let mut known = Known {
-        is_running: service.is_some(),
+        is_running: pid.is_some(),
         asked: beside::asked(runtime_dir, key),
         ..Known::default()
     };
     if let Some(process) = process.next() {
         known.is_up = matches!(process.state, State::Up | State::Unhealthy);
-        known.starting_by = service.filter(|_| process.state == State::Starting);
+        known.starting_by = pid.filter(|_| process.state == State::Starting);
         known.pids.clone_from(&process.pids);
     }
     known

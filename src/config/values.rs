@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serializer;
 
-
 /// The most a share of one core can be: a hundred cores, in percent.
 const MAX_PERCENT: u32 = 10_000;
 

@@ -33,17 +33,18 @@ use crate::hooks::Hooks;
 use crate::logging;
 use crate::machine::{self, PAUSE_MAX, Pause};
 use crate::proc::{ProcessTable, Readings};
-use crate::start::{can_restart, old_watcher};
+use crate::start::{can_restart, is_in_unit, old_watcher};
 use crate::status::control::{Answer, REASON_MAX, Request, key_meant_by};
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::status::{ConfigFallback, LatestMessage, ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::{
-    Channels, Remembered, Standing, Update, Updates, failure_wording, supervise,
+    Channels, Common, Remembered, Standing, Update, Updates, failure_wording, supervise,
 };
 use crate::sys::host::since_boot;
 use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
+use crate::systemd::standby::Standby;
 use crate::text::duration::setting;
 use crate::text::escape::{list, printable};
 use crate::text::phrase::{Phrase, phrase, sentences};
@@ -169,7 +170,10 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
                 tokio::task::yield_now().await;
                 service.take_updates();
             }
-            Event::PingDue => service.notify(Vec::new()),
+            Event::PingDue => {
+                service.notify(Vec::new());
+                service.keep_standby();
+            }
             Event::Asked(Incoming { request, answer }) => {
                 // It is about how things stand now.
                 service.take_updates();
@@ -182,6 +186,7 @@ pub async fn run(start: Start, options: Options) -> anyhow::Result<()> {
         }
         if service.has_news {
             service.publish()?;
+            service.keep_standby();
             // Others may have put any number of files beside a command: no program waits for them.
             if !service.ready_pending && !std::mem::replace(&mut is_judged, true) {
                 service.say_unsafe_commands(&settings);
@@ -345,6 +350,10 @@ struct Service {
     has_news: bool,
     /// Of /proc, for all tasks.
     readings: Readings,
+    /// To systemd, for all tasks.
+    standby: Standby,
+    /// Whether systemd is asked to start anything; `None` as long as that wasn't found out.
+    has_units: Option<bool>,
     liveness: Liveness,
     /// For the next ping.
     alarm: Alarm,
@@ -393,6 +402,8 @@ impl Service {
             tasks_begun: 0,
             has_news: false,
             readings: Readings::of(ProcessTable::new("/proc")),
+            standby: Standby::default(),
+            has_units: None,
             liveness: Liveness::new(started, sd_notify::watchdog_enabled()),
             alarm: Alarm::new(),
             is_anothers_watchdog: watchdog_is_for_another(),
@@ -626,7 +637,7 @@ impl Service {
         if let Some(kept) = kept.filter(|_| self.options.config.is_none()) {
             self.keeper.keep_config(kept);
         }
-        let epoch = self.started;
+        self.has_units = None;
         let mut before = std::mem::take(&mut self.processes);
         self.unsettle();
         for process in settings.processes {
@@ -658,9 +669,14 @@ impl Service {
                         sender: self.updates_sender.clone(),
                     },
                 };
-                let (readings, hooks) = (self.readings.clone(), self.hooks.clone());
-                let place = (epoch, self.options.directories.runtime.clone());
-                let task = supervise(channels, standing.clone(), readings, hooks, place);
+                let common = Common {
+                    readings: self.readings.clone(),
+                    standby: self.standby.clone(),
+                    hooks: self.hooks.clone(),
+                    epoch: self.started,
+                    runtime_dir: self.options.directories.runtime.clone(),
+                };
+                let task = supervise(channels, standing.clone(), common);
                 Supervised {
                     number,
                     settings,
@@ -873,6 +889,23 @@ impl Service {
             self.status_line = line;
         }
         Ok(())
+    }
+
+    /// Has a connection to systemd open for the next start, if systemd is to make it. A start of the service
+    /// doesn't wait for that.
+    fn keep_standby(&mut self) {
+        if self.ready_pending {
+            return;
+        }
+        let mut processes = self.processes.iter();
+        let has_units = self.has_units.get_or_insert_with(|| {
+            processes.any(|supervised| is_in_unit(&supervised.settings.borrow()))
+        });
+        if *has_units {
+            self.standby.keep();
+        } else {
+            self.standby.close();
+        }
     }
 
     /// Whether nothing has changed since the last publication, and nothing in it changes by itself or is to

@@ -26,6 +26,7 @@ use crate::status::directories::Directories;
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::host::Moment;
 use crate::systemd::names::{is_masked, unit_of};
+use crate::systemd::standby::Standby;
 use crate::text::phrase::phrase;
 
 pub use command::id_of as command_id;
@@ -125,7 +126,7 @@ pub fn is_over(process: &ProcessSettings) {
 
 impl StartProgram {
     /// Runs the start program of a process that these looks have found gone; in the session `place`, if it
-    /// belongs in one.
+    /// belongs in one. systemd is asked on `standby`, if it has to be.
     ///
     /// # Errors
     /// When it can't be run: the process stays down until a later try succeeds.
@@ -133,6 +134,7 @@ impl StartProgram {
         process: &ProcessSettings,
         looks: Looks,
         place: Option<&InSession<'_>>,
+        standby: &Standby,
     ) -> Result<Self, StartFailure> {
         let session = place.map(|place| place.id);
         let (unit, is_ours) = match &process.start {
@@ -156,11 +158,12 @@ impl StartProgram {
             }
             Start::Unit(unit) => (unit.clone(), false),
         };
-        Ok(Self::Unit(unit::restart(unit::Request {
+        let request = unit::Request {
             unit,
             is_ours,
             looks,
-        })))
+        };
+        Ok(Self::Unit(unit::restart(request, standby)))
     }
 
     /// Its pid; `None` where systemd does it all.

@@ -6,6 +6,7 @@
 //! accepted, whatever becomes of the connection (systemd closes it when it executes itself again,
 //! systemctl(1), `daemon-reexec`).
 
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -17,6 +18,7 @@ use crate::proc::exit_of;
 use crate::sys::exit_status::ExitStatus;
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::{Manager, State, Unit, is_contradicted};
+use crate::systemd::standby::{InUse, Standby};
 use crate::text::phrase::{Phrase, phrase};
 
 /// How long systemd may be out of reach.
@@ -56,17 +58,23 @@ pub(super) struct Request {
 
 /// Begins to restart a unit. `start` wouldn't do: systemd believes that a unit whose start script has
 /// ended well is still active.
-pub(super) fn restart(request: Request) -> Job {
-    begin_restart(request, Sockets::default(), PATIENCE)
+pub(super) fn restart(request: Request, standby: &Standby) -> Job {
+    begin_restart(request, standby, PATIENCE)
 }
 
-fn begin_restart(request: Request, sockets: Sockets, patience: Patience) -> Job {
-    let manager = Manager::connect(&sockets);
+fn begin_restart(request: Request, standby: &Standby, patience: Patience) -> Job {
+    let sockets = standby.sockets().clone();
+    let (manager, in_use) = match Manager::on_standby(standby, &request.unit) {
+        Some((manager, in_use)) => (Ok(manager), Some(in_use)),
+        None => (Manager::connect(&sockets), None),
+    };
     let before = Before::default();
     let restart = Restart {
         request,
         before: before.clone(),
         sockets,
+        is_on_standby: in_use.is_some(),
+        _in_use: in_use,
         patience,
         asked: Asked::No,
         was_reset: false,
@@ -107,6 +115,10 @@ struct Restart {
     request: Request,
     before: Before,
     sockets: Sockets,
+    /// Whether it is at it on the connection that was open before.
+    is_on_standby: bool,
+    /// Until it is over, if it has ever been.
+    _in_use: Option<InUse>,
     patience: Patience,
     asked: Asked,
     /// Whether the unit's start limit was reset.
@@ -142,7 +154,10 @@ impl Restart {
                 }
                 _ => {}
             }
-            sleep(PAUSE).await;
+            // One that was open before may have been closed long ago.
+            if !mem::take(&mut self.is_on_standby) {
+                sleep(PAUSE).await;
+            }
             manager = Manager::connect(&self.sockets);
         }
     }

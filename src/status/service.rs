@@ -45,12 +45,12 @@ impl Service {
     /// Looks for the service of some directories. Needs no privileges.
     #[must_use]
     pub fn find(directories: &Directories) -> Self {
-        let status = Status::read(&directories.runtime);
-        if let Ok(Some(status)) = &status {
-            if status.is_of_a_living_service() {
-                return Self::Published(status.clone());
+        let status = match Status::read(&directories.runtime) {
+            Ok(Some(status)) if status.is_of_a_living_service() => {
+                return Self::Published(status);
             }
-        }
+            status => status,
+        };
         let record = Record::read(&directories.state);
         let record = record.filter(|record| record.runtime_dir == directories.runtime);
         match (record, status) {

@@ -7,6 +7,6 @@ mod task;
 mod update;
 mod wording;
 
-pub use task::{Channels, supervise};
+pub use task::{Channels, Common, supervise};
 pub use update::{Remembered, Standing, Update, Updates};
 pub(crate) use wording::{failure_wording, misfit_wording};

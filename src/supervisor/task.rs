@@ -35,6 +35,7 @@ use crate::sys::host::Moment;
 use crate::sys::timer::Alarm;
 use crate::systemd::control_group::MOUNTED;
 use crate::systemd::memory::OomKills;
+use crate::systemd::standby::Standby;
 use crate::text::phrase::{Phrase, phrase};
 use crate::text::timestamp::Timestamp;
 
@@ -73,18 +74,24 @@ pub struct Channels {
     pub updates: Updates,
 }
 
-/// Keeps one process running, from where it stands; `readings` are of /proc, for all tasks; cycles are counted
-/// from the `epoch`, and the service publishes its settings in `runtime_dir`.
-pub async fn supervise(
-    channels: Channels,
-    standing: Standing,
-    readings: Readings,
-    hooks: Hooks,
-    (epoch, runtime_dir): (Instant, PathBuf),
-) {
-    Supervisor::new(channels, standing, readings, hooks, (epoch, runtime_dir))
-        .run()
-        .await;
+/// What all tasks have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Of /proc.
+    pub readings: Readings,
+    /// The way to systemd.
+    pub standby: Standby,
+    /// Whom changes are told.
+    pub hooks: Hooks,
+    /// From when cycles are counted.
+    pub epoch: Instant,
+    /// Where the service publishes its settings.
+    pub runtime_dir: PathBuf,
+}
+
+/// Keeps one process running, from where it stands, until the sender of its settings is gone.
+pub async fn supervise(channels: Channels, standing: Standing, common: Common) {
+    Supervisor::new(channels, standing, common).run().await;
 }
 
 struct Supervisor {
@@ -94,6 +101,7 @@ struct Supervisor {
     process: Arc<ProcessSettings>,
     table: ProcessTable,
     readings: Readings,
+    standby: Standby,
     machine: Machine,
     /// For the machine's next look.
     alarm: Alarm,
@@ -131,18 +139,19 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(
-        channels: Channels,
-        standing: Standing,
-        readings: Readings,
-        hooks: Hooks,
-        (epoch, runtime_dir): (Instant, PathBuf),
-    ) -> Self {
+    fn new(channels: Channels, standing: Standing, common: Common) -> Self {
         let Channels {
             mut settings,
             events,
             updates,
         } = channels;
+        let Common {
+            readings,
+            standby,
+            hooks,
+            epoch,
+            runtime_dir,
+        } = common;
         let process = settings.borrow_and_update().clone();
         let checks = Checks::new(&process.key);
         let memory = Memory::clone(&standing.memory);
@@ -156,6 +165,7 @@ impl Supervisor {
             updates,
             table: ProcessTable::new("/proc"),
             readings,
+            standby,
             machine,
             alarm: Alarm::new(),
             watches: ExitWatches::new(epoch),
@@ -584,7 +594,7 @@ impl Supervisor {
             }),
             _ => None,
         };
-        match StartProgram::run(&self.process, self.looks, place.as_ref()) {
+        match StartProgram::run(&self.process, self.looks, place.as_ref(), &self.standby) {
             Ok(program) => {
                 self.looks.alive = None;
                 let is_child = matches!(program, StartProgram::Direct(_));

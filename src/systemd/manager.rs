@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::libc;
 
 use super::dbus::{Call, Connection, Kind, Message, SYSTEMD, Sockets, Trouble, Value};
+use super::standby::{InUse, Standby};
 use crate::sys::exit_status::ExitStatus;
 
 /// The first pause between two questions whether a job is done, where nobody tells; it doubles up to
@@ -166,6 +167,16 @@ impl Manager {
         Ok(Self { connection })
     }
 
+    /// Takes the connection that is open already, if there is one, on which it is asked at once how `unit`
+    /// fares: what is to be called first is [`Self::unit`] of the same.
+    pub(crate) fn on_standby(standby: &Standby, unit: &str) -> Option<(Self, InUse)> {
+        let path = path_of(unit);
+        let arguments = PROPERTIES.map(|(interface, name)| [interface, name]);
+        let calls = arguments.each_ref().map(|arguments| get(&path, arguments));
+        let (connection, in_use) = standby.take(&calls)?;
+        Some((Self { connection }, in_use))
+    }
+
     /// How a service fares.
     pub(crate) async fn unit(&mut self, unit: &str) -> Result<Unit, Trouble> {
         let path = path_of(unit);
@@ -206,13 +217,7 @@ impl Manager {
         let calls: Vec<Call<'_>> = properties
             .iter()
             .zip(&arguments)
-            .map(|((path, _, _), arguments)| Call {
-                destination: SYSTEMD,
-                path,
-                interface: "org.freedesktop.DBus.Properties",
-                method: "Get",
-                arguments,
-            })
+            .map(|((path, _, _), arguments)| get(path, arguments))
             .collect();
         let mut pass = |number: usize, reply: &Message<'_>| {
             if let Some(value) = reply.values().next() {
@@ -306,6 +311,17 @@ impl Manager {
 /// Whether systemd has refused a job because there is another one, which is to stay.
 pub(crate) fn is_contradicted(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Refused { name, .. } if name == CONTRADICTS)
+}
+
+/// Reads a property of an object, by its interface and its name.
+fn get<'a>(path: &'a str, arguments: &'a [&'a str]) -> Call<'a> {
+    Call {
+        destination: SYSTEMD,
+        path,
+        interface: "org.freedesktop.DBus.Properties",
+        method: "Get",
+        arguments,
+    }
 }
 
 fn of_manager<'a>(method: &'a str, arguments: &'a [&'a str]) -> Call<'a> {

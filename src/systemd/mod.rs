@@ -8,3 +8,4 @@ pub(crate) mod journalctl;
 pub(crate) mod manager;
 pub(crate) mod memory;
 pub(crate) mod names;
+pub mod standby;

@@ -98,7 +98,9 @@ pub(crate) fn open() -> Vec<u16> {
 fn reached(listening: impl Iterator<Item = SocketAddr>) -> Vec<u16> {
     let open = listening.filter(|address| !address.ip().to_canonical().is_loopback());
     let open: BTreeSet<u16> = open.map(|address| address.port()).collect();
-    open.into_iter().filter(|port| PORTS.contains(port)).collect()
+    open.into_iter()
+        .filter(|port| PORTS.contains(port))
+        .collect()
 }
 
 #[cfg(test)]

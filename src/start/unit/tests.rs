@@ -89,13 +89,27 @@ impl Systemd {
         }
     }
 
+    /// No connection, as yet.
+    fn closed(&self) -> Standby {
+        Standby::on(self.sockets())
+    }
+
+    /// A connection that is open already, and on which systemd has said this.
+    async fn open(&self, said: &[u8]) -> (Standby, Client) {
+        let standby = self.closed();
+        standby.keep();
+        let mut client = self.accept().await;
+        client.stream.write_all(said).await.unwrap();
+        (standby, client)
+    }
+
     fn restart(&self, is_ours: bool) -> Job {
         self.restart_with(is_ours, PATIENCE)
     }
 
     fn restart_with(&self, is_ours: bool, patience: Patience) -> Job {
         let request = request(is_ours);
-        begin_restart(request, self.sockets(), patience)
+        begin_restart(request, &self.closed(), patience)
     }
 
     /// The next connection, which is let in.
@@ -282,6 +296,84 @@ async fn it_is_restarted_and_followed_to_its_end() {
     assert_eq!(outcome_of(job).await, has_failed());
     client.ends().await;
     script.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_open_already_is_used_once() {
+    let systemd = Systemd::new();
+    let signal = Answer::signal("UnitNew").into_bytes();
+    let (half, rest) = signal.split_at(20);
+    let (standby, mut client) = systemd.open(&[&signal, half].concat()).await;
+    standby.keep();
+    client.stream.write_all(rest).await.unwrap();
+    let job = begin_restart(request(true), &standby, PATIENCE);
+    let second = begin_restart(request(true), &standby, PATIENCE);
+    client.tells(BEFORE).await;
+    client.accepts().await;
+    // Whoever else needs one meanwhile has it opened.
+    let mut other = systemd.accept().await;
+    other.tells(Fares { job: 7, ..BEFORE }).await;
+    standby.keep();
+    client.is_done("done").await;
+    client.tells(AFTER).await;
+    assert_eq!(outcome_of(job).await, has_failed());
+    client.ends().await;
+    let mut next = systemd.accept().await;
+    other.tells(AFTER).await;
+    assert_eq!(outcome_of(second).await, has_failed());
+    let job = begin_restart(request(true), &standby, PATIENCE);
+    next.tells(AFTER).await;
+    assert_eq!(outcome_of(job).await, has_failed());
+}
+
+/// So is one that systemd hasn't let in yet; but nothing is called there before.
+#[tokio::test]
+async fn a_connection_that_is_not_let_in_yet_is_used() {
+    let systemd = Systemd::new();
+    let standby = systemd.closed();
+    standby.keep();
+    let mut client = Client::accept(&systemd.private).await;
+    let job = begin_restart(request(true), &standby, PATIENCE);
+    tokio::task::yield_now().await;
+    let mut byte = [0];
+    assert!(client.stream.try_read(&mut byte).is_err());
+    client.says("OK 0123456789abcdef0123456789abcdef\r\n").await;
+    client.tells(AFTER).await;
+    assert_eq!(outcome_of(job).await, has_failed());
+}
+
+/// systemd closes all of them when it executes itself again.
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_costs_no_time() {
+    let systemd = Systemd::new();
+    for is_closed_before in [false, true] {
+        let mut fastest = LONG;
+        for _ in 0..10 {
+            let (standby, client) = systemd.open(b"").await;
+            let mut client = Some(client).filter(|_| !is_closed_before);
+            let begin = Instant::now();
+            let job = begin_restart(request(true), &standby, PATIENCE);
+            client.take();
+            systemd.accept().await.tells(AFTER).await;
+            assert_eq!(outcome_of(job).await, has_failed());
+            fastest = fastest.min(begin.elapsed());
+            if !is_closed_before {
+                // For the start after it.
+                systemd.accept().await;
+            }
+        }
+        assert!(fastest < PAUSE, "{fastest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nonsense_came_is_not_used() {
+    let systemd = Systemd::new();
+    let (standby, client) = systemd.open(b"nonsense of some length").await;
+    let job = begin_restart(request(true), &standby, PATIENCE);
+    client.ends().await;
+    systemd.accept().await.tells(AFTER).await;
+    assert_eq!(outcome_of(job).await, has_failed());
 }
 
 #[tokio::test]
@@ -718,7 +810,9 @@ async fn who_is_not_there_is_told() {
         private: directory.path().join("private"),
         bus: directory.path().join("bus"),
     };
-    let job = begin_restart(request(true), sockets, PATIENCE);
+    let standby = Standby::on(sockets);
+    standby.keep();
+    let job = begin_restart(request(true), &standby, PATIENCE);
     let said = failure_of(job).await;
     assert!(
         said.starts_with(

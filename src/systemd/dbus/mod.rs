@@ -6,7 +6,8 @@
 
 mod message;
 
-use std::io;
+use std::io::{self, Read};
+use std::mem;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -97,11 +98,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest line before the first message: `OK` and 32 digits, or why not.
 const LINE_MAX: usize = 1024;
 
+/// So many pieces of 4 KiB are thrown away at once: systemd hasn't that much to say in a cycle.
+const SKIMMED_MAX: usize = 256;
+
 /// What is kept of an error's message, in characters.
 const WORDS_MAX: usize = 2048;
 
-/// A connection for what is to be done about one unit. It isn't kept any longer: systemd sends all its
-/// signals to whoever is connected on its private socket, asked or not.
+/// A connection for what is to be done about one unit. It isn't used any longer, for systemd sends all its
+/// signals to whoever is connected on its private socket, asked or not: who waits for an answer has to take in
+/// all of them.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
@@ -113,6 +118,8 @@ pub(crate) struct Connection {
     deadline: Instant,
     /// How many calls were made.
     calls: u32,
+    /// Whether those that are to be made next were made already.
+    has_begun: bool,
     received: Vec<u8>,
     /// How much of that is the last message, which is done with.
     taken: usize,
@@ -141,12 +148,14 @@ impl Connection {
         };
         match connected {
             Ok(stream) => Ok(Self {
-                stream,
+                stream: UnixStream::from_std(stream)
+                    .map_err(|error| Trouble::Lost(failed(socket, &error)))?,
                 socket: socket.clone(),
                 is_bus,
                 is_in: false,
                 deadline: Instant::now() + PATIENCE,
                 calls: 0,
+                has_begun: false,
                 received: Vec::with_capacity(4096),
                 taken: 0,
             }),
@@ -210,13 +219,12 @@ impl Connection {
         reply: &mut (dyn FnMut(usize, &Message<'_>) + Send),
     ) -> Result<(), Trouble> {
         let before = self.calls;
-        let mut bytes = Vec::new();
-        for call in calls {
-            self.calls += 1;
-            bytes.extend(call.to_bytes(self.calls));
+        if !mem::take(&mut self.has_begun) {
+            let bytes = to_bytes(calls, before);
+            let sent = self.stream.write_all(&bytes).await;
+            sent.map_err(|error| Trouble::Lost(failed(&self.socket, &error)))?;
         }
-        let sent = self.stream.write_all(&bytes).await;
-        sent.map_err(|error| Trouble::Lost(failed(&self.socket, &error)))?;
+        self.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let mut left = calls.len();
         while left > 0 {
             let message = self.message().await?;
@@ -234,27 +242,15 @@ impl Connection {
 
     /// Waits for the answer to our request.
     async fn let_in(&mut self) -> Result<(), Trouble> {
-        let end = loop {
-            let end = self.received.windows(2).position(|end| end == b"\r\n");
-            match end {
-                Some(end) => break end,
-                None if self.received.len() > LINE_MAX => {
-                    return Err(Trouble::Lost(nonsense(&self.socket)));
+        loop {
+            match after_let_in(&self.received, &self.socket)? {
+                Some(taken) => {
+                    self.taken = taken;
+                    return Ok(());
                 }
                 None => self.receive().await?,
             }
-        };
-        let line = &self.received[..end];
-        if !line.starts_with(b"OK ") {
-            let line = String::from_utf8_lossy(line);
-            return Err(Trouble::Lost(phrase!(
-                "systemd refuses the connection on %{socket}: %{words}",
-                socket = self.socket.display().to_string(),
-                words = line.as_ref()
-            )));
         }
-        self.taken = end + 2;
-        Ok(())
     }
 
     /// Waits for the next message, for as long as it takes. May be dropped and called again.
@@ -285,9 +281,122 @@ impl Connection {
     }
 }
 
+/// A connection on systemd's own socket on which nothing is asked yet, and for which nobody is woken.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    stream: StdStream,
+    socket: PathBuf,
+    is_in: bool,
+    /// The begin of a message, or of the answer to our request.
+    received: Vec<u8>,
+}
+
+impl Idle {
+    /// Connects, and asks to be let in, as [`Connection::open`] does.
+    pub(crate) fn open(sockets: &Sockets) -> io::Result<Self> {
+        Ok(Self {
+            stream: connect(&sockets.private)?,
+            socket: sockets.private.clone(),
+            is_in: false,
+            received: Vec::new(),
+        })
+    }
+
+    /// Throws away what systemd has said meanwhile, without waiting. Says whether the connection is still
+    /// good for anything.
+    pub(crate) fn skim(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        for _ in 0..SKIMMED_MAX {
+            match (&self.stream).read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(length) => self.received.extend(&bytes[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+            if self.forget().is_err() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Forgets what has come whole.
+    fn forget(&mut self) -> Result<(), Trouble> {
+        let mut taken = 0;
+        if !self.is_in {
+            let Some(after) = after_let_in(&self.received, &self.socket)? else {
+                return Ok(());
+            };
+            self.is_in = true;
+            taken = after;
+        }
+        loop {
+            let left = &self.received[taken..];
+            match length(left).map_err(|Malformed| Trouble::Lost(nonsense(&self.socket)))? {
+                Some(length) if length <= left.len() => taken += length,
+                _ => break,
+            }
+        }
+        self.received.drain(..taken);
+        Ok(())
+    }
+
+    /// Makes a connection of it on which these calls, which are to be the first there, are made already; or
+    /// will be, if systemd hasn't let us in yet. `None` if it is good for nothing any more. Must be called in
+    /// the runtime.
+    pub(crate) fn begin(mut self, calls: &[Call<'_>]) -> Option<Connection> {
+        if !self.skim() {
+            return None;
+        }
+        if self.is_in {
+            send(&self.stream, &to_bytes(calls, 0)).ok()?;
+        }
+        Some(Connection {
+            stream: UnixStream::from_std(self.stream).ok()?,
+            socket: self.socket,
+            is_bus: false,
+            is_in: self.is_in,
+            deadline: Instant::now() + PATIENCE,
+            calls: 0,
+            has_begun: self.is_in,
+            received: self.received,
+            taken: 0,
+        })
+    }
+}
+
+/// The messages of calls, the numbers of which follow `before`.
+fn to_bytes(calls: &[Call<'_>], before: u32) -> Vec<u8> {
+    let numbered = (before + 1..).zip(calls);
+    numbered
+        .flat_map(|(number, call)| call.to_bytes(number))
+        .collect()
+}
+
+/// Where the messages begin, once systemd has let us in.
+fn after_let_in(received: &[u8], socket: &Path) -> Result<Option<usize>, Trouble> {
+    let Some(end) = received.windows(2).position(|end| end == b"\r\n") else {
+        return if received.len() > LINE_MAX {
+            Err(Trouble::Lost(nonsense(socket)))
+        } else {
+            Ok(None)
+        };
+    };
+    let line = &received[..end];
+    if !line.starts_with(b"OK ") {
+        let line = String::from_utf8_lossy(line);
+        return Err(Trouble::Lost(phrase!(
+            "systemd refuses the connection on %{socket}: %{words}",
+            socket = socket.display().to_string(),
+            words = line.as_ref()
+        )));
+    }
+    Ok(Some(end + 2))
+}
+
 /// Not by std or tokio: the one waits where too many wait already, the other tells its caller only
 /// after a turn of the runtime that it is connected, which a Unix socket is at once (unix(7)).
-fn connect(socket: &Path) -> io::Result<UnixStream> {
+fn connect(socket: &Path) -> io::Result<StdStream> {
     let descriptor = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -295,13 +404,18 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
         None,
     )?;
     rustix::net::connect(&descriptor, &SocketAddrUnix::new(socket)?)?;
-    // An empty socket takes so little whole.
-    let request = request(geteuid().as_raw());
-    let sent = rustix::net::send(&descriptor, request.as_bytes(), SendFlags::NOSIGNAL)?;
-    if sent < request.len() {
+    let stream = StdStream::from(descriptor);
+    send(&stream, request(geteuid().as_raw()).as_bytes())?;
+    Ok(stream)
+}
+
+/// Sends all of it at once: an empty socket takes a few KiB whole.
+fn send(stream: &StdStream, bytes: &[u8]) -> io::Result<()> {
+    let sent = rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?;
+    if sent < bytes.len() {
         return Err(Errno::AGAIN.into());
     }
-    UnixStream::from_std(StdStream::from(descriptor))
+    Ok(())
 }
 
 /// What lets us in: who we are, which systemd checks, as our user's number in decimal, and that in
