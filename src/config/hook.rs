@@ -8,8 +8,8 @@ use super::section::{Located, Problems, Section, quoted};
 use super::values::as_duration;
 use super::{FROM_MIN, command, duration};
 use crate::events::Kind;
-use crate::text::escape::list;
 use crate::text::phrase::phrase;
+use mfe_common::escape::list;
 
 /// The list's name in the file.
 const LIST: &str = "hook";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serializer;
 
-use crate::text::duration::setting;
+use mfe_common::duration::setting;
 
 /// The most a share of one core can be: a hundred cores, in percent.
 const MAX_PERCENT: u32 = 10_000;

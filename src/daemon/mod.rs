@@ -42,12 +42,12 @@ use crate::supervisor::{Published, Remembered, Slot, failure_wording, supervise}
 use crate::sys::host::since_boot;
 use crate::sys::lock::{LastLook, NotLocked};
 use crate::sys::timer::Alarm;
-use crate::text::duration::setting;
-use crate::text::escape::{list, printable};
 use crate::text::phrase::{Phrase, phrase, sentences};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
+use mfe_common::duration::setting;
+use mfe_common::escape::{list, printable};
 use notifier::Notifier;
 use runtime_dir::RuntimeDir;
 use startup::Start;

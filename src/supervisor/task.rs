@@ -35,7 +35,7 @@ use crate::sys::timer::Alarm;
 use crate::systemd::control_group::MOUNTED;
 use crate::systemd::memory::OomKills;
 use crate::text::phrase::{Phrase, phrase};
-use crate::text::timestamp::Timestamp;
+use mfe_common::timestamp::Timestamp;
 
 /// A machine that is merely busy makes a look less late than this.
 const OVERDUE: Duration = Duration::from_secs(1);
