@@ -146,6 +146,18 @@ impl Row {
     }
 }
 
+/// What a till has said last.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) state: State,
+    /// When it came.
+    pub(crate) received: SystemTime,
+    /// When it was said, by the office's clock.
+    pub(crate) at: SystemTime,
+    /// Whether nothing was heard since for too long.
+    pub(crate) is_silent: bool,
+}
+
 /// A machine in one of its boots, and the latest it has said, in microseconds of that boot.
 #[derive(Debug)]
 struct Face {
@@ -263,11 +275,23 @@ impl Fleet {
         self.generation
     }
 
-    /// The latest states of tills, and when each came.
-    pub(crate) fn states(&self, tills: &BTreeSet<String>) -> Vec<(State, SystemTime)> {
-        let tills = tills.iter().filter_map(|till| self.tills.get(till));
-        let states = tills.filter_map(|till| Some((till.state.clone()?, till.received)));
-        states.collect()
+    /// What a till has said last, if it was ever heard.
+    pub(crate) fn heard(&self, till: &str, now: Moment) -> Option<Heard> {
+        let till = self.tills.get(till)?;
+        let state = till.state.clone()?;
+        let face = till.faces.last()?;
+        Some(Heard {
+            at: face.zero.checked_add(Duration::from_micros(state.mono))?,
+            state,
+            received: till.received,
+            is_silent: till.is_silent(self.heartbeat, now),
+        })
+    }
+
+    /// What tills have said last.
+    pub(crate) fn all_heard(&self, tills: &BTreeSet<String>, now: Moment) -> Vec<Heard> {
+        let heard = tills.iter().filter_map(|till| self.heard(till, now));
+        heard.collect()
     }
 
     /// A till's row, if there is such a till.
@@ -443,7 +467,7 @@ pub(crate) mod tests {
 
     const HEARTBEAT: Duration = Duration::from_secs(60);
 
-    fn at(seconds: u64) -> SystemTime {
+    pub(crate) fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::Route;
 use crate::database::Database;
 use crate::feed::Feed;
-use crate::fleet::{Fleet, Row};
+use crate::fleet::{Fleet, Heard, Row};
 use crate::health::{Counts, Engine, Health};
 use crate::message::{self, Delivery, Refusal, State};
 use crate::route::Handler;
@@ -87,6 +87,11 @@ impl Office {
         self.fleet().row(till)
     }
 
+    /// What a till has said last, if it was ever heard.
+    pub(crate) fn heard(&self, till: &str) -> Option<Heard> {
+        self.fleet().heard(till, clock::now())
+    }
+
     /// All rows, worst first. When each was last heard may be older than it is.
     pub(crate) fn rows(&self) -> Arc<Vec<Arc<Row>>> {
         let fleet = self.fleet();
@@ -122,10 +127,10 @@ impl Office {
             if fresh.is_empty() {
                 continue;
             }
-            let states = self.fleet().states(&fresh);
+            let heard = self.fleet().all_heard(&fresh, clock::now());
             let remembered = self
                 .written
-                .once(async |store| store.remember(&states).await);
+                .once(async |store| store.remember(&heard).await);
             if let Err(Failure::Away(_)) = remembered.await {
                 self.fresh().extend(fresh);
             }

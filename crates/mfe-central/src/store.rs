@@ -9,10 +9,15 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::fleet::Heard;
 use crate::message::{Event, State};
+use crate::past::{Mark, Told};
 
 /// The steps that lead to the present tables, from an empty database on. A step that was released stays as it is.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/1.sql"),
+    include_str!("../migrations/2.sql"),
+];
 
 /// Whoever holds it migrates: an arbitrary number of ours (pg_advisory_xact_lock).
 const MIGRATION_LOCK: i64 = 0x6d66_6500;
@@ -245,23 +250,79 @@ impl Store {
         all_stored(&rows)
     }
 
+    /// What is known of how a till was: its latest events, so many at most, and up to when it was heard in each boot.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) async fn past(
+        &self,
+        till: &str,
+        most: i64,
+    ) -> Result<(Vec<Told>, Vec<Mark>), Failure> {
+        let rows = self
+            .client
+            .query(
+                "SELECT boot, mono, at, clock = 'office', kind, process, data - '{message,labels,sent,relay}'::text[] \
+                 FROM event WHERE till = $1 ORDER BY row DESC LIMIT $2",
+                &[&till, &most],
+            )
+            .await?;
+        let told = rows.iter().map(|row| {
+            Ok(Told {
+                boot: row.try_get(0)?,
+                mono: row.try_get(1)?,
+                at: row.try_get(2)?,
+                is_by_office: row.try_get(3)?,
+                kind: row.try_get(4)?,
+                process: row.try_get(5)?,
+                data: row.try_get(6)?,
+            })
+        });
+        let told: Result<Vec<Told>, Failure> = told.collect();
+        let rows = self
+            .client
+            .query(
+                "SELECT boot, mono, at FROM heard WHERE till = $1 ORDER BY at DESC LIMIT $2",
+                &[&till, &most],
+            )
+            .await?;
+        let marks = rows.iter().map(|row| {
+            Ok(Mark {
+                boot: row.try_get(0)?,
+                mono: row.try_get(1)?,
+                at: row.try_get(2)?,
+            })
+        });
+        let marks: Result<Vec<Mark>, Failure> = marks.collect();
+        Ok((told?, marks?))
+    }
+
     /// Remembers how tills are; each at most once.
     ///
     /// # Errors
     /// When none is remembered.
-    pub(crate) async fn remember(&self, states: &[(State, SystemTime)]) -> Result<(), Failure> {
-        let tills: Vec<&str> = states
+    pub(crate) async fn remember(&self, heard: &[Heard]) -> Result<(), Failure> {
+        let tills: Vec<&str> = heard.iter().map(|one| one.state.till.as_str()).collect();
+        let received: Vec<SystemTime> = heard.iter().map(|one| one.received).collect();
+        let states: Vec<Json<&State>> = heard.iter().map(|one| Json(&one.state)).collect();
+        let boots: Vec<&str> = heard.iter().map(|one| one.state.boot.as_str()).collect();
+        let monos: Vec<Option<i64>> = heard
             .iter()
-            .map(|(state, _)| state.till.as_str())
+            .map(|one| i64::try_from(one.state.mono).ok())
             .collect();
-        let received: Vec<SystemTime> = states.iter().map(|(_, received)| *received).collect();
-        let states: Vec<Json<&State>> = states.iter().map(|(state, _)| Json(state)).collect();
+        let times: Vec<SystemTime> = heard.iter().map(|one| one.at).collect();
+        // A till that doesn't know its boot says so by zeros.
         self.client
             .execute(
-                "INSERT INTO now (till, received, state) \
-                 SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[]) \
+                "WITH told AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[], $4::text[], \
+                     $5::bigint[], $6::timestamptz[]) AS told (till, received, state, boot, mono, at)), \
+                 marked AS (INSERT INTO heard (till, boot, mono, at) SELECT till, boot, mono, at FROM told \
+                     WHERE mono IS NOT NULL AND boot ~ '[^0]' \
+                     ON CONFLICT (till, boot) DO UPDATE SET mono = excluded.mono, at = excluded.at \
+                     WHERE heard.mono < excluded.mono) \
+                 INSERT INTO now (till, received, state) SELECT till, received, state FROM told \
                  ON CONFLICT (till) DO UPDATE SET received = excluded.received, state = excluded.state",
-                &[&tills, &received, &states],
+                &[&tills, &received, &states, &boots, &monos, &times],
             )
             .await?;
         Ok(())
@@ -320,6 +381,9 @@ impl Store {
         }
         self.client
             .execute("DELETE FROM event_other WHERE received < $1", &[&oldest])
+            .await?;
+        self.client
+            .execute("DELETE FROM heard WHERE at < $1", &[&oldest])
             .await?;
         Ok(())
     }
