@@ -11,3 +11,9 @@ COMMENT ON COLUMN heard.mono IS 'by CLOCK_MONOTONIC of the boot, in microseconds
 COMMENT ON COLUMN heard.at IS 'by the office''s clock';
 
 CREATE INDEX heard_by_at ON heard (at);
+
+-- Tills that were enrolled: those that were never heard are shown, too.
+CREATE TABLE enrolled (
+    till text        PRIMARY KEY,
+    at   timestamptz NOT NULL DEFAULT now()
+);

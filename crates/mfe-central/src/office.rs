@@ -28,6 +28,10 @@ const BEAT: Duration = Duration::from_secs(1);
 const HOUSE_TIME: Duration = Duration::from_secs(3600);
 const HOUSE_RETRY: Duration = Duration::from_secs(5);
 
+/// How often it is looked which tills were enrolled, and how many of those that were never heard are shown.
+const ENROLLED_TIME: Duration = Duration::from_secs(3);
+const ENROLLED_MAX: i64 = 20_000;
+
 /// All that central knows.
 #[derive(Debug)]
 pub(crate) struct Office {
@@ -133,6 +137,26 @@ impl Office {
                 .once(async |store| store.remember(&heard).await);
             if let Err(Failure::Away(_)) = remembered.await {
                 self.fresh().extend(fresh);
+            }
+        }
+    }
+
+    /// Sees to it that tills that were enrolled and never heard are shown. Goes on for ever.
+    pub(crate) async fn expect_enrolled(&self) {
+        let mut looks = interval(ENROLLED_TIME);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let read = self
+                .read
+                .once(async |store| store.never_heard(ENROLLED_MAX).await);
+            // While the database is away, all stays as it was.
+            let Ok(names) = read.await else {
+                continue;
+            };
+            let new = self.fleet().enrolled(&names);
+            for row in new {
+                self.feed.till(&row);
             }
         }
     }

@@ -489,6 +489,27 @@ fn database(
     Ok(())
 }
 
+/// Has it known which tills are enrolled, or aren't any more. PostgreSQL knows the service by the user that has the name
+/// of its role, if there is one.
+///
+/// # Errors
+/// When the database can't be used.
+pub(crate) fn note_tills(
+    file: &Path,
+    settings: &Settings,
+    tills: &[&str],
+    is_gone: bool,
+) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?.display().to_string();
+    let file = std::path::absolute(file)?.display().to_string();
+    let mut words = vec![&*program, "tills", "--config", &file];
+    if is_gone {
+        words.push("--gone");
+    }
+    let account = settings.database.get_user().and_then(system::account);
+    system::run(&words, Some(&tills.join("\n")), account).map(drop)
+}
+
 /// Brings the tables to their present form, or only connects, as the user of the service: PostgreSQL knows it by who
 /// it is.
 ///

@@ -1,6 +1,7 @@
 //! The database, PostgreSQL: makes and migrates its own tables, keeps events once each, and forgets them in time.
 //! Every value goes as a parameter; only the names of partitions, which are numbers, are part of a statement.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
@@ -61,6 +62,14 @@ pub(crate) enum Failure {
     Away(String),
     /// It doesn't take what it was given.
     Refused(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away(why) | Self::Refused(why) => f.write_str(why),
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -345,6 +354,36 @@ impl Store {
             }
         }
         Ok(states)
+    }
+
+    /// Notes that tills are enrolled, or that they aren't any more.
+    ///
+    /// # Errors
+    /// When none is noted.
+    pub(crate) async fn note(&self, tills: &[&str], is_gone: bool) -> Result<(), Failure> {
+        let sql = if is_gone {
+            "DELETE FROM enrolled WHERE till = ANY ($1::text[])"
+        } else {
+            "INSERT INTO enrolled (till) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+        };
+        self.client.execute(sql, &[&tills]).await?;
+        Ok(())
+    }
+
+    /// The enrolled tills that were never heard, so many at most.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(crate) async fn never_heard(&self, most: i64) -> Result<BTreeSet<String>, Failure> {
+        let rows = self
+            .client
+            .query(
+                "SELECT till FROM enrolled WHERE NOT EXISTS (SELECT FROM now WHERE now.till = enrolled.till) \
+                 ORDER BY till LIMIT $1",
+                &[&most],
+            )
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Makes the partitions that are about to be needed, and drops what is older than `retention`.
