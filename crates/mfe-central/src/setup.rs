@@ -158,7 +158,8 @@ pub(crate) fn setup(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives the broker a new certificate of the authority's, and lets it take it.
+/// Gives the broker a new certificate of the authority's, and lets it take it; the authority one of its own, if it is
+/// over within two years.
 ///
 /// # Errors
 /// When it can't be made, or the broker can't be told.
@@ -169,9 +170,16 @@ pub(crate) fn renew(settings: &Settings, rabbitmq: &Path) -> anyhow::Result<Exit
         .as_deref()
         .with_context(|| t!("enroll.no_server"))?;
     let broker = system::account("rabbitmq").context("rabbitmq")?;
+    let made = |file: &Path| tell(&t!("setup.file", file = file.display()));
+    let ca = &settings.ca;
+    let over = (!certificate::is_lasting(ca)).then(|| certificate::end(ca));
+    if let Some(end) = over.flatten() {
+        certificate::renew_authority(ca, &ca.with_extension("key"))?;
+        made(ca);
+        tell(&t!("setup.authority", end = end));
+    }
     issue(settings, &host_of(server), rabbitmq, broker)?;
     rabbitmq::forget_certificates()?;
-    let made = |file: &Path| tell(&t!("setup.file", file = file.display()));
     made(&Files::of(rabbitmq).certificate);
     let page = site::Files::of(settings);
     if page.certificate.exists() && page.is_of_site() {
