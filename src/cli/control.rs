@@ -17,10 +17,10 @@ use crate::status::control::{Answer, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
-use crate::text::duration::duration;
-use crate::text::escape::{list, printable};
-use crate::text::local_time::{in_words, local_zone};
-use crate::text::timestamp::Timestamp;
+use mfe_common::duration::duration;
+use mfe_common::escape::{list, printable};
+use mfe_common::timestamp::Timestamp;
+use mfe_history::local_time::{in_words, local_zone};
 
 /// Asks the service to leave processes alone.
 pub(super) fn pause(

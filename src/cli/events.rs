@@ -12,7 +12,7 @@ use super::output::{Reader, complain, show};
 use crate::config::ProcessSettings;
 use crate::report::events::{self, Wanted};
 use crate::status::directories::Directories;
-use crate::text::local_time::local_zone;
+use mfe_history::local_time::local_zone;
 
 /// Shows the last `lines` events, of one program or of all and of the service, and with `follow` those to
 /// come.

@@ -27,8 +27,8 @@ use crate::status::{State, Status};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::not_run;
 use crate::sys::user::{Account, User, name_of};
-use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::escape::printable;
 
 /// What may be tried again later: `EX_TEMPFAIL` of sysexits(3).
 const EXIT_TRY_AGAIN: u8 = machine::NOT_YET;

@@ -10,7 +10,7 @@ use rust_i18n::t;
 
 use super::Arguments;
 use super::output::{complain, show};
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// How clap begins the line of a command's form, and what it calls all options in it.
 const USAGE: &str = "Usage: ";

@@ -12,8 +12,8 @@ use crate::daemon::effective_config;
 use crate::status::Status;
 use crate::status::directories::Directories;
 use crate::status::service::Record;
-use crate::text::escape::printable;
 use crate::text::wrap::Paragraph;
+use mfe_common::escape::printable;
 
 /// This program's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -32,9 +32,10 @@ use crate::status::directories::Directories;
 use crate::supervisor::misfit_wording;
 use crate::sys::event_loop::event_loop;
 use crate::systemd::dbus::Trouble;
-use crate::text::escape::{list, printable, shell_word};
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
+use mfe_common::escape::{list, printable, shell_word};
+use mfe_history::Frame;
 use output::{print, print_raw};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.
@@ -488,17 +489,23 @@ fn report(
     html: Option<&Path>,
     directories: &Directories,
 ) -> anyhow::Result<ExitCode> {
-    let report = report::report(asked, directories)?;
-    for warning in &report.warnings {
+    let (report, warnings) = report::report(asked, directories)?;
+    for warning in &warnings {
         output::complain(&format!("mfe-watchdog: {}", printable(warning)));
     }
     match html {
         Some(file) => {
-            report::write(file, &report::html(&report)?)?;
+            let frame = Frame {
+                version: env!("CARGO_PKG_VERSION"),
+                ..Frame::default()
+            };
+            report::write(file, &mfe_history::html(&report, &frame)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        None if json => print_raw(&report::json(&report)?),
-        None => print(&report::text(&report)),
+        None if json => print_raw(&mfe_history::json(&report)?),
+        None => print(&mfe_history::text(&report, |said| {
+            Paragraph::of_detail(said).to_string()
+        })),
     }
 }
 

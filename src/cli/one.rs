@@ -13,16 +13,17 @@ use tz::TimeZone;
 use super::logs::{matches, processes};
 use crate::config::ProcessSettings;
 use crate::proc::{ProcessId, ProcessTable, Stat};
-use crate::report::decimal;
 use crate::report::events::{self, Told, Wanted};
 use crate::status::ProcessStatus;
 use crate::status::directories::Directories;
 use crate::systemd::ask::last_lines;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
-use crate::text::duration::brief;
-use crate::text::escape::{cut, list, printable};
-use crate::text::local_time::in_words;
 use crate::text::wrap::WIDTH;
+use mfe_common::duration::brief;
+use mfe_common::escape::{cut, list, printable};
+use mfe_common::locale;
+use mfe_history::decimal;
+use mfe_history::local_time::in_words;
 
 /// How many events are shown.
 const EVENTS: u32 = 5;
@@ -124,7 +125,7 @@ fn runs(pid: i32, now: SystemTime, zone: &TimeZone) -> Vec<String> {
     if let (Some(age), Ok(Some(usage))) = (age, id.usage()) {
         let memory = bytes(usage.resident);
         let share = per_mille(usage.cpu, age);
-        let share = decimal(share / 10, &(share % 10).to_string());
+        let share = decimal(share / 10, &(share % 10).to_string(), locale::language());
         let time = brief(Duration::from_secs(usage.cpu.as_secs()));
         notes.push(t!("one.usage", memory = memory, time = time, share = share).into_owned());
     }
@@ -199,7 +200,11 @@ fn bytes(bytes: u64) -> String {
 
 /// So many 1024ths, with one decimal.
 fn in_1024ths(count: u64) -> String {
-    decimal(count / 1024, &(count % 1024 * 10 / 1024).to_string())
+    decimal(
+        count / 1024,
+        &(count % 1024 * 10 / 1024).to_string(),
+        locale::language(),
+    )
 }
 
 /// How much of one CPU, in thousandths.

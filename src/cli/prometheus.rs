@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use crate::status::{ProcessStatus, State, Status};
-use crate::text::timestamp::Timestamp;
+use mfe_common::timestamp::Timestamp;
 
 /// What the metrics end with, so that a reader knows them whole (OpenMetrics 1.0, "EOF").
 const END: &str = "# EOF\n";

@@ -24,12 +24,12 @@ use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
-use crate::text::duration::brief;
-use crate::text::escape::{list, printable};
-use crate::text::local_time::{in_words, is_same_day, local, local_zone};
 use crate::text::phrase::{self, Phrase};
-use crate::text::timestamp::Timestamp;
 use crate::text::wrap::{Paragraph, WIDTH};
+use mfe_common::duration::brief;
+use mfe_common::escape::{list, printable};
+use mfe_common::timestamp::Timestamp;
+use mfe_history::local_time::{in_words, is_same_day, local, local_zone};
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;
@@ -468,7 +468,7 @@ mod tests {
     use super::*;
     use crate::machine::Memory;
     use crate::status::LastRestart;
-    use crate::text::local_time::zone;
+    use mfe_history::local_time::zone;
 
     fn at(text: &str) -> Timestamp {
         humantime::parse_rfc3339(text).unwrap().into()

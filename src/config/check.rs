@@ -9,8 +9,8 @@ use super::section::{Located, Problems, Section, must_be};
 use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_text};
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::machine::{STOPPED, STRANGER};
-use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::duration::setting;
 
 /// The list's name in a process's section.
 const LIST: &str = "check";

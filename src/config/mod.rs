@@ -35,8 +35,8 @@ use crate::machine::Policy;
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::sys::user::User;
-use crate::text::duration::setting;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::duration::setting;
 use problem::line_ends;
 use section::{Located, Problems, Section, must_be, quoted};
 

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::escape::printable;
 
 /// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
 /// file.

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::problem::{Problem, line_ends};
-use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, Value, phrase};
+use mfe_common::escape::printable;
 
 /// More of a value than this isn't shown in a message, in characters.
 const EXCERPT: usize = 60;

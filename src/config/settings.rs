@@ -13,8 +13,8 @@ use super::section::quoted;
 use crate::machine::{Duplicates, Policy};
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
-use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::escape::printable;
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketAddrUnix};
 use sd_notify::NotifyState;
 
-use crate::text::escape::cut_bytes;
+use mfe_common::escape::cut_bytes;
 
 /// The name of the words for people.
 const STATUS: &str = "STATUS";

@@ -12,8 +12,8 @@ use crate::config::{
 use crate::status::ConfigFallback;
 use crate::status::directories::{Directories, RUNTIME_DIR};
 use crate::status::service::Service;
-use crate::text::escape::list;
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::escape::list;
 
 /// More commands that aren't run aren't told of in a status.
 const REFUSED_SHOWN: usize = 3;

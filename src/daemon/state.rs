@@ -28,7 +28,7 @@ use crate::supervisor::{Remembered, Standing};
 use crate::sys::host::{boot_id, machine_id, monotonic};
 use crate::sys::small_file::{self, Durability, Rights};
 use crate::text::phrase::{Phrase, phrase};
-use crate::text::timestamp::Timestamp;
+use mfe_common::timestamp::Timestamp;
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "state.json";

@@ -11,7 +11,7 @@ use super::root::View;
 use super::{Examination, Machine};
 use crate::config::{self, DEFAULT_PATH, Settings};
 use crate::sys::path_trust::Exposure;
-use crate::text::escape::{printable, shell_word};
+use mfe_common::escape::{printable, shell_word};
 
 /// A good configuration.
 pub(super) struct Config {

@@ -12,7 +12,7 @@ use super::Examination;
 use super::root::View;
 use crate::config::{Settings, Start};
 use crate::proc::Running;
-use crate::text::escape::{list, printable};
+use mfe_common::escape::{list, printable};
 
 /// Everything of the vendor's is below it.
 const VENDOR: &str = "/opt/sefaz";

@@ -13,7 +13,7 @@ use crate::session::autostart;
 use crate::start::Placement;
 use crate::start::command_line::{files_run_by, started_by};
 use crate::start::old_watcher::RC_LOCAL;
-use crate::text::escape::{list, printable, shell_word};
+use mfe_common::escape::{list, printable, shell_word};
 
 /// Scripts of run-parts(8), which cron runs.
 const CRON_SCRIPTS: [&str; 4] = [

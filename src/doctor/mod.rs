@@ -31,8 +31,8 @@ use rust_i18n::t;
 pub use systemd::Systemd;
 
 use crate::proc;
-use crate::text::escape::list;
 use crate::text::wrap::Paragraph;
+use mfe_common::escape::list;
 use root::View;
 
 /// The machine that is checked.

@@ -10,7 +10,7 @@ use super::Examination;
 use super::lists::{Kind, List};
 use crate::proc::Running;
 use crate::start::old_watcher::{self, RC_LOCAL};
-use crate::text::escape::{list, printable};
+use mfe_common::escape::{list, printable};
 
 pub(super) fn examine(lists: &[List], running: &[Running], found: &mut Examination) {
     for list in lists {

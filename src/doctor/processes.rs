@@ -15,8 +15,8 @@ use crate::config::ProcessSettings;
 use crate::machine;
 use crate::proc::{Alive, Identity, ProcessId, ProcessTable, Running, Sighting};
 use crate::status::{ProcessStatus, State, Status};
-use crate::text::escape::{list, printable};
 use crate::text::phrase::and_more;
+use mfe_common::escape::{list, printable};
 
 /// Programs that run others, which have no process name of their own then.
 const INTERPRETERS: [&str; 9] = [

@@ -13,7 +13,7 @@ use super::{Examination, Later, Machine};
 use crate::config::{Settings, Start};
 use crate::sys::path_trust::Exposure;
 use crate::sys::script::Form;
-use crate::text::escape::{list, printable, shell_word};
+use mfe_common::escape::{list, printable, shell_word};
 
 /// Interpreters whose package has their name.
 const PACKAGED: [&str; 6] = ["bash", "dash", "ksh", "perl", "python3", "zsh"];

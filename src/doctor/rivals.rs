@@ -14,7 +14,7 @@ use crate::proc::Running;
 use crate::start::command_line::{VENDOR, started_by};
 use crate::start::old_watcher;
 use crate::systemd::names::{UNIT_FOLDERS, unit_of};
-use crate::text::escape::{printable, shell_word};
+use mfe_common::escape::{printable, shell_word};
 
 /// Where the units are that systemd has for every user, the most important first (systemd.unit(5)).
 const USER_FOLDERS: [&str; 4] = [

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// More of a file than this isn't read, in bytes.
 const FILE_MAX: u64 = 1 << 20;

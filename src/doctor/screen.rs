@@ -16,7 +16,7 @@ use crate::proc::ProcessTable;
 use crate::session::{Found, Screen};
 use crate::start::{Placement, autostart_entry};
 use crate::sys::user::name_of;
-use crate::text::escape::{list, printable, shell_word};
+use mfe_common::escape::{list, printable, shell_word};
 
 /// How the names of files end that a program writes to, or locks.
 const WRITTEN: [&str; 4] = [".log", ".lock", ".lck", ".pid"];

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::proc::Running;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
-use crate::text::escape::{list, printable};
+use mfe_common::escape::{list, printable};
 
 /// The program's name, and the command by which it is a watchdog.
 const PROGRAM: &str = "mfe-watchdog";

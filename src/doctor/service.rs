@@ -13,8 +13,8 @@ use crate::events::Kind;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
 use crate::systemd::names::SERVICE;
-use crate::text::duration::setting;
-use crate::text::escape::{list, shell_word};
+use mfe_common::duration::setting;
+use mfe_common::escape::{list, shell_word};
 
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;

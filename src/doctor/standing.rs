@@ -14,8 +14,8 @@ use super::{Examination, Finding};
 use crate::status::{ProcessStatus, State};
 use crate::systemd::ask::last_lines;
 use crate::systemd::names::unit_of;
-use crate::text::escape::printable;
-use crate::text::local_time::{in_words, local_zone};
+use mfe_common::escape::printable;
+use mfe_history::local_time::{in_words, local_zone};
 
 /// The last lines of a program's output say why it fails; more of them are in the journal.
 const LINES: usize = 3;

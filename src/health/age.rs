@@ -9,8 +9,8 @@ use super::in_words;
 use super::verdict::Finding;
 use crate::config::TimesOfDay;
 use crate::proc::ProcessId;
-use crate::text::local_time::{local, local_zone};
 use crate::text::phrase::phrase;
+use mfe_history::local_time::{local, local_zone};
 
 /// Whether the oldest of the processes has run for too long.
 pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesOfDay>) -> Finding {

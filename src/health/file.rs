@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::verdict::Finding;
 use super::{in_words, no_answer};
-use crate::text::escape::printable;
 use crate::text::phrase::phrase;
+use mfe_common::escape::printable;
 
 /// When the newest of the files changed, if there is one.
 type Newest = io::Result<Option<SystemTime>>;

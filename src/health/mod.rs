@@ -23,9 +23,9 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress, TimesOfDay};
 use crate::proc::ProcessId;
-use crate::text::duration::duration;
 use crate::text::phrase::{Phrase, phrase};
 use file::Looks;
+use mfe_common::duration::duration;
 use verdict::{Finding, Streak};
 
 /// What one check has to tell.

@@ -15,10 +15,10 @@ use tokio::time::timeout_at;
 use crate::config::HookSettings;
 use crate::events::{Kind, Message};
 use crate::sys::subprocess::{End, Outcome, Subprocess};
-use crate::text::duration::setting;
-use crate::text::escape::printable;
 use crate::text::phrase::{Phrase, phrase};
-use crate::text::timestamp::Timestamp;
+use mfe_common::duration::setting;
+use mfe_common::escape::printable;
+use mfe_common::timestamp::Timestamp;
 use queue::Queue;
 
 /// What a run whose time is over gets for being killed and told of, once the service ends.

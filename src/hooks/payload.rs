@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::events::Message;
 use crate::sys::child_env::Variable;
-use crate::text::timestamp::Timestamp;
+use mfe_common::timestamp::Timestamp;
 
 /// The event as JSON; what doesn't apply to it is null. Part of the program's interface: names stay,
 /// new ones may come.

@@ -35,8 +35,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::events;
 use crate::sys::host;
-use crate::text::timestamp::Timestamp;
 use journal::Journal;
+use mfe_common::timestamp::Timestamp;
 use record::{Numbers, RecordLayer};
 use ring::Ring;
 use stderr::{Stderr, StderrLayer, StderrWriter};

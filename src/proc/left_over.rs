@@ -10,7 +10,7 @@ use super::stat::{Stat, Status};
 use super::usage::is_gone;
 use super::{Difference, Impostor, ProcessId};
 use crate::sys::user::name_of as user_name;
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// Programs that run somebody's script, but for those whose name has a version behind it.
 const INTERPRETERS: [&str; 11] = [

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// The exact, case-sensitive name of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,8 +33,8 @@ use super::{ProcessId, ProcessName, Target};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::host::Moment;
 use crate::sys::user::name_of as user_name;
-use crate::text::escape::{cut, printable};
 use crate::text::phrase::{Phrase, phrase};
+use mfe_common::escape::{cut, printable};
 
 /// So much of the directory is read at once, in bytes.
 const ENTRIES: usize = 8 * 1024;

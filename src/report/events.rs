@@ -1,5 +1,5 @@
 //! What has happened, event by event, from the journal and in the user's language; what it all comes to over
-//! some time is summed up in [`super::history`].
+//! some time is summed up in [`mfe_history::history`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,19 +12,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use tz::TimeZone;
 
-use super::entry::number;
 use super::journal::{MESSAGES, TIMEOUT};
 use super::not_readable;
-use super::words::cause_in_words;
 use crate::events::Kind;
 use crate::sys::event_loop::event_loop;
 use crate::sys::interruption::Interruption;
 use crate::systemd::journalctl::{Deadline, Journalctl};
-use crate::text::duration::duration;
-use crate::text::escape::{cut, printable};
-use crate::text::local_time::in_words;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
+use mfe_common::duration::duration;
+use mfe_common::escape::{cut, printable};
+use mfe_common::locale;
+use mfe_history::cause_in_words;
+use mfe_history::entry::number;
+use mfe_history::local_time::in_words;
 
 /// More of what is told besides isn't shown, in characters.
 const DETAIL_MAX: usize = 300;
@@ -226,7 +227,8 @@ fn sentence(told: &Told, names: &BTreeMap<String, String>) -> String {
         Kind::Down | Kind::Killed => told.cause.as_deref(),
         _ => None,
     };
-    let cause = cause.map(|cause| cause_in_words(cause, told.signal.as_deref()));
+    let cause =
+        cause.map(|cause| cause_in_words(cause, told.signal.as_deref(), locale::language()));
     let why: Vec<String> = cause.into_iter().chain(detail(told)).collect();
     if !why.is_empty() {
         // How long a pause is to last goes on with the sentence.
@@ -310,6 +312,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::machine::Cause;
+
+    #[test]
+    fn each_cause_of_the_services_own_is_said_in_words() {
+        for cause in [
+            Cause::Absent,
+            Cause::Gone,
+            Cause::Exited(1),
+            Cause::Killed(9),
+            Cause::OutOfMemory,
+            Cause::Unhealthy,
+            Cause::Duplicate,
+            Cause::Requested,
+            Cause::Stopped,
+            Cause::Late,
+            Cause::Outside,
+        ] {
+            let words = cause_in_words(cause.as_str(), cause.signal(), "en");
+            assert!(words.contains(' '), "{cause:?}: {words}");
+        }
+    }
 
     fn told(fields: &str) -> Option<Told> {
         let line = format!("{{\"__REALTIME_TIMESTAMP\":\"1800000000000000\",{fields}}}");

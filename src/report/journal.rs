@@ -1,5 +1,5 @@
 //! Has journalctl(1) find the entries that tell how the processes were, and hands them on one by one;
-//! each is understood in [`super::entry`], and what they mean is decided in [`super::history`].
+//! each is understood in [`mfe_history::entry`], and what they mean is decided in [`mfe_history::history`].
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::entry::understand;
-use super::history::{Entry, History, Moment, Sign};
-use super::kept::Kept;
-use super::order::{Order, Written};
 use crate::systemd::journalctl::{Deadline, Journalctl};
+use mfe_history::entry::understand;
+use mfe_history::history::{Entry, History, Moment, Sign};
+use mfe_history::kept::Kept;
+use mfe_history::order::{Order, Written};
 
 /// What journalctl may take for all that it is asked, on an old machine with a full disk.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(120);

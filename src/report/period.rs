@@ -1,5 +1,5 @@
 //! The time that somebody wants a report about: the last days, a month, or from one day to another. When
-//! something was in that time is decided in [`super::history`].
+//! something was in that time is decided in [`mfe_history::history`].
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use rust_i18n::t;
 use tz::{DateTime, TimeZone};
 
-use crate::text::local_time;
+use mfe_history::local_time;
 
 /// The longest time that a report is about: a year.
 pub const LONGEST: Duration = Duration::from_secs(366 * 86400);

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{CommandId, StartFailure};
-use crate::text::escape::printable;
 use crate::text::phrase::phrase;
+use mfe_common::escape::printable;
 
 /// For so long after its last change a file may be half of what it is to be.
 const SETTLES: Duration = Duration::from_secs(2);

@@ -12,8 +12,8 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::{Stdio, is_missing, not_run, spawn};
-use crate::text::escape::printable;
 use crate::text::phrase::phrase;
+use mfe_common::escape::printable;
 
 /// A child that isn't reaped yet, so its pid can't have passed to another process.
 #[derive(Debug)]

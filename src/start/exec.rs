@@ -9,7 +9,7 @@ use nix::unistd::execve;
 use rust_i18n::t;
 
 use crate::sys::child_env;
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// Replaces this process by `command`.
 ///

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::text::escape::{printable, shell_word};
+use mfe_common::escape::{printable, shell_word};
 
 /// Where the script's installation instructions have it started.
 pub(crate) const RC_LOCAL: &str = "/etc/rc.local";

@@ -19,7 +19,7 @@ use crate::proc::{ProcessName, Running, running_such};
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::Manager;
 use crate::systemd::names::{SERVICE, unit_of};
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// What runs rc.local (systemd-rc-local-generator(8)); `rc.local.service` is but another name of it.
 const RC_LOCAL_UNIT: &str = "rc-local.service";

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{ProcessStatus, State, Status};
-use crate::text::escape::{cut, printable};
+use mfe_common::escape::{cut, printable};
 
 /// It isn't longer, in characters: with it `systemctl status` fits a terminal.
 const LENGTH_MAX: usize = 60;

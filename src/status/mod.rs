@@ -16,9 +16,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::small_file;
-use crate::text::escape::{cut, cut_bytes, printable};
 use crate::text::phrase::{Phrase, phrase, pids};
-use crate::text::timestamp::Timestamp;
+use mfe_common::escape::{cut, cut_bytes, printable};
+use mfe_common::timestamp::Timestamp;
 
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";

@@ -10,8 +10,8 @@ use crate::events::{Kind, Message};
 use crate::machine::{Cause, Change, Intention, Recovery, Stop};
 use crate::proc::{Difference, Identity, Impostor, ProcessId};
 use crate::sys::exit_status::ExitStatus;
-use crate::text::duration::duration;
 use crate::text::phrase::{self, Phrase, phrase, sentences};
+use mfe_common::duration::duration;
 
 /// More aren't named.
 const NAMED_MAX: usize = 3;

@@ -24,7 +24,7 @@ use crate::proc::ProcessId;
 use crate::start::{is_in_unit, unit_name};
 use crate::sys::host;
 use crate::systemd::ask::last_lines_between;
-use crate::text::escape::cut_bytes;
+use mfe_common::escape::cut_bytes;
 
 /// No more lines are told.
 const LINES: usize = 3;

@@ -37,7 +37,7 @@ use crate::systemd::control_group::MOUNTED;
 use crate::systemd::memory::OomKills;
 use crate::systemd::standby::Standby;
 use crate::text::phrase::{Phrase, phrase};
-use crate::text::timestamp::Timestamp;
+use mfe_common::timestamp::Timestamp;
 
 /// A machine that is merely busy makes a look less late than this.
 const OVERDUE: Duration = Duration::from_secs(1);

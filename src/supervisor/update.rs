@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use mfe_common::timestamp::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::config::ProcessSettings;
 use crate::machine::Memory;
 use crate::status::{LastRestart, ProcessStatus, State};
 use crate::text::phrase::phrase;
-use crate::text::timestamp::Timestamp;
 
 /// Where a process stands, and what the service keeps of it.
 #[derive(Debug, Clone)]

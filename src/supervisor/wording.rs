@@ -4,9 +4,9 @@
 use crate::machine::{Fate, Finding, Machine, Phase, Seat, StartFailure, Wait};
 use crate::proc::{Difference, Impostor};
 use crate::status::{State, WaitingFor};
-use crate::text::duration::duration;
-use crate::text::escape::list;
 use crate::text::phrase::{Phrase, phrase, pids};
+use mfe_common::duration::duration;
+use mfe_common::escape::list;
 
 /// Where a process stands, in the status's terms.
 pub(super) fn state(machine: &Machine) -> State {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// The machine's name (`proc_sys_kernel(5)`), as it is now.
 pub(crate) fn name() -> Option<String> {

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::sys::child_env::Variable;
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::{Stdio, not_run, spawn};
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// What is kept of a program's output, in bytes; the rest is read and thrown away, so that the
 /// program doesn't wait for a reader.

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// Where the users are (passwd(5)).
 const PASSWD: &str = "/etc/passwd";

@@ -13,7 +13,7 @@ use super::journalctl::{Deadline, Journalctl};
 use crate::sys::event_loop::event_loop;
 use crate::sys::host;
 use crate::sys::subprocess::{End, Subprocess};
-use crate::text::escape::printable;
+use mfe_common::escape::printable;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::sys::child_env::for_children;
 use crate::sys::descriptors;
-use crate::text::duration::duration;
-use crate::text::escape::printable;
+use mfe_common::duration::duration;
+use mfe_common::escape::printable;
 
 /// A longer line is no entry of ours, in bytes: journalctl leaves out fields of more than 4 KiB.
 const LINE_MAX: usize = 1 << 20;

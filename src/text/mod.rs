@@ -3,9 +3,5 @@
 //! that is, in `mfe_common::locale`.
 
 pub(crate) mod charset;
-pub(crate) mod duration;
-pub(crate) mod escape;
-pub(crate) mod local_time;
 pub mod phrase;
-pub mod timestamp;
 pub(crate) mod wrap;

@@ -7,7 +7,7 @@ use std::fmt;
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
 
-use crate::text::escape::{list, printable};
+use mfe_common::escape::{list, printable};
 
 /// A [`Phrase`]: its English and, in the order in which they stand in it, its parts.
 macro_rules! phrase {

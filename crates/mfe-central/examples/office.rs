@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 const TILLS: usize = 50;
 const HOST: &str = "mfe";
 const PASSWORD: &str = "of the demonstration";
+/// For how long the tills have been on when this begins.
+const UPTIME: Duration = Duration::from_secs(3600);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -101,6 +103,8 @@ struct Till {
     /// Each program's state and since when.
     programs: BTreeMap<&'static str, (&'static str, SystemTime)>,
     restarts: u64,
+    /// How many events it has told.
+    seq: u64,
     channel: Channel,
     /// Otherwise nothing of it would be open any more.
     _connection: Connection,
@@ -117,7 +121,7 @@ async fn simulate(rabbitmq: &RabbitMq, names: &[String]) -> Result<(), Error> {
     for (n, name) in names.iter().enumerate() {
         tills.push(Till::connect(rabbitmq, n, name).await?);
     }
-    // What is sent before somebody takes it is lost to nobody: all states come again.
+    // States that are sent before somebody takes them come again; events begin later.
     let mut random = Random::new(7);
     let began = SystemTime::now();
     let mut seconds: u64 = 0;
@@ -129,6 +133,11 @@ async fn simulate(rabbitmq: &RabbitMq, names: &[String]) -> Result<(), Error> {
             let is_due = (seconds + n as u64) % HEARTBEAT.as_secs() == 0 || seconds < 5;
             if is_due && !till.is_silent {
                 till.tell(began, now).await?;
+            }
+        }
+        if seconds == 5 {
+            for till in &mut tills {
+                till.begin(began).await?;
             }
         }
         // Every second something happens to some till.
@@ -152,9 +161,10 @@ impl Till {
         Ok(Self {
             name: name.to_owned(),
             store: format!("{}", n / 5 + 1),
-            boot: format!("{n:032x}"),
+            boot: format!("{:032x}", n + 1),
             programs: [("Comunicador", up), ("Monitor", up)].into(),
             restarts: 0,
+            seq: 0,
             channel,
             _connection: connection,
             is_silent: false,
@@ -178,21 +188,67 @@ impl Till {
                 return Ok(());
             }
             ("up", _) => return Ok(()),
+            ("paused", _) => ("up", "resumed"),
+            ("waiting", _) => ("up", "up"),
             _ => ("up", "restarted"),
         };
         self.restarts += u64::from(state == "up");
-        self.programs.insert(program, (state, now));
-        let mono = now.duration_since(began)?.as_micros();
-        let body = json!({
-            "specversion": "1.0", "id": format!("{}/{mono}/{:x}", self.boot, dice), "source": self.name,
-            "type": format!("br.mfe-watchdog.{event}.v1"), "time": self.clock(now),
-            "data": {"process": program.to_lowercase(), "message": format!("{program} is {state}"),
-                "boot": self.boot, "mono_us": u64::try_from(mono)?,
-                "sent": {"mono_us": u64::try_from(mono)?, "time": self.clock(now)}, "relay": "0.1.0",
-                "labels": {"store": self.store}},
-        });
-        self.send("mfe.events", event, &body).await?;
+        let before = self.programs.insert(program, (state, now));
+        let mut data = json!({"process": program.to_lowercase(), "pid": 7,
+            "message": format!("{program} is {state}")});
+        let since = before.map_or(now, |(_, since)| since);
+        match event {
+            "down" => data["cause"] = json!("killed"),
+            "waiting" => data["cause"] = json!("login"),
+            "restarted" => {
+                data["cause"] = json!("killed");
+                data["outage_ms"] = json!(u64::try_from(now.duration_since(since)?.as_millis())?);
+            }
+            _ => {}
+        }
+        self.happened(event, data, began, now).await?;
         self.tell(began, now).await
+    }
+
+    /// The till was switched on, and its programs run.
+    async fn begin(&mut self, began: SystemTime) -> Result<(), Error> {
+        let data = json!({"message": "mfe-watchdog has started"});
+        self.happened("startup", data, began, began).await?;
+        for program in ["comunicador", "monitor"] {
+            let data = json!({"process": program, "pid": 7, "message": format!("{program} is up")});
+            self.happened("up", data, began, began).await?;
+        }
+        self.tell(began, began).await
+    }
+
+    /// Tells an event.
+    async fn happened(
+        &mut self,
+        event: &str,
+        mut data: Value,
+        began: SystemTime,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        self.seq += 1;
+        // It was switched on an hour before.
+        let mono = u64::try_from((now.duration_since(began)? + UPTIME).as_micros())?;
+        for (name, value) in [
+            ("run", json!(self.boot)),
+            ("seq", json!(self.seq)),
+            ("at_us", json!(mono)),
+            ("boot", json!(self.boot)),
+            ("mono_us", json!(mono)),
+            ("sent", json!({"mono_us": mono, "time": self.clock(now)})),
+            ("relay", json!("0.1.0")),
+            ("labels", json!({"store": self.store})),
+        ] {
+            data[name] = value;
+        }
+        let body = json!({
+            "specversion": "1.0", "id": format!("{}/{mono}/{:x}", self.boot, self.seq), "source": self.name,
+            "type": format!("br.mfe-watchdog.{event}.v1"), "time": self.clock(now), "data": data,
+        });
+        self.send("mfe.events", event, &body).await
     }
 
     /// Tells how it is.
@@ -206,7 +262,7 @@ impl Till {
             }
             program
         });
-        let mono = u64::try_from(now.duration_since(began)?.as_micros())?;
+        let mono = u64::try_from((now.duration_since(began)? + UPTIME).as_micros())?;
         let body = json!({"source": self.name, "boot": self.boot, "mono": mono, "time": self.clock(now),
             "backlog": 0, "machine_id": self.boot, "versions": {"relay": "0.1.0"},
             "labels": {"store": self.store}, "processes": programs.collect::<Vec<Value>>()});

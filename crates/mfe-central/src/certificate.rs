@@ -9,6 +9,9 @@ use crate::system::{self, Account};
 /// How long the authority is good for, in days: tills know no other, and get another only with a token.
 const AUTHORITY_DAYS: &str = "7300";
 
+/// An authority that is over within so many seconds, two years, is renewed: all tills need it by then.
+const AUTHORITY_SOON: &str = "63072000";
+
 /// How long the broker's certificate is good for, in days.
 const BROKER_DAYS: &str = "825";
 
@@ -41,6 +44,60 @@ pub(crate) fn make_authority(certificate: &Path, key: &Path, office: &str) -> an
     ];
     let text = system::run(&words, None, None)?;
     system::replace(certificate, &text, 0o644, None)
+}
+
+/// Gives an authority another certificate, of the same name and key, so that who believes the one believes what is of
+/// the other, until the one is over.
+///
+/// # Errors
+/// As of [`make_authority`]; the one that was there stays.
+pub(crate) fn renew_authority(certificate: &Path, key: &Path) -> anyhow::Result<()> {
+    let path = |path: &Path| path.display().to_string();
+    let (before, key) = (path(certificate), path(key));
+    // Two of one issuer and serial number are the same to some.
+    let serial = system::run(&["openssl", "rand", "-hex", "16"], None, None)?;
+    let serial = format!("0x{}", serial.trim());
+    let words = [
+        "openssl",
+        "x509",
+        "-in",
+        &before,
+        "-signkey",
+        &key,
+        "-days",
+        AUTHORITY_DAYS,
+        "-set_serial",
+        &serial,
+    ];
+    let text = system::run(&words, None, None)?;
+    system::replace(certificate, &text, 0o644, None)
+}
+
+/// Whether an authority is good for long enough that tills can get another.
+pub(crate) fn is_lasting(authority: &Path) -> bool {
+    is_good_for(AUTHORITY_SOON, authority)
+}
+
+/// When a certificate is over, in openssl's words.
+pub(crate) fn end(certificate: &Path) -> Option<String> {
+    let certificate = certificate.display().to_string();
+    let words = ["openssl", "x509", "-noout", "-enddate", "-in", &certificate];
+    let said = system::run(&words, None, None).ok()?;
+    Some(said.trim().strip_prefix("notAfter=")?.to_owned())
+}
+
+fn is_good_for(seconds: &str, certificate: &Path) -> bool {
+    let certificate = certificate.display().to_string();
+    let words = [
+        "openssl",
+        "x509",
+        "-noout",
+        "-checkend",
+        seconds,
+        "-in",
+        &certificate,
+    ];
+    system::run(&words, None, None).is_ok()
 }
 
 /// Makes a certificate of the authority's for a broker's name, with a key of its own, which its owner may read.
@@ -99,6 +156,7 @@ pub(crate) fn make(
 /// Whether a certificate is the authority's, of this name and this key, and not over soon.
 pub(crate) fn is_good(authority: &Path, (certificate, key): (&Path, &Path), name: &str) -> bool {
     let path = |path: &Path| path.display().to_string();
+    let is_lasting = is_good_for(SOON, certificate);
     let (ca, certificate, key) = (path(authority), path(certificate), path(key));
     let said = |words: &[&str]| system::run(words, None, None).ok();
     let option = verify_option(name);
@@ -117,16 +175,7 @@ pub(crate) fn is_good(authority: &Path, (certificate, key): (&Path, &Path), name
         &certificate,
     ])
     .is_some()
-        && said(&[
-            "openssl",
-            "x509",
-            "-noout",
-            "-checkend",
-            SOON,
-            "-in",
-            &certificate,
-        ])
-        .is_some()
+        && is_lasting
         && is_of_pair()
 }
 
@@ -202,5 +251,66 @@ mod tests {
         make_authority(&path("other.pem"), &path("other.key"), "central.example").unwrap();
         assert!(!is_good("other.pem", "a.key", "192.0.2.1"));
         assert!(!is_good("none.pem", "a.key", "192.0.2.1"));
+    }
+
+    #[test]
+    fn who_believes_an_authority_believes_it_renewed() {
+        mfe_kit::needs!(mfe_kit::Need::Package("openssl"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let me = fs::metadata(folder.path()).unwrap();
+        let owner = Account {
+            user: std::os::unix::fs::MetadataExt::uid(&me),
+            group: std::os::unix::fs::MetadataExt::gid(&me),
+        };
+        let (ca, key) = (path("ca.pem"), path("ca.key"));
+        make_authority(&ca, &key, "central.example").unwrap();
+        assert!(is_lasting(&ca));
+        assert!(!is_lasting(&path("none.pem")));
+        let make = |name: &str| {
+            let pair = (
+                &*path(&format!("{name}.pem")),
+                &*path(&format!("{name}.key")),
+            );
+            super::make((&ca, &key), pair, "central.example", owner).unwrap();
+        };
+        make("before");
+        fs::copy(&ca, path("known.pem")).unwrap();
+        let old = [
+            "req",
+            "-x509",
+            "-new",
+            "-days",
+            "700",
+            "-subj",
+            "/CN=mfe-central of a",
+            "-key",
+        ];
+        let old = system::run(
+            &[&["openssl"], &old[..], &[&key.display().to_string()]].concat(),
+            None,
+            None,
+        );
+        fs::write(path("old.pem"), old.unwrap()).unwrap();
+        assert!(!is_lasting(&path("old.pem")));
+        renew_authority(&path("old.pem"), &key).unwrap();
+        assert!(is_lasting(&path("old.pem")));
+
+        renew_authority(&ca, &key).unwrap();
+        assert_ne!(fs::read(&ca).unwrap(), fs::read(path("known.pem")).unwrap());
+        assert!(end(&ca).unwrap().ends_with("GMT"));
+        make("after");
+        for authority in ["ca.pem", "known.pem"] {
+            for name in ["before", "after"] {
+                let pair = (
+                    &*path(&format!("{name}.pem")),
+                    &*path(&format!("{name}.key")),
+                );
+                assert!(
+                    super::is_good(&path(authority), pair, "central.example"),
+                    "{authority} {name}"
+                );
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: understands it, and turns what comes of it into words and exit codes.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use crate::service;
 use crate::setup::{self, Options};
 use crate::store::Store;
 use mfe_common::locale;
+use mfe_common::office::is_till;
 use mfe_common::settings::Problem;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
@@ -81,6 +82,13 @@ enum Command {
         #[command(flatten)]
         machine: Machine,
     },
+    /// Note in the database that the tills of standard input, one a line, are enrolled
+    #[command(hide = true)]
+    Tills {
+        /// They aren't any more
+        #[arg(long)]
+        gone: bool,
+    },
     /// Bring the database's tables to their present form, and print how many steps that took
     #[command(hide = true)]
     Schema {
@@ -131,8 +139,8 @@ pub fn main() -> ExitCode {
         Command::Run => with(file, run),
         Command::Check => check(file),
         Command::Enroll { till, csv } => with(file, |settings| match (till, csv) {
-            (Some(till), _) => enroll::enroll(settings, till),
-            (None, Some(list)) => enroll::enroll_all(settings, list),
+            (Some(till), _) => enroll::enroll(file, settings, till),
+            (None, Some(list)) => enroll::enroll_all(file, settings, list),
             (None, None) => Ok(ExitCode::FAILURE),
         }),
         Command::Renew { till, machine } => with(file, |settings| match till {
@@ -154,8 +162,9 @@ pub fn main() -> ExitCode {
         Command::Doctor { machine } => with(file, |settings| {
             doctor::doctor(file, settings, &machine.options(None))
         }),
+        Command::Tills { gone } => with(file, |settings| note_tills(settings, *gone)),
         Command::Schema { dry_run } => with(file, |settings| schema(settings, *dry_run)),
-        Command::Revoke { till } => with(file, |settings| enroll::revoke(settings, till)),
+        Command::Revoke { till } => with(file, |settings| enroll::revoke(file, settings, till)),
     };
     result.unwrap_or_else(|error| {
         let text = format!("{error:#}").replace(char::is_control, " ");
@@ -184,6 +193,20 @@ fn schema(settings: &Settings, is_dry: bool) -> anyhow::Result<ExitCode> {
         }
     })?;
     println!("{}", store.steps);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// More aren't read, in bytes.
+const TILLS_MAX: u64 = 8 << 20;
+
+fn note_tills(settings: &Settings, is_gone: bool) -> anyhow::Result<ExitCode> {
+    let text = io::read_to_string(io::stdin().take(TILLS_MAX))?;
+    let tills: Vec<&str> = text.lines().filter(|name| is_till(name)).collect();
+    service::event_loop()?.block_on(async {
+        let store = Store::open(&settings.database).await?;
+        let noted = store.note(&tills, is_gone).await;
+        noted.map_err(|failure| anyhow::anyhow!("{failure}"))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,14 +26,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Facts {
     has_server: bool,
-    certificate_is_good: bool,
+    certificates: Certificates,
     broker: Result<Definitions, String>,
     login: Result<(), String>,
     queues: Vec<Queue>,
     tls: Result<(), String>,
     database: Result<(), String>,
     page: Result<(), String>,
+    /// The routes need it that follow streams.
+    has_curl: bool,
     machine: Option<Machine>,
+}
+
+/// Which certificate has to be another soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certificates {
+    Good,
+    Brokers,
+    Authoritys,
 }
 
 /// What is of the system, where all of it is meant.
@@ -98,7 +108,13 @@ fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
         .and_then(|account| schema_as(file, account, true).map_err(|error| format!("{error:#}")));
     Facts {
         has_server: name.is_some(),
-        certificate_is_good: name.as_deref().is_some_and(is_good),
+        certificates: if !name.as_deref().is_some_and(is_good) {
+            Certificates::Brokers
+        } else if certificate::is_lasting(&settings.ca) {
+            Certificates::Good
+        } else {
+            Certificates::Authoritys
+        },
         broker,
         login: login(settings),
         queues: queues.unwrap_or_default(),
@@ -107,6 +123,7 @@ fn look(file: &Path, settings: &Settings, options: &Options) -> Facts {
         }),
         database: database.map(drop),
         page: page(settings.listen),
+        has_curl: system::is_program("curl"),
         machine: options
             .is_the_systems()
             .then(|| machine(settings, name.as_deref())),
@@ -184,8 +201,11 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
             t!("enroll.no_server").into_owned(),
             &t!("doctor.run_setup_name"),
         );
-    } else if !facts.certificate_is_good {
+    } else if facts.certificates == Certificates::Brokers {
         problem(t!("doctor.certificate").into_owned(), &setup);
+    } else if facts.certificates == Certificates::Authoritys {
+        let remedy = "sudo mfe-central renew";
+        problem(t!("doctor.authority").into_owned(), remedy);
     } else if let (Ok(_), Err(error)) = (&facts.broker, &facts.tls) {
         problem(
             t!("doctor.tls", error = error).into_owned(),
@@ -215,6 +235,9 @@ fn judge(settings: &Settings, facts: &Facts) -> Vec<Problem> {
             let what = t!("doctor.no_queue", queue = name);
             problem(what.into_owned(), &t!("doctor.restart"));
         }
+    }
+    if !facts.has_curl && settings.routes.iter().any(Route::is_stream) {
+        problem(t!("doctor.no_curl").into_owned(), "sudo apt install curl");
     }
     for queue in &facts.queues {
         if queue.name == EVENTS && queue.consumers == 0 && facts.page.is_ok() {
@@ -286,13 +309,14 @@ mod tests {
         };
         Facts {
             has_server: true,
-            certificate_is_good: true,
+            certificates: Certificates::Good,
             broker: Ok(Definitions::default()),
             login: Ok(()),
             queues: vec![queue(EVENTS, 7, 1), queue(DEAD, 0, 0)],
             tls: Ok(()),
             database: Ok(()),
             page: Ok(()),
+            has_curl: true,
             machine: Some(Machine {
                 is_enabled: true,
                 is_active: true,
@@ -320,10 +344,24 @@ mod tests {
     }
 
     #[test]
+    fn who_follows_a_stream_needs_curl() {
+        let text =
+            "[[route]]\nfrom = \"sse\"\nurl = \"https://a.example/events\"\nhandler = [\"/x\"]\n";
+        let settings = config::parse(text).unwrap();
+        let mut facts = good();
+        assert_eq!(judge(&settings, &facts), []);
+        facts.has_curl = false;
+        let problems = judge(&settings, &facts);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].remedy, "sudo apt install curl");
+        assert_eq!(judge(&config::parse("").unwrap(), &facts), []);
+    }
+
+    #[test]
     fn each_fault_is_told_once_with_its_remedy() {
         let settings = config::parse("").unwrap();
         assert_eq!(judge(&settings, &good()), []);
-        let changes: [(Change, &str); 20] = [
+        let changes: [(Change, &str); 21] = [
             (
                 |facts| of_machine(facts, |one| one.is_enabled = false),
                 "systemctl enable",
@@ -370,7 +408,11 @@ mod tests {
             (|facts| facts.broker = Err("x".into()), "rabbitmq"),
             (|facts| facts.login = Err("x".into()), "setup"),
             (|facts| facts.has_server = false, "--name"),
-            (|facts| facts.certificate_is_good = false, "setup"),
+            (|facts| facts.certificates = Certificates::Brokers, "setup"),
+            (
+                |facts| facts.certificates = Certificates::Authoritys,
+                "renew",
+            ),
             (|facts| facts.tls = Err("x".into()), "rabbitmq"),
             (|facts| facts.database = Err("x".into()), "setup"),
             (|facts| facts.page = Err("x".into()), "journalctl"),

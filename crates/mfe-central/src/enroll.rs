@@ -13,6 +13,7 @@ use rust_i18n::t;
 
 use crate::config::Settings;
 use crate::rabbitmq::{self, Definitions};
+use crate::setup;
 use crate::system;
 use crate::tills::{Owner, enrolled, is_whole, owner};
 use crate::token::{Token, password};
@@ -27,7 +28,7 @@ const EXIT_USAGE: u8 = 2;
 ///
 /// # Errors
 /// When nothing has changed, or the broker hasn't taken all of it.
-pub(crate) fn enroll(settings: &Settings, till: &str) -> anyhow::Result<ExitCode> {
+pub(crate) fn enroll(file: &Path, settings: &Settings, till: &str) -> anyhow::Result<ExitCode> {
     if !is_till(till) {
         return Ok(refuse_name(till));
     }
@@ -46,6 +47,7 @@ pub(crate) fn enroll(settings: &Settings, till: &str) -> anyhow::Result<ExitCode
     }
     let tokens = office.enroll(&[till])?;
     print(&tokens.concat())?;
+    note(file, settings, &[till], false);
     if is_known {
         say(&t!("enroll.again", till = till));
     } else {
@@ -59,7 +61,11 @@ pub(crate) fn enroll(settings: &Settings, till: &str) -> anyhow::Result<ExitCode
 ///
 /// # Errors
 /// As of [`enroll`].
-pub(crate) fn enroll_all(settings: &Settings, file: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn enroll_all(
+    config: &Path,
+    settings: &Settings,
+    file: &Path,
+) -> anyhow::Result<ExitCode> {
     let text = fs::File::open(file).and_then(|file| {
         let mut text = String::new();
         let read = io::Read::read_to_string(&mut io::Read::take(file, LIST_MAX + 1), &mut text)?;
@@ -87,9 +93,9 @@ pub(crate) fn enroll_all(settings: &Settings, file: &Path) -> anyhow::Result<Exi
     let office = Office::open(settings)?;
     let before = office.before()?;
     let mut new = Vec::new();
-    for till in tills {
+    for till in &tills {
         match owner_of(settings, &before, till) {
-            Owner::Nobody => new.push(till),
+            Owner::Nobody => new.push(*till),
             Owner::Till => say(&t!("enroll.known", till = till)),
             Owner::Another => bail!("{}", t!("enroll.another", till = till)),
         }
@@ -100,6 +106,7 @@ pub(crate) fn enroll_all(settings: &Settings, file: &Path) -> anyhow::Result<Exi
         let lines = lines.map(|(till, token)| format!("{till},{token}"));
         print(&lines.collect::<String>())?;
     }
+    note(config, settings, &tills, false);
     say(&t!("enroll.all", count = new.len()));
     Ok(ExitCode::SUCCESS)
 }
@@ -124,12 +131,25 @@ pub(crate) fn renew(settings: &Settings, till: &str) -> anyhow::Result<ExitCode>
 ///
 /// # Errors
 /// When there is no such till, or the broker can't be asked.
-pub(crate) fn revoke(settings: &Settings, till: &str) -> anyhow::Result<ExitCode> {
+pub(crate) fn revoke(file: &Path, settings: &Settings, till: &str) -> anyhow::Result<ExitCode> {
     system::ensure_root()?;
     ensure_is_till(settings, till)?;
     rabbitmq::delete_user(till)?;
+    note(file, settings, &[till], true);
     say(&t!("revoke.done", till = till));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A till that was enrolled is shown before it is heard. The token is given all the same where that can't be had.
+fn note(file: &Path, settings: &Settings, tills: &[&str], is_gone: bool) {
+    if let Err(error) = setup::note_tills(file, settings, tills, is_gone) {
+        let error = format!("{error:#}");
+        if is_gone {
+            say(&t!("revoke.not_noted", error = error));
+        } else {
+            say(&t!("enroll.not_noted", error = error));
+        }
+    }
 }
 
 /// Whose a name is; central's own is never a till's, even before it has its user.

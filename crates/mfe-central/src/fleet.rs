@@ -146,6 +146,18 @@ impl Row {
     }
 }
 
+/// What a till has said last.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) state: State,
+    /// When it came.
+    pub(crate) received: SystemTime,
+    /// When it was said, by the office's clock.
+    pub(crate) at: SystemTime,
+    /// Whether nothing was heard since for too long.
+    pub(crate) is_silent: bool,
+}
+
 /// A machine in one of its boots, and the latest it has said, in microseconds of that boot.
 #[derive(Debug)]
 struct Face {
@@ -160,6 +172,8 @@ struct Face {
 #[derive(Debug)]
 struct Till {
     state: Option<State>,
+    /// Whether the configuration has it.
+    is_listed: bool,
     received: SystemTime,
     /// `None` if that is longer ago than the clock reaches back.
     heard: Option<Instant>,
@@ -190,11 +204,31 @@ impl Fleet {
         }
     }
 
-    /// There should be this till.
+    /// There should be this till, whoever else there is.
     pub(crate) fn expect(&mut self, name: &str) {
         self.generation += 1;
         let till = || Till::new(name);
-        self.tills.entry(name.to_owned()).or_insert_with(till);
+        let till = self.tills.entry(name.to_owned()).or_insert_with(till);
+        till.is_listed = true;
+    }
+
+    /// There should be these tills, and none beside them that nobody lists and that was never heard. The rows of those
+    /// that are new.
+    pub(crate) fn enrolled(&mut self, names: &BTreeSet<String>) -> Vec<Arc<Row>> {
+        let before = self.tills.len();
+        self.tills
+            .retain(|name, till| till.is_listed || till.state.is_some() || names.contains(name));
+        let gone = before - self.tills.len();
+        let new = names.iter().filter(|name| !self.tills.contains_key(*name));
+        let new: Vec<&String> = new.collect();
+        let mut rows = Vec::new();
+        for name in new {
+            let till = Till::new(name);
+            rows.push(Arc::clone(&till.row));
+            self.tills.insert(name.clone(), till);
+        }
+        self.generation += u64::from(gone > 0 || !rows.is_empty());
+        rows
     }
 
     /// What was known before central was started again, if the till hasn't been heard since.
@@ -263,11 +297,23 @@ impl Fleet {
         self.generation
     }
 
-    /// The latest states of tills, and when each came.
-    pub(crate) fn states(&self, tills: &BTreeSet<String>) -> Vec<(State, SystemTime)> {
-        let tills = tills.iter().filter_map(|till| self.tills.get(till));
-        let states = tills.filter_map(|till| Some((till.state.clone()?, till.received)));
-        states.collect()
+    /// What a till has said last, if it was ever heard.
+    pub(crate) fn heard(&self, till: &str, now: Moment) -> Option<Heard> {
+        let till = self.tills.get(till)?;
+        let state = till.state.clone()?;
+        let face = till.faces.last()?;
+        Some(Heard {
+            at: face.zero.checked_add(Duration::from_micros(state.mono))?,
+            state,
+            received: till.received,
+            is_silent: till.is_silent(self.heartbeat, now),
+        })
+    }
+
+    /// What tills have said last.
+    pub(crate) fn all_heard(&self, tills: &BTreeSet<String>, now: Moment) -> Vec<Heard> {
+        let heard = tills.iter().filter_map(|till| self.heard(till, now));
+        heard.collect()
     }
 
     /// A till's row, if there is such a till.
@@ -289,6 +335,7 @@ impl Till {
     fn new(name: &str) -> Self {
         Self {
             state: None,
+            is_listed: false,
             received: SystemTime::UNIX_EPOCH,
             heard: None,
             offset_ms: 0,
@@ -443,7 +490,7 @@ pub(crate) mod tests {
 
     const HEARTBEAT: Duration = Duration::from_secs(60);
 
-    fn at(seconds: u64) -> SystemTime {
+    pub(crate) fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
@@ -533,6 +580,37 @@ pub(crate) mod tests {
                 .unwrap()
                 .state,
             Standing::Up
+        );
+    }
+
+    #[test]
+    fn enrolled_tills_are_there_until_they_are_revoked_or_heard() {
+        let clock = Clock::new();
+        let mut fleet = Fleet::new(HEARTBEAT);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let rows = |fleet: &Fleet| {
+            let rows = fleet.rows();
+            rows.iter()
+                .map(|row| (row.till.clone(), row.state))
+                .collect::<Vec<_>>()
+        };
+        fleet.expect("listed");
+        let new = fleet.enrolled(&names(&["a", "b", "listed"]));
+        assert_eq!(
+            new.iter().map(|row| &*row.till).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        let generation = fleet.generation();
+        assert_eq!(fleet.enrolled(&names(&["a", "b"])), []);
+        assert_eq!(fleet.generation(), generation, "nothing is new");
+        fleet.apply(state("a", 1, &["up"]), clock.after(1));
+        // One was heard, the other revoked.
+        assert_eq!(fleet.enrolled(&names(&[])), []);
+        assert!(fleet.generation() > generation);
+        let left = [("listed", Standing::NeverSeen), ("a", Standing::Up)];
+        assert_eq!(
+            rows(&fleet),
+            left.map(|(till, state)| (till.to_owned(), state))
         );
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming};
@@ -17,6 +17,8 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mfe_history::Reader;
+use mfe_history::local_time::local_zone;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
@@ -28,7 +30,8 @@ use crate::health::Engine;
 use crate::hook::{Answer, Hooks};
 use crate::metrics::metrics;
 use crate::office::Office;
-use crate::page::{Query, language, page};
+use crate::page::{Query, asked, language, of_report, page};
+use crate::past;
 use crate::store::Failure;
 
 /// More connections aren't taken: a wall of screens has fewer.
@@ -52,7 +55,16 @@ const CATCH_UP: i64 = 500;
 /// So many events of a till are told with it.
 const LATEST: i64 = 100;
 
+/// A report is made of so many events at most, the latest.
+const EVENTS: i64 = 20_000;
+
+/// How far back a report goes that is asked for without a time, and the least and the most that can be asked for.
+const USUAL: &str = "7d";
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(366 * 86400);
+
 const STYLE: &str = include_str!("../page/page.css");
+const TILL_STYLE: &str = include_str!("../page/till.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -148,24 +160,17 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
     let query = request.uri().query().unwrap_or_default();
     let ok = |kind, text| whole(StatusCode::OK, kind, text);
     match request.uri().path() {
-        "/" => {
-            let accepted = request.headers().get(ACCEPT_LANGUAGE);
-            let accepted = accepted
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            let text = page(
-                &office.rows(),
-                &Query::read(query),
-                language(accepted),
-                &office.health,
-            );
-            let mut answer = ok(HTML, text);
-            answer
-                .headers_mut()
-                .insert(VARY, HeaderValue::from_static("Accept-Language"));
-            answer
-        }
+        "/" => in_language(page(
+            &office.rows(),
+            &Query::read(query),
+            spoken(request),
+            &office.health,
+        )),
         "/page.css" => ok("text/css; charset=utf-8", STYLE.into()),
+        "/report.css" => ok(
+            "text/css; charset=utf-8",
+            [mfe_history::STYLE, TILL_STYLE].concat(),
+        ),
         "/page.js" => ok("text/javascript; charset=utf-8", SCRIPT.into()),
         "/events" => follow(request, query, office).await,
         "/metrics" => ok(
@@ -183,11 +188,9 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
                 .collect();
             ok(JSON, json!({"tills": found}).to_string())
         }
-        path => match path
-            .strip_prefix("/api/v1/tills/")
-            .and_then(|till| office.row(till))
-        {
-            Some(row) => till(&row, office).await,
+        path => match of_till(path, office) {
+            Some((row, Asked::Latest)) => till(&row, office).await,
+            Some((row, form)) => reported(row, form, request, office).await,
             None => whole(
                 StatusCode::NOT_FOUND,
                 TEXT,
@@ -197,10 +200,58 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
     }
 }
 
+/// What is asked for of a till.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Its latest events.
+    Latest,
+    /// How it was over some time, as JSON.
+    Json,
+    /// The same as a page.
+    Page,
+}
+
+fn of_till(path: &str, office: &Office) -> Option<(Arc<Row>, Asked)> {
+    let (name, asked) = match path.strip_prefix("/tills/") {
+        Some(name) => (name, Asked::Page),
+        None => {
+            let name = path.strip_prefix("/api/v1/tills/")?;
+            match name.strip_suffix("/report") {
+                Some(name) => (name, Asked::Json),
+                None => (name, Asked::Latest),
+            }
+        }
+    };
+    Some((office.row(name)?, asked))
+}
+
+/// In which language a page is asked for.
+fn spoken(request: &Request<Incoming>) -> &'static str {
+    let accepted = request.headers().get(ACCEPT_LANGUAGE);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    language(accepted.unwrap_or_default())
+}
+
+fn in_language(text: String) -> Response<Body> {
+    let mut answer = whole(StatusCode::OK, HTML, text);
+    answer
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept-Language"));
+    answer
+}
+
 /// Whether a path is the page's, or of a program that looks at central.
 pub(crate) fn is_own(path: &str) -> bool {
     let names = [
-        "", "page.css", "page.js", "events", "metrics", "healthz", "api",
+        "",
+        "page.css",
+        "page.js",
+        "report.css",
+        "tills",
+        "events",
+        "metrics",
+        "healthz",
+        "api",
     ];
     let name = path.trim_start_matches('/').split('/').next();
     name.is_some_and(|name| names.contains(&name))
@@ -273,6 +324,56 @@ async fn till(row: &Row, office: &Office) -> Response<Body> {
         }
         Err(_) => no_database(),
     }
+}
+
+/// How a till's programs were over some time.
+async fn reported(
+    row: Arc<Row>,
+    form: Asked,
+    request: &Request<Incoming>,
+    office: &Office,
+) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let since = asked(query, "since").unwrap_or_else(|| USUAL.into());
+    let length = humantime::parse_duration(&since).ok();
+    let Some(length) = length.filter(|length| (SHORTEST..=LONGEST).contains(length)) else {
+        return whole(
+            StatusCode::BAD_REQUEST,
+            TEXT,
+            "since is a time from 1m to 366d, for example 7d\n".into(),
+        );
+    };
+    let read = office
+        .read
+        .once(async |store| store.past(&row.till, EVENTS).await);
+    let Ok((told, marks)) = read.await else {
+        return no_database();
+    };
+    let heard = office.heard(&row.till);
+    let reader = Reader {
+        language: spoken(request),
+        zone: local_zone(),
+    };
+    // Of many events it takes a moment, in which others aren't to wait.
+    let made = tokio::task::spawn_blocking(move || {
+        let period = (SystemTime::now(), length);
+        let report = past::report(&row.till, told, marks, heard.as_ref(), period, reader);
+        match form {
+            Asked::Page => in_language(of_report(&row, &report, &since)),
+            _ => whole(
+                StatusCode::OK,
+                JSON,
+                mfe_history::json(&report).unwrap_or_default(),
+            ),
+        }
+    });
+    made.await.unwrap_or_else(|_| {
+        whole(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            TEXT,
+            "the report can't be made\n".into(),
+        )
+    })
 }
 
 fn no_database() -> Response<Body> {

@@ -11,6 +11,7 @@
 //! | `message` | what tills send, understood or refused, pure |
 //! | `office` | what all tasks share; the handlers of events and states |
 //! | `fleet` | how each till is, pure |
+//! | `past` | how a till was over some time, pure; what that means and how it is told is in `mfe_history` |
 //! | `clock` | whose clock counts |
 //! | `database`, `store` | a way to PostgreSQL; what is kept there |
 //! | `feed` | what has happened, for who follows |
@@ -50,6 +51,7 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod past;
 mod ports;
 mod program;
 mod rabbitmq;

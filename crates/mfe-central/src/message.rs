@@ -109,6 +109,19 @@ pub(crate) struct State {
     /// None if the watchdog has published no status.
     #[serde(default)]
     pub(crate) processes: Option<Vec<Process>>,
+    /// Which of the watchdog's messages was its latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latest_message: Option<LatestMessage>,
+}
+
+/// One of the watchdog's messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LatestMessage {
+    /// `MFE_RUN`.
+    #[serde(deserialize_with = "word")]
+    pub(crate) run: String,
+    /// `MFE_SEQ`.
+    pub(crate) seq: u64,
 }
 
 /// A program of a till.

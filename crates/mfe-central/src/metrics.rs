@@ -276,6 +276,7 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write;
     use std::path::Path;
     use std::process::{Command, Stdio};
@@ -288,6 +289,8 @@ mod tests {
     use crate::fleet::Fleet;
     use crate::fleet::tests::state;
     use crate::health::Counts;
+
+    const DASHBOARD: &str = include_str!("../grafana/mfe-central.json");
 
     fn fleet() -> (Fleet, Moment) {
         let mut fleet = Fleet::new(Duration::from_secs(60));
@@ -388,17 +391,75 @@ mod tests {
         }
     }
 
+    /// The names of our metrics in a text.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        words.filter(|word| word.starts_with("mfe_")).collect()
+    }
+
     #[test]
-    fn the_alerts_are_of_metrics_that_there_are() {
-        let (text, rules) = (text(), include_str!("../rules/mfe.rules.yml"));
-        let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        let names: std::collections::BTreeSet<&str> =
-            words.filter(|word| word.starts_with("mfe_")).collect();
-        assert!(names.len() > 6);
-        for name in names {
-            // Only while something is paused.
-            let is_known = text.contains(&format!("# HELP {name} "));
-            assert!(is_known, "{name}");
+    fn alerts_and_dashboard_are_of_metrics_that_there_are() {
+        let text = text();
+        for (of, least) in [(include_str!("../rules/mfe.rules.yml"), 6), (DASHBOARD, 12)] {
+            let names = names(of);
+            assert!(names.len() > least, "{names:?}");
+            for name in names {
+                let is_known = text.contains(&format!("# HELP {name} "));
+                assert!(is_known, "{name}");
+            }
+        }
+    }
+
+    /// Every expression of the dashboard, with what its variables stand for.
+    fn expressions() -> Vec<String> {
+        let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap().iter();
+        let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+        let said = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+        said.map(|expr| expr.replace("$till", ".*").replace("$store", ".*"))
+            .collect()
+    }
+
+    #[test]
+    fn the_dashboard_asks_what_prometheus_understands() {
+        needs!(Need::Package("prometheus"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rules.json");
+        // Prometheus takes each rule once; their labels tell them apart.
+        let rules = expressions().into_iter().enumerate().map(|(n, expr)| {
+            serde_json::json!({"record": "a:b", "expr": expr, "labels": {"n": n.to_string()}})
+        });
+        let rules: Vec<serde_json::Value> = rules.collect();
+        assert!(rules.len() > 15);
+        // JSON is YAML.
+        let rules = serde_json::json!({"groups": [{"name": "g", "rules": rules}]});
+        std::fs::write(&file, rules.to_string()).unwrap();
+        let mut promtool = Command::new("promtool");
+        let said = output(promtool.args(["check", "rules"]).arg(&file));
+        assert_eq!(said.code(), 0, "{}{}", said.stdout, said.stderr);
+    }
+
+    #[test]
+    fn panels_have_their_place_and_variables() {
+        let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let variables: BTreeSet<&str> = variables
+            .iter()
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(variables, BTreeSet::from(["datasource", "store", "till"]));
+        let mut places = BTreeSet::new();
+        let mut ids = BTreeSet::new();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let [x, y, w, h] =
+                ["x", "y", "w", "h"].map(|name| panel["gridPos"][name].as_u64().unwrap());
+            assert!(x + w <= 24, "{panel}");
+            let fields = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
+            for place in fields {
+                assert!(places.insert(place), "{place:?}: {panel}");
+            }
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::Route;
 use crate::database::Database;
 use crate::feed::Feed;
-use crate::fleet::{Fleet, Row};
+use crate::fleet::{Fleet, Heard, Row};
 use crate::health::{Counts, Engine, Health};
 use crate::message::{self, Delivery, Refusal, State};
 use crate::route::Handler;
@@ -27,6 +27,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often old events are dropped, and how long until that is tried again.
 const HOUSE_TIME: Duration = Duration::from_secs(3600);
 const HOUSE_RETRY: Duration = Duration::from_secs(5);
+
+/// How often it is looked which tills were enrolled, and how many of those that were never heard are shown.
+const ENROLLED_TIME: Duration = Duration::from_secs(3);
+const ENROLLED_MAX: i64 = 20_000;
 
 /// All that central knows.
 #[derive(Debug)]
@@ -87,6 +91,11 @@ impl Office {
         self.fleet().row(till)
     }
 
+    /// What a till has said last, if it was ever heard.
+    pub(crate) fn heard(&self, till: &str) -> Option<Heard> {
+        self.fleet().heard(till, clock::now())
+    }
+
     /// All rows, worst first. When each was last heard may be older than it is.
     pub(crate) fn rows(&self) -> Arc<Vec<Arc<Row>>> {
         let fleet = self.fleet();
@@ -122,12 +131,32 @@ impl Office {
             if fresh.is_empty() {
                 continue;
             }
-            let states = self.fleet().states(&fresh);
+            let heard = self.fleet().all_heard(&fresh, clock::now());
             let remembered = self
                 .written
-                .once(async |store| store.remember(&states).await);
+                .once(async |store| store.remember(&heard).await);
             if let Err(Failure::Away(_)) = remembered.await {
                 self.fresh().extend(fresh);
+            }
+        }
+    }
+
+    /// Sees to it that tills that were enrolled and never heard are shown. Goes on for ever.
+    pub(crate) async fn expect_enrolled(&self) {
+        let mut looks = interval(ENROLLED_TIME);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let read = self
+                .read
+                .once(async |store| store.never_heard(ENROLLED_MAX).await);
+            // While the database is away, all stays as it was.
+            let Ok(names) = read.await else {
+                continue;
+            };
+            let new = self.fleet().enrolled(&names);
+            for row in new {
+                self.feed.till(&row);
             }
         }
     }

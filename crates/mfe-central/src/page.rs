@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
+use mfe_history::{Frame, Report};
 use rust_i18n::t;
 
 use crate::clock::timestamp;
@@ -17,6 +18,9 @@ const ROWS: usize = 50;
 
 /// More stores aren't offered to choose from; they can be searched for.
 const STORES_MAX: usize = 2000;
+
+/// The times for which a till's report is offered.
+const PERIODS: [&str; 5] = ["1d", "7d", "30d", "90d", "365d"];
 
 /// What is asked for is no longer.
 const TEXT_MAX: usize = 200;
@@ -95,6 +99,13 @@ fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
+/// What is asked for by this name, if it is.
+pub(crate) fn asked(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.split('&').take(16);
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(decoded(value))
+}
+
 fn decoded(text: &str) -> String {
     let text = text.replace('+', " ");
     let text = percent_encoding::percent_decode_str(&text).decode_utf8_lossy();
@@ -164,6 +175,41 @@ struct Shown<'a> {
     until: Option<&'a str>,
     programs: Vec<(&'a str, String)>,
     notes: Vec<String>,
+}
+
+/// What stands above a till's report.
+#[derive(Template)]
+#[template(path = "till.html", config = "page/askama.toml")]
+struct AboveReport<'a> {
+    language: &'static str,
+    shown: Shown<'a>,
+    periods: Vec<(&'static str, bool)>,
+    chosen: &'a str,
+}
+
+impl AboveReport<'_> {
+    fn word(&self, key: &str) -> String {
+        word(key, self.language)
+    }
+}
+
+/// A till's page: how it is, and how its programs were in the time that was asked for, as `7d`.
+pub(crate) fn of_report(row: &Row, report: &Report, since: &str) -> String {
+    let language = report.reader.language;
+    let above = AboveReport {
+        language,
+        shown: of_till(row, language),
+        periods: PERIODS.map(|period| (period, period == since)).into(),
+        chosen: since,
+    };
+    // A template fails only when what it writes to does, and a text doesn't.
+    let above = above.render().unwrap_or_default();
+    let frame = Frame {
+        style: Some("../report.css"),
+        above: &above,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    mfe_history::html(report, &frame).unwrap_or_default()
 }
 
 fn word(key: &str, language: &str) -> String {

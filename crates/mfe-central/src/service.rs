@@ -94,6 +94,10 @@ async fn serve(settings: &Settings, broker: Broker) -> anyhow::Result<()> {
         async move { office.beat().await }
     });
     tasks.spawn({
+        let office = Arc::clone(&office);
+        async move { office.expect_enrolled().await }
+    });
+    tasks.spawn({
         let (office, retention) = (Arc::clone(&office), settings.retention);
         async move { office.keep_house(retention).await }
     });

@@ -158,7 +158,8 @@ pub(crate) fn setup(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives the broker a new certificate of the authority's, and lets it take it.
+/// Gives the broker a new certificate of the authority's, and lets it take it; the authority one of its own, if it is
+/// over within two years.
 ///
 /// # Errors
 /// When it can't be made, or the broker can't be told.
@@ -169,9 +170,16 @@ pub(crate) fn renew(settings: &Settings, rabbitmq: &Path) -> anyhow::Result<Exit
         .as_deref()
         .with_context(|| t!("enroll.no_server"))?;
     let broker = system::account("rabbitmq").context("rabbitmq")?;
+    let made = |file: &Path| tell(&t!("setup.file", file = file.display()));
+    let ca = &settings.ca;
+    let over = (!certificate::is_lasting(ca)).then(|| certificate::end(ca));
+    if let Some(end) = over.flatten() {
+        certificate::renew_authority(ca, &ca.with_extension("key"))?;
+        made(ca);
+        tell(&t!("setup.authority", end = end));
+    }
     issue(settings, &host_of(server), rabbitmq, broker)?;
     rabbitmq::forget_certificates()?;
-    let made = |file: &Path| tell(&t!("setup.file", file = file.display()));
     made(&Files::of(rabbitmq).certificate);
     let page = site::Files::of(settings);
     if page.certificate.exists() && page.is_of_site() {
@@ -487,6 +495,27 @@ fn database(
         changes.say(&t!("setup.tables"));
     }
     Ok(())
+}
+
+/// Has it known which tills are enrolled, or aren't any more. PostgreSQL knows the service by the user that has the name
+/// of its role, if there is one.
+///
+/// # Errors
+/// When the database can't be used.
+pub(crate) fn note_tills(
+    file: &Path,
+    settings: &Settings,
+    tills: &[&str],
+    is_gone: bool,
+) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?.display().to_string();
+    let file = std::path::absolute(file)?.display().to_string();
+    let mut words = vec![&*program, "tills", "--config", &file];
+    if is_gone {
+        words.push("--gone");
+    }
+    let account = settings.database.get_user().and_then(system::account);
+    system::run(&words, Some(&tills.join("\n")), account).map(drop)
 }
 
 /// Brings the tables to their present form, or only connects, as the user of the service: PostgreSQL knows it by who

@@ -1,6 +1,7 @@
 //! The database, PostgreSQL: makes and migrates its own tables, keeps events once each, and forgets them in time.
 //! Every value goes as a parameter; only the names of partitions, which are numbers, are part of a statement.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
@@ -9,10 +10,15 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::fleet::Heard;
 use crate::message::{Event, State};
+use crate::past::{Mark, Told};
 
 /// The steps that lead to the present tables, from an empty database on. A step that was released stays as it is.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/1.sql"),
+    include_str!("../migrations/2.sql"),
+];
 
 /// Whoever holds it migrates: an arbitrary number of ours (pg_advisory_xact_lock).
 const MIGRATION_LOCK: i64 = 0x6d66_6500;
@@ -56,6 +62,14 @@ pub(crate) enum Failure {
     Away(String),
     /// It doesn't take what it was given.
     Refused(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away(why) | Self::Refused(why) => f.write_str(why),
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -245,23 +259,79 @@ impl Store {
         all_stored(&rows)
     }
 
+    /// What is known of how a till was: its latest events, so many at most, and up to when it was heard in each boot.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) async fn past(
+        &self,
+        till: &str,
+        most: i64,
+    ) -> Result<(Vec<Told>, Vec<Mark>), Failure> {
+        let rows = self
+            .client
+            .query(
+                "SELECT boot, mono, at, clock = 'office', kind, process, data - '{message,labels,sent,relay}'::text[] \
+                 FROM event WHERE till = $1 ORDER BY row DESC LIMIT $2",
+                &[&till, &most],
+            )
+            .await?;
+        let told = rows.iter().map(|row| {
+            Ok(Told {
+                boot: row.try_get(0)?,
+                mono: row.try_get(1)?,
+                at: row.try_get(2)?,
+                is_by_office: row.try_get(3)?,
+                kind: row.try_get(4)?,
+                process: row.try_get(5)?,
+                data: row.try_get(6)?,
+            })
+        });
+        let told: Result<Vec<Told>, Failure> = told.collect();
+        let rows = self
+            .client
+            .query(
+                "SELECT boot, mono, at FROM heard WHERE till = $1 ORDER BY at DESC LIMIT $2",
+                &[&till, &most],
+            )
+            .await?;
+        let marks = rows.iter().map(|row| {
+            Ok(Mark {
+                boot: row.try_get(0)?,
+                mono: row.try_get(1)?,
+                at: row.try_get(2)?,
+            })
+        });
+        let marks: Result<Vec<Mark>, Failure> = marks.collect();
+        Ok((told?, marks?))
+    }
+
     /// Remembers how tills are; each at most once.
     ///
     /// # Errors
     /// When none is remembered.
-    pub(crate) async fn remember(&self, states: &[(State, SystemTime)]) -> Result<(), Failure> {
-        let tills: Vec<&str> = states
+    pub(crate) async fn remember(&self, heard: &[Heard]) -> Result<(), Failure> {
+        let tills: Vec<&str> = heard.iter().map(|one| one.state.till.as_str()).collect();
+        let received: Vec<SystemTime> = heard.iter().map(|one| one.received).collect();
+        let states: Vec<Json<&State>> = heard.iter().map(|one| Json(&one.state)).collect();
+        let boots: Vec<&str> = heard.iter().map(|one| one.state.boot.as_str()).collect();
+        let monos: Vec<Option<i64>> = heard
             .iter()
-            .map(|(state, _)| state.till.as_str())
+            .map(|one| i64::try_from(one.state.mono).ok())
             .collect();
-        let received: Vec<SystemTime> = states.iter().map(|(_, received)| *received).collect();
-        let states: Vec<Json<&State>> = states.iter().map(|(state, _)| Json(state)).collect();
+        let times: Vec<SystemTime> = heard.iter().map(|one| one.at).collect();
+        // A till that doesn't know its boot says so by zeros.
         self.client
             .execute(
-                "INSERT INTO now (till, received, state) \
-                 SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[]) \
+                "WITH told AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[], $4::text[], \
+                     $5::bigint[], $6::timestamptz[]) AS told (till, received, state, boot, mono, at)), \
+                 marked AS (INSERT INTO heard (till, boot, mono, at) SELECT till, boot, mono, at FROM told \
+                     WHERE mono IS NOT NULL AND boot ~ '[^0]' \
+                     ON CONFLICT (till, boot) DO UPDATE SET mono = excluded.mono, at = excluded.at \
+                     WHERE heard.mono < excluded.mono) \
+                 INSERT INTO now (till, received, state) SELECT till, received, state FROM told \
                  ON CONFLICT (till) DO UPDATE SET received = excluded.received, state = excluded.state",
-                &[&tills, &received, &states],
+                &[&tills, &received, &states, &boots, &monos, &times],
             )
             .await?;
         Ok(())
@@ -284,6 +354,36 @@ impl Store {
             }
         }
         Ok(states)
+    }
+
+    /// Notes that tills are enrolled, or that they aren't any more.
+    ///
+    /// # Errors
+    /// When none is noted.
+    pub(crate) async fn note(&self, tills: &[&str], is_gone: bool) -> Result<(), Failure> {
+        let sql = if is_gone {
+            "DELETE FROM enrolled WHERE till = ANY ($1::text[])"
+        } else {
+            "INSERT INTO enrolled (till) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+        };
+        self.client.execute(sql, &[&tills]).await?;
+        Ok(())
+    }
+
+    /// The enrolled tills that were never heard, so many at most.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(crate) async fn never_heard(&self, most: i64) -> Result<BTreeSet<String>, Failure> {
+        let rows = self
+            .client
+            .query(
+                "SELECT till FROM enrolled WHERE NOT EXISTS (SELECT FROM now WHERE now.till = enrolled.till) \
+                 ORDER BY till LIMIT $1",
+                &[&most],
+            )
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Makes the partitions that are about to be needed, and drops what is older than `retention`.
@@ -320,6 +420,9 @@ impl Store {
         }
         self.client
             .execute("DELETE FROM event_other WHERE received < $1", &[&oldest])
+            .await?;
+        self.client
+            .execute("DELETE FROM heard WHERE at < $1", &[&oldest])
             .await?;
         Ok(())
     }

@@ -21,17 +21,26 @@ pub fn init() {
     {
         return;
     }
-    rust_i18n::set_locale(language(&wanted));
+    rust_i18n::set_locale(nearest(&wanted));
+}
+
+/// Which language is spoken.
+#[must_use]
+pub fn language() -> &'static str {
+    let spoken = rust_i18n::locale();
+    let mut languages = LANGUAGES.into_iter();
+    let known = languages.find(|language| **language == *spoken);
+    known.unwrap_or(LANGUAGES[0])
 }
 
 /// Whether it is the language of the messages that is spoken.
 #[must_use]
 pub fn is_english() -> bool {
-    *rust_i18n::locale() == *LANGUAGES[0]
+    language() == LANGUAGES[0]
 }
 
 /// Portuguese of any country is nearer to somebody who reads it than English.
-fn language(locale: &str) -> &'static str {
+fn nearest(locale: &str) -> &'static str {
     let code = locale.split(['-', '_', '.', '@']).next();
     let mut languages = LANGUAGES.into_iter();
     let known = languages.find(|language| language.split('-').next() == code);
@@ -54,7 +63,7 @@ mod tests {
             ("", "en"),
             ("de-DE", "en"),
         ] {
-            assert_eq!(language(locale), expected, "{locale}");
+            assert_eq!(nearest(locale), expected, "{locale}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::text::escape::{printable, shell_word};
+use mfe_common::escape::{printable, shell_word};
 
 /// So many paths are in one command: a terminal and the journal show it whole.
 const PATHS_MAX: usize = 40;

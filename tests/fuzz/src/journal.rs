@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mfe_watchdog::report::entry::understand;
-use mfe_watchdog::report::history::{History, Moment, State};
-use mfe_watchdog::report::kept::Kept;
-use mfe_watchdog::report::order::Order;
+use mfe_history::entry::understand;
+use mfe_history::history::{History, Moment, State};
+use mfe_history::kept::Kept;
+use mfe_history::order::Order;
 
 /// The report is made at the end of the year 2026, about this time.
 const NOW: u64 = 1_798_761_600_000_000;

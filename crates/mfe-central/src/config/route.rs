@@ -49,6 +49,11 @@ impl Route {
             Origin::Every(_) | Origin::Http(_) | Origin::Sse(_) => None,
         }
     }
+
+    /// Whether it follows a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.from, Origin::Sse(_))
+    }
 }
 
 /// Where messages come from.

@@ -45,6 +45,15 @@ fn a_till_may_send_in_its_own_name_until_it_is_revoked() {
         first.server
     );
     assert_eq!(first.ca, CA);
+    let state = || {
+        let rows = central.get("/api/v1/tills").json();
+        let rows = rows["tills"].as_array().unwrap().clone();
+        let row = rows.into_iter().find(|row| row["till"] == "enroll-a");
+        row.map(|row| row["state"].as_str().unwrap().to_owned())
+    };
+    mfe_kit::eventually("it is shown before it was ever heard", || {
+        (state().as_deref() == Some("never_seen")).then_some(())
+    });
 
     let login = office.log_in("enroll-a", &first.password).unwrap();
     assert!(login.sends(&event("enroll-a", 1)));
@@ -90,6 +99,9 @@ fn a_till_may_send_in_its_own_name_until_it_is_revoked() {
     );
     login.is_closed();
     assert!(office.log_in("enroll-a", &third.password).is_none());
+    mfe_kit::eventually("it isn't shown any more, for it was never heard", || {
+        state().is_none().then_some(())
+    });
     for command in ["revoke", "renew"] {
         let done = office.run(&[command, "enroll-a"]);
         assert_eq!((done.code(), done.stdout.as_str()), (1, ""));

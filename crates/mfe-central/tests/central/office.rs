@@ -414,18 +414,26 @@ fn timestamp(time: SystemTime) -> String {
 
 /// An event of a till, by its number.
 pub fn event(till: &str, n: u64) -> Message {
+    let data = json!({"process": "monitor", "message": format!("Monitor is down {n}")});
+    event_of(till, n, "down", data)
+}
+
+/// An event of this kind, so many milliseconds after the boot.
+pub fn event_of(till: &str, n: u64, kind: &str, mut data: Value) -> Message {
     let now = timestamp(SystemTime::now());
     // Its time is the same however often it is sent.
     let time = timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + n));
+    let of_all = json!({"boot": BOOT, "mono_us": n * 1000, "relay": "0.1.0",
+        "sent": {"mono_us": 1_000_000_000, "time": now}});
+    let of_all = of_all.as_object().unwrap().clone();
+    data.as_object_mut().unwrap().extend(of_all);
     let body = json!({
         "specversion": "1.0", "id": format!("{BOOT}/{}/f00d", n * 1000), "source": till,
-        "type": "br.mfe-watchdog.down.v1", "time": time,
-        "data": {"process": "monitor", "message": format!("Monitor is down {n}"), "boot": BOOT,
-            "mono_us": n * 1000, "sent": {"mono_us": 1_000_000_000, "time": now}, "relay": "0.1.0"},
+        "type": format!("br.mfe-watchdog.{kind}.v1"), "time": time, "data": data,
     });
     Message {
         exchange: "mfe.events",
-        key: format!("{till}.down"),
+        key: format!("{till}.{kind}"),
         user_id: Some(till.to_owned()),
         body: body.to_string().into_bytes(),
     }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use mfe_kit::eventually;
+use mfe_kit::schema::assert_valid;
+use serde_json::json;
 
 use crate::needs_engines;
-use crate::office::{Office, event, state};
+use crate::office::{Central, Message, Office, event, event_of, state};
 
 #[test]
 fn a_change_is_seen_within_a_second() {
@@ -108,6 +110,121 @@ fn who_comes_again_gets_what_was_missed() {
     assert_eq!(later.next("event").1["data"]["mono_us"], 1_205_000);
     assert_eq!(central.get("/events?after=x").status, 400);
     assert!(central.metric("mfe_central_followers").unwrap() >= 1.0);
+}
+
+/// What a till says of an outage of a minute, half an hour after it was switched on.
+fn outage() -> Vec<Message> {
+    let run = "c".repeat(32);
+    let told = [
+        (60_000, "startup", json!({})),
+        (61_000, "up", json!({"process": "monitor", "pid": 7})),
+        (
+            1_800_000,
+            "down",
+            json!({"process": "monitor", "pid": 7, "cause": "killed", "signal": "SIGSEGV"}),
+        ),
+        (
+            1_860_000,
+            "restarted",
+            json!({"process": "monitor", "pid": 7, "outage_ms": 60_000, "cause": "killed"}),
+        ),
+    ];
+    let messages = (1..).zip(told).map(|(seq, (at, kind, mut data))| {
+        data["run"] = json!(run);
+        data["seq"] = json!(seq);
+        data["at_us"] = json!(at * 1000);
+        event_of("till-1", at, kind, data)
+    });
+    messages.collect()
+}
+
+#[test]
+fn a_tills_outages_are_told_as_the_till_tells_them() {
+    const SCHEMA: &str = include_str!("../../../../tests/schema/report.json");
+    needs_engines!();
+    let office = Office::new();
+    office.configure("tills = [\"till-2\"]\n");
+    let central = office.central();
+    office.send("till-1", &[state("till-1", 3_600_000, "up")]);
+    eventually("it is heard", || {
+        (central.get("/api/v1/tills/till-1").status == 200).then_some(())
+    });
+    office.send("till-1", &outage());
+    eventually("they are stored", || {
+        (office.sql("SELECT count(*) FROM event") == "4").then_some(())
+    });
+    let check = |central: &Central| {
+        let answer = eventually("the till is known", || {
+            let answer = central.get("/api/v1/tills/till-1/report?since=1d");
+            (answer.status == 200).then_some(answer)
+        });
+        let report = answer.json();
+        assert_valid(SCHEMA, &report);
+        let monitor = &report["processes"][0];
+        assert_eq!(
+            (&monitor["name"], &monitor["restarts"]),
+            (&json!("Monitor"), &json!(1))
+        );
+        assert_eq!(
+            (&monitor["down_ms"], &monitor["outages"][0]["signal"]),
+            (&json!(60_000), &json!("SIGSEGV"))
+        );
+        assert!(
+            monitor["up_ms"].as_u64().unwrap() >= 3_600_000 - 61_000 - 60_000,
+            "{report}"
+        );
+        assert!(
+            monitor["availability_percent"].as_f64().unwrap() > 98.0,
+            "{report}"
+        );
+    };
+    check(&central);
+    for (language, words) in [
+        ("en", "Monitor was down 1min in all"),
+        ("pt-BR", "Monitor ficou fora do ar 1min no total"),
+    ] {
+        let request = format!("GET /tills/till-1 HTTP/1.0\r\nAccept-Language: {language}\r\n\r\n");
+        let page = central.request(&request);
+        assert!(page.body.contains(words), "{}", page.body);
+        assert!(
+            page.body.contains("till up") && page.body.contains("?since=30d"),
+            "{}",
+            page.body
+        );
+        assert!(
+            page.head.contains("content-security-policy"),
+            "{}",
+            page.head
+        );
+        assert!(!page.body.contains("<style"), "the policy forbids that");
+    }
+    assert!(
+        central
+            .get("/?part=rows")
+            .body
+            .contains("href=\"tills/till-1\"")
+    );
+    assert!(
+        central
+            .get("/tills/till-2")
+            .body
+            .contains("The office has no events")
+    );
+    for (path, status) in [
+        ("/tills/nobody", 404),
+        ("/api/v1/tills/nobody/report", 404),
+        ("/tills/till-1?since=x", 400),
+        ("/tills/till-1?since=367d", 400),
+        ("/tills/till-1?since=%3Cscript%3E", 400),
+        ("/report.css", 200),
+    ] {
+        assert_eq!(central.get(path).status, status, "{path}");
+    }
+    eventually("how long it was heard is remembered", || {
+        (office.sql("SELECT mono FROM heard") == "3600000000").then_some(())
+    });
+    central.kill();
+    check(&office.central());
 }
 
 #[test]

@@ -5,18 +5,21 @@ use std::time::{Duration, SystemTime};
 use tz::{DateTime, TimeZone};
 
 /// The machine's time zone, as tzset(3) finds it with `tz` as $TZ; UTC where it can't be read.
-pub(crate) fn zone(tz: Option<&str>) -> TimeZone {
+#[must_use]
+pub fn zone(tz: Option<&str>) -> TimeZone {
     let zone = tz.map_or_else(TimeZone::local, TimeZone::from_posix_tz);
     zone.unwrap_or_else(|_| TimeZone::utc())
 }
 
 /// The machine's time zone.
-pub(crate) fn local_zone() -> TimeZone {
+#[must_use]
+pub fn local_zone() -> TimeZone {
     zone(std::env::var("TZ").ok().as_deref())
 }
 
 /// A moment in a time zone; `None` for one that no calendar has.
-pub(crate) fn local(time: SystemTime, zone: &TimeZone) -> Option<DateTime> {
+#[must_use]
+pub fn local(time: SystemTime, zone: &TimeZone) -> Option<DateTime> {
     // A clock from before 1970 was never set.
     let since_1970 = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -26,7 +29,8 @@ pub(crate) fn local(time: SystemTime, zone: &TimeZone) -> Option<DateTime> {
 }
 
 /// A moment for people: the time of day, with the date unless it is the day of `now`.
-pub(crate) fn in_words(time: SystemTime, now: SystemTime, zone: &TimeZone) -> String {
+#[must_use]
+pub fn in_words(time: SystemTime, now: SystemTime, zone: &TimeZone) -> String {
     let (Some(time), Some(now)) = (local(time, zone), local(now, zone)) else {
         return "?".to_owned();
     };
@@ -44,7 +48,8 @@ pub(crate) fn in_words(time: SystemTime, now: SystemTime, zone: &TimeZone) -> St
 }
 
 /// Whether two moments are on the same day of the calendar.
-pub(crate) fn is_same_day(one: &DateTime, other: &DateTime) -> bool {
+#[must_use]
+pub fn is_same_day(one: &DateTime, other: &DateTime) -> bool {
     (one.year(), one.month(), one.month_day()) == (other.year(), other.month(), other.month_day())
 }
 

@@ -1,15 +1,15 @@
 //! Understands an entry of the journal, as journalctl(1) writes it, and an event as the watchdog keeps it
-//! itself, in the same form. Where they come from is in [`super::journal`] and [`super::kept`].
+//! itself, in the same form. Kept ones come to [`crate::kept`].
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::history::{Entry, Event, Moment, Number, Sign};
-use super::order::Written;
-use crate::events::Kind;
-use crate::text::escape::printable;
+use crate::history::{Entry, Event, Moment, Number, Sign};
+use crate::kind::Kind;
+use crate::order::Written;
+use mfe_common::escape::printable;
 
 /// The watchdog's unit.
 const UNIT: &str = "mfe-watchdog.service";
@@ -84,7 +84,9 @@ struct Fields {
     watched_until: Value,
 }
 
-pub(super) fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+/// A number of a field, as journald writes it.
+#[must_use]
+pub fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     value.as_str()?.parse().ok()
 }
 
@@ -177,7 +179,8 @@ fn is_one_of(fields: &Fields, ids: &[&str]) -> bool {
 }
 
 /// An id, of a boot or a run, as journald, the kernel and we write it (`sd-id128(3)`).
-pub(super) fn id(text: &str) -> Option<u128> {
+#[must_use]
+pub fn id(text: &str) -> Option<u128> {
     u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
 }
 

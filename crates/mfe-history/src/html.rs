@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else: for a browser, a phone, a printer, a screen reader.
 //!
-//! What it looks like is in the template `page.html` and its style sheet beside this file. It is well-formed
+//! What it looks like is in the template `page.html` and its style sheet beside this file; an office gives that by an
+//! address of its own, and puts something above. It is well-formed
 //! XML too, so that a test can take it apart. Every text goes through [`Text`].
 
 use std::borrow::Cow;
@@ -10,14 +11,15 @@ use askama::Template;
 use askama::filters::{Escaper, Html};
 use rust_i18n::t;
 
-use super::days::{Day, NOTICED, Sum, days, noticed_and_short};
-use super::history::{Interval, Reason, Record, State};
-use super::words::{cause, day, duration, figures, month, reason, sum, time, verdict, zone};
-use super::{Placed, Report, not_observed, outages};
-use crate::text::escape::printable;
+use crate::days::{Day, NOTICED, Sum, days, noticed_and_short};
+use crate::figures::{Placed, not_observed, outages};
+use crate::history::{Interval, Reason, Record, State};
+use crate::words::{cause, day, duration, figures, month, reason, sum, time, verdict, zone};
+use crate::{Report, Source};
+use mfe_common::escape::printable;
 
 /// The page's look; it refers to nothing outside the page.
-const STYLE: &str = include_str!("report.css");
+pub const STYLE: &str = include_str!("report.css");
 
 /// How many steps wide a day is drawn: as many as it has minutes.
 const STEPS: u64 = 1440;
@@ -40,10 +42,23 @@ const ROWS_MAX: usize = 500;
 /// A report of more days has a row a month, and of its days only those with an outage.
 const DAYS_MAX: usize = 62;
 
+/// What is on the page beside the report.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Frame<'a> {
+    /// Where the page's look is; it is part of the page without one.
+    pub style: Option<&'a str>,
+    /// What stands above the report, as HTML.
+    pub above: &'a str,
+    /// The version of the program that makes it.
+    pub version: &'a str,
+}
+
 /// What the template `page.html` puts on the page.
 #[derive(Template)]
-#[template(path = "page.html", config = "src/report/askama.toml")]
+#[template(path = "page.html", config = "src/askama.toml")]
 struct Page<'a> {
+    report: &'a Report,
+    frame: &'a Frame<'a>,
     title: String,
     period: String,
     legend: Vec<(Shape, Cow<'static, str>)>,
@@ -77,10 +92,25 @@ struct List {
 }
 
 impl List {
-    fn of(mut rows: Vec<[String; 3]>) -> Self {
+    fn of(mut rows: Vec<[String; 3]>, report: &Report) -> Self {
         let left_out = rows.len().saturating_sub(ROWS_MAX);
         Self {
-            left_out: (left_out > 0).then(|| t!("report.left_out", count = left_out)),
+            left_out: (left_out > 0).then(|| match report.source {
+                Source::Journal => {
+                    t!(
+                        "report.left_out",
+                        locale = report.reader.language,
+                        count = left_out
+                    )
+                }
+                Source::Office => {
+                    t!(
+                        "report.left_out_office",
+                        locale = report.reader.language,
+                        count = left_out
+                    )
+                }
+            }),
             rows: rows.split_off(left_out),
         }
     }
@@ -101,17 +131,25 @@ impl Escaper for Text {
 /// # Errors
 ///
 /// When the template can't be filled in, which depends on nothing that a report says.
-pub fn html(report: &Report) -> Result<String, askama::Error> {
+pub fn html(report: &Report, frame: &Frame<'_>) -> Result<String, askama::Error> {
     let past = &report.past;
-    let when = |micros| time(micros, &report.zone);
+    let when = |micros| time(micros, &report.reader);
     let programs = past.processes.iter();
     let page = Page {
-        title: t!("report.title", host = report.host).into_owned(),
+        report,
+        frame,
+        title: t!(
+            "report.title",
+            locale = report.reader.language,
+            host = report.host
+        )
+        .into_owned(),
         period: t!(
             "report.period",
+            locale = report.reader.language,
             from = when(past.from),
             to = when(past.to),
-            zone = zone(past.from, past.to, &report.zone)
+            zone = zone(past.from, past.to, &report.reader.zone)
         )
         .into_owned(),
         legend: legend(report),
@@ -126,17 +164,23 @@ pub fn html(report: &Report) -> Result<String, askama::Error> {
 /// What the timelines' shapes mean.
 fn legend(report: &Report) -> Vec<(Shape, Cow<'static, str>)> {
     let mut states = vec![
-        (State::Up, t!("report.up")),
-        (State::Down(0), t!("report.down")),
+        (State::Up, t!("report.up", locale = report.reader.language)),
+        (
+            State::Down(0),
+            t!("report.down", locale = report.reader.language),
+        ),
         (
             State::NotObserved(Reason::NoRecord),
-            t!("report.not_observed"),
+            t!("report.not_observed", locale = report.reader.language),
         ),
     ];
     let mut records = report.past.processes.values();
     let is_nobody = |interval: &Interval| interval.state == State::NobodyLoggedIn;
     if records.any(|record| record.intervals.iter().any(is_nobody)) {
-        states.push((State::NobodyLoggedIn, t!("report.nobody")));
+        states.push((
+            State::NobodyLoggedIn,
+            t!("report.nobody", locale = report.reader.language),
+        ));
     }
     let items = states.into_iter().filter_map(|(state, words)| {
         let (class, top) = look(state, true)?;
@@ -155,9 +199,9 @@ fn legend(report: &Report) -> Vec<(Shape, Cow<'static, str>)> {
 }
 
 fn program<'a>(key: &'a str, record: &Record, report: &'a Report) -> Program<'a> {
-    let (past, zone) = (&report.past, &report.zone);
+    let (past, reader) = (&report.past, &report.reader);
     let name = report.name(key);
-    let days = days(record, past.from, past.to, zone);
+    let days = days(record, past.from, past.to, &reader.zone);
     let placed = outages(record);
     let (noticed, short) = noticed_and_short(&placed);
     let is_noticed = is_noticed(record);
@@ -167,24 +211,24 @@ fn program<'a>(key: &'a str, record: &Record, report: &'a Report) -> Program<'a>
         .filter(|day| !has_months || day.noticed.count > 0);
     let list = |outages: &[&Placed]| {
         let rows = outages.iter().map(|one| {
-            let when = time(one.from, zone);
+            let when = time(one.from, reader);
             [when, duration(one.length), cause(one, report)]
         });
-        List::of(rows.collect())
+        List::of(rows.collect(), report)
     };
     let not_observed = not_observed(record).map(|(interval, why)| {
-        let when = time(interval.from, zone);
-        [when, duration(interval.length()), reason(why)]
+        let when = time(interval.from, reader);
+        [when, duration(interval.length()), reason(why, report)]
     });
     Program {
         name,
-        verdict: verdict(name, record, &days, zone),
-        figures: figures(record),
+        verdict: verdict(name, record, &days, reader),
+        figures: figures(record, reader),
         pictures: pictures
             .map(|one| Picture {
-                day: day(one.from, zone),
+                day: day(one.from, reader),
                 shapes: drawn(one, &is_noticed),
-                noticed: sum_or_none(one.noticed),
+                noticed: sum_or_none(one.noticed, report),
             })
             .collect(),
         months: if has_months {
@@ -193,9 +237,9 @@ fn program<'a>(key: &'a str, record: &Record, report: &'a Report) -> Program<'a>
             Vec::new()
         },
         long: list(&noticed),
-        short_sum: sum(Sum::of(&short)),
+        short_sum: sum(Sum::of(&short), reader),
         short: list(&short),
-        not_observed: List::of(not_observed.collect()),
+        not_observed: List::of(not_observed.collect(), report),
     }
 }
 
@@ -216,7 +260,7 @@ fn is_noticed(record: &Record) -> Vec<bool> {
 fn months(days: &[Day], report: &Report) -> Vec<[String; 3]> {
     let mut months: Vec<(String, Sum, Sum)> = Vec::new();
     for day in days {
-        let name = month(day.from, &report.zone);
+        let name = month(day.from, &report.reader);
         if months.last().is_none_or(|(last, ..)| *last != name) {
             months.push((name, Sum::default(), Sum::default()));
         }
@@ -226,15 +270,21 @@ fn months(days: &[Day], report: &Report) -> Vec<[String; 3]> {
         }
     }
     let rows = months.into_iter();
-    rows.map(|(name, noticed, short)| [name, sum_or_none(noticed), sum_or_none(short)])
-        .collect()
+    rows.map(|(name, noticed, short)| {
+        [
+            name,
+            sum_or_none(noticed, report),
+            sum_or_none(short, report),
+        ]
+    })
+    .collect()
 }
 
-fn sum_or_none(of: Sum) -> String {
+fn sum_or_none(of: Sum, report: &Report) -> String {
     if of.count == 0 {
-        t!("report.nothing").into_owned()
+        t!("report.nothing", locale = report.reader.language).into_owned()
     } else {
-        sum(of)
+        sum(of, &report.reader)
     }
 }
 
@@ -299,8 +349,8 @@ fn shapes(intervals: &[&Interval], least: u64, day: &Day) -> Vec<Shape> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::DAY;
     use super::*;
+    use crate::DAY;
 
     const HOUR: u64 = DAY / 24;
 

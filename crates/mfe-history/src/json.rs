@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
-use rust_i18n::t;
 use serde::Serialize;
 
-use super::history::{Record, State};
-use super::{Figures, Report, outages};
-use crate::text::timestamp::Timestamp;
+use crate::Report;
+use crate::figures::{Figures, outages};
+use crate::history::{Record, State};
+use mfe_common::timestamp::Timestamp;
 
 #[derive(Serialize)]
 struct Form<'a> {
@@ -76,7 +75,7 @@ struct NotObserved {
 ///
 /// # Errors
 /// When it can't be written as JSON.
-pub fn json(report: &Report) -> anyhow::Result<String> {
+pub fn json(report: &Report) -> serde_json::Result<String> {
     let past = &report.past;
     let processes = past.processes.iter();
     let form = Form {
@@ -88,8 +87,7 @@ pub fn json(report: &Report) -> anyhow::Result<String> {
             .map(|(key, record)| process(key, report.name(key), record))
             .collect(),
     };
-    let json = serde_json::to_string(&form).with_context(|| t!("errors.json"))?;
-    Ok(json + "\n")
+    Ok(serde_json::to_string(&form)? + "\n")
 }
 
 fn process<'a>(key: &'a str, name: &'a str, record: &'a Record) -> Process<'a> {

@@ -1,5 +1,5 @@
 //! Puts what the journal has in the order in which it happened: what the watchdog couldn't send in time is
-//! written late, with the time at which it happened. What it means is decided in [`super::history`].
+//! written late, with the time at which it happened. What it means is decided in [`crate::history`].
 //!
 //! The watchdog tells that time by `CLOCK_BOOTTIME`, which goes on while the machine is suspended, and
 //! journald stamps by `CLOCK_MONOTONIC`, which doesn't (clock_gettime(2)). The difference between the two
@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::history::{Entry, Sign};
+use crate::history::{Entry, Sign};
 
 /// The most entries that are held back in case that an earlier one is still to come.
 const HELD_MAX: usize = 20_000;
@@ -148,8 +148,8 @@ impl Clocks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::{Moment, Number};
     use super::*;
+    use crate::history::{Moment, Number};
 
     fn written(monotonic: u64, sign: Sign) -> Written {
         Written {

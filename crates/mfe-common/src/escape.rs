@@ -4,7 +4,7 @@
 /// `text` with its control characters escaped, so that it can neither break a line nor steer a
 /// terminal, nor look like another text.
 #[must_use]
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || is_invisible(c) {
@@ -31,7 +31,7 @@ fn is_invisible(c: char) -> bool {
 
 /// A word, such as a path, as a shell takes it and a person reads it.
 #[must_use]
-pub(crate) fn shell_word(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let word = printable(word);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
     if word.chars().all(is_plain) {
@@ -43,7 +43,7 @@ pub(crate) fn shell_word(word: &str) -> String {
 
 /// No more than so many characters of a text, with an ellipsis for the rest.
 #[must_use]
-pub(crate) fn cut(text: &str, most: usize) -> String {
+pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -52,7 +52,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 
 /// No more than so many bytes of a text, with an ellipsis for the rest.
 #[must_use]
-pub(crate) fn cut_bytes(mut text: String, most: usize) -> String {
+pub fn cut_bytes(mut text: String, most: usize) -> String {
     if text.len() > most {
         let most = most.saturating_sub('…'.len_utf8());
         let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
@@ -64,7 +64,7 @@ pub(crate) fn cut_bytes(mut text: String, most: usize) -> String {
 
 /// A list as people write it: `1, 2, 3`.
 #[must_use]
-pub(crate) fn list(items: impl IntoIterator<Item: ToString>) -> String {
+pub fn list(items: impl IntoIterator<Item: ToString>) -> String {
     let items = items.into_iter().map(|item| item.to_string());
     items.collect::<Vec<_>>().join(", ")
 }

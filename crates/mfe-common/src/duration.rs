@@ -16,7 +16,8 @@ const UNITS: [(u128, &str); 5] = [
 const WHOLE_SECONDS: Duration = Duration::from_secs(60);
 
 /// A time for a person: to the millisecond below a minute, else to the second.
-pub(crate) fn duration(time: Duration) -> String {
+#[must_use]
+pub fn duration(time: Duration) -> String {
     if time < Duration::from_millis(1) {
         "0ms".to_owned()
     } else if time < WHOLE_SECONDS {
@@ -27,7 +28,8 @@ pub(crate) fn duration(time: Duration) -> String {
 }
 
 /// A time in few words: its two largest units, and no milliseconds from one second on.
-pub(crate) fn brief(time: Duration) -> String {
+#[must_use]
+pub fn brief(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         return duration(time);
     }
@@ -50,7 +52,8 @@ fn exact(time: Duration) -> String {
 }
 
 /// A setting's value in the form of the configuration, as the manual has its defaults.
-pub(crate) fn setting(time: Duration) -> String {
+#[must_use]
+pub fn setting(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 

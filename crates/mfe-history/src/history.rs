@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::events::Kind;
+use crate::kind::Kind;
 
 /// By how much the wall clock may get ahead of the monotonic one before that is a stretch of its own,
 /// in microseconds: a clock that is kept right by NTP is set by less.
@@ -883,7 +883,8 @@ impl History {
 }
 
 /// A time in microseconds.
-pub(super) fn micros(time: Duration) -> u64 {
+#[must_use]
+pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::kept::Kept;
-use super::super::order::{Order, Written};
 use super::*;
+use crate::kept::Kept;
+use crate::order::{Order, Written};
 
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3600 * SECOND;

@@ -1,37 +1,38 @@
 //! Cuts what is known of a process into the days of the calendar, and its outages into those that a
-//! cashier can notice and those that nobody does. What was in which time is decided in [`super::history`].
+//! cashier can notice and those that nobody does. What was in which time is decided in [`crate::history`].
 
 use std::time::{Duration, SystemTime};
 
 use tz::{DateTime, TimeZone};
 
-use super::history::{Interval, Record, State};
-use super::{DAY, Placed, outages};
-use crate::text::local_time;
+use crate::DAY;
+use crate::figures::{Placed, outages};
+use crate::history::{Interval, Record, State};
+use crate::local_time;
 
 /// An outage that a cashier can notice is at least so long, in microseconds.
-pub(super) const NOTICED: u64 = 10_000_000;
+pub(crate) const NOTICED: u64 = 10_000_000;
 
 /// Some outages taken together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) count: usize,
+pub(crate) struct Sum {
+    pub(crate) count: usize,
     /// How long they were in all, in microseconds.
-    pub(super) time: u64,
+    pub(crate) time: u64,
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, length: u64) {
+    pub(crate) fn add(&mut self, length: u64) {
         self.count += 1;
         self.time += length;
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.time += other.time;
     }
 
-    pub(super) fn of(outages: &[&Placed]) -> Self {
+    pub(crate) fn of(outages: &[&Placed]) -> Self {
         let mut sum = Self::default();
         for outage in outages {
             sum.add(outage.length);
@@ -41,7 +42,7 @@ impl Sum {
 }
 
 /// The outages that a cashier can notice, and those that nobody does.
-pub(super) fn noticed_and_short<'a, 'b>(
+pub(crate) fn noticed_and_short<'a, 'b>(
     outages: &'a [Placed<'b>],
 ) -> (Vec<&'a Placed<'b>>, Vec<&'a Placed<'b>>) {
     outages.iter().partition(|one| one.length >= NOTICED)
@@ -49,28 +50,28 @@ pub(super) fn noticed_and_short<'a, 'b>(
 
 /// A day, or what of it is in the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Day {
+pub(crate) struct Day {
     /// Its midnight.
-    pub(super) from: u64,
+    pub(crate) from: u64,
     /// The next one.
-    pub(super) to: u64,
+    pub(crate) to: u64,
     /// What of it is known, in order.
-    pub(super) intervals: Vec<Interval>,
+    pub(crate) intervals: Vec<Interval>,
     /// The outages of which it has the beginning.
-    pub(super) noticed: Sum,
-    pub(super) short: Sum,
+    pub(crate) noticed: Sum,
+    pub(crate) short: Sum,
 }
 
 impl Day {
     /// Whether the process was observed on it.
-    pub(super) fn is_observed(&self) -> bool {
+    pub(crate) fn is_observed(&self) -> bool {
         let mut intervals = self.intervals.iter();
         intervals.any(|one| matches!(one.state, State::Up | State::Down(_)))
     }
 }
 
 /// The days from `from` to `to`, and what is known of a process on each.
-pub(super) fn days(record: &Record, from: u64, to: u64, zone: &TimeZone) -> Vec<Day> {
+pub(crate) fn days(record: &Record, from: u64, to: u64, zone: &TimeZone) -> Vec<Day> {
     let mut days = Vec::new();
     let mut begin = midnight(from, zone);
     while begin < to {
@@ -112,12 +113,12 @@ pub(super) fn days(record: &Record, from: u64, to: u64, zone: &TimeZone) -> Vec<
 }
 
 /// A moment in microseconds since 1970, by the calendar and the clocks of a zone.
-pub(super) fn local(micros: u64, zone: &TimeZone) -> Option<DateTime> {
+pub(crate) fn local(micros: u64, zone: &TimeZone) -> Option<DateTime> {
     local_time::local(SystemTime::UNIX_EPOCH + Duration::from_micros(micros), zone)
 }
 
 /// By how much the zone's clocks are ahead of UTC, in seconds.
-pub(super) fn offset(micros: u64, zone: &TimeZone) -> i32 {
+pub(crate) fn offset(micros: u64, zone: &TimeZone) -> i32 {
     local(micros, zone).map_or(0, |time| time.local_time_type().ut_offset())
 }
 
@@ -136,8 +137,8 @@ fn midnight(at: u64, zone: &TimeZone) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::Outage;
     use super::*;
+    use crate::history::Outage;
 
     const HOUR: u64 = 3_600_000_000;
 
