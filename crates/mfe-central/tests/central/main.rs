@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(unreachable_pub, reason = "nothing is outside a test binary")]
 
+mod chaos;
 mod command;
 mod completions;
 mod enroll;
