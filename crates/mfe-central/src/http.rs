@@ -17,6 +17,7 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
@@ -123,9 +124,10 @@ async fn converse(stream: TcpStream, office: Arc<Office>, hooks: Arc<Hooks>) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let (office, hooks) = (Arc::clone(&office), Arc::clone(&hooks));
         async move {
+            // Its connection keeps the place of an answer that was given, for as long as a stream goes on: hence a box.
             Ok::<_, Infallible>(match hooks.get(request.uri().path()) {
-                Some(hook) => handled(hook.ask(request).await),
-                None => answer(&request, &office).await,
+                Some(hook) => handled(Box::pin(hook.ask(request)).await),
+                None => Box::pin(answer(&request, &office)).await,
             })
         }
     });
@@ -153,13 +155,13 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
             let accepted = accepted
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or_default();
-            let text = page(
-                &office.rows(),
-                &Query::read(query),
-                language(accepted),
-                &office.health,
-            );
-            let mut answer = ok(HTML, text);
+            let (rows, language) = (office.rows(), language(accepted));
+            let page = office
+                .pages
+                .get(&rows, &office.health, (query, language), || {
+                    page(&rows, &Query::read(query), language, &office.health)
+                });
+            let mut answer = respond(StatusCode::OK, HTML, Body::Whole(Some(page)));
             answer
                 .headers_mut()
                 .insert(VARY, HeaderValue::from_static("Accept-Language"));
@@ -176,12 +178,14 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
         "/api/v1/tills" => {
             let query = Query::read(query);
             let rows = office.present_rows();
-            let found: Vec<&Row> = rows
-                .iter()
-                .map(|row| &**row)
-                .filter(|row| query.fits(row))
-                .collect();
-            ok(JSON, json!({"tills": found}).to_string())
+            let found = Found {
+                tills: rows
+                    .iter()
+                    .map(|row| &**row)
+                    .filter(|row| query.fits(row))
+                    .collect(),
+            };
+            ok(JSON, serde_json::to_string(&found).unwrap_or_default())
         }
         path => match path
             .strip_prefix("/api/v1/tills/")
@@ -195,6 +199,12 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
             ),
         },
     }
+}
+
+/// Tills that were asked for.
+#[derive(Serialize)]
+struct Found<'a> {
+    tills: Vec<&'a Row>,
 }
 
 /// Whether a path is the page's, or of a program that looks at central.
@@ -371,14 +381,14 @@ impl Follower<'_> {
     }
 
     async fn serve(&self, last: Option<i64>, only_tills: bool) -> Result<(), Gone> {
-        self.send("retry: 1000\n\n".to_owned()).await?;
+        self.send("retry: 1000\n\n".into()).await?;
         let (mut news, last) = match last {
-            Some(last) => self.catch_up(last).await?,
+            Some(last) => Box::pin(self.catch_up(last)).await?,
             None => (self.office.feed.follow(), i64::MIN),
         };
         loop {
             let text = match timeout(QUIET, news.recv()).await {
-                Err(_) => ":\n\n".to_owned(),
+                Err(_) => ":\n\n".into(),
                 Ok(Ok(Message::Event(row, _))) if only_tills || row <= last => continue,
                 Ok(Ok(message)) => message.text(),
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => return Err(Gone::TooSlow),
@@ -410,8 +420,8 @@ impl Follower<'_> {
         }
     }
 
-    async fn send(&self, text: String) -> Result<(), Gone> {
-        match timeout(FOLLOWER_TIME, self.sender.send(text.into())).await {
+    async fn send(&self, text: Bytes) -> Result<(), Gone> {
+        match timeout(FOLLOWER_TIME, self.sender.send(text)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone::HungUp),
             Err(_) => Err(Gone::TooSlow),
