@@ -1,8 +1,7 @@
 //! What has happened, for everybody who follows: tills whose row has changed, events that are stored. Whoever is too
 //! slow to follow is dropped, and may come again.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::broadcast;
 
@@ -13,24 +12,36 @@ use crate::store::Stored;
 /// So many messages behind, a follower is dropped. They are shared by all.
 const BEHIND_MAX: usize = 2048;
 
-/// Something that has happened, as server-sent events have it.
+/// Something that has happened, in the text that every follower gets (HTML standard, "Server-sent events").
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
-    /// A till's row, as JSON.
-    Till(Arc<str>),
-    /// An event, with its row in the database, as JSON.
-    Event(i64, Arc<str>),
-    /// An engine of central's has come or gone, as JSON.
-    Engine(Arc<str>),
+    /// A till's row.
+    Till(Bytes),
+    /// An event, with its row in the database.
+    Event(i64, Bytes),
+    /// An engine of central's has come or gone.
+    Engine(Bytes),
 }
 
 impl Message {
-    /// The text of it (HTML standard, "Server-sent events"). JSON has no line ends.
-    pub(crate) fn text(&self) -> String {
+    /// Of JSON, which has no line ends.
+    fn till(json: &str) -> Self {
+        Self::Till(format!("event: till\ndata: {json}\n\n").into())
+    }
+
+    fn engine(json: &str) -> Self {
+        Self::Engine(format!("event: engine\ndata: {json}\n\n").into())
+    }
+
+    fn event(row: i64, json: &str) -> Self {
+        let text = format!("event: event\nid: {row}\ndata: {json}\n\n");
+        Self::Event(row, text.into())
+    }
+
+    /// The text of it.
+    pub(crate) fn text(self) -> Bytes {
         match self {
-            Self::Till(json) => format!("event: till\ndata: {json}\n\n"),
-            Self::Engine(json) => format!("event: engine\ndata: {json}\n\n"),
-            Self::Event(row, json) => format!("event: event\nid: {row}\ndata: {json}\n\n"),
+            Self::Till(text) | Self::Event(_, text) | Self::Engine(text) => text,
         }
     }
 }
@@ -49,9 +60,17 @@ impl Feed {
         self.0.subscribe()
     }
 
+    /// Whether somebody is told; otherwise nothing needs to be made ready for it.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     pub(crate) fn till(&self, row: &Row) {
+        if !self.is_followed() {
+            return;
+        }
         let json = serde_json::to_string(row).unwrap_or_default();
-        self.tell(Message::Till(json.into()));
+        self.tell(Message::till(&json));
     }
 
     pub(crate) fn event(&self, stored: &Stored) {
@@ -60,7 +79,7 @@ impl Feed {
 
     pub(crate) fn engines(&self, broker: bool, database: bool) {
         let json = json!({"broker": broker, "database": database}).to_string();
-        self.tell(Message::Engine(json.into()));
+        self.tell(Message::engine(&json));
     }
 
     fn tell(&self, message: Message) {
@@ -71,7 +90,7 @@ impl Feed {
 
 /// The message of an event.
 pub(crate) fn event(stored: &Stored) -> Message {
-    Message::Event(stored.row, json_of(stored).to_string().into())
+    Message::event(stored.row, &json_of(stored).to_string())
 }
 
 /// An event as other systems get it.
@@ -106,7 +125,7 @@ mod tests {
             received: SystemTime::UNIX_EPOCH,
             data: json!({"message": "a\nid: 9\n\nb"}),
         };
-        let text = event(&stored).text();
+        let text = String::from_utf8(event(&stored).text().to_vec()).unwrap();
         assert!(text.starts_with("event: event\nid: 7\ndata: {"), "{text}");
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains(r"a\nid: 9\n\nb"), "{text}");
@@ -117,7 +136,7 @@ mod tests {
         let feed = Feed::new();
         let mut slow = feed.follow();
         for _ in 0..=BEHIND_MAX {
-            feed.tell(Message::Till("{}".into()));
+            feed.tell(Message::till("{}"));
         }
         let behind = slow.recv().await;
         assert!(matches!(

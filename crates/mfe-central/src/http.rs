@@ -19,6 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mfe_history::Reader;
 use mfe_history::local_time::local_zone;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
@@ -135,9 +136,10 @@ async fn converse(stream: TcpStream, office: Arc<Office>, hooks: Arc<Hooks>) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let (office, hooks) = (Arc::clone(&office), Arc::clone(&hooks));
         async move {
+            // Its connection keeps the place of an answer that was given, for as long as a stream goes on: hence a box.
             Ok::<_, Infallible>(match hooks.get(request.uri().path()) {
-                Some(hook) => handled(hook.ask(request).await),
-                None => answer(&request, &office).await,
+                Some(hook) => handled(Box::pin(hook.ask(request)).await),
+                None => Box::pin(answer(&request, &office)).await,
             })
         }
     });
@@ -160,12 +162,15 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
     let query = request.uri().query().unwrap_or_default();
     let ok = |kind, text| whole(StatusCode::OK, kind, text);
     match request.uri().path() {
-        "/" => in_language(page(
-            &office.rows(),
-            &Query::read(query),
-            spoken(request),
-            &office.health,
-        )),
+        "/" => {
+            let (rows, language) = (office.rows(), spoken(request));
+            let page = office
+                .pages
+                .get(&rows, &office.health, (query, language), || {
+                    page(&rows, &Query::read(query), language, &office.health)
+                });
+            in_language(Body::Whole(Some(page)))
+        }
         "/page.css" => ok("text/css; charset=utf-8", STYLE.into()),
         "/report.css" => ok(
             "text/css; charset=utf-8",
@@ -181,12 +186,14 @@ async fn answer(request: &Request<Incoming>, office: &Arc<Office>) -> Response<B
         "/api/v1/tills" => {
             let query = Query::read(query);
             let rows = office.present_rows();
-            let found: Vec<&Row> = rows
-                .iter()
-                .map(|row| &**row)
-                .filter(|row| query.fits(row))
-                .collect();
-            ok(JSON, json!({"tills": found}).to_string())
+            let found = Found {
+                tills: rows
+                    .iter()
+                    .map(|row| &**row)
+                    .filter(|row| query.fits(row))
+                    .collect(),
+            };
+            ok(JSON, serde_json::to_string(&found).unwrap_or_default())
         }
         path => match of_till(path, office) {
             Some((row, Asked::Latest)) => till(&row, office).await,
@@ -232,12 +239,18 @@ fn spoken(request: &Request<Incoming>) -> &'static str {
     language(accepted.unwrap_or_default())
 }
 
-fn in_language(text: String) -> Response<Body> {
-    let mut answer = whole(StatusCode::OK, HTML, text);
+fn in_language(body: Body) -> Response<Body> {
+    let mut answer = respond(StatusCode::OK, HTML, body);
     answer
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("Accept-Language"));
     answer
+}
+
+/// Tills that were asked for.
+#[derive(Serialize)]
+struct Found<'a> {
+    tills: Vec<&'a Row>,
 }
 
 /// Whether a path is the page's, or of a program that looks at central.
@@ -359,7 +372,10 @@ async fn reported(
         let period = (SystemTime::now(), length);
         let report = past::report(&row.till, told, marks, heard.as_ref(), period, reader);
         match form {
-            Asked::Page => in_language(of_report(&row, &report, &since)),
+            Asked::Page => {
+                let text = of_report(&row, &report, &since);
+                in_language(Body::Whole(Some(text.into())))
+            }
             _ => whole(
                 StatusCode::OK,
                 JSON,
@@ -472,14 +488,14 @@ impl Follower<'_> {
     }
 
     async fn serve(&self, last: Option<i64>, only_tills: bool) -> Result<(), Gone> {
-        self.send("retry: 1000\n\n".to_owned()).await?;
+        self.send("retry: 1000\n\n".into()).await?;
         let (mut news, last) = match last {
-            Some(last) => self.catch_up(last).await?,
+            Some(last) => Box::pin(self.catch_up(last)).await?,
             None => (self.office.feed.follow(), i64::MIN),
         };
         loop {
             let text = match timeout(QUIET, news.recv()).await {
-                Err(_) => ":\n\n".to_owned(),
+                Err(_) => ":\n\n".into(),
                 Ok(Ok(Message::Event(row, _))) if only_tills || row <= last => continue,
                 Ok(Ok(message)) => message.text(),
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => return Err(Gone::TooSlow),
@@ -511,8 +527,8 @@ impl Follower<'_> {
         }
     }
 
-    async fn send(&self, text: String) -> Result<(), Gone> {
-        match timeout(FOLLOWER_TIME, self.sender.send(text.into())).await {
+    async fn send(&self, text: Bytes) -> Result<(), Gone> {
+        match timeout(FOLLOWER_TIME, self.sender.send(text)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone::HungUp),
             Err(_) => Err(Gone::TooSlow),

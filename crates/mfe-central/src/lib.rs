@@ -16,7 +16,7 @@
 //! | `database`, `store` | a way to PostgreSQL; what is kept there |
 //! | `feed` | what has happened, for who follows |
 //! | `http` | answers browsers and other systems |
-//! | `page`, `metrics` | for people, for Prometheus |
+//! | `page`, `pages`, `metrics` | for people, which is kept while it stays the same; for Prometheus |
 //! | `enroll` | tills come and go |
 //! | `tills`, `token` | what makes a till at the broker, pure; what it joins with |
 //! | `setup`, `doctor` | makes a machine an office; what is wrong with one |
@@ -51,6 +51,7 @@ mod message;
 mod metrics;
 mod office;
 mod page;
+mod pages;
 mod past;
 mod ports;
 mod program;

@@ -15,8 +15,9 @@ use crate::feed::Feed;
 use crate::fleet::{Fleet, Heard, Row};
 use crate::health::{Counts, Engine, Health};
 use crate::message::{self, Delivery, Refusal, State};
+use crate::pages::Pages;
 use crate::route::Handler;
-use crate::store::{Failure, Placed};
+use crate::store::{Failure, Placed, Stored};
 
 /// Between two attempts to store a batch.
 const WAIT: Duration = Duration::from_millis(500);
@@ -40,6 +41,8 @@ pub(crate) struct Office {
     rows: Mutex<(u64, Arc<Vec<Arc<Row>>>)>,
     /// Tills whose state isn't remembered in the database yet.
     fresh: Mutex<BTreeSet<String>>,
+    /// What was made of them.
+    pub(crate) pages: Pages,
     pub(crate) feed: Feed,
     pub(crate) health: Arc<Health>,
     /// For what is written. Whoever reads has another, so that neither waits for the other.
@@ -71,6 +74,7 @@ impl Office {
             rows: Mutex::new((fleet.generation(), Arc::new(fleet.rows()))),
             fleet: Mutex::new(fleet),
             fresh: Mutex::default(),
+            pages: Pages::default(),
             feed: Feed::new(),
             written: connection(),
             read: connection(),
@@ -232,8 +236,10 @@ impl Office {
                     self.health
                         .redundant
                         .fetch_add(all - new, Ordering::Relaxed);
-                    for one in &stored {
-                        self.feed.event(one);
+                    if self.feed.is_followed() {
+                        for (row, place) in stored {
+                            self.feed.event(&Stored::new(row, &events[place]));
+                        }
                     }
                     return Ok(());
                 }

@@ -21,11 +21,12 @@ use crate::route;
 use crate::worker;
 use mfe_common::say::{Level, say};
 
-/// Events are stored in batches.
+/// Events are stored in batches: many at once, where many come, and ten times a second at most, where few do. Who
+/// follows them is told then.
 const OF_EVENTS: Pace = Pace {
     prefetch: 1000,
     bulk_size: 500,
-    flush_timeout: Duration::from_secs(1),
+    flush_timeout: Duration::from_millis(100),
 };
 
 /// How a till is is shown at once.

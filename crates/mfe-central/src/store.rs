@@ -1,7 +1,7 @@
 //! The database, PostgreSQL: makes and migrates its own tables, keeps events once each, and forgets them in time.
 //! Every value goes as a parameter; only the names of partitions, which are numbers, are part of a statement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
@@ -44,6 +44,23 @@ pub(crate) struct Stored {
     pub(crate) clock: String,
     pub(crate) received: SystemTime,
     pub(crate) data: Value,
+}
+
+impl Stored {
+    /// One that was just stored.
+    pub(crate) fn new(row: i64, placed: &Placed) -> Self {
+        let event = &placed.event;
+        Self {
+            row,
+            till: event.till.clone(),
+            kind: event.kind.clone(),
+            process: event.process.clone(),
+            at: placed.at,
+            clock: placed.clock.to_owned(),
+            received: placed.received,
+            data: event.data.clone(),
+        }
+    }
 }
 
 /// An event that is to be stored, with what the office knows of its time.
@@ -171,12 +188,12 @@ impl Store {
         Ok(())
     }
 
-    /// Stores events, all or none; those that were there already aren't stored again. Gives those that are new, in
-    /// their order.
+    /// Stores events, all or none; those that were there already aren't stored again. Gives the row of each that is new,
+    /// with its place among them, in the order of the rows.
     ///
     /// # Errors
     /// When none is stored.
-    pub(crate) async fn insert(&self, events: &[Placed]) -> Result<Vec<Stored>, Failure> {
+    pub(crate) async fn insert(&self, events: &[Placed]) -> Result<Vec<(i64, usize)>, Failure> {
         let of = |what: fn(&Placed) -> &str| events.iter().map(what).collect::<Vec<&str>>();
         let times = |what: fn(&Placed) -> SystemTime| events.iter().map(what).collect::<Vec<_>>();
         let mono: Vec<i64> = events.iter().map(|placed| placed.event.mono).collect();
@@ -196,7 +213,7 @@ impl Store {
                  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], \
                  $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::jsonb[]) \
                  ON CONFLICT DO NOTHING \
-                 RETURNING row, till, kind, process, at, clock, received, data",
+                 RETURNING row, till, boot, mono, hash",
                 &[
                     &of(|placed| &placed.event.till),
                     &of(|placed| &placed.event.boot),
@@ -212,8 +229,25 @@ impl Store {
                 ],
             )
             .await?;
-        let mut stored = all_stored(&rows)?;
-        stored.sort_by_key(|one| one.row);
+        // What is there twice is stored once: it doesn't matter which of them that was.
+        let places: HashMap<_, usize> = events
+            .iter()
+            .enumerate()
+            .map(|(n, placed)| (key(&placed.event), n))
+            .collect();
+        let mut stored = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let key = (
+                row.try_get(1)?,
+                row.try_get(2)?,
+                row.try_get(3)?,
+                row.try_get(4)?,
+            );
+            if let Some(place) = places.get(&key) {
+                stored.push((row.try_get(0)?, *place));
+            }
+        }
+        stored.sort_unstable();
         Ok(stored)
     }
 
@@ -450,6 +484,11 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// What an event is known by. Its time belongs to it too: of a till that tells two times of one, either is told twice.
+fn key(event: &Event) -> (&str, &str, i64, &str) {
+    (&event.till, &event.boot, event.mono, &event.hash)
 }
 
 fn all_stored(rows: &[tokio_postgres::Row]) -> Result<Vec<Stored>, Failure> {

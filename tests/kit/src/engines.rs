@@ -1,6 +1,7 @@
 //! The engines of an office, RabbitMQ and PostgreSQL, as Debian has them: started in a folder of their own, reached on
 //! this machine only, and gone with whoever has started them, however that ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +12,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::process::{Process, SmapsRollup, all_processes};
 use serde_json::{Value, json};
 
 use crate::command::{is_root, output};
@@ -27,14 +29,17 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 /// Who runs PostgreSQL where root has started it, which it refuses to serve.
 const POSTGRES: &str = "postgres";
 
+/// The packages that they come in.
+pub const PACKAGES: [&str; 2] = ["rabbitmq-server", "postgresql"];
+
 /// The packages that are needed and aren't there.
 pub fn missing() -> Vec<&'static str> {
     let mut missing = Vec::new();
     if !Path::new(RABBITMQ).exists() {
-        missing.push("rabbitmq-server");
+        missing.push(PACKAGES[0]);
     }
     if postgresql().is_none() {
-        missing.push("postgresql");
+        missing.push(PACKAGES[1]);
     }
     missing
 }
@@ -46,6 +51,26 @@ fn postgresql() -> Option<PathBuf> {
     folders
         .filter(|folder| folder.join("initdb").exists())
         .max()
+}
+
+/// The time that a process has had of the CPU; none if it is gone.
+pub fn cpu(pid: i32) -> Duration {
+    let stat = Process::new(pid).and_then(|process| process.stat());
+    let ticks = stat.map_or(0, |stat| stat.utime + stat.stime);
+    Duration::from_millis(ticks * 1000 / procfs::ticks_per_second())
+}
+
+/// What a process has of the machine's memory: its own, and its share of what several have (proc(5), `Pss`), in bytes.
+/// 0 if it is gone.
+pub fn memory(pid: i32) -> u64 {
+    let maps = Process::new(pid).and_then(|process| process.smaps_rollup());
+    let size = |maps: SmapsRollup| {
+        let sizes = maps.memory_map_rollup.into_iter();
+        sizes
+            .filter_map(|map| map.extension.map.get("Pss").copied())
+            .sum()
+    };
+    maps.map_or(0, size)
 }
 
 /// A folder that is removed when this program has ended, and what runs in it.
@@ -145,6 +170,30 @@ impl Place {
         }
     }
 
+    /// What all that runs there has of the machine's memory, in bytes.
+    fn memory(&self) -> u64 {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut family: BTreeSet<i32> = process
+            .iter()
+            .map(|child| i32::try_from(child.id()).unwrap())
+            .collect();
+        let parents: Vec<(i32, i32)> = all_processes()
+            .unwrap()
+            .filter_map(|process| process.ok()?.stat().ok())
+            .map(|stat| (stat.pid, stat.ppid))
+            .collect();
+        loop {
+            let known = family.len();
+            let children = parents.iter().filter(|(_, parent)| family.contains(parent));
+            let children: Vec<i32> = children.map(|(pid, _)| *pid).collect();
+            family.extend(children);
+            if family.len() == known {
+                break;
+            }
+        }
+        family.into_iter().map(memory).sum()
+    }
+
     fn said(&self) -> String {
         fs::read_to_string(self.folder.join("output")).unwrap_or_default()
     }
@@ -172,11 +221,22 @@ impl Drop for Place {
 pub struct Postgres {
     place: Place,
     programs: PathBuf,
+    /// Whether what is committed is on the disk, as an office has it.
+    is_durable: bool,
 }
 
 impl Postgres {
-    /// Makes a cluster and serves it.
+    /// Makes a cluster and serves it. Nothing of it outlives us, so that nothing waits for the disk.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same, with each commit on the disk.
+    pub fn start_durable() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_durable: bool) -> Self {
         let place = Place::new("mfe-postgres-");
         let programs = postgresql().expect("PostgreSQL");
         if is_root() {
@@ -184,7 +244,11 @@ impl Postgres {
             let done = output(Command::new("chown").arg(owner).arg(&place.folder));
             assert!(done.status.success(), "{}", done.stderr);
         }
-        let postgres = Self { place, programs };
+        let postgres = Self {
+            place,
+            programs,
+            is_durable,
+        };
         let mut initdb = Command::new("setpriv");
         initdb
             .args(postgres.as_its_user("initdb"))
@@ -232,8 +296,9 @@ impl Postgres {
         let mut words = vec!["setpriv".to_owned()];
         words.extend(self.as_its_user("postgres"));
         words.extend(["-D".to_owned(), data, "-k".to_owned(), folder]);
-        // Nothing of it outlives us.
-        for setting in ["listen_addresses=", "fsync=off", "max_connections=200"] {
+        let fsync = if self.is_durable { "on" } else { "off" };
+        let fsync = format!("fsync={fsync}");
+        for setting in ["listen_addresses=", &fsync, "max_connections=200"] {
             words.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -265,6 +330,11 @@ impl Postgres {
             "host={} user=office dbname={database}",
             self.place.folder.display()
         )
+    }
+
+    /// The folder of its programs.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Runs SQL, and gives what it says, a line a row.
@@ -384,6 +454,11 @@ impl RabbitMq {
         // Another may have been first, with the same.
         let _ = fs::rename(&new, &folder);
         folder
+    }
+
+    /// What it has of the machine's memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.place.memory()
     }
 
     /// As a power cut ends it.

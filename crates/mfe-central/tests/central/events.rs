@@ -1,8 +1,11 @@
 //! Events are kept, each once, whatever happens; what isn't one is put aside.
 
-use mfe_kit::eventually;
+use std::time::Duration;
+
+use mfe_kit::{eventually, random};
 use serde_json::json;
 
+use crate::chaos;
 use crate::needs_engines;
 use crate::office::{BOOT, Message, Office, event, state};
 
@@ -153,6 +156,14 @@ fn killed_at_any_time_it_loses_nothing() {
     }
     eventually("all", || (stored(&office) == 6000).then_some(()));
     assert_eq!(office.sql("SELECT count(DISTINCT mono) FROM event"), "6000");
+}
+
+#[test]
+fn whatever_is_killed_and_whenever_each_event_is_kept_once() {
+    needs_engines!();
+    // One round, as a machine under load takes it for each.
+    let length = chaos::length(Duration::ZERO);
+    println!("{}", chaos::run(length, random::seed(chaos::SEED)));
 }
 
 #[test]

@@ -23,12 +23,13 @@ use async_trait::async_trait;
 use mfe_kit::engines::{Postgres, RabbitMq, definitions};
 use mfe_kit::{Guard, Output, eventually, output};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// As many cases can be had of one broker.
 const HOSTS: usize = 32;
 
-const ADMIN: &str = "mfe-central";
-const PASSWORD: &str = "a secret of the test's";
+pub const ADMIN: &str = "mfe-central";
+pub const PASSWORD: &str = "a secret of the test's";
 
 pub const BOOT: &str = "0123456789abcdef0123456789abcdef";
 
@@ -44,33 +45,50 @@ macro_rules! needs_engines {
     };
 }
 
-struct Engines {
-    postgres: Postgres,
-    rabbitmq: RabbitMq,
+/// Engines for so many offices.
+pub struct Engines {
+    pub postgres: Postgres,
+    pub rabbitmq: RabbitMq,
     next: AtomicUsize,
+    hosts: usize,
 }
 
-fn engines() -> &'static Engines {
-    static SHARED: OnceLock<Engines> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let hosts: Vec<String> = (0..HOSTS).map(host).collect();
+/// The ones that cases share that leave them as they are.
+fn shared() -> Arc<Engines> {
+    static SHARED: OnceLock<Arc<Engines>> = OnceLock::new();
+    Arc::clone(SHARED.get_or_init(|| Arc::new(Engines::start(HOSTS))))
+}
+
+impl Engines {
+    /// Starts some for so many offices, of two tills each.
+    pub fn start(hosts: usize) -> Self {
+        let names: Vec<String> = (0..hosts).map(host).collect();
         let tills: Vec<String> = ["till-1", "till-2"].map(str::to_owned).into();
-        let definitions = definitions(&hosts, (ADMIN, PASSWORD), &tills, PASSWORD);
+        let definitions = definitions(&names, (ADMIN, PASSWORD), &tills, PASSWORD);
         let postgres = thread::spawn(Postgres::start);
-        Engines {
-            rabbitmq: RabbitMq::start(&definitions),
-            postgres: postgres.join().unwrap(),
+        let rabbitmq = RabbitMq::start(&definitions);
+        Self::of(postgres.join().unwrap(), rabbitmq, hosts)
+    }
+
+    /// Those that somebody has started, with so many virtual hosts.
+    pub fn of(postgres: Postgres, rabbitmq: RabbitMq, hosts: usize) -> Self {
+        Self {
+            postgres,
+            rabbitmq,
             next: AtomicUsize::new(0),
+            hosts,
         }
-    })
+    }
 }
 
-fn host(n: usize) -> String {
+/// The name of an office's virtual host.
+pub fn host(n: usize) -> String {
     format!("case-{n}")
 }
 
 /// An office.
 pub struct Office {
+    pub engines: Arc<Engines>,
     folder: tempfile::TempDir,
     host: String,
     database: String,
@@ -79,14 +97,19 @@ pub struct Office {
 
 impl Office {
     pub fn new() -> Self {
-        let engines = engines();
+        Self::of(shared())
+    }
+
+    /// One of these engines.
+    pub fn of(engines: Arc<Engines>) -> Self {
         let n = engines.next.fetch_add(1, Ordering::Relaxed);
-        assert!(n < HOSTS, "no virtual host is left");
+        assert!(n < engines.hosts, "no virtual host is left");
         let database = format!("case_{n}");
         engines
             .postgres
             .sql("postgres", &format!("CREATE DATABASE {database}"));
         let office = Self {
+            engines,
             folder: tempfile::tempdir().unwrap(),
             host: host(n),
             database,
@@ -106,10 +129,10 @@ impl Office {
         let config = format!(
             "broker = \"127.0.0.1:{}\"\nvirtual_host = \"{}\"\npassword_file = \"{}\"\ndatabase = \"{}\"\n\
              listen = \"127.0.0.1:0\"\n{more}",
-            engines().rabbitmq.port,
+            self.engines.rabbitmq.port,
             self.host,
             folder.join("password").display(),
-            engines().postgres.connection(&self.database),
+            self.engines.postgres.connection(&self.database),
         );
         fs::write(folder.join("config.toml"), config).unwrap();
     }
@@ -123,10 +146,10 @@ impl Office {
             "broker = \"127.0.0.1:{0}\"\nvirtual_host = \"{name}\"\nuser = \"{name}\"\n\
              password_file = \"{1}/secret\"\nca = \"{1}/ca.pem\"\nlisten = \"{2}\"\n\
              database = \"host={3} user={name} dbname={name}\"\n{more}",
-            engines().rabbitmq.port,
+            self.engines.rabbitmq.port,
             folder.display(),
             free.local_addr().unwrap(),
-            engines().postgres.socket().display(),
+            self.engines.postgres.socket().display(),
         );
         fs::write(folder.join("config.toml"), config).unwrap();
     }
@@ -134,14 +157,14 @@ impl Office {
     /// Runs a command of the program, with the broker's own rabbitmqctl.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let path = std::env::var("PATH").unwrap();
-        let programs = engines().rabbitmq.programs();
+        let programs = self.engines.rabbitmq.programs();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mfe-central"));
         command
             .arg("--config")
             .arg(self.path("config.toml"))
             .args(arguments)
             // How PostgreSQL's own programs find it.
-            .env("PGHOST", engines().postgres.socket())
+            .env("PGHOST", self.engines.postgres.socket())
             .env("PGUSER", "office")
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("LC_ALL", "C.UTF-8");
@@ -156,7 +179,7 @@ impl Office {
     /// Logs in at the broker, and stays there.
     pub fn log_in(&self, user: &str, password: &str) -> Option<Login<'_>> {
         let arguments =
-            OpenConnectionArguments::new("127.0.0.1", engines().rabbitmq.port, user, password)
+            OpenConnectionArguments::new("127.0.0.1", self.engines.rabbitmq.port, user, password)
                 .virtual_host(&self.host)
                 .finish();
         let connection = self.runtime.block_on(Connection::open(&arguments));
@@ -166,8 +189,15 @@ impl Office {
         })
     }
 
+    pub fn way(&self) -> Way {
+        Way {
+            port: self.engines.rabbitmq.port,
+            host: self.host.clone(),
+        }
+    }
+
     pub fn sql(&self, sql: &str) -> String {
-        engines().postgres.sql(&self.database, sql)
+        self.engines.postgres.sql(&self.database, sql)
     }
 
     /// Takes the database away: nobody is connected, and nobody can be.
@@ -177,11 +207,11 @@ impl Office {
              SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{0}'",
             self.database
         );
-        engines().postgres.sql("postgres", &sql);
+        self.engines.postgres.sql("postgres", &sql);
     }
 
     pub fn with_database(&self) {
-        engines().postgres.sql(
+        self.engines.postgres.sql(
             "postgres",
             &format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.database),
         );
@@ -203,7 +233,7 @@ impl Office {
 
     fn channel(&self, user: &str) -> (Connection, Channel) {
         let arguments =
-            OpenConnectionArguments::new("127.0.0.1", engines().rabbitmq.port, user, PASSWORD)
+            OpenConnectionArguments::new("127.0.0.1", self.engines.rabbitmq.port, user, PASSWORD)
                 .virtual_host(&self.host)
                 .finish();
         self.runtime.block_on(async {
@@ -218,9 +248,9 @@ impl Office {
         let _inside = self.runtime.enter();
         let (connection, channel) = self.channel(user);
         self.runtime.block_on(async {
-            let mut confirmed = confirmed(&channel).await;
+            let mut confirmed = confirmed(&channel).await.unwrap();
             for message in messages {
-                publish(&channel, message).await;
+                publish(&channel, message).await.unwrap();
             }
             let mut open: BTreeSet<u64> = (1..=messages.len() as u64).collect();
             while !open.is_empty() {
@@ -308,8 +338,8 @@ impl Login<'_> {
         let connection = self.connection.as_ref().unwrap();
         self.runtime.block_on(async {
             let channel = connection.open_channel(None).await.unwrap();
-            let mut confirmed = confirmed(&channel).await;
-            publish(&channel, message).await;
+            let mut confirmed = confirmed(&channel).await.unwrap();
+            publish(&channel, message).await.unwrap();
             let deadline = Instant::now() + mfe_kit::DEADLINE;
             // A channel on which something was refused is closed.
             while channel.is_open() && Instant::now() < deadline {
@@ -348,21 +378,21 @@ impl Drop for Login<'_> {
 
 /// Runs rabbitmqctl.
 pub fn rabbitmqctl(arguments: &[&str]) {
-    let program = engines().rabbitmq.programs().join("rabbitmqctl");
+    let program = shared().rabbitmq.programs().join("rabbitmqctl");
     let done = output(Command::new(program).args(arguments));
     assert_eq!(done.code(), 0, "{}{}", done.stdout, done.stderr);
 }
 
 /// What the broker confirms of a channel from now on.
-async fn confirmed(channel: &Channel) -> tokio::sync::mpsc::UnboundedReceiver<Ack> {
+async fn confirmed(channel: &Channel) -> Result<UnboundedReceiver<Ack>, Error> {
     let (said, confirmed) = tokio::sync::mpsc::unbounded_channel();
-    channel.register_callback(Ears(said)).await.unwrap();
+    channel.register_callback(Ears(said)).await?;
     let select = ConfirmSelectArguments::default();
-    channel.confirm_select(select).await.unwrap();
-    confirmed
+    channel.confirm_select(select).await?;
+    Ok(confirmed)
 }
 
-async fn publish(channel: &Channel, message: &Message) {
+async fn publish(channel: &Channel, message: &Message) -> Result<(), Error> {
     let mut properties = BasicProperties::default();
     properties.with_persistence(true);
     if let Some(user_id) = &message.user_id {
@@ -370,7 +400,51 @@ async fn publish(channel: &Channel, message: &Message) {
     }
     let arguments = BasicPublishArguments::new(message.exchange, &message.key);
     let published = channel.basic_publish(properties, message.body.clone(), arguments);
-    published.await.unwrap();
+    published.await
+}
+
+/// How an office's broker is reached.
+pub struct Way {
+    port: u16,
+    host: String,
+}
+
+impl Way {
+    /// Connects as a user, with what the broker confirms of it. The broker may be away.
+    pub async fn connect(&self, user: &str) -> Result<(Link, UnboundedReceiver<Ack>), Error> {
+        let arguments = OpenConnectionArguments::new("127.0.0.1", self.port, user, PASSWORD)
+            .virtual_host(&self.host)
+            .finish();
+        let connecting = async {
+            let connection = Connection::open(&arguments).await?;
+            let channel = connection.open_channel(None).await?;
+            let confirmed = confirmed(&channel).await?;
+            let link = Link {
+                connection,
+                channel,
+            };
+            Ok((link, confirmed))
+        };
+        // One that is just being killed may take the connection, and say nothing.
+        let connected = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+        connected.unwrap_or_else(|_| Err(Error::InternalChannelError("no answer".to_owned())))
+    }
+}
+
+/// A connection that may be lost.
+pub struct Link {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Link {
+    pub fn is_open(&self) -> bool {
+        self.connection.is_open() && self.channel.is_open()
+    }
+
+    pub async fn publish(&self, message: &Message) -> Result<(), Error> {
+        publish(&self.channel, message).await
+    }
 }
 
 /// Hears what the broker has confirmed.
@@ -459,7 +533,7 @@ pub fn state(till: &str, mono_ms: u64, program: &str) -> Message {
 
 /// The program.
 pub struct Central {
-    child: Guard,
+    pub child: Guard,
     address: String,
     said: Arc<Mutex<String>>,
 }
@@ -511,6 +585,11 @@ impl Central {
             address,
             said,
         }
+    }
+
+    /// Where it is reached, as `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn said(&self) -> String {
