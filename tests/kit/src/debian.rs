@@ -13,7 +13,7 @@ use crate::package::{Packages, copy, only_deb_in, path_with_cargo};
 use crate::trees::Trees;
 
 /// A build of everything, dependencies included, beside others on a slow machine, in seconds.
-const PATIENCE: u32 = 1800;
+const PATIENCE: u32 = 3000;
 
 /// What is built for other architectures is tried and looked at, not shipped: it isn't optimized.
 const QUICK: &str = "CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
