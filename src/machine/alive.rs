@@ -19,8 +19,12 @@ impl Machine {
         was_unknown: bool,
         actions: &mut Vec<Action>,
     ) {
-        if self.phase() == Phase::Replacing && self.ending_goes_on(now, alive, actions) {
-            return;
+        if self.phase() == Phase::Replacing {
+            // Who was born meanwhile may outlive both its parent and the wish to end them.
+            self.copies.learn_family(alive);
+            if self.ending_goes_on(now, alive, actions) {
+                return;
+            }
         }
         let ids: Vec<ProcessId> = alive.iter().map(|copy| copy.id).collect();
         let known = |known: &[ProcessId]| known.iter().any(|id| ids.contains(id));

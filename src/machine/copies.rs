@@ -112,14 +112,8 @@ impl Copies {
         alive: &[Alive],
         interval: Duration,
     ) -> Vec<Duplicate> {
+        self.learn_family(alive);
         let lives = |id: &ProcessId| alive.iter().any(|copy| copy.id == *id);
-        self.family.retain(lives);
-        for copy in alive {
-            let has_parent = alive.iter().any(|other| other.id.pid == copy.parent);
-            if has_parent && !self.family.contains(&copy.id) {
-                self.family.push(copy.id);
-            }
-        }
         self.kin.retain(|(id, _)| lives(id));
         self.first = self.first_of(alive);
         self.known = alive.iter().map(|copy| copy.id).collect();
@@ -158,6 +152,18 @@ impl Copies {
     #[must_use]
     pub(super) fn first(&self) -> Option<ProcessId> {
         self.first
+    }
+
+    /// Takes in who is another one's child, and stays that when the parent has died.
+    pub(super) fn learn_family(&mut self, alive: &[Alive]) {
+        let lives = |id: &ProcessId| alive.iter().any(|copy| copy.id == *id);
+        self.family.retain(lives);
+        for copy in alive {
+            let has_parent = alive.iter().any(|other| other.id.pid == copy.parent);
+            if has_parent && !self.family.contains(&copy.id) {
+                self.family.push(copy.id);
+            }
+        }
     }
 
     /// The first stays that for as long as it lives. Its heir is whoever was known beside it, before

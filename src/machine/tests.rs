@@ -1745,6 +1745,31 @@ fn when_the_main_process_has_died_its_child_is_judged() {
     assert_eq!(actions[1], Action::Signal(Stop::Terminate, vec![id(101)]));
 }
 
+/// A pause ends the wait for the end, and its parent has heeded the signal meanwhile.
+#[test]
+fn a_child_that_was_born_while_its_parent_was_being_ended_is_known() {
+    let mut bench = Bench::new();
+    bench.alive(&[100]);
+    bench.event(Event::RestartAsked);
+    assert_eq!(bench.phase(), Phase::Replacing);
+    let mut family = sighting([id(100), id(101), id(102)]);
+    family.alive[1].parent = 102;
+    family.alive[2].parent = 100;
+    bench.after(LAST_POLL).event(looked(family));
+    assert_eq!(bench.phase(), Phase::Replacing);
+    bench.event(Event::Pause(Pause {
+        until: bench.now + 60 * SECOND,
+        reason: None,
+    }));
+    bench.after(SECOND).alive(&[100, 101]);
+    assert_eq!(bench.phase(), Phase::Up);
+    let ended = Change::MainEnded {
+        pid: 100,
+        first: 101,
+    };
+    assert_eq!(bench.after(SECOND).alive(&[101]), [report(ended)]);
+}
+
 #[test]
 fn another_users_process_is_not_ended_for_what_was_found_about_the_first() {
     let mut fake = running(ProcessId {
