@@ -4,16 +4,9 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mfe_history::{LONGEST, USUAL, local_time};
 use rust_i18n::t;
 use tz::{DateTime, TimeZone};
-
-use mfe_history::local_time;
-
-/// The longest time that a report is about: a year.
-pub const LONGEST: Duration = Duration::from_secs(366 * 86400);
-
-/// How far back a report goes that is asked for without a time.
-const USUAL: &str = "7d";
 
 /// What was asked for, in words.
 #[derive(Debug, Default)]

@@ -227,16 +227,20 @@ fn new_key() -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
+    fn owner_of(folder: &Path) -> Account {
+        let folder = fs::metadata(folder).unwrap();
+        Account {
+            user: std::os::unix::fs::MetadataExt::uid(&folder),
+            group: std::os::unix::fs::MetadataExt::gid(&folder),
+        }
+    }
+
     #[test]
     fn a_certificate_is_of_its_authority_and_name() {
         mfe_kit::needs!(mfe_kit::Need::Package("openssl"));
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let me = fs::metadata(folder.path()).unwrap();
-        let owner = Account {
-            user: std::os::unix::fs::MetadataExt::uid(&me),
-            group: std::os::unix::fs::MetadataExt::gid(&me),
-        };
+        let owner = owner_of(folder.path());
         make_authority(&path("ca.pem"), &path("ca.key"), "central.example").unwrap();
         let is_good = |ca: &str, key: &str, name: &str| {
             super::is_good(&path(ca), (&path("a.pem"), &path(key)), name)
@@ -258,11 +262,7 @@ mod tests {
         mfe_kit::needs!(mfe_kit::Need::Package("openssl"));
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let me = fs::metadata(folder.path()).unwrap();
-        let owner = Account {
-            user: std::os::unix::fs::MetadataExt::uid(&me),
-            group: std::os::unix::fs::MetadataExt::gid(&me),
-        };
+        let owner = owner_of(folder.path());
         let (ca, key) = (path("ca.pem"), path("ca.key"));
         make_authority(&ca, &key, "central.example").unwrap();
         assert!(is_lasting(&ca));

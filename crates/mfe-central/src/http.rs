@@ -17,8 +17,8 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use mfe_history::Reader;
 use mfe_history::local_time::local_zone;
+use mfe_history::{LONGEST, Reader, USUAL};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,10 +59,8 @@ const LATEST: i64 = 100;
 /// A report is made of so many events at most, the latest.
 const EVENTS: i64 = 20_000;
 
-/// How far back a report goes that is asked for without a time, and the least and the most that can be asked for.
-const USUAL: &str = "7d";
+/// The shortest time that a report can be asked for about.
 const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(366 * 86400);
 
 const STYLE: &str = include_str!("../page/page.css");
 const TILL_STYLE: &str = include_str!("../page/till.css");

@@ -29,6 +29,7 @@ mod text;
 mod words;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tz::TimeZone;
 
@@ -38,6 +39,12 @@ pub use html::{Frame, STYLE, html};
 pub use json::json;
 pub use text::text;
 pub use words::{cause_in_words, decimal};
+
+/// How far back a report goes that is asked for without a time.
+pub const USUAL: &str = "7d";
+
+/// The longest time that a report is about: a year.
+pub const LONGEST: Duration = Duration::from_secs(366 * 86400);
 
 /// A second, in microseconds.
 const SECOND: u64 = 1_000_000;
