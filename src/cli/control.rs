@@ -7,6 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
+use mfe_common::duration::duration;
+use mfe_common::escape::{list, printable};
+use mfe_common::timestamp::Timestamp;
+use mfe_history::local_time::{in_words, local_zone};
 use rust_i18n::t;
 
 use super::output::{complain, print};
@@ -17,10 +21,6 @@ use crate::status::control::{Answer, Request};
 use crate::status::directories::Directories;
 use crate::status::service::Service;
 use crate::status::{ProcessStatus, State, Status};
-use mfe_common::duration::duration;
-use mfe_common::escape::{list, printable};
-use mfe_common::timestamp::Timestamp;
-use mfe_history::local_time::{in_words, local_zone};
 
 /// Asks the service to leave processes alone.
 pub(super) fn pause(

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use mfe_history::local_time::local_zone;
 use rust_i18n::t;
 
 use super::logs::{meant, processes};
@@ -12,7 +13,6 @@ use super::output::{Reader, complain, show};
 use crate::config::ProcessSettings;
 use crate::report::events::{self, Wanted};
 use crate::status::directories::Directories;
-use mfe_history::local_time::local_zone;
 
 /// Shows the last `lines` events, of one program or of all and of the service, and with `follow` those to
 /// come.

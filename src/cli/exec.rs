@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use mfe_common::escape::printable;
 use nix::libc;
 use rust_i18n::t;
 use rustix::process::geteuid;
@@ -28,7 +29,6 @@ use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::not_run;
 use crate::sys::user::{Account, User, name_of};
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::escape::printable;
 
 /// What may be tried again later: `EX_TEMPFAIL` of sysexits(3).
 const EXIT_TRY_AGAIN: u8 = machine::NOT_YET;

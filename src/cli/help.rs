@@ -6,11 +6,11 @@ use std::process;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use mfe_common::escape::printable;
 use rust_i18n::t;
 
 use super::Arguments;
 use super::output::{complain, show};
-use mfe_common::escape::printable;
 
 /// How clap begins the line of a command's form, and what it calls all options in it.
 const USAGE: &str = "Usage: ";

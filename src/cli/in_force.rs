@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use mfe_common::escape::printable;
 use rust_i18n::t;
 
 use crate::config::{self, DEFAULT_PATH, Settings, Source};
@@ -13,7 +14,6 @@ use crate::status::Status;
 use crate::status::directories::Directories;
 use crate::status::service::Record;
 use crate::text::wrap::Paragraph;
-use mfe_common::escape::printable;
 
 /// This program's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

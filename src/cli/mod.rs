@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use mfe_common::escape::{list, printable, shell_word};
+use mfe_history::Frame;
 use rust_i18n::t;
 
 use crate::config::{self, ConfigError, ProcessSettings};
@@ -34,8 +36,6 @@ use crate::sys::event_loop::event_loop;
 use crate::systemd::dbus::Trouble;
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
-use mfe_common::escape::{list, printable, shell_word};
-use mfe_history::Frame;
 use output::{print, print_raw};
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3), which systemd names in its messages too.

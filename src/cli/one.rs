@@ -6,6 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use mfe_common::duration::brief;
+use mfe_common::escape::{cut, list, printable};
+use mfe_common::locale;
+use mfe_history::decimal;
+use mfe_history::local_time::in_words;
 use rust_i18n::t;
 use rustix::process::geteuid;
 use tz::TimeZone;
@@ -19,11 +24,6 @@ use crate::status::directories::Directories;
 use crate::systemd::ask::last_lines;
 use crate::systemd::control_group::{ControlGroups, MOUNTED};
 use crate::text::wrap::WIDTH;
-use mfe_common::duration::brief;
-use mfe_common::escape::{cut, list, printable};
-use mfe_common::locale;
-use mfe_history::decimal;
-use mfe_history::local_time::in_words;
 
 /// How many events are shown.
 const EVENTS: u32 = 5;

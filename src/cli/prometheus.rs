@@ -6,8 +6,9 @@
 
 use std::time::SystemTime;
 
-use crate::status::{ProcessStatus, State, Status};
 use mfe_common::timestamp::Timestamp;
+
+use crate::status::{ProcessStatus, State, Status};
 
 /// What the metrics end with, so that a reader knows them whole (OpenMetrics 1.0, "EOF").
 const END: &str = "# EOF\n";

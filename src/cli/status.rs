@@ -8,6 +8,10 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mfe_common::duration::brief;
+use mfe_common::escape::{list, printable};
+use mfe_common::timestamp::Timestamp;
+use mfe_history::local_time::{in_words, is_same_day, local, local_zone};
 use rust_i18n::t;
 use tz::TimeZone;
 
@@ -26,10 +30,6 @@ use crate::status::{ProcessStatus, State, Status, WaitingFor};
 use crate::supervisor::Remembered;
 use crate::text::phrase::{self, Phrase};
 use crate::text::wrap::{Paragraph, WIDTH};
-use mfe_common::duration::brief;
-use mfe_common::escape::{list, printable};
-use mfe_common::timestamp::Timestamp;
-use mfe_history::local_time::{in_words, is_same_day, local, local_zone};
 
 /// A longer name is cut, in characters.
 const NAME_MAX: usize = 16;

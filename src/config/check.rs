@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mfe_common::duration::setting;
 use serde::{Deserialize, Serialize};
 
 use super::section::{Located, Problems, Section, must_be};
@@ -10,7 +11,6 @@ use super::values::{ByteSize, Percent, TcpAddress, TimesOfDay, as_text};
 use super::{FROM_MIN, MIN_DURATION, command, duration, is_key, number};
 use crate::machine::{STOPPED, STRANGER};
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::duration::setting;
 
 /// The list's name in a process's section.
 const LIST: &str = "check";

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use mfe_common::escape::list;
 use serde::Serialize;
 
 use super::section::{Located, Problems, Section, quoted};
 use super::{FROM_MIN, command, duration};
 use crate::events::Kind;
 use crate::text::phrase::phrase;
-use mfe_common::escape::list;
 
 /// The list's name in the file.
 const LIST: &str = "hook";

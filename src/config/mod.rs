@@ -26,6 +26,7 @@ use toml::de::DeTable;
 
 pub use check::{CheckAction, CheckKind, CheckSettings};
 pub use hook::HookSettings;
+use mfe_common::duration::setting;
 pub use problem::{ConfigError, Problem};
 pub use salvage::Salvage;
 pub use settings::{Launcher, ProcessSettings, SessionMode, Settings, Start};
@@ -36,7 +37,6 @@ use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::sys::user::User;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::duration::setting;
 use problem::line_ends;
 use section::{Located, Problems, Section, must_be, quoted};
 

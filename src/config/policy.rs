@@ -5,13 +5,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use mfe_common::duration::setting;
 use serde::de::DeserializeOwned;
 
 use super::section::{Located, Problems, Section, must_be};
 use super::{FROM_MIN, MAX_DURATION, duration, number, true_or_false};
 use crate::machine::Policy;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::duration::setting;
 
 /// More restarts than this within any time are a crash loop to everybody.
 const MAX_COUNT: u32 = 1000;

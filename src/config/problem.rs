@@ -4,8 +4,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::text::phrase::{Phrase, phrase};
 use mfe_common::escape::printable;
+
+use crate::text::phrase::{Phrase, phrase};
 
 /// More problems than this are counted, not shown: nobody reads a thousand lines about a binary
 /// file.

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::Range;
 
+use mfe_common::escape::printable;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::problem::{Problem, line_ends};
 use crate::text::phrase::{Phrase, Value, phrase};
-use mfe_common::escape::printable;
 
 /// More of a value than this isn't shown in a message, in characters.
 const EXCERPT: usize = 60;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use mfe_common::escape::printable;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::{self, CheckSection, CheckSettings};
@@ -14,7 +15,6 @@ use crate::machine::{Duplicates, Policy};
 use crate::proc::{CmdlinePattern, ExePattern, ProcessName, Target};
 use crate::sys::path_trust;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::escape::printable;
 
 /// Everything a configuration says, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use mfe_common::duration::setting;
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,8 +51,6 @@ use crate::text::phrase::{Phrase, phrase, sentences};
 use control::{Incoming, Listener};
 use effective_config::EffectiveConfig;
 use liveness::Liveness;
-use mfe_common::duration::setting;
-use mfe_common::escape::{list, printable};
 use notifier::Notifier;
 use runtime_dir::RuntimeDir;
 use startup::Start;

@@ -12,11 +12,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 
+use mfe_common::escape::cut_bytes;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketAddrUnix};
 use sd_notify::NotifyState;
-
-use mfe_common::escape::cut_bytes;
 
 /// The name of the words for people.
 const STATUS: &str = "STATUS";

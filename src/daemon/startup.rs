@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use mfe_common::escape::list;
+
 use super::{Options, effective_config};
 use crate::config::{
     self, ConfigError, DEFAULT_PATH, DEFAULT_TEXT, ProcessSettings, Salvage, Settings, Source,
@@ -13,7 +15,6 @@ use crate::status::ConfigFallback;
 use crate::status::directories::{Directories, RUNTIME_DIR};
 use crate::status::service::Service;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::escape::list;
 
 /// More commands that aren't run aren't told of in a status.
 const REFUSED_SHOWN: usize = 3;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mfe_common::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,7 +29,6 @@ use crate::supervisor::{Remembered, Standing};
 use crate::sys::host::{boot_id, machine_id, monotonic};
 use crate::sys::small_file::{self, Durability, Rights};
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::timestamp::Timestamp;
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "state.json";

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{printable, shell_word};
 use rust_i18n::t;
 
 use super::program::tell_exposure;
@@ -11,7 +12,6 @@ use super::root::View;
 use super::{Examination, Machine};
 use crate::config::{self, DEFAULT_PATH, Settings};
 use crate::sys::path_trust::Exposure;
-use mfe_common::escape::{printable, shell_word};
 
 /// A good configuration.
 pub(super) struct Config {

@@ -6,13 +6,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 
 use super::Examination;
 use super::root::View;
 use crate::config::{Settings, Start};
 use crate::proc::Running;
-use mfe_common::escape::{list, printable};
 
 /// Everything of the vendor's is below it.
 const VENDOR: &str = "/opt/sefaz";

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{list, printable, shell_word};
 use rust_i18n::t;
 
 use super::Examination;
@@ -13,7 +14,6 @@ use crate::session::autostart;
 use crate::start::Placement;
 use crate::start::command_line::{files_run_by, started_by};
 use crate::start::old_watcher::RC_LOCAL;
-use mfe_common::escape::{list, printable, shell_word};
 
 /// Scripts of run-parts(8), which cron runs.
 const CRON_SCRIPTS: [&str; 4] = [

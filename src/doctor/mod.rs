@@ -28,11 +28,11 @@ use std::time::SystemTime;
 
 use rust_i18n::t;
 
+use mfe_common::escape::list;
 pub use systemd::Systemd;
 
 use crate::proc;
 use crate::text::wrap::Paragraph;
-use mfe_common::escape::list;
 use root::View;
 
 /// The machine that is checked.

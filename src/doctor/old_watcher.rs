@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 
 use super::Examination;
 use super::lists::{Kind, List};
 use crate::proc::Running;
 use crate::start::old_watcher::{self, RC_LOCAL};
-use mfe_common::escape::{list, printable};
 
 pub(super) fn examine(lists: &[List], running: &[Running], found: &mut Examination) {
     for list in lists {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use glob::Pattern;
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 
 use super::Examination;
@@ -16,7 +17,6 @@ use crate::machine;
 use crate::proc::{Alive, Identity, ProcessId, ProcessTable, Running, Sighting};
 use crate::status::{ProcessStatus, State, Status};
 use crate::text::phrase::and_more;
-use mfe_common::escape::{list, printable};
 
 /// Programs that run others, which have no process name of their own then.
 const INTERPRETERS: [&str; 9] = [

@@ -6,6 +6,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use mfe_common::escape::{list, printable, shell_word};
 use rust_i18n::t;
 
 use super::root::View;
@@ -13,7 +14,6 @@ use super::{Examination, Later, Machine};
 use crate::config::{Settings, Start};
 use crate::sys::path_trust::Exposure;
 use crate::sys::script::Form;
-use mfe_common::escape::{list, printable, shell_word};
 
 /// Interpreters whose package has their name.
 const PACKAGED: [&str; 6] = ["bash", "dash", "ksh", "perl", "python3", "zsh"];

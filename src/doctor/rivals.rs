@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{printable, shell_word};
 use rust_i18n::t;
 
 use super::root::View;
@@ -14,7 +15,6 @@ use crate::proc::Running;
 use crate::start::command_line::{VENDOR, started_by};
 use crate::start::old_watcher;
 use crate::systemd::names::{UNIT_FOLDERS, unit_of};
-use mfe_common::escape::{printable, shell_word};
 
 /// Where the units are that systemd has for every user, the most important first (systemd.unit(5)).
 const USER_FOLDERS: [&str; 4] = [

@@ -6,9 +6,8 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
-
 use mfe_common::escape::printable;
+use nix::libc;
 
 /// More of a file than this isn't read, in bytes.
 const FILE_MAX: u64 = 1 << 20;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{list, printable, shell_word};
 use rust_i18n::t;
 
 use super::Examination;
@@ -16,7 +17,6 @@ use crate::proc::ProcessTable;
 use crate::session::{Found, Screen};
 use crate::start::{Placement, autostart_entry};
 use crate::sys::user::name_of;
-use mfe_common::escape::{list, printable, shell_word};
 
 /// How the names of files end that a program writes to, or locks.
 const WRITTEN: [&str; 4] = [".log", ".lock", ".lck", ".pid"];

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 
 use super::Examination;
@@ -11,7 +12,6 @@ use crate::config::Settings;
 use crate::proc::Running;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
-use mfe_common::escape::{list, printable};
 
 /// The program's name, and the command by which it is a watchdog.
 const PROGRAM: &str = "mfe-watchdog";

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use mfe_common::duration::setting;
+use mfe_common::escape::{list, shell_word};
 use rust_i18n::t;
 
 use super::root::View;
@@ -13,8 +15,6 @@ use crate::events::Kind;
 use crate::status::Status;
 use crate::status::directories::RUNTIME_DIR;
 use crate::systemd::names::SERVICE;
-use mfe_common::duration::setting;
-use mfe_common::escape::{list, shell_word};
 
 /// The oldest systemd that the units are written for.
 const OLDEST: u32 = 229;

@@ -4,6 +4,8 @@
 
 use std::time::SystemTime;
 
+use mfe_common::escape::printable;
+use mfe_history::local_time::{in_words, local_zone};
 use rust_i18n::t;
 use tz::TimeZone;
 
@@ -14,8 +16,6 @@ use super::{Examination, Finding};
 use crate::status::{ProcessStatus, State};
 use crate::systemd::ask::last_lines;
 use crate::systemd::names::unit_of;
-use mfe_common::escape::printable;
-use mfe_history::local_time::{in_words, local_zone};
 
 /// The last lines of a program's output say why it fails; more of them are in the journal.
 const LINES: usize = 3;

@@ -6,10 +6,10 @@
 //! `MFE_DETAIL` (`systemd.journal-fields(7)`);
 //! the room above adds which message of which run it is, and when it happened.
 
+use mfe_common::escape::printable;
 use tracing::{error, info, warn};
 
 use crate::text::phrase::Phrase;
-use mfe_common::escape::printable;
 
 pub use mfe_history::kind::Kind;
 

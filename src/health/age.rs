@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use mfe_history::local_time::{local, local_zone};
 use tz::TimeZone;
 
 use super::in_words;
@@ -10,7 +11,6 @@ use super::verdict::Finding;
 use crate::config::TimesOfDay;
 use crate::proc::ProcessId;
 use crate::text::phrase::phrase;
-use mfe_history::local_time::{local, local_zone};
 
 /// Whether the oldest of the processes has run for too long.
 pub(super) fn probe(subject: &[ProcessId], max: Duration, between: Option<TimesOfDay>) -> Finding {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use glob::{MatchOptions, Pattern};
+use mfe_common::escape::printable;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 use super::verdict::Finding;
 use super::{in_words, no_answer};
 use crate::text::phrase::phrase;
-use mfe_common::escape::printable;
 
 /// When the newest of the files changed, if there is one.
 type Newest = io::Result<Option<SystemTime>>;

@@ -17,6 +17,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mfe_common::duration::duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
@@ -25,7 +26,6 @@ use crate::config::{ByteSize, CheckAction, CheckKind, CheckSettings, TcpAddress,
 use crate::proc::ProcessId;
 use crate::text::phrase::{Phrase, phrase};
 use file::Looks;
-use mfe_common::duration::duration;
 use verdict::{Finding, Streak};
 
 /// What one check has to tell.

@@ -8,6 +8,9 @@ mod queue;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use mfe_common::duration::setting;
+use mfe_common::escape::printable;
+use mfe_common::timestamp::Timestamp;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -16,9 +19,6 @@ use crate::config::HookSettings;
 use crate::events::{Kind, Message};
 use crate::sys::subprocess::{End, Outcome, Subprocess};
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::duration::setting;
-use mfe_common::escape::printable;
-use mfe_common::timestamp::Timestamp;
 use queue::Queue;
 
 /// What a run whose time is over gets for being killed and told of, once the service ends.

@@ -1,11 +1,11 @@
 //! What a hook is given of an event: variables and one line of JSON. Which hook gets it, and when,
 //! is decided in [`super`].
 
+use mfe_common::timestamp::Timestamp;
 use serde::Serialize;
 
 use crate::events::Message;
 use crate::sys::child_env::Variable;
-use mfe_common::timestamp::Timestamp;
 
 /// The event as JSON; what doesn't apply to it is null. Part of the program's interface: names stay,
 /// new ones may come.

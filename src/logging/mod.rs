@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use mfe_common::timestamp::Timestamp;
 use rustix::net::{SocketAddrUnix, getpeername};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -36,7 +37,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::events;
 use crate::sys::host;
 use journal::Journal;
-use mfe_common::timestamp::Timestamp;
 use record::{Numbers, RecordLayer};
 use ring::Ring;
 use stderr::{Stderr, StderrLayer, StderrWriter};

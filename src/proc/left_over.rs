@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::printable;
+
 use super::listing::arguments;
 use super::stat::{Stat, Status};
 use super::usage::is_gone;
 use super::{Difference, Impostor, ProcessId};
 use crate::sys::user::name_of as user_name;
-use mfe_common::escape::printable;
 
 /// Programs that run somebody's script, but for those whose name has a version behind it.
 const INTERPRETERS: [&str; 11] = [

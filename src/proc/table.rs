@@ -18,6 +18,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mfe_common::escape::{cut, printable};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::{Errno, pread, read, retry_on_intr};
@@ -34,7 +35,6 @@ use crate::sys::exit_status::ExitStatus;
 use crate::sys::host::Moment;
 use crate::sys::user::name_of as user_name;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::escape::{cut, printable};
 
 /// So much of the directory is read at once, in bytes.
 const ENTRIES: usize = 8 * 1024;

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use glob::{Pattern, PatternError};
+use mfe_common::escape::printable;
 use regex_lite::Regex;
 
 use super::ProcessName;
 use crate::sys::user::User;
-use mfe_common::escape::printable;
 
 /// What a process has to be to be the one that is meant: its name, and whatever else is known of it,
 /// so that a stranger's program of the same name doesn't pass for it.

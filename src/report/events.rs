@@ -6,6 +6,12 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mfe_common::duration::duration;
+use mfe_common::escape::{cut, printable};
+use mfe_common::locale;
+use mfe_history::cause_in_words;
+use mfe_history::entry::number;
+use mfe_history::local_time::in_words;
 use nix::sys::signal::Signal;
 use rust_i18n::t;
 use serde::Deserialize;
@@ -20,12 +26,6 @@ use crate::sys::interruption::Interruption;
 use crate::systemd::journalctl::{Deadline, Journalctl};
 use crate::text::phrase::Phrase;
 use crate::text::wrap::{Paragraph, WIDTH};
-use mfe_common::duration::duration;
-use mfe_common::escape::{cut, printable};
-use mfe_common::locale;
-use mfe_history::cause_in_words;
-use mfe_history::entry::number;
-use mfe_history::local_time::in_words;
 
 /// More of what is told besides isn't shown, in characters.
 const DETAIL_MAX: usize = 300;

@@ -4,14 +4,14 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
-use tokio::time::timeout;
-
-use crate::systemd::journalctl::{Deadline, Journalctl};
 use mfe_history::entry::understand;
 use mfe_history::history::{Entry, History, Moment, Sign};
 use mfe_history::kept::Kept;
 use mfe_history::order::{Order, Written};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::systemd::journalctl::{Deadline, Journalctl};
 
 /// What journalctl may take for all that it is asked, on an old machine with a full disk.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(120);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use mfe_history::kept::Kept;
+
 use crate::logging::ring::{FILES, folder};
 use crate::sys::host::machine_id;
 use crate::sys::small_file;
 use crate::text::phrase::Phrase;
-use mfe_history::kept::Kept;
 
 /// Reads what is kept in a state directory; nothing where nothing is.
 ///

@@ -15,6 +15,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mfe_common::escape::printable;
+use mfe_common::locale;
+use mfe_history::history::{History, Moment, Number, Present, Running, micros};
+use mfe_history::kept::Kept;
+use mfe_history::local_time::local_zone;
+use mfe_history::{Reader, Report, Source, entry};
 use nix::libc;
 use rust_i18n::t;
 
@@ -23,12 +29,6 @@ use crate::status::service::Service;
 use crate::status::{self, ProcessStatus};
 use crate::sys::event_loop::event_loop;
 use crate::sys::host;
-use mfe_common::escape::printable;
-use mfe_common::locale;
-use mfe_history::history::{History, Moment, Number, Present, Running, micros};
-use mfe_history::kept::Kept;
-use mfe_history::local_time::local_zone;
-use mfe_history::{Reader, Report, Source, entry};
 use period::{Asked, Period};
 
 /// How the processes were in the time that was `asked` for, and what couldn't be read, with what that means for the

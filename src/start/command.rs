@@ -8,10 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use mfe_common::escape::printable;
+
 use crate::config::{ProcessSettings, Start};
 use crate::machine::{CommandId, StartFailure};
 use crate::text::phrase::phrase;
-use mfe_common::escape::printable;
 
 /// For so long after its last change a file may be half of what it is to be.
 const SETTLES: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use mfe_common::escape::printable;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -13,7 +14,6 @@ use crate::machine::{StartFailure, StartOutcome, Stop};
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::{Stdio, is_missing, not_run, spawn};
 use crate::text::phrase::phrase;
-use mfe_common::escape::printable;
 
 /// A child that isn't reaped yet, so its pid can't have passed to another process.
 #[derive(Debug)]

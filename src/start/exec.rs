@@ -4,12 +4,12 @@
 use std::convert::Infallible;
 
 use anyhow::{Context, anyhow};
+use mfe_common::escape::printable;
 use nix::errno::Errno;
 use nix::unistd::execve;
 use rust_i18n::t;
 
 use crate::sys::child_env;
-use mfe_common::escape::printable;
 
 /// Replaces this process by `command`.
 ///

@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mfe_common::escape::printable;
+
 use super::command_line::starts;
 use crate::config::{self, ProcessSettings, SessionMode};
 use crate::session::autostart::{FOLDER, entries};
 use crate::systemd::names::{UNIT_FOLDERS, unit_of};
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::escape::printable;
 
 /// What our own units are instances of.
 const TEMPLATE: &str = "mfe@.service";

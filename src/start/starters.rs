@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use mfe_common::escape::printable;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::command_line::{VENDOR, may_be_a_script, scripts, started_by};
@@ -19,7 +20,6 @@ use crate::proc::{ProcessName, Running, running_such};
 use crate::systemd::dbus::{Sockets, Trouble};
 use crate::systemd::manager::Manager;
 use crate::systemd::names::{SERVICE, unit_of};
-use mfe_common::escape::printable;
 
 /// What runs rc.local (systemd-rc-local-generator(8)); `rc.local.service` is but another name of it.
 const RC_LOCAL_UNIT: &str = "rc-local.service";

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{ProcessStatus, State, Status};
 use mfe_common::escape::{cut, printable};
+
+use super::{ProcessStatus, State, Status};
 
 /// It isn't longer, in characters: with it `systemctl status` fits a terminal.
 const LENGTH_MAX: usize = 60;

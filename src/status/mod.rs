@@ -13,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use mfe_common::escape::{cut, cut_bytes, printable};
+use mfe_common::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::small_file;
 use crate::text::phrase::{Phrase, phrase, pids};
-use mfe_common::escape::{cut, cut_bytes, printable};
-use mfe_common::timestamp::Timestamp;
 
 /// The file's name in the runtime directory.
 pub const FILE_NAME: &str = "status.json";

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mfe_common::duration::duration;
+
 use super::wording::{
     failure_wording, finding_wording, misfit_wording, outside_wording, waiting_wording,
 };
@@ -11,7 +13,6 @@ use crate::machine::{Cause, Change, Intention, Recovery, Stop};
 use crate::proc::{Difference, Identity, Impostor, ProcessId};
 use crate::sys::exit_status::ExitStatus;
 use crate::text::phrase::{self, Phrase, phrase, sentences};
-use mfe_common::duration::duration;
 
 /// More aren't named.
 const NAMED_MAX: usize = 3;

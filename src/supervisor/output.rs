@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use mfe_common::escape::cut_bytes;
 use tokio::task::JoinHandle;
 
 use crate::config::ProcessSettings;
@@ -24,7 +25,6 @@ use crate::proc::ProcessId;
 use crate::start::{is_in_unit, unit_name};
 use crate::sys::host;
 use crate::systemd::ask::last_lines_between;
-use mfe_common::escape::cut_bytes;
 
 /// No more lines are told.
 const LINES: usize = 3;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mfe_common::timestamp::Timestamp;
 use rustix::process::{Signal, geteuid};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
@@ -37,7 +38,6 @@ use crate::systemd::control_group::MOUNTED;
 use crate::systemd::memory::OomKills;
 use crate::systemd::standby::Standby;
 use crate::text::phrase::{Phrase, phrase};
-use mfe_common::timestamp::Timestamp;
 
 /// A machine that is merely busy makes a look less late than this.
 const OVERDUE: Duration = Duration::from_secs(1);

@@ -1,12 +1,13 @@
 //! Words for the state of a process, as the status publishes them; those for what happens are in
 //! [`super::message`].
 
+use mfe_common::duration::duration;
+use mfe_common::escape::list;
+
 use crate::machine::{Fate, Finding, Machine, Phase, Seat, StartFailure, Wait};
 use crate::proc::{Difference, Impostor};
 use crate::status::{State, WaitingFor};
 use crate::text::phrase::{Phrase, phrase, pids};
-use mfe_common::duration::duration;
-use mfe_common::escape::list;
 
 /// Where a process stands, in the status's terms.
 pub(super) fn state(machine: &Machine) -> State {

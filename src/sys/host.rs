@@ -4,9 +4,8 @@ use std::fs;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use mfe_common::escape::printable;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The machine's name (`proc_sys_kernel(5)`), as it is now.
 pub(crate) fn name() -> Option<String> {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use mfe_common::escape::printable;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
@@ -23,7 +24,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::sys::child_env::Variable;
 use crate::sys::exit_status::ExitStatus;
 use crate::sys::spawn::{Stdio, not_run, spawn};
-use mfe_common::escape::printable;
 
 /// What is kept of a program's output, in bytes; the rest is read and thrown away, so that the
 /// program doesn't wait for a reader.

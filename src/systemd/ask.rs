@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+use mfe_common::escape::printable;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use super::journalctl::{Deadline, Journalctl};
 use crate::sys::event_loop::event_loop;
 use crate::sys::host;
 use crate::sys::subprocess::{End, Subprocess};
-use mfe_common::escape::printable;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use mfe_common::duration::duration;
+use mfe_common::escape::printable;
 use rust_i18n::t;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -14,8 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::sys::child_env::for_children;
 use crate::sys::descriptors;
-use mfe_common::duration::duration;
-use mfe_common::escape::printable;
 
 /// A longer line is no entry of ours, in bytes: journalctl leaves out fields of more than 4 KiB.
 const LINE_MAX: usize = 1 << 20;

@@ -1,6 +1,6 @@
-//! One way to say a thing to people: sentences in their language, times as they read them, lines that
-//! fit a terminal, and foreign words made harmless. What is said is decided where it happens; which language
-//! that is, in `mfe_common::locale`.
+//! One way to say a thing to people: sentences in their language, and lines that fit a terminal. What is said is
+//! decided where it happens; which language that is, in `mfe_common::locale`. Times and foreign words are made fit
+//! in `mfe_common::duration`, `mfe_common::escape` and `mfe_history::local_time`.
 
 pub(crate) mod charset;
 pub mod phrase;

@@ -4,10 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use mfe_common::escape::{list, printable};
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
-
-use mfe_common::escape::{list, printable};
 
 /// A [`Phrase`]: its English and, in the order in which they stand in it, its parts.
 macro_rules! phrase {

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use mfe_common::locale;
+use mfe_common::office::is_till;
+use mfe_common::settings::Problem;
 use rust_i18n::t;
 
 use crate::amqp::Broker;
@@ -15,9 +18,6 @@ use crate::enroll;
 use crate::service;
 use crate::setup::{self, Options};
 use crate::store::Store;
-use mfe_common::locale;
-use mfe_common::office::is_till;
-use mfe_common::settings::Problem;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;

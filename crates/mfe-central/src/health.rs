@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use mfe_common::say::{Level, say};
+
 use crate::batch::Verdict;
 use crate::message::Refusal;
 use crate::route::Ear;
-use mfe_common::say::{Level, say};
 
 /// An engine that central can't do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mfe_common::say::{Level, say};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -20,7 +21,6 @@ use crate::batch::Verdict;
 use crate::health::Counts;
 use crate::route::Handler;
 use crate::verdict::{self, Ledger, MESSAGE_MAX, Message};
-use mfe_common::say::{Level, say};
 
 /// Before it is started again, at first and at most. Of what kills it at each try the broker is rid after 20.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

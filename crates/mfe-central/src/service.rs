@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use mfe_common::say::{Level, say};
 use rust_i18n::t;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +20,6 @@ use crate::http;
 use crate::office::{Events, Office, States};
 use crate::route;
 use crate::worker;
-use mfe_common::say::{Level, say};
 
 /// Events are stored in batches: many at once, where many come, and ten times a second at most, where few do. Who
 /// follows them is told then.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mfe_common::say::{Level, say};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
@@ -13,7 +14,6 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::route::{News, Opener, Source};
 use crate::verdict::{MESSAGE_MAX, Message};
-use mfe_common::say::{Level, say};
 
 /// Before connecting again, at first and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

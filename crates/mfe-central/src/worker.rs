@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mfe_common::say::{Level, say};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,7 +18,6 @@ use crate::hook::Hooks;
 use crate::program::{self, Program};
 use crate::route::{self, Ear, Handler, Source, stopped};
 use crate::sse::Follow;
-use mfe_common::say::{Level, say};
 
 /// How long a command may take, and all of those of the end.
 const COMMAND_TIME: Duration = Duration::from_secs(30);

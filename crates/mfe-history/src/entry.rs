@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use mfe_common::escape::printable;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::history::{Entry, Event, Moment, Number, Sign};
 use crate::kind::Kind;
 use crate::order::Written;
-use mfe_common::escape::printable;
 
 /// The watchdog's unit.
 const UNIT: &str = "mfe-watchdog.service";

@@ -9,6 +9,7 @@ use std::fmt;
 
 use askama::Template;
 use askama::filters::{Escaper, Html};
+use mfe_common::escape::printable;
 use rust_i18n::t;
 
 use crate::days::{Day, NOTICED, Sum, days, noticed_and_short};
@@ -16,7 +17,6 @@ use crate::figures::{Placed, not_observed, outages};
 use crate::history::{Interval, Reason, Record, State};
 use crate::words::{cause, day, duration, figures, month, reason, sum, time, verdict, zone};
 use crate::{Report, Source};
-use mfe_common::escape::printable;
 
 /// The page's look; it refers to nothing outside the page.
 pub const STYLE: &str = include_str!("report.css");

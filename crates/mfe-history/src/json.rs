@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use mfe_common::timestamp::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{Figures, outages};
 use crate::history::{Record, State};
-use mfe_common::timestamp::Timestamp;
 
 #[derive(Serialize)]
 struct Form<'a> {

@@ -1,6 +1,5 @@
-//! The events that the watchdog keeps itself, put among what the journal has: each counts once, by its run and its number. So it doesn't matter what the journal
-//! has lost of them. What they mean is decided in
-//! [`crate::history`].
+//! The events that the watchdog keeps itself, put among what the journal has: each counts once, by its run and its
+//! number. So it doesn't matter what the journal has lost of them. What they mean is decided in [`crate::history`].
 
 use std::collections::{HashSet, VecDeque};
 

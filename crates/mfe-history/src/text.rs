@@ -1,5 +1,6 @@
 //! The report for somebody at a terminal: 80 columns, without colour.
 
+use mfe_common::escape::printable;
 use rust_i18n::t;
 
 use crate::days::{days, noticed_and_short};
@@ -7,7 +8,6 @@ use crate::figures::{not_observed, outages};
 use crate::history::Record;
 use crate::words::{cause, duration, figures, reason, time, verdict, zone};
 use crate::{Reader, Report};
-use mfe_common::escape::printable;
 
 /// More than this isn't listed of anything: the latest are, and how many there are besides.
 const LISTED_MAX: usize = 20;

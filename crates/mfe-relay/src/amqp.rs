@@ -13,6 +13,8 @@ use amqprs::error::Error;
 use amqprs::tls::TlsAdaptor;
 use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return};
 use async_trait::async_trait;
+use mfe_common::files;
+use mfe_common::office::Server;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -23,8 +25,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::broker::{Broker, Link, News, Publication};
 use crate::trouble::{Kind, Trouble};
-use mfe_common::files;
-use mfe_common::office::Server;
 
 /// How long connecting to one address may take, all in all; and naming the addresses; and taking leave.
 const CONNECT_TIME: Duration = Duration::from_secs(20);

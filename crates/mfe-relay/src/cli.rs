@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use mfe_common::files;
+use mfe_common::locale;
+use mfe_common::settings::Problem;
 use rust_i18n::t;
 
 use crate::amqp::RabbitMq;
@@ -15,9 +18,6 @@ use crate::join;
 use crate::redact::{Redaction, people};
 use crate::relay::{self, Places};
 use crate::status;
-use mfe_common::files;
-use mfe_common::locale;
-use mfe_common::settings::Problem;
 
 /// A bad configuration: `EX_CONFIG` of sysexits(3).
 const EXIT_CONFIG: u8 = 78;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mfe_common::office::{Server, is_till, server};
+use mfe_common::settings::{self, Problem, Problems};
 use rust_i18n::t;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use mfe_common::office::{Server, is_till, server};
-use mfe_common::settings::{self, Problem, Problems};
 
 /// What a broker's heartbeat and the office's patience (three of them) allow.
 const HEARTBEATS: std::ops::RangeInclusive<Duration> =

@@ -8,6 +8,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
+use mfe_common::files;
+use mfe_common::office::server;
 use rust_i18n::t;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -19,8 +21,6 @@ use crate::relay::event_loop;
 use crate::saved::{self, ALL, Saved};
 use crate::token::{self, Token, understand};
 use crate::window::Marks;
-use mfe_common::files;
-use mfe_common::office::server;
 
 /// The user that the service runs as, and its group.
 const USER: &str = "mfe-relay";

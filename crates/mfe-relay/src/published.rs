@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use mfe_common::files;
 use serde::{Deserialize, Serialize};
 
 use crate::trouble::Trouble;
-use mfe_common::files;
 
 /// Its name in the runtime directory.
 const FILE: &str = "status.json";

@@ -7,6 +7,8 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mfe_common::files;
+use mfe_common::say::{Level, say};
 use rust_i18n::t;
 use sd_notify::NotifyState;
 use tokio::process::Command;
@@ -26,8 +28,6 @@ use crate::state::{self, Beside};
 use crate::trouble::{Kind, Trouble};
 use crate::wake::Wake;
 use crate::window::{Answer, Window};
-use mfe_common::files;
-use mfe_common::say::{Level, say};
 
 /// Where events go, and states.
 const EVENTS: &str = "mfe.events";

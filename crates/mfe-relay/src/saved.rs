@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mfe_common::files;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Boot;
 use crate::window::Marks;
-use mfe_common::files;
 
 /// Its name in the state directory.
 pub(crate) const FILE: &str = "sent.json";

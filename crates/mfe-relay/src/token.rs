@@ -2,10 +2,9 @@
 //! `server`, `till`, `password` and `ca`, the certificates that the broker's is signed by, in PEM.
 
 use data_encoding::BASE64;
+use mfe_common::office::{is_till, server};
 use rust_i18n::t;
 use serde::{Deserialize, Serialize};
-
-use mfe_common::office::{is_till, server};
 
 /// More isn't a token, in bytes.
 pub(crate) const MAX: usize = 64 * 1024;
